@@ -1,0 +1,46 @@
+# make demo   creates .venv, installs, trains on the bundled sample, prints the per-level table, codes a few ads
+# make test   installs what tests need, runs lint, types and tests
+# make clean  removes .venv and caches (not outputs/)
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+TEST_EXTRAS := dev,offline,lora,wandb,tensorboard,datasets,excel,prepare,search,peers
+DEMO_RUN ?= outputs/demo
+
+.PHONY: help install demo test lint types clean
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"hjc needs Python 3.11 to 3.13, got {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e ".[offline]"
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e ".[$(TEST_EXTRAS)]"
+	@touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	$(BIN)/python train.py experiment=demo run_dir=$(DEMO_RUN)
+	$(BIN)/hjc predict $(DEMO_RUN) examples/ads.csv -o $(DEMO_RUN)/coded.csv --text-column description --level 4 --top-k 3
+	@$(BIN)/python examples/show.py $(DEMO_RUN)/coded.csv
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
