@@ -1,0 +1,357 @@
+"""The model directory: written so that a kill never destroys a good model, read so that damage is named.
+
+A directory holds ``config.json``, ``taxonomy.csv`` and the classifier's own files. config.json lists size and
+SHA-256 of each of them; whatever else lies in the directory (train.yaml, metrics, logs/, checkpoints) is left alone.
+
+How a save stays atomic: everything is first written to ``.saving-*`` inside the directory. One rename to ``.commit``
+makes the new model the valid one; its files are then moved into place, config.json last. A process killed before the
+rename leaves the old model untouched; one killed after it leaves ``.commit``, which the next save or load finishes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import hjc
+from hjc.errors import name_some
+from hjc.taxonomy import Taxonomy, read_taxonomy_csv, write_taxonomy_csv
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+TAXONOMY = "taxonomy.csv"
+#: files of a run that are written again after the model, so their checksums are not kept
+UNLISTED = frozenset({"metrics.json", "metrics.csv", "train.yaml", "README.md"})
+
+_SAVING = ".saving-"
+_COMMIT = ".commit"
+_CHUNK = 1 << 20
+
+
+class ModelDirError(ValueError):
+    """A directory is not a model directory, or a file in it is missing, truncated, altered or from elsewhere."""
+
+
+@dataclass(frozen=True)
+class ModelDir:
+    """A verified model directory: its config.json, its tree and where it lies."""
+
+    path: Path
+    config: Mapping[str, Any]
+    taxonomy: Taxonomy
+
+    @property
+    def classifier(self) -> str:
+        """The registry name of the classifier."""
+        return str(self.config["classifier"])
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the classifier stored under ``parameters``."""
+        return dict(self.config["parameters"])
+
+    def file(self, name: str) -> Path:
+        """The path of a listed file.
+
+        Raises:
+            ModelDirError: the model does not list such a file.
+        """
+        if name not in self.config["files"]:
+            raise ModelDirError(
+                f"{self.path / CONFIG} lists no file {name!r}, only {name_some(self.config['files'])}; "
+                "the model was not written by this classifier: save it again"
+            )
+        return self.path / name
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def write_model_dir(
+    directory: str | os.PathLike[str],
+    *,
+    classifier: str,
+    parameters: Mapping[str, Any],
+    taxonomy: Taxonomy,
+    files: Callable[[Path], None] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write or replace the model in ``directory``; files of the run that are not the model's stay.
+
+    Args:
+        directory: created with its parents when absent.
+        classifier: the name in the registry of :mod:`hjc.classifiers`.
+        parameters: plain JSON (str, int, finite float, bool, None, lists, dicts with str keys).
+        taxonomy: the tree, stored as taxonomy.csv.
+        files: called with an empty folder, into which the classifier writes its own files (subfolders allowed).
+        metrics: stored as metrics.json.
+
+    Raises:
+        ModelDirError: ``directory`` holds a config.json of another program, or the tree does not survive its CSV.
+        TypeError, ValueError: ``parameters`` are not plain JSON.
+        NotADirectoryError: ``directory`` is a file.
+    """
+    target = Path(directory)
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(f"{target} is a file; give a directory to save the model in")
+    stored = _plain_json(parameters)
+    target.mkdir(parents=True, exist_ok=True)
+    _finish_commit(target)
+    _refuse_foreign(target)
+    for left_over in target.glob(_SAVING + "*"):  # of a process killed while writing
+        shutil.rmtree(left_over, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix=_SAVING, dir=target))
+    try:
+        if files is not None:
+            files(staging)
+        if reserved := [n for n in (CONFIG, TAXONOMY) if (staging / n).exists()]:
+            raise ValueError(f"the classifier wrote {name_some(reserved)}, which is reserved for the model directory")
+        write_taxonomy_csv(taxonomy, staging / TAXONOMY)
+        if read_taxonomy_csv(staging / TAXONOMY, name=taxonomy.name).hash != taxonomy.hash:
+            raise ModelDirError(
+                f"taxonomy {taxonomy.name!r} changes when written to CSV and read back (order of siblings or white "
+                "space in codes); build it with hjc.taxonomy.from_edges before training"
+            )
+        config = {
+            "format_version": FORMAT_VERSION,
+            "hjc_version": getattr(hjc, "__version__", "unknown"),
+            "classifier": classifier,
+            "parameters": stored,
+            "taxonomy_name": taxonomy.name,
+            "taxonomy_hash": taxonomy.hash,
+            "files": {name: _fingerprint(staging / name) for name in _names(staging) if name not in UNLISTED},
+        }
+        if metrics is not None:
+            _write_json(staging / "metrics.json", _plain_json(metrics))
+        _write_json(staging / CONFIG, config)
+        for name in _names(staging):
+            _sync(staging / name)
+        os.replace(staging, target / _COMMIT)  # from here on the new model is the valid one
+        _sync(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _finish_commit(target)
+    return target
+
+
+def _plain_json(value: Mapping[str, Any]) -> Any:
+    try:
+        text = json.dumps(dict(value), allow_nan=False)
+    except TypeError as error:
+        raise TypeError(f"parameters must be plain JSON: {error}; convert them with float(), int() or str()") from None
+    except ValueError as error:
+        raise ValueError(f"parameters must be plain JSON with finite numbers: {error}") from None
+    back = json.loads(text)
+    if any(not isinstance(key, str) for key in value):
+        raise TypeError("parameters must be plain JSON: keys must be strings")
+    return back
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _refuse_foreign(target: Path) -> None:
+    """A folder with the config.json of another program (a Hugging Face model, say) is not ours to overwrite."""
+    if (target / CONFIG).exists():
+        try:
+            foreign = "format_version" not in json.loads((target / CONFIG).read_text(encoding="utf-8"))
+        except (ValueError, TypeError):
+            foreign = False  # our own, damaged: replacing it is the cure
+        if foreign:
+            raise ModelDirError(f"{target} holds a {CONFIG} that hjc did not write; save to another directory")
+
+
+def _finish_commit(target: Path) -> None:
+    """Move what lies in ``.commit`` into place; repeatable at any point of an interruption."""
+    commit = target / _COMMIT
+    if not commit.is_dir():
+        return
+    names = [n for n in _names(commit) if n != CONFIG]
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another process finishes the same commit
+            os.replace(commit / name, target / name)
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        new = json.loads((commit / CONFIG).read_text(encoding="utf-8"))["files"]
+        old = json.loads((target / CONFIG).read_text(encoding="utf-8"))["files"]
+        for name in old:
+            if name not in new and _is_safe(name):
+                (target / name).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        os.replace(commit / CONFIG, target / CONFIG)
+    _sync(target)
+    shutil.rmtree(commit, ignore_errors=True)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def _is_safe(name: object) -> bool:
+    """Whether a name from a config.json stays inside the directory."""
+    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    return {"sha256": _sha256(path), "size": path.stat().st_size}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Ask the system to put a file or directory on disk before the next step (directories: where that exists)."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def read_model_dir(directory: str | os.PathLike[str], expected_classifier: str | None = None) -> ModelDir:
+    """Read and verify a model directory: version, presence, sizes and SHA-256 of its files, hash of its tree.
+
+    Raises:
+        FileNotFoundError: there is nothing at ``directory``.
+        ModelDirError: it is no model directory, or a file is missing, truncated, altered, from another model or from a
+            newer hjc. The message names the file and the way out.
+    """
+    path = Path(directory)
+    if not path.exists():
+        raise FileNotFoundError(f"no model directory at {path}: check the path (train.py prints it when it ends)")
+    if not path.is_dir():
+        hint = (
+            "a Lightning checkpoint only resumes a training; load the run directory that contains it"
+            if path.suffix in (".ckpt", ".pt", ".bin", ".safetensors")
+            else "give the run directory that train.py wrote"
+        )
+        raise ModelDirError(f"{path} is a file, not a model directory: {hint}")
+    try:
+        _finish_commit(path)
+    except PermissionError:
+        raise ModelDirError(
+            f"{path / _COMMIT}: an interrupted save has to be finished first and the directory is read-only; "
+            "load it once with write permission"
+        ) from None
+    config = _read_config(path)
+    if expected_classifier is not None and config["classifier"] != expected_classifier:
+        raise ModelDirError(
+            f"{path / CONFIG}: holds a {config['classifier']!r} classifier, not {expected_classifier!r}; "
+            "hjc.load(directory) picks the right class"
+        )
+    for name, expected in config["files"].items():
+        _verify(path / name, expected)
+    try:
+        taxonomy = read_taxonomy_csv(path / TAXONOMY, name=config["taxonomy_name"])
+    except ValueError as error:
+        raise ModelDirError(f"{path / TAXONOMY}: cannot be read ({error}); {_WAY_OUT}") from error
+    if taxonomy.hash != config["taxonomy_hash"]:
+        raise ModelDirError(f"{path / TAXONOMY}: is not the tree that {CONFIG} names; {_WAY_OUT}")
+    return ModelDir(path=path, config=config, taxonomy=taxonomy)
+
+
+_WAY_OUT = "copy the whole directory again from where the model was trained, or train it again"
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / CONFIG
+    if not file.is_file():
+        if (path / _COMMIT).exists() or any(path.glob("*.ckpt")) or (path / "train.yaml").exists():
+            raise ModelDirError(
+                f"{file} is missing: the training of this run has not ended; train with the same overrides to resume it"
+            )
+        raise ModelDirError(f"{path} is no hjc model directory: {file} is missing; give the run directory of train.py")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelDirError(f"{file}: truncated or altered, not valid JSON ({error}); {_WAY_OUT}") from None
+    if not isinstance(config, dict) or "format_version" not in config:
+        foreign = isinstance(config, dict) and "model_type" in config
+        kind = "a Hugging Face model (an encoder, usable as model.encoder=FOLDER)" if foreign else "another program"
+        raise ModelDirError(f"{file}: belongs to {kind}, not to hjc; give the run directory of train.py")
+    version = config["format_version"]
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ModelDirError(f"{file}: format_version is {version!r}, allowed are integers from 1; {_WAY_OUT}")
+    if version > FORMAT_VERSION:
+        raise ModelDirError(
+            f"{file}: was written by hjc {config.get('hjc_version', '?')} in format {version}; this hjc "
+            f"{getattr(hjc, '__version__', '?')} reads formats up to {FORMAT_VERSION}: upgrade hjc"
+        )
+    kinds = {"classifier": str, "parameters": dict, "taxonomy_name": str, "taxonomy_hash": str, "files": dict}
+    for key, kind_ in kinds.items():
+        if not isinstance(config.get(key), kind_):
+            raise ModelDirError(f"{file}: {key!r} is missing or not a {kind_.__name__}; {_WAY_OUT}")
+    for name, expected in config["files"].items():
+        if not _is_safe(name):
+            raise ModelDirError(f"{file}: lists {name!r}, which lies outside the directory; do not trust this model")
+        if not isinstance(expected, dict) or {"sha256", "size"} - expected.keys():
+            raise ModelDirError(f"{file}: gives no size and sha256 for {name!r}; {_WAY_OUT}")
+    if TAXONOMY not in config["files"]:
+        raise ModelDirError(f"{file}: lists no {TAXONOMY}; {_WAY_OUT}")
+    return config
+
+
+def _verify(file: Path, expected: Mapping[str, Any]) -> None:
+    if not file.is_file():
+        raise ModelDirError(f"{file} is missing; {_WAY_OUT}")
+    size = file.stat().st_size
+    if size != expected["size"]:
+        kind = "truncated" if isinstance(expected["size"], int) and size < expected["size"] else "altered"
+        raise ModelDirError(f"{file}: {kind}, got {size} bytes, expected {expected['size']}; {_WAY_OUT}")
+    if _sha256(file) != expected["sha256"]:
+        raise ModelDirError(f"{file}: altered or of another model, its SHA-256 differs from {CONFIG}; {_WAY_OUT}")
+
+
+# ---------------------------------------------------------------------- arrays
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named numeric arrays as one safetensors file (shapes and types kept, no pickle).
+
+    Raises:
+        TypeError: an array holds text or objects.
+    """
+    from safetensors.numpy import save_file
+
+    plain = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in arrays.items()}
+    if bad := [name for name, a in plain.items() if a.dtype.kind not in "biuf"]:
+        raise TypeError(f"save_arrays: {name_some(bad)} hold no numbers; store text in a JSON file")
+    save_file(plain, str(path))
+
+
+def load_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read what :func:`save_arrays` wrote.
+
+    Raises:
+        ModelDirError: the file is damaged or no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(str(path)))
+    except SafetensorError as error:
+        raise ModelDirError(f"{path}: truncated or no safetensors file ({error}); {_WAY_OUT}") from None
