@@ -1,0 +1,162 @@
+"""Typed settings of the data: which files, which columns, which splits. Plain dataclasses; Hydra only fills them."""
+
+from dataclasses import dataclass, field, replace
+
+ROLES = ("train", "valid", "test", "split")
+FORMATS = ("auto", "csv", "tsv", "parquet", "jsonl", "datasets", "plain")
+SINGLETONS = ("train", "test", "sample")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError naming what was got and what is allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}")
+
+
+@dataclass(kw_only=True, slots=True)
+class SourceSettings:
+    """One file with columns of its own. None: as in DataSettings. "" (or an empty list): there is no such column."""
+
+    path: str = ""
+    #: format plain: the file with one code a line; `path` has one text a line
+    codes_path: str = ""
+    #: train (only ever trained on: dictionaries, thesauri) | valid | test | split (split_column or fractions decide)
+    role: str = "train"
+    #: name of the test set when role is test ("" : "test")
+    name: str = ""
+    format: str = "auto"
+    text_columns: list[str] | None = None
+    code_column: str | None = None
+    language_column: str | None = None
+    source_column: str | None = None
+    weight_column: str | None = None
+    id_column: str | None = None
+    group_column: str | None = None
+    split_column: str | None = None
+    #: language of the rows that have none
+    default_language: str | None = None
+    #: source of the rows that have none (dictionary, thesaurus, ads ...)
+    default_source: str | None = None
+    separator: str | None = None
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("data.sources.role", self.role, ROLES)
+        check_choice("data.sources.format", self.format, FORMATS)
+
+
+@dataclass(kw_only=True, slots=True)
+class DataSettings:
+    """Files, columns, filter and splits. Lists of paths share the columns below; `sources` have their own."""
+
+    #: the bundled sample of ISCO-08 titles and ads; needs no file
+    sample: bool = False
+    #: files that are trained on as a whole
+    train: list[str] = field(default_factory=list)
+    valid: list[str] = field(default_factory=list)
+    #: one test file is called "test", several are called by their file names
+    test: list[str] = field(default_factory=list)
+    #: files to be split: by split_column if there is one, else by the fractions below
+    files: list[str] = field(default_factory=list)
+    #: the reference tool's plain pair: for each file above, the file with one code a line
+    train_codes: list[str] = field(default_factory=list)
+    valid_codes: list[str] = field(default_factory=list)
+    test_codes: list[str] = field(default_factory=list)
+    files_codes: list[str] = field(default_factory=list)
+    #: further files with columns of their own (dictionary, thesaurus: role train)
+    sources: list[SourceSettings] = field(default_factory=list)
+
+    # ---- columns; "" where there is none
+    text_columns: list[str] = field(default_factory=lambda: ["text"])
+    #: put between the text columns; empty cells leave no separator behind
+    text_joiner: str = "\n"
+    code_column: str = "code"
+    language_column: str = ""
+    source_column: str = ""
+    weight_column: str = ""
+    id_column: str = ""
+    group_column: str = ""
+    split_column: str = ""
+    default_language: str = ""
+    default_source: str = ""
+
+    # ---- reading
+    format: str = "auto"
+    #: auto, or one character; "tab" is the tab
+    separator: str = "auto"
+    #: auto (UTF-8, and UTF-16 by its byte order mark), or a name: cp1250, iso-8859-2, utf-16-le ...
+    encoding: str = "auto"
+    #: mend codes that lost their leading zeros (110 -> 0110) where only one code fits; else they are rejected
+    restore_zeros: bool = False
+    #: longer texts are cut (0: never)
+    max_chars: int = 20_000
+    #: take mark-up out of texts (needs the `prepare` extra)
+    strip_html: bool = False
+    #: keep only these languages ([]: all); other rows count as filtered
+    languages: list[str] = field(default_factory=list)
+    #: use at most this many training rows, drawn by `seed` (0: all)
+    max_train_rows: int = 0
+
+    # ---- computed splits
+    test_fraction: float = 0.2
+    #: share of the rows of `files`; also carved from `train` where no validation file is given
+    valid_fraction: float = 0.1
+    #: a code with one text (or group of texts) only: train | test (as the paper, by code and source) | sample
+    singletons: str = "train"
+    #: keep texts whose tf-idf cosine is above this on one side of the split (0: identical texts only)
+    near_duplicates: float = 0.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice("data.format", self.format, FORMATS)
+        check_choice("data.singletons", self.singletons, SINGLETONS)
+        for name, value in (("test_fraction", self.test_fraction), ("valid_fraction", self.valid_fraction)):
+            if not 0 <= value < 1:
+                raise ValueError(f"data.{name}: got {value}, allowed are 0 to below 1")
+        if self.test_fraction + self.valid_fraction >= 1:
+            raise ValueError(f"data.test_fraction + data.valid_fraction: got {self.test_fraction + self.valid_fraction}, "
+                             "allowed is below 1, or nothing is left to train on")
+        if not 0 <= self.near_duplicates <= 1:
+            raise ValueError(f"data.near_duplicates: got {self.near_duplicates}, allowed are 0 (off) to 1")
+        for name, number in (("max_chars", self.max_chars), ("max_train_rows", self.max_train_rows)):
+            if number < 0:
+                raise ValueError(f"data.{name}: got {number}, allowed are integers from 0 (no limit)")
+
+    def all_sources(self) -> list[SourceSettings]:
+        """Every file as a SourceSettings with all its fields filled, in order: train, valid, test, files, sources.
+
+        Raises:
+            ValueError: no file is given, a source has no path, or a list of code files does not pair with its texts.
+        """
+        found: list[SourceSettings] = []
+        for role, key in (("train", "train"), ("valid", "valid"), ("test", "test"), ("split", "files")):
+            paths, codes = getattr(self, key), getattr(self, f"{key}_codes")
+            if codes and len(codes) != len(paths):
+                raise ValueError(f"data.{key}_codes: got {len(codes)} files for {len(paths)} files in data.{key}")
+            for i, path in enumerate(paths):
+                name = _stem(path) if role == "test" and len(paths) > 1 else ""
+                found.append(SourceSettings(path=path, codes_path=codes[i] if codes else "", role=role, name=name,
+                                            format=self.format))
+        found += [replace(source) for source in self.sources]
+        if not found:
+            raise ValueError("data: no file is given; set data.train, data.files or data.sources, or data.sample=true")
+        for source in found:
+            if not source.path:
+                raise ValueError("data.sources: a source has no path")
+            if source.codes_path:
+                source.format = "plain"
+            if source.role == "test":
+                source.name = source.name or "test"
+            for key in _INHERITED:
+                if getattr(source, key) is None:
+                    setattr(source, key, getattr(self, key))
+        return found
+
+
+_INHERITED = ("text_columns", "code_column", "language_column", "source_column", "weight_column", "id_column",
+              "group_column", "split_column", "default_language", "default_source", "separator", "encoding")
+
+
+def _stem(path: str) -> str:
+    """ads.csv.gz -> ads."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].split(".")[0]

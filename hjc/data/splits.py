@@ -1,0 +1,41 @@
+"""What reading data returns: rows to train on, to validate on and to test on, and the rows that were not used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from hjc.data.jobdata import JobData
+
+REJECT_COLUMNS = ("file", "row", "id", "reason", "value")
+
+
+def no_rejects() -> pd.DataFrame:
+    """An empty table of rejects."""
+    return pd.DataFrame({name: pd.Series(dtype="int64" if name == "row" else "str") for name in REJECT_COLUMNS})
+
+
+@dataclass(kw_only=True)
+class Splits:
+    """Training, validation and test data of one run.
+
+    Attributes:
+        train, valid: rows; ``valid`` may be empty.
+        tests: name -> rows of each test set.
+        rejects: rows that could not be used: file, row (line of the file as a person counts, header included), id,
+            reason, value (shortened).
+        counts: what reading did and did not do, name -> rows (filtered, cut, html, ...).
+        notes: sentences for the user, one an observation.
+    """
+
+    train: JobData
+    valid: JobData
+    tests: dict[str, JobData] = field(default_factory=dict)
+    rejects: pd.DataFrame = field(default_factory=no_rejects)
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def named(self) -> Mapping[str, JobData]:
+        """train, valid and every test by name ("test/<name>" where the name is not "test")."""
+        tests = {name if name == "test" else f"test/{name}": data for name, data in self.tests.items()}
+        return {"train": self.train, "valid": self.valid, **tests}
