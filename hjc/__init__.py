@@ -1,0 +1,38 @@
+"""Hierarchical job classification: code job ads to a tree of occupations, with coherent probabilities at every level.
+
+Importing ``hjc`` is light: what needs more than NumPy is imported when it is first asked for. The evaluation
+function lives in the module of its name: ``from hjc.evaluate import evaluate``.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from hjc.errors import NotFittedError, TaxonomyError
+from hjc.taxonomy import Taxonomy
+
+try:
+    __version__ = version("hjc")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
+
+#: name -> module that defines it, imported on first use
+_LAZY = {
+    "Classifier": "hjc.classifiers.base",
+    "JobData": "hjc.data",
+    "load": "hjc.persistence",
+}
+
+__all__ = ["NotFittedError", "Taxonomy", "TaxonomyError", "__version__", *_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'hjc' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

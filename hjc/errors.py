@@ -1,0 +1,19 @@
+"""Exceptions that callers may want to catch by name; everything else is a built-in exception."""
+
+from collections.abc import Iterable
+
+
+class TaxonomyError(ValueError):
+    """A code list is not a tree, or a code does not belong to it. The message names the codes."""
+
+
+class NotFittedError(RuntimeError):
+    """A classifier was asked for probabilities before ``fit`` or ``load``."""
+
+
+def name_some(values: Iterable[object], limit: int = 5) -> str:
+    """The first ``limit`` values, quoted, and how many more there are: ``'a', 'b' and 3 more``."""
+    items = list(values)
+    shown = ", ".join(repr(str(v)) for v in items[:limit])
+    more = len(items) - limit
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,211 @@
+"""Trees to and from CSV and TSV files, and the reference tool's ``class,name`` hierarchy.
+
+The file has a column of codes, usually a column of parents, and titles and descriptions in any number of
+languages: ``code,parent,level,title_en,title_pl,description_en``. Columns that are not about the tree are ignored.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hjc.errors import TaxonomyError
+from hjc.taxonomy.build import from_edges, from_prefix_codes, longest_prefix_parents
+from hjc.taxonomy.tree import Taxonomy
+
+#: the language of a title column that does not say one (ISO 639: undetermined)
+UNDETERMINED = "und"
+#: names of the code column that are tried after the one asked for; ``class`` is the reference tool's
+CODE_COLUMNS = ("code", "class")
+_TITLE = re.compile(r"(?:title|name|label)(?:_(?P<language>.+))?")
+_DESCRIPTION = re.compile(r"(?:description|definition)(?:_(?P<language>.+))?")
+_SEPARATORS = "\t,;|"
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+@dataclass(frozen=True)
+class TaxonomyTable:
+    """A taxonomy file as it stands: columns of equal length, nothing checked yet."""
+
+    path: Path
+    codes: list[str]
+    parents: list[str] | None  # None: the file has no parent column, prefixes are ancestors
+    levels: list[str] | None
+    titles: dict[str, list[str]]
+    descriptions: dict[str, list[str]]
+    lines: list[int]  # line of the file on which each row ends, the header is on line 1
+    blanks: tuple[str, ...]  # codes and parents that had surrounding blanks, which are taken off
+    ignored: tuple[str, ...]  # columns that are not about the tree
+
+
+def _decode(path: Path, encoding: str | None) -> str:
+    """The text of a file, decompressed when its name ends in .gz, without a byte order mark."""
+    if not path.is_file():
+        raise FileNotFoundError(f"taxonomy file not found: {path}")
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise TaxonomyError(f"{path}: not a whole gzip file ({error})") from error
+    codec = encoding or next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError as error:
+        raise TaxonomyError(
+            f"{path}: not {codec} text (byte {error.start}). Save it as UTF-8, or pass encoding='cp1250' or what it is"
+        ) from error
+
+
+def _separator(header: str) -> str:
+    """The candidate that stands most often in the header line; a comma when none does."""
+    return max(_SEPARATORS, key=lambda s: (header.count(s), s == ","))
+
+
+def read_taxonomy_table(
+    path: str | Path,
+    *,
+    code: str = "code",
+    parent: str = "parent",
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> TaxonomyTable:
+    """The columns of a taxonomy file, not yet checked to be a tree (see :func:`read_taxonomy_csv`)."""
+    path = Path(path)
+    text = _decode(path, encoding)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator or _separator(text.split("\n", 1)[0]), strict=True
+    )
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        for row in reader:
+            if row:  # the csv module gives [] for a blank line
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise TaxonomyError(f"{path}, line {reader.line_num}: {error}") from error
+    if not rows:
+        raise TaxonomyError(f"{path} is empty; expected columns such as code,parent,title_en")
+    header = [column.strip() for column in rows[0]]
+    if wrong := [str(line) for row, line in zip(rows, lines, strict=True) if len(row) != len(header)]:
+        raise TaxonomyError(
+            f"{path}: {len(wrong)} lines do not have the {len(header)} columns of the header (first: line {wrong[0]}). "
+            f"Texts that contain the separator must be quoted"
+        )
+    if twice := [column for column in header if header.count(column) > 1]:
+        raise TaxonomyError(f"{path}: column {twice[0]!r} stands twice in the header")
+    columns = {name: [row[i] for row in rows[1:]] for i, name in enumerate(header)}
+
+    used = next((c for c in (code, *(CODE_COLUMNS if code == "code" else ())) if c in columns), None)
+    if used is None:
+        raise TaxonomyError(
+            f"{path}: no column {code!r}, the file has {header}. Name the column of codes with code='...'"
+        )
+    if parent != "parent" and parent not in columns:
+        raise TaxonomyError(
+            f"{path}: no column {parent!r}, the file has {header}. Name the column of parents with parent='...'"
+        )
+    texts: dict[str, dict[str, list[str]]] = {"titles": {}, "descriptions": {}}
+    ignored = []
+    for name, values in columns.items():
+        if name in (used, parent, "level"):
+            continue
+        for kind, pattern in (("titles", _TITLE), ("descriptions", _DESCRIPTION)):
+            if match := pattern.fullmatch(name):
+                language = match["language"] or UNDETERMINED
+                if language in texts[kind]:
+                    raise TaxonomyError(f"{path}: two columns of {kind} in language {language!r}; rename one of them")
+                texts[kind][language] = values
+                break
+        else:
+            ignored.append(name)
+    edges = [*columns[used], *columns.get(parent, ())]
+    return TaxonomyTable(
+        path=path,
+        codes=[value.strip() for value in columns[used]],
+        parents=[value.strip() for value in columns[parent]] if parent in columns else None,
+        levels=[value.strip() for value in columns["level"]] if "level" in columns else None,
+        titles=texts["titles"],
+        descriptions=texts["descriptions"],
+        lines=lines[1:],
+        blanks=tuple(value for value in edges if value != value.strip()),
+        ignored=tuple(ignored),
+    )
+
+
+def stem(path: Path) -> str:
+    """File name without its endings: ``isco08.csv.gz`` -> ``isco08``."""
+    return path.name.split(".")[0] or path.name
+
+
+def read_taxonomy_csv(
+    path: str | Path,
+    *,
+    code: str = "code",
+    parent: str = "parent",
+    name: str | None = None,
+    digits: Sequence[int] | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Taxonomy:
+    """Read a tree from CSV, TSV or another separator, plain or ``.gz``.
+
+    Columns: the code; its parent; ``title``, ``name`` or ``label`` and ``description`` or ``definition``, each with a
+    language behind an underscore (``title_en``; without one the language is "und"). ``level`` is not needed.
+    Without a parent column, as in the reference tool's ``class,name``, the parent of a code is the longest code in the
+    file that is a prefix of it; with ``digits`` its prefix at the next length above (see :func:`from_prefix_codes`).
+
+    Args:
+        code, parent: names of the columns; ``class`` is also known as the code.
+        name: what the tree is called; by default the file name without endings.
+        digits: cumulative code lengths; the parent column, if there is one, is then not read.
+        separator: found in the header by default (tab, comma, semicolon or bar).
+        encoding: UTF-8 by default; byte order marks of UTF-8 and UTF-16 are understood.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        TaxonomyError: the file is no table, a column is missing, or the rows are not a tree.
+    """
+    table = read_taxonomy_table(path, code=code, parent=parent, separator=separator, encoding=encoding)
+    name = stem(table.path) if name is None else name
+    try:
+        if digits is not None:
+            return from_prefix_codes(
+                table.codes, digits, titles=table.titles, descriptions=table.descriptions, name=name, missing="error"
+            )
+        parents = longest_prefix_parents(table.codes) if table.parents is None else table.parents
+        return from_edges(table.codes, parents, titles=table.titles, descriptions=table.descriptions, name=name)
+    except TaxonomyError as error:
+        raise TaxonomyError(f"{table.path}: {error}") from error
+
+
+def write_taxonomy_csv(taxonomy: Taxonomy, path: str | Path) -> None:
+    """Write ``code,parent,level,title_xx...,description_xx...``, UTF-8; reading gives the same tree and texts.
+
+    A name ending in ``.gz`` is compressed, ending in ``.tsv`` separated by tabs. Equal trees give equal bytes.
+    """
+    path = Path(path)
+    suffixes = path.suffixes
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, delimiter="\t" if ".tsv" in suffixes[-2:] else ",", lineterminator="\n")
+    texts = [(f"title_{k}", v) for k, v in taxonomy.titles.items()]
+    texts += [(f"description_{k}", v) for k, v in taxonomy.descriptions.items()]
+    writer.writerow(["code", "parent", "level", *(column for column, _ in texts)])
+    for node, (code, above, level) in enumerate(
+        zip(taxonomy.codes, taxonomy.parents.tolist(), taxonomy.level.tolist(), strict=True)
+    ):
+        parent = taxonomy.codes[above] if above >= 0 else ""
+        writer.writerow([code, parent, level, *(values[node] for _, values in texts)])
+    data = buffer.getvalue().encode("utf-8")
+    if path.suffix == ".gz":
+        packed = io.BytesIO()
+        # No file name and no time in the header: the same tree always gives the same bytes.
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=packed, mtime=0) as file:
+            file.write(data)
+        data = packed.getvalue()
+    path.write_bytes(data)
