@@ -34,6 +34,7 @@ def load_taxonomy(spec: str | Path, digits: Sequence[int] | None = None) -> Taxo
         return BUILT_IN[spec]()
     if not Path(spec).is_file():
         raise FileNotFoundError(
-            f"taxonomy: got {str(spec)!r}, allowed are {', '.join(map(repr, BUILT_IN))} and the path of a CSV or TSV file"
+            f"taxonomy: got {str(spec)!r}, allowed are {', '.join(map(repr, BUILT_IN))} "
+            f"and the path of an existing CSV or TSV file"
         )
     return read_taxonomy_csv(spec, digits=digits)

@@ -99,7 +99,7 @@ class Taxonomy:
         return hash(self.hash)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and worker processes get the five fields; read-only mappings cannot be pickled, and caches need not."""
+        """Copies and worker processes get the five fields; read-only mappings cannot be pickled, caches need not."""
         return Taxonomy, (self.codes, self.parents, dict(self.titles), dict(self.descriptions), self.name)
 
     @cached_property
