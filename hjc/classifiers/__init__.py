@@ -1,0 +1,43 @@
+"""Classifiers behind one contract (:mod:`hjc.classifiers.base`), found by name in a fixed registry."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hjc.classifiers.base import Classifier
+    from hjc.taxonomy import Taxonomy
+
+#: name in config.json and in ``model.name`` -> (module, class); imported on first use, so that the linear baseline
+#: never imports torch. A name that is not here is never imported, whatever a file says.
+CLASSIFIERS: dict[str, tuple[str, str]] = {
+    "neural": ("hjc.classifiers.neural", "NeuralClassifier"),
+    "linear": ("hjc.classifiers.linear", "LinearClassifier"),
+}
+
+#: classifiers that are fitted by Lightning and take TrainerSettings
+TRAINED = frozenset({"neural"})
+
+
+def classifier_class(name: str) -> "type[Classifier]":
+    """The class registered under ``name``.
+
+    Raises:
+        ValueError: no such classifier.
+    """
+    if name not in CLASSIFIERS:
+        raise ValueError(f"classifier: got {name!r}, allowed are {', '.join(sorted(CLASSIFIERS))}")
+    module, attribute = CLASSIFIERS[name]
+    found: type[Classifier] = getattr(import_module(module), attribute)
+    return found
+
+
+def build(taxonomy: "Taxonomy", model: Any, trainer: Any = None) -> "Classifier":
+    """An unfitted classifier from its settings dataclass; ``model.name`` says which one.
+
+    Args:
+        model: NeuralSettings, LinearSettings ...
+        trainer: TrainerSettings of classifiers in ``TRAINED``; the others have no use for it.
+    """
+    cls: Any = classifier_class(model.name)
+    found: Classifier = cls(taxonomy, model, trainer) if model.name in TRAINED else cls(taxonomy, model)
+    return found

@@ -1,0 +1,253 @@
+"""Typed configuration: dataclasses in the ConfigStore, and Hydra's errors turned into one clear message.
+
+``hydra`` and ``omegaconf`` are imported here and nowhere else in the library: every classifier is built from the
+dataclasses alone.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.data.settings import DataSettings
+from hjc.nn.settings import NeuralSettings, TrainerSettings
+
+#: where the YAML files are, also in an installed wheel
+CONFIG_PATH = "pkg://hjc.configs"
+CONFIG_NAME = "train"
+
+
+class ConfigError(ValueError):
+    """The command line or a YAML file asks for something that does not exist. The message is meant for the user."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TaxonomySettings:
+    """Which tree."""
+
+    #: "isco08" (built in), or a CSV/TSV of codes (columns code, parent, title_xx...)
+    path: str = "isco08"
+    #: cumulative code lengths when the parents are prefixes, e.g. [1,2,3,4,6]; None: the file has a parent column
+    digits: list[int] | None = None
+    #: cut the tree to this many levels and project the gold codes (0: whole tree)
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+        if self.depth < 0:
+            raise ValueError(f"taxonomy.depth: got {self.depth}, allowed are 0 (whole tree) or a number of levels")
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluationSettings:
+    """How the validation rows and every test set are scored after training."""
+
+    #: bootstrap resamples of the 95 % intervals (0: none)
+    bootstrap: int = 1000
+    #: row attributes to slice by
+    slices: list[str] = field(default_factory=lambda: ["language", "source"])
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bootstrap < 0:
+            raise ValueError(f"evaluation.bootstrap: got {self.bootstrap}, allowed are integers from 0")
+        for name in self.slices:
+            if name not in ("language", "source"):
+                raise ValueError(f"evaluation.slices: got {name!r}, allowed are language, source")
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """One training run, from the files to the evaluated model directory."""
+
+    #: NeuralSettings or LinearSettings; which one, ``model.name`` says
+    model: Any = MISSING
+    taxonomy: TaxonomySettings = field(default_factory=TaxonomySettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    seed: int = 1
+    #: part of the default run directory's name
+    name: str = "run"
+    #: the model directory that the run writes; an existing one with the same settings is continued
+    run_dir: str = MISSING
+
+
+#: classifier name -> its settings; a YAML file of ``model/`` has the schema ``<name>_schema`` in its defaults list
+MODELS: dict[str, type[Any]] = {"neural": NeuralSettings, "linear": LinearSettings}
+#: section of the configuration -> the dataclasses that may fill it
+SECTIONS: dict[str, tuple[type[Any], ...]] = {
+    "model": tuple(MODELS.values()),
+    "taxonomy": (TaxonomySettings,),
+    "data": (DataSettings,),
+    "trainer": (TrainerSettings,),
+    "evaluation": (EvaluationSettings,),
+}
+#: groups that fill a part of another section
+EXTRA_GROUPS = ("hierarchy", "logger", "experiment")
+
+
+def _slug(value: str) -> str:
+    """The last part of a hub name or a path: ``intfloat/multilingual-e5-small`` -> ``multilingual-e5-small``."""
+    return re.sub(r"[^\w.-]+", "-", str(value).replace("\\", "/").rstrip("/").split("/")[-1]) or "run"
+
+
+def register() -> None:
+    """Put the schemas into Hydra's ConfigStore."""
+    store = ConfigStore.instance()
+    store.store(name="config_schema", node=Config)
+    for name, settings in MODELS.items():
+        store.store(group="model", name=f"{name}_schema", node=settings)
+    OmegaConf.register_new_resolver("hjc.slug", _slug, replace=True)
+
+
+register()
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """The typed dataclasses of a composed configuration, interpolations resolved.
+
+    Raises:
+        ConfigError: a value is missing or outside its allowed range.
+    """
+    try:
+        if OmegaConf.get_type(cfg) is not Config:  # Hydra's own dump of a run, as the extra processes of DDP read it
+            schema = OmegaConf.structured(Config)
+            schema.model = OmegaConf.structured(MODELS[cfg.model.name])
+            cfg = OmegaConf.merge(schema, cfg)  # type: ignore[assignment]
+        config = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as e:
+        raise ConfigError(explain(e)) from e
+    except AttributeError as e:  # the slots of a dataclass refuse what +section.key=1 has added
+        m = re.fullmatch(r"'(\w+)' object has no attribute '(\w+)'", str(e))
+        owner = {c.__name__: f"{name}." for name, classes in SECTIONS.items() for c in classes} | {"Config": ""}
+        if m is None or m[1] not in owner:
+            raise
+        raise ConfigError(_unknown_key(owner[m[1]] + m[2])) from e
+    except ValueError as e:  # a dataclass refused a value and says why
+        raise ConfigError(str(e)) from e
+    assert isinstance(config, Config)
+    return config
+
+
+def compose(overrides: Sequence[str] = (), config_name: str = CONFIG_NAME) -> Config:
+    """The configuration that ``train.py OVERRIDES`` would run, without running it (searches, notebooks, tests).
+
+    Raises:
+        ConfigError: unknown group, option or key, or a value of the wrong type; names the nearest valid one.
+    """
+    try:
+        if GlobalHydra.instance().is_initialized():  # inside train.py: its search path is ours
+            return to_config(hydra.compose(config_name, overrides=list(overrides)))
+        with hydra.initialize_config_module("hjc.configs", version_base="1.3"):
+            return to_config(hydra.compose(config_name, overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as e:
+        raise ConfigError(explain(e)) from e
+
+
+def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None = None) -> None:
+    """The body of ``train.py`` and of ``hjc train``: compose the command line and run ``task``, or sweep with ``-m``.
+
+    ``task`` gets the typed configuration with ``run_dir`` set to the directory of this run (in a sweep: of this job)
+    and returns the validation log-loss. A mistake in the configuration or the data ends the program with one message
+    and exit status 2; any other error keeps its stack trace. HYDRA_FULL_ERROR=1 shows the stack trace of every error.
+    """
+    if arguments is not None:
+        sys.argv = [sys.argv[0], *arguments]
+    debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+    def job(cfg: DictConfig) -> float | None:
+        node = HydraConfig.get()
+        try:
+            config = to_config(cfg)
+            config.run_dir = node.runtime.output_dir
+            return task(config)
+        except ConfigError as e:
+            if debug or node.mode == RunMode.MULTIRUN:  # the other jobs of a sweep go on; Hydra reports at the end
+                raise
+            raise SystemExit(_fail(e)) from e
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of to Hydra's printer
+    try:
+        hydra.main(version_base="1.3", config_path=CONFIG_PATH, config_name=CONFIG_NAME)(job)()
+    except (ConfigError, HydraException, OmegaConfBaseException) as e:
+        if debug:
+            raise
+        raise SystemExit(_fail(e)) from e
+    finally:
+        if not debug:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _fail(error: Exception) -> int:
+    print(f"error: {error if isinstance(error, ConfigError) else explain(error)}", file=sys.stderr)
+    return 2
+
+
+# ---------------------------------------------------------------------------------------------- messages
+
+
+def explain(error: Exception) -> str:
+    """One message for a failed composition: what was got, the nearest valid name, what is available."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = [o for o in error.options or [] if not o.endswith("_schema")]
+        if group and options:
+            return f"{group}={option}: there is no {group} named {option!r}{_nearest(option, options)}"
+    text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
+    full_key = re.search(r"full_key: (\S+)", text)
+    if m := re.search(r"Could not (?:override|append value to config|delete)[^']*'([^']+)'", text):
+        return _unknown_key(m[1].partition("@")[0])
+    if m := re.search(r"Could not append override '(?:\+*)([^'=]+)=", text):
+        return _unknown_key(m[1].partition("@")[0])
+    if m := re.search(r"Key '([^']+)' (?:is )?not in", text):
+        return _unknown_key(full_key[1] if full_key else m[1])
+    if full_key:
+        return f"{full_key[1]}: {str(error.__cause__ or error).splitlines()[0]}"
+    if "rror parsing override" in text or "missing EQUAL" in text:
+        return f"{text.splitlines()[0]}\nwrite key=value or group=option, for example model=e5 trainer.epochs=3"
+    return text.split("\nSet the environment variable")[0].strip()
+
+
+def _nearest(got: str, options: Iterable[str], prefix: str = "") -> str:
+    """`` (did you mean x?); available: w, x, y`` with the hint only where something is near."""
+    options = sorted(options)
+    near = get_close_matches(got, options, n=1, cutoff=0.5)
+    return (f" (did you mean {prefix}{near[0]}?)" if near else "") + f"; available: {', '.join(options)}"
+
+
+def _unknown_key(key: str) -> str:
+    """``trainer.lerning_rate`` -> did you mean ``trainer.learning_rate``; also a misspelt section or group."""
+    section, _, leaf = key.lstrip("+~").rpartition(".")
+    if not section:
+        options = {f.name for f in fields(Config)} | set(EXTRA_GROUPS)
+        homes = [f"{name}.{leaf}" for name in SECTIONS if leaf in _keys(name)]
+        if homes:
+            return f"{leaf}: there is no setting {leaf!r} at the top (did you mean {homes[0]}?)"
+        return f"{leaf}: there is no setting or group {leaf!r}{_nearest(leaf, options)}"
+    if section not in SECTIONS:
+        return f"{key}: there is no section {section!r}{_nearest(section, SECTIONS)}"
+    homes = [f"{name}.{leaf}" for name in SECTIONS if name != section and leaf in _keys(name)]
+    options = _keys(section)
+    if homes and not get_close_matches(leaf, options, n=1, cutoff=0.8):
+        return f"{key}: {section} has no setting {leaf!r} (did you mean {homes[0]}?)"
+    if leaf in options:  # a setting of another model, e.g. model=linear model.encoder=...
+        owner = [name for name, cls in MODELS.items() if leaf in {f.name for f in fields(cls)}]
+        return f"{key}: {leaf!r} is a setting of {' and '.join(owner)} models only; the chosen model is of another kind"
+    return f"{key}: {section} has no setting {leaf!r}{_nearest(leaf, options, section + '.')}"
+
+
+def _keys(section: str) -> set[str]:
+    return {f.name for cls in SECTIONS[section] for f in fields(cls)}
