@@ -4,13 +4,12 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erf
 
 Float64 = npt.NDArray[np.float64]
 
 #: bins of equal mass; 15 is what most papers use (Guo et al. 2017)
 ECE_BINS = 15
-
-_erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def confidence_blocks(confidence: Float64, limit: int | None = None) -> tuple[npt.NDArray[np.int64], int]:
@@ -41,7 +40,7 @@ def ece_from_blocks(
         mass: (F, R) weight of each block, blocks in ascending order of confidence.
         confidence: (F, R) weight times confidence, summed over the block.
         correct: (F, R) weight times [top-1 is right], summed over the block.
-        bins: number m of equal-mass bins (fewer when the mass, counted in rows, is smaller than m).
+        bins: number m of equal-mass bins.
 
     Returns:
         ``(ece, debiased)``, each (R,): the plug-in ``sum_b 1/m |accuracy_b - confidence_b|``, and the same less
@@ -54,7 +53,7 @@ def ece_from_blocks(
     r = len(total)
     if mass.shape[0] == 0:
         return np.full(r, np.nan), np.full(r, np.nan)
-    m = max(1, bins)
+    m = bins
     cumulative = [np.vstack([np.zeros(r), np.cumsum(a, axis=0)]) for a in (mass, confidence, correct)]
     edges = np.linspace(0.0, 1.0, m + 1)[:, None] * total  # (m+1, R)
     at_edge = _interpolate(cumulative[0], cumulative[1:], edges)
@@ -65,9 +64,8 @@ def ece_from_blocks(
         gap = np.abs(acc - conf)
         ece = gap.mean(axis=0)
         spread = np.sqrt(acc * (1.0 - acc) / per_bin)
-        z = np.where(spread > 0, gap / np.where(spread > 0, spread, 1.0), np.inf)
-        erf = _erf(np.minimum(z, 40.0) / math.sqrt(2.0)).astype(np.float64)
-        folded = spread * math.sqrt(2.0 / math.pi) * np.exp(-0.5 * np.minimum(z, 40.0) ** 2) + gap * erf
+        z = gap / np.where(spread > 0, spread, 1.0)
+        folded = spread * math.sqrt(2.0 / math.pi) * np.exp(-0.5 * z**2) + gap * erf(z / math.sqrt(2.0))
         debiased = np.maximum(2.0 * ece - np.where(spread > 0, folded, gap).mean(axis=0), 0.0)
     empty = ~(total > 0)
     return np.where(empty, np.nan, ece), np.where(empty, np.nan, debiased)

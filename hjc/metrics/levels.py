@@ -165,17 +165,21 @@ def level_metrics(
     at = level_rows(scores, taxonomy, level)
     wr = w[at.rows]
     out = {name: float(value[0]) for name, value in ratios((at.sums.T @ wr)[:, None]).items()}
-    support = np.bincount(at.code, weights=wr, minlength=at.codes)
-    hits = np.bincount(at.code, weights=wr * at.hit, minlength=at.codes)
-    out["macro_recall"] = float(macro_recall(support[:, None], hits[:, None])[0])
+    support, hits = (_sums_by(at.code, wr * v, at.codes) for v in (1.0, at.hit))
+    out["macro_recall"] = float(macro_recall(support, hits)[0])
     block, size = confidence_blocks(at.confidence)
-    parts = [np.bincount(block, weights=wr * v, minlength=size)[:, None] for v in (1.0, at.confidence, at.hit)]
-    ece, debiased = ece_from_blocks(*parts)
+    mass, confidence, correct = (_sums_by(block, wr * v, size) for v in (1.0, at.confidence, at.hit))
+    ece, debiased = ece_from_blocks(mass, confidence, correct)
     out["ece"], out["ece_debiased"] = float(ece[0]), float(debiased[0])
     counted = wr > 0
     out["n"] = int(counted.sum())
     out["impossible"] = int((at.sums[counted, _IMPOSSIBLE] > 0).sum())
     return {name: out[name] for name in METRICS}
+
+
+def _sums_by(key: IntArray, values: Float64, size: int) -> Float64:
+    """Sums of ``values`` by key 0..size-1, as a column (size, 1): one weighting."""
+    return np.asarray(np.bincount(key, weights=values, minlength=size), dtype=np.float64)[:, None]
 
 
 def check_weights(weights: npt.ArrayLike | None, n: int) -> Float64:
