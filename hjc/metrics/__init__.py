@@ -13,10 +13,11 @@ from hjc.metrics.bootstrap import (
     replicate_metrics,
 )
 from hjc.metrics.calibration_error import ECE_BINS
-from hjc.metrics.levels import METRICS, RECALL_AT, level_metrics
+from hjc.metrics.levels import COUNTS, METRICS, RECALL_AT, level_metrics
 from hjc.metrics.rows import RowScores, score_rows
 
 __all__ = [
+    "COUNTS",
     "ECE_BINS",
     "METRICS",
     "RECALL_AT",

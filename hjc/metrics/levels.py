@@ -16,7 +16,7 @@ from hjc.taxonomy.tree import Taxonomy
 #: the k of recall@k
 RECALL_AT = (1, 3, 5, 10)
 
-#: names of all metrics in the order of tables; ``n`` and ``impossible`` are counts of rows
+#: names of all metrics in the order of tables
 METRICS = (
     "n",
     "log_loss",
@@ -32,6 +32,9 @@ METRICS = (
     "brier",
     "impossible",
 )
+
+#: the metrics that are counts: whole numbers, without intervals
+COUNTS = ("n", "impossible")
 
 # Columns of the matrix of summed quantities.
 _WEIGHT, _LOSS, _IMPOSSIBLE, _BRIER, _PREDICTED, _GOLD, _SHARED, _MISTAKE, _LCA, _SEVERITY = range(10)

@@ -1,0 +1,162 @@
+"""How an evaluation looks in a terminal."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from hjc.evaluate import Evaluation
+
+#: metric -> (column head, format); percentages are scaled by 100
+_COLUMNS = {
+    "log_loss": ("log-loss", "{:.3f}"),
+    "recall@1": ("R@1 %", "{:.1f}"),
+    "recall@3": ("R@3", "{:.1f}"),
+    "recall@5": ("R@5", "{:.1f}"),
+    "recall@10": ("R@10", "{:.1f}"),
+    "macro_recall": ("macro", "{:.1f}"),
+    "hierarchical_f1": ("hF1", "{:.1f}"),
+    "lca_level": ("LCA", "{:.2f}"),
+    "mistake_severity": ("sev.", "{:.2f}"),
+    "ece": ("ECE", "{:.3f}"),
+    "brier": ("Brier", "{:.3f}"),
+}
+_WITH_INTERVAL = ("log_loss", "recall@1")
+
+
+#: what a narrow terminal goes without, first to go first
+_DISPENSABLE = ("mistake_severity", "recall@3", "lca_level", "brier", "recall@10", "macro_recall", "ece")
+
+
+def evaluation_table(
+    evaluation: "Evaluation",
+    *,
+    slice: str | None = None,
+    level: int | None = None,
+    title: str | None = None,
+    width: int | None = None,
+) -> Table:
+    """See :meth:`hjc.evaluate.Evaluation.table`."""
+    frame, taxonomy = evaluation.frame, evaluation.taxonomy
+    if slice is None:
+        if level is not None:
+            raise ValueError(f"table: level={level} goes with slice='language' or 'source'; without, all are shown")
+        chosen = frame[frame["slice_kind"] == ""]
+        by, heading = "level", "level"
+        first = {str(d): f"{d} ({len(taxonomy.level_nodes(d)):,})" for d in range(1, taxonomy.depth + 1)}
+    else:
+        kinds = sorted(set(frame["slice_kind"]) - {""})
+        if slice not in kinds:
+            raise ValueError(f"slice: got {slice!r}, evaluated were {', '.join(map(repr, kinds)) or 'no slices'}")
+        at = taxonomy.check_level(taxonomy.depth if level is None else level)
+        chosen = frame[frame["slice_kind"].isin([slice, ""]) & (frame["level"] == str(at))]
+        by, heading = "slice", slice
+        first = {"": "all"}
+        title = title or f"level {at}, by {slice}"
+    prior = evaluation.baseline if slice is None else None
+    columns: dict[str, list[Text]] = {heading: [], "rows": [], **{m: [] for m in _COLUMNS}}
+    if prior:
+        columns["no text"] = []
+    for key, group in chosen.groupby(by, sort=False):
+        name, values = str(key), _Values.from_frame(group)
+        columns[heading].append(Text(first.get(name, name)))
+        columns["rows"].append(Text(f"{int(values.value['n']):,}"))
+        for metric in _COLUMNS:
+            columns[metric].append(_cell(values, metric))
+        if prior:
+            columns["no text"].append(_prior_cell(prior, name if name == "overall" else f"level_{name}"))
+    dropped = _fit(columns, Console().width if width is None else width)
+    caption = _caption(evaluation, dropped)
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    for column in columns:
+        table.add_column(_head(column), justify="left" if column == heading else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _head(column: str) -> str:
+    return _COLUMNS[column][0] if column in _COLUMNS else column
+
+
+def _fit(columns: dict[str, list[Text]], width: int) -> list[str]:
+    """Take out dispensable columns until the rest fits ``width``; the heads of what was taken out."""
+
+    def needed() -> int:
+        wide = (max(len(line) for c in [_head(k), *map(str, v)] for line in c.split("\n")) for k, v in columns.items())
+        return sum(wide) + 2 * len(columns) + 1  # a blank of padding and one of the box
+
+    dropped = []
+    for metric in _DISPENSABLE:
+        if needed() <= width:
+            break
+        del columns[metric]
+        dropped.append(_head(metric))
+    return dropped
+
+
+@dataclass(frozen=True)
+class _Values:
+    """The figures of one line, by metric."""
+
+    value: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
+
+    @classmethod
+    def from_frame(cls, group: pd.DataFrame) -> "_Values":
+        metrics = group["metric"].tolist()
+        return cls(*(dict(zip(metrics, group[c].tolist(), strict=True)) for c in ("value", "low", "high")))
+
+
+def _show(metric: str, value: float) -> str:
+    percent = _COLUMNS[metric][1] == "{:.1f}"
+    return "-" if math.isnan(value) else _COLUMNS[metric][1].format(100 * value if percent else value)
+
+
+def _cell(values: _Values, metric: str) -> Text:
+    """The figure, and beneath it its interval."""
+    text = Text(_show(metric, values.value[metric]))
+    if metric in _WITH_INTERVAL and not math.isnan(values.low[metric]):
+        text.append(f"\n{_show(metric, values.low[metric])}-{_show(metric, values.high[metric])}", style="dim")
+    return text
+
+
+def _prior_cell(prior: Mapping[str, float], where: str) -> Text:
+    log_loss, recall = (prior.get(f"{where}/{m}", math.nan) for m in ("log_loss", "recall@1"))
+    return Text(f"{_show('log_loss', log_loss)}\n{_show('recall@1', recall)} %", style="dim")
+
+
+def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
+    """What the figures are, and everything that they leave out."""
+    frame = evaluation.frame
+    parts = ["log-loss in nats, R@k, macro recall and hF1 in %"]
+    if evaluation.replicates:
+        of = "groups of rows" if evaluation.clustered else "rows"
+        parts.append(f"95 % intervals from {evaluation.replicates:,} bootstrap resamples of {of}")
+    if evaluation.baseline:
+        parts.append("no text: log-loss and R@1 of the training frequencies")
+    if evaluation.seconds > 0:
+        parts.append(f"{evaluation.rows_per_second:,.0f} rows/s")
+    all_rows = frame[(frame["slice_kind"] == "") & (frame["metric"] == "impossible")].set_index("level")["value"]
+    if all_rows.max() > 0:
+        parts.append(f"{int(all_rows.max()):,} rows have a gold code of probability 0, so log-loss is infinite")
+    inner = frame[(frame["slice_kind"] == "") & (frame["metric"] == "n")].set_index("level")["value"]
+    deepest = inner.get(str(evaluation.taxonomy.depth), 0.0)
+    if deepest < len(evaluation.scores):
+        parts.append(f"{len(evaluation.scores) - int(deepest):,} gold codes are inner nodes, scored to their own level")
+    if evaluation.unlabelled:
+        parts.append(f"{evaluation.unlabelled:,} rows without a code left out")
+    if evaluation.small:
+        named = ", ".join(f"{name} ({n})" for name, n in evaluation.small.items())
+        parts.append(f"slices with too few rows: {named}")
+    if dropped:
+        parts.append(f"no room for {', '.join(dropped)}: see metrics.csv")
+    return "; ".join(parts) + "."
