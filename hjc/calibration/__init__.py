@@ -1,0 +1,41 @@
+"""Calibration of leaf log-probabilities on validation data, coherent up the tree; and whether it is needed."""
+
+from hjc.calibration.base import Calibrator, Chain, Identity, read_calibrator, write_calibrator
+from hjc.calibration.diagnostics import (
+    brier_decomposition,
+    calibration_table,
+    classwise_ece,
+    equal_mass_bins,
+    expected_calibration_error,
+    isotonic_top,
+    reliability_table,
+    top_outcomes,
+)
+from hjc.calibration.fit import KINDS, CalibrationFit, fit_calibrator
+from hjc.calibration.scaling import ConditionalTemperature, Temperature, VectorScaling
+from hjc.calibration.summary import CalibrationRows, iter_batches, summarise
+
+__all__ = [
+    "KINDS",
+    "CalibrationFit",
+    "CalibrationRows",
+    "Calibrator",
+    "Chain",
+    "ConditionalTemperature",
+    "Identity",
+    "Temperature",
+    "VectorScaling",
+    "brier_decomposition",
+    "calibration_table",
+    "classwise_ece",
+    "equal_mass_bins",
+    "expected_calibration_error",
+    "fit_calibrator",
+    "isotonic_top",
+    "iter_batches",
+    "read_calibrator",
+    "reliability_table",
+    "summarise",
+    "top_outcomes",
+    "write_calibrator",
+]

@@ -1,0 +1,130 @@
+"""What a calibrator is, how it is stored, and the two that need no fitting."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hjc.taxonomy.tree import FloatArray, Taxonomy
+
+FORMAT_VERSION = 1
+FILE_NAME = "calibration.json"
+
+
+class Calibrator(ABC):
+    """A map of leaf log-probabilities to better calibrated ones, coherent up the tree like what came in.
+
+    Subclasses set ``kind`` (the key in calibration.json) and implement ``transform``, ``parameters`` and
+    ``from_parameters``. Instances are immutable: what was validated is what is stored.
+    """
+
+    kind: ClassVar[str] = ""
+    _kinds: ClassVar[dict[str, type["Calibrator"]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.kind:
+            Calibrator._kinds[cls.kind] = cls
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        self.taxonomy = taxonomy
+
+    @abstractmethod
+    def transform(self, log_proba: FloatArray) -> FloatArray:
+        """(B, L) natural-log leaf probabilities -> the same, calibrated, rows summing to 1 after exp; dtype kept."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Plain JSON values from which :meth:`from_parameters` makes the same calibrator."""
+
+    @classmethod
+    @abstractmethod
+    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "Calibrator":
+        """The inverse of :meth:`parameters`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: format_version, kind, taxonomy_hash, parameters."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "kind": self.kind,
+            "taxonomy_hash": self.taxonomy.hash,
+            "parameters": self.parameters(),
+        }
+
+    @staticmethod
+    def from_dict(taxonomy: Taxonomy, state: Mapping[str, Any]) -> "Calibrator":
+        """The calibrator of any kind that ``to_dict`` described.
+
+        Raises:
+            ValueError: unknown format or kind, or it was fitted on another tree.
+        """
+        if state.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"calibration: got format_version {state.get('format_version')!r}, this hjc reads {FORMAT_VERSION}; "
+                "calibrate again or install the matching hjc"
+            )
+        if state.get("kind") not in Calibrator._kinds:
+            raise ValueError(f"calibration: got kind {state.get('kind')!r}, allowed are {sorted(Calibrator._kinds)}")
+        if state.get("taxonomy_hash") != taxonomy.hash:
+            raise ValueError(f"calibration was fitted on another tree than {taxonomy!r}; calibrate again on this one")
+        return Calibrator._kinds[state["kind"]].from_parameters(taxonomy, state["parameters"])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.taxonomy.name!r})"
+
+
+def write_calibrator(calibrator: Calibrator, directory: Path) -> Path:
+    """Write calibration.json into a model directory; its path."""
+    path = Path(directory) / FILE_NAME
+    path.write_text(json.dumps(calibrator.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_calibrator(taxonomy: Taxonomy, directory: Path) -> Calibrator:
+    """Read calibration.json of a model directory; the identity where there is none."""
+    path = Path(directory) / FILE_NAME
+    if not path.exists():
+        return Identity(taxonomy)
+    return Calibrator.from_dict(taxonomy, json.loads(path.read_text(encoding="utf-8")))
+
+
+class Identity(Calibrator):
+    """Leaves everything as it is."""
+
+    kind = "identity"
+
+    def transform(self, log_proba: FloatArray) -> FloatArray:
+        return log_proba
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "Identity":
+        return cls(taxonomy)
+
+
+class Chain(Calibrator):
+    """Several calibrators, one after the other."""
+
+    kind = "chain"
+
+    def __init__(self, taxonomy: Taxonomy, steps: Sequence[Calibrator]) -> None:
+        super().__init__(taxonomy)
+        self.steps = tuple(steps)
+
+    def transform(self, log_proba: FloatArray) -> FloatArray:
+        for step in self.steps:
+            log_proba = step.transform(log_proba)
+        return log_proba
+
+    def parameters(self) -> dict[str, Any]:
+        return {"steps": [step.to_dict() for step in self.steps]}
+
+    @classmethod
+    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "Chain":
+        return cls(taxonomy, [Calibrator.from_dict(taxonomy, step) for step in parameters["steps"]])
+
+    def __repr__(self) -> str:
+        return f"Chain({', '.join(map(repr, self.steps))})"
