@@ -1,0 +1,78 @@
+"""From an open input to an open output: the loop of ``hjc predict``."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hjc.prediction_io.coding import OK, Plan, code_texts, join_texts
+from hjc.prediction_io.readers import Reader, find_column
+from hjc.prediction_io.writers import Writer
+
+if TYPE_CHECKING:
+    from hjc.classifiers.base import Classifier
+
+
+@dataclass
+class Summary:
+    """What a run did so far."""
+
+    rows: int = 0
+    #: status -> rows, for the rows that could not be coded
+    uncoded: dict[str, int] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def rate(self) -> float:
+        """Rows per second."""
+        return self.rows / max(self.seconds, 1e-9)
+
+    def message(self) -> str:
+        bad = "".join(f"; {count:,} not coded ({reason})" for reason, count in self.uncoded.items())
+        return f"{self.rows:,} rows in {self.seconds:.1f} s, {self.rate:,.0f} rows/s{bad}"
+
+
+def code_table(
+    classifier: "Classifier",
+    reader: Reader,
+    writer: Writer,
+    plan: Plan,
+    text_columns: Sequence[str],
+    *,
+    joiner: str = "\n",
+    prepare: Callable[[list[str | None]], list[str | None]] | None = None,
+    progress: Callable[[Summary], None] | None = None,
+    summary: Summary | None = None,
+) -> Summary:
+    """Code every row of ``reader`` and write it to ``writer``, never holding more than one chunk.
+
+    Args:
+        text_columns: joined by ``joiner``, empty cells left out.
+        prepare: what training did to texts before the classifier saw them (taking out HTML, say).
+        progress: called after every chunk.
+        summary: counted up in place, so that an interrupted caller can still say how far it came.
+
+    Raises:
+        ValueError: a text column does not exist.
+    """
+    summary = summary if summary is not None else Summary()
+    positions = [find_column(reader.columns, name, reader.label) for name in text_columns]
+    for chunk in reader.chunks():
+        parts = [chunk.texts(i, name) for i, name in zip(positions, text_columns, strict=True)]
+        texts = join_texts(parts, joiner)
+        if prepare is not None:
+            texts = prepare(texts)
+        coded = code_texts(classifier, texts, plan)
+        writer.write(chunk, coded)
+        summary.rows += len(chunk)
+        for status in coded[f"{plan.prefix}status"]:
+            if status != OK:
+                summary.uncoded[status] = summary.uncoded.get(status, 0) + 1
+        if progress is not None:
+            progress(summary)
+    writer.finish()
+    return summary
