@@ -1,8 +1,26 @@
 """JobData, column mapping, splits, text hygiene and the bundled sample."""
 
 from hjc.data.jobdata import JobData
+from hjc.data.loading import load_job_data
+from hjc.data.reading import read_job_data
 from hjc.data.sample import load_sample, sample_ads, sample_titles
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import Splits
+from hjc.data.summary import DataSummary, summarise
+from hjc.data.tables import read_rows, read_table
 
-__all__ = ["DataSettings", "JobData", "SourceSettings", "Splits", "load_sample", "sample_ads", "sample_titles"]
+__all__ = [
+    "DataSettings",
+    "DataSummary",
+    "JobData",
+    "SourceSettings",
+    "Splits",
+    "load_job_data",
+    "load_sample",
+    "read_job_data",
+    "read_rows",
+    "read_table",
+    "sample_ads",
+    "sample_titles",
+    "summarise",
+]

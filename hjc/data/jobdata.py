@@ -63,10 +63,14 @@ class JobData:
             object.__setattr__(self, name, value)
         bad = next((i for i, text in enumerate(self.texts) if not isinstance(text, str)), None)
         if bad is not None:
-            raise TypeError(f"texts: row {bad} is {type(self.texts[bad]).__name__}, expected str; drop or fill it first")
+            raise TypeError(
+                f"texts: row {bad} is {type(self.texts[bad]).__name__}, expected str; drop or fill it first"
+            )
         if n and (self.gold.min() < UNLABELLED or self.gold.max() >= len(self.taxonomy)):
-            raise ValueError(f"gold: got {self.gold.min()} to {self.gold.max()}, allowed are node numbers -1 (no code) to "
-                             f"{len(self.taxonomy) - 1} of {self.taxonomy.name!r}")
+            raise ValueError(
+                f"gold: got {self.gold.min()} to {self.gold.max()}, allowed are node numbers -1 (no code) to "
+                f"{len(self.taxonomy) - 1} of {self.taxonomy.name!r}"
+            )
         if n and not (np.isfinite(self.weight).all() and (self.weight >= 0).all()):
             raise ValueError("weight: got a negative or not finite value, allowed are numbers from 0")
 
@@ -144,7 +148,9 @@ class JobData:
         first = items[0]
         for other in items[1:]:
             if other.taxonomy is not first.taxonomy and other.taxonomy != first.taxonomy:
-                raise ValueError(f"concat: parts lie on different taxonomies, {first.taxonomy!r} and {other.taxonomy!r}")
+                raise ValueError(
+                    f"concat: parts lie on different taxonomies, {first.taxonomy!r} and {other.taxonomy!r}"
+                )
         group: IntArray | None = None
         if any(part.group is not None for part in items):
             pieces: list[IntArray] = []

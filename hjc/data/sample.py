@@ -81,8 +81,14 @@ def fixed_split(titles: pd.DataFrame) -> list[str]:
     keys = titles["title"].str.casefold()
     common = keys.isin(set(keys[keys.duplicated()])).to_numpy()
     digests = [_digest("|".join(row)) for row in titles[["code", "language", "title"]].itertuples(index=False)]
-    frame = pd.DataFrame({"code": titles["code"].to_numpy(), "language": titles["language"].to_numpy(),
-                          "common": common, "digest": digests})
+    frame = pd.DataFrame(
+        {
+            "code": titles["code"].to_numpy(),
+            "language": titles["language"].to_numpy(),
+            "common": common,
+            "digest": digests,
+        }
+    )
     ordered = frame.sort_values(["common", "digest"])
     split = np.full(len(titles), "train", dtype=object)
     split[ordered.groupby(["code", "language"], sort=False).head(1).index.to_numpy()] = "test"

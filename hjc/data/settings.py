@@ -38,6 +38,7 @@ class SourceSettings:
     #: source of the rows that have none (dictionary, thesaurus, ads ...)
     default_source: str | None = None
     separator: str | None = None
+    quote: str | None = None
     encoding: str | None = None
 
     def __post_init__(self) -> None:
@@ -84,10 +85,14 @@ class DataSettings:
     format: str = "auto"
     #: auto, or one character; "tab" is the tab
     separator: str = "auto"
+    #: the character around cells that hold separators or line breaks; "" where quotes mean nothing
+    quote: str = '"'
     #: auto (UTF-8, and UTF-16 by its byte order mark), or a name: cp1250, iso-8859-2, utf-16-le ...
     encoding: str = "auto"
     #: mend codes that lost their leading zeros (110 -> 0110) where only one code fits; else they are rejected
     restore_zeros: bool = False
+    #: length that every code has (0: not the same for all); with it "11" for 011 is recognised as well
+    code_width: int = 0
     #: longer texts are cut (0: never)
     max_chars: int = 20_000
     #: take mark-up out of texts (needs the `prepare` extra)
@@ -114,11 +119,17 @@ class DataSettings:
             if not 0 <= value < 1:
                 raise ValueError(f"data.{name}: got {value}, allowed are 0 to below 1")
         if self.test_fraction + self.valid_fraction >= 1:
-            raise ValueError(f"data.test_fraction + data.valid_fraction: got {self.test_fraction + self.valid_fraction}, "
-                             "allowed is below 1, or nothing is left to train on")
+            raise ValueError(
+                f"data.test_fraction + data.valid_fraction: got {self.test_fraction + self.valid_fraction}, "
+                "allowed is below 1, or nothing is left to train on"
+            )
         if not 0 <= self.near_duplicates <= 1:
             raise ValueError(f"data.near_duplicates: got {self.near_duplicates}, allowed are 0 (off) to 1")
-        for name, number in (("max_chars", self.max_chars), ("max_train_rows", self.max_train_rows)):
+        for name, number in (
+            ("max_chars", self.max_chars),
+            ("max_train_rows", self.max_train_rows),
+            ("code_width", self.code_width),
+        ):
             if number < 0:
                 raise ValueError(f"data.{name}: got {number}, allowed are integers from 0 (no limit)")
 
@@ -135,9 +146,18 @@ class DataSettings:
                 raise ValueError(f"data.{key}_codes: got {len(codes)} files for {len(paths)} files in data.{key}")
             for i, path in enumerate(paths):
                 name = _stem(path) if role == "test" and len(paths) > 1 else ""
-                found.append(SourceSettings(path=path, codes_path=codes[i] if codes else "", role=role, name=name,
-                                            format=self.format))
+                found.append(
+                    SourceSettings(
+                        path=path, codes_path=codes[i] if codes else "", role=role, name=name, format=self.format
+                    )
+                )
         found += [replace(source) for source in self.sources]
+        names = [source.name for source in found if source.role == "test"]
+        if twice := {name for name in names if name and names.count(name) > 1}:
+            raise ValueError(
+                f"data.test: several files would be called {sorted(twice)[0]!r}; rename one, or list them in "
+                "data.sources with a name each"
+            )
         if not found:
             raise ValueError("data: no file is given; set data.train, data.files or data.sources, or data.sample=true")
         for source in found:
@@ -153,8 +173,21 @@ class DataSettings:
         return found
 
 
-_INHERITED = ("text_columns", "code_column", "language_column", "source_column", "weight_column", "id_column",
-              "group_column", "split_column", "default_language", "default_source", "separator", "encoding")
+_INHERITED = (
+    "text_columns",
+    "code_column",
+    "language_column",
+    "source_column",
+    "weight_column",
+    "id_column",
+    "group_column",
+    "split_column",
+    "default_language",
+    "default_source",
+    "separator",
+    "quote",
+    "encoding",
+)
 
 
 def _stem(path: str) -> str:

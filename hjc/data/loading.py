@@ -1,0 +1,189 @@
+"""From settings to Splits: every file read, rows dealt to training, validation and tests."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hjc.data.jobdata import JobData
+from hjc.data.reading import ReadFile, read_file
+from hjc.data.sample import load_sample
+from hjc.data.settings import DataSettings
+from hjc.data.splits import Splits, no_rejects
+from hjc.data.splitting import (
+    TEST,
+    TRAIN,
+    VALID,
+    identical_groups,
+    merge_groups,
+    near_duplicate_groups,
+    sampling_order,
+    split_rows,
+    systematic_sample,
+    text_key,
+)
+from hjc.errors import name_some
+from hjc.taxonomy.tree import IntArray, Taxonomy
+
+
+def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: Path | str | None = None) -> Splits:
+    """Read all files of the settings and deal their rows.
+
+    Given splits (train, valid, test files, or a split column) are taken as they are; texts that are in training and in
+    a test as well are counted in the notes. Files to be split are dealt by :func:`hjc.data.splitting.split_rows`;
+    the rows of train files and sources stay in training there, and what equals them goes with them. Where nothing
+    is given to validate on, ``valid_fraction`` of the training rows is carved out in the same way, but never from
+    files that the settings list as ``sources`` of role train (dictionaries are no sample of what is to be coded),
+    unless there is nothing else.
+
+    Args:
+        rejects_path: write the table of rejects there (CSV); without rejects an empty table with its header.
+
+    Raises:
+        ValueError: nothing is left to train on although training files are given; a language of the filter occurs in
+            no file; and all of :func:`hjc.data.reading.read_file`.
+        TaxonomyError: a file has codes, and not one is in the taxonomy.
+    """
+    splits = load_sample(taxonomy, settings.languages or None) if settings.sample else _load_files(settings, taxonomy)
+    if settings.max_train_rows and len(splits.train) > settings.max_train_rows:
+        before = len(splits.train)
+        splits.train = _draw(splits.train, settings.max_train_rows, settings.seed)
+        splits.counts["not_drawn"] = before - len(splits.train)
+    if rejects_path is not None:
+        splits.rejects.to_csv(rejects_path, index=False, encoding="utf-8")
+    return splits
+
+
+def _load_files(settings: DataSettings, taxonomy: Taxonomy) -> Splits:
+    sources = settings.all_sources()
+    extra_from = len(sources) - len(settings.sources)
+    parts = [read_file(source, settings, taxonomy) for source in sources]
+    rejects = [part.rejects for part in parts if len(part.rejects)]
+    counts: Counter[str] = sum((part.counts for part in parts), Counter())
+    notes = [note for part in parts for note in part.notes]
+    _check_languages(settings, parts, int(counts["filtered"]))
+
+    side, fixed, tests = _given_sides(parts, extra_from)
+    data = JobData.concat(part.data for part in parts)
+    to_split = np.flatnonzero(side < 0)
+    carve = (
+        settings.valid_fraction > 0 and not to_split.size and not (side == VALID).any() and bool((side == TRAIN).any())
+    )
+    groups = None
+    if to_split.size or carve:
+        groups = _groups(data, parts, to_split, settings, carve)
+    if to_split.size:
+        pool = np.flatnonzero((side < 0) | (side == TRAIN))
+        side[pool] = split_rows(
+            taxonomy,
+            data.gold[pool],
+            source=_numbers(data.source)[pool],
+            groups=None if groups is None else groups[pool],
+            fixed_train=side[pool] == TRAIN,
+            test_fraction=settings.test_fraction,
+            valid_fraction=settings.valid_fraction if not (side == VALID).any() else 0.0,
+            singletons=settings.singletons,
+            seed=settings.seed,
+        )
+    elif carve:
+        pool = np.flatnonzero(side == TRAIN)
+        keep = fixed[pool] if not fixed[pool].all() else None
+        side[pool] = split_rows(
+            taxonomy,
+            data.gold[pool],
+            source=_numbers(data.source)[pool],
+            groups=None if groups is None else groups[pool],
+            fixed_train=keep,
+            test_fraction=0.0,
+            valid_fraction=settings.valid_fraction,
+            seed=settings.seed,
+        )
+    if groups is not None:
+        data = dataclasses.replace(data, group=groups)
+    named = {name: data.take((side == TEST) & (tests == name)) for name in sorted(set(tests[side == TEST].tolist()))}
+    splits = Splits(
+        train=data.take(side == TRAIN),
+        valid=data.take(side == VALID),
+        tests=named,
+        rejects=pd.concat(rejects, ignore_index=True) if rejects else no_rejects(),
+        counts=dict(counts),
+        notes=notes,
+    )
+    if not len(splits.train) and any(part.settings.role in ("train", "split") for part in parts):
+        reasons = splits.rejects["reason"].str.split(":").str[0].value_counts().to_dict()
+        why = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.items()) or "files without rows"
+        raise ValueError(f"data: no row is left to train on; rejected: {why}; filtered: {counts['filtered']:,}")
+    _note_overlap(splits)
+    return splits
+
+
+def _given_sides(
+    parts: list[ReadFile], extra_from: int
+) -> tuple[IntArray, "np.ndarray[tuple[int], np.dtype[np.bool_]]", "np.ndarray[tuple[int], np.dtype[np.object_]]"]:
+    """For all rows: side (-1: to be split), whether from a training-only source, and the name of the test."""
+    sides, fixed, tests = [], [], []
+    by_name = {"train": TRAIN, "valid": VALID, "test": TEST}
+    for i, part in enumerate(parts):
+        n, role = len(part.data), part.settings.role
+        if role == "split" and part.split is not None:
+            sides.append(np.array([by_name[x] for x in part.split], dtype=np.int64))
+        else:
+            sides.append(np.full(n, by_name.get(role, -1), dtype=np.int64))
+        fixed.append(np.full(n, i >= extra_from and role == "train"))
+        tests.append(np.full(n, part.settings.name if role == "test" else "test", dtype=object))
+    return np.concatenate(sides), np.concatenate(fixed), np.concatenate(tests)
+
+
+def _groups(data: JobData, parts: list[ReadFile], to_split: IntArray, settings: DataSettings, carve: bool) -> IntArray:
+    """(n,) rows that must stay together: identical texts, equal group column, near-duplicates among rows to split."""
+    groupings = [identical_groups(data.texts)]
+    if any(part.group is not None for part in parts):
+        values = [part.group if part.group is not None else np.full(len(part.data), "", object) for part in parts]
+        column = np.concatenate(values)
+        number = pd.factorize(column)[0].astype(np.int64)
+        groupings.append(np.where(column == "", -1, number))
+    if settings.near_duplicates > 0:
+        rows = np.arange(len(data)) if carve else to_split
+        near = np.full(len(data), -1, dtype=np.int64)
+        near[rows] = near_duplicate_groups([data.texts[i] for i in rows.tolist()], settings.near_duplicates)
+        groupings.append(near)
+    return merge_groups(*groupings)
+
+
+def _draw(data: JobData, rows: int, seed: int) -> JobData:
+    """``rows`` rows, spread over codes, languages and sources, in the order in which they stand."""
+    rng = np.random.default_rng(seed)
+    origin = _numbers(tuple(f"{a}|{b}" for a, b in zip(data.language, data.source, strict=True)))
+    order = sampling_order(data.taxonomy, data.gold, origin, rng)
+    drawn = order[systematic_sample(len(order), rows / len(order), rng.random())]
+    return data.take(np.sort(drawn[:rows]))
+
+
+def _numbers(values: tuple[str, ...]) -> IntArray:
+    return pd.factorize(np.array(values, dtype=object), sort=True)[0].astype(np.int64)
+
+
+def _check_languages(settings: DataSettings, parts: list[ReadFile], filtered: int) -> None:
+    present = {language for part in parts for language in part.data.language}
+    missing = [x for x in settings.languages if x.lower() not in present]
+    if missing:
+        kept = ", ".join(sorted(present)) or "none"
+        raise ValueError(
+            f"data.languages: no usable row has {name_some(missing)}; kept languages: {kept}; filtered out: "
+            f"{filtered:,} rows. Languages are compared as written in the language column, in any case"
+        )
+
+
+def _note_overlap(splits: Splits) -> None:
+    """Count the rows of validation and tests whose text is also in training."""
+    held = {key: data for key, data in splits.named().items() if key != "train" and len(data)}
+    if not held or not len(splits.train):
+        return
+    trained = {text_key(text) for text in splits.train.texts}
+    for key, data in held.items():
+        both = sum(text_key(text) in trained for text in data.texts)
+        if both:
+            splits.counts[f"overlap_{key}"] = both
+            splits.notes.append(f"{key}: {both:,} of {len(data):,} texts are in the training rows as well")

@@ -1,0 +1,172 @@
+"""What a run is about to learn from: sizes, languages, lengths, codes seen, the long tail, conflicting labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from hjc.data.jobdata import JobData
+from hjc.data.splits import Splits
+from hjc.data.splitting import identical_groups
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+#: bounds of the long-tail table: 0, 1-9, 10-99, 100 and more training rows
+TAIL = (0, 1, 10, 100)
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """Tables about the splits.
+
+    Attributes:
+        rows: split, rows, codes (different gold nodes), inner (rows whose gold is an inner node).
+        languages, sources: split, the value, rows.
+        lengths: split, then characters at the quantiles 5, 25, 50, 75, 95 and 100 %.
+        levels: level, codes in the taxonomy, seen in training, share, rows of training determined at that level.
+        tail: training rows of a leaf (0, 1-9, 10-99, 100+), leaves, share of training rows.
+        conflicts: split, texts that stand more than once, of these with different codes, rows of the latter.
+        rejects: reason, rows.
+        counts, notes: as in Splits.
+    """
+
+    rows: pd.DataFrame
+    languages: pd.DataFrame
+    sources: pd.DataFrame
+    lengths: pd.DataFrame
+    levels: pd.DataFrame
+    tail: pd.DataFrame
+    conflicts: pd.DataFrame
+    rejects: pd.DataFrame
+    counts: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def print(self, console: "Console | None" = None, limit: int = 12) -> None:
+        """Print the tables; of languages, sources and reasons the ``limit`` largest."""
+        from rich.console import Console
+        from rich.markup import escape
+
+        out = console or Console()
+        out.print(_table("Rows, codes, and repeated texts", self.rows.merge(self.conflicts, on="split")))
+        out.print(_table("Characters a text, by share of rows", self.lengths))
+        for title, frame in (("Rows by language", self.languages), ("Rows by source", self.sources)):
+            if frame.iloc[:, 1].nunique() > 1:
+                wide = frame.pivot(index=frame.columns[1], columns="split", values="rows").fillna(0).astype(int)
+                wide = wide[[s for s in self.rows["split"] if s in wide]]
+                wide = wide.loc[wide.sum(axis=1).sort_values(ascending=False, kind="stable").index].reset_index()
+                out.print(_table(title, wide, limit))
+        out.print(_table("Codes seen in training", self.levels))
+        out.print(_table("Leaves by their training rows", self.tail))
+        if len(self.rejects):
+            out.print(_table("Rejected rows", self.rejects, limit))
+        done = {k: v for k, v in self.counts.items() if v and not k.startswith("overlap_")}
+        out.print(", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in done.items()), highlight=False)
+        for note in self.notes:
+            out.print(f"note: {escape(note)}", highlight=False)
+
+
+def summarise(splits: Splits) -> DataSummary:
+    """Tables about the splits of a run; see :class:`DataSummary`."""
+    named = {name: data for name, data in splits.named().items() if len(data) or name == "train"}
+    reasons = splits.rejects["reason"].astype("str").str.split(":").str[0].value_counts()
+    return DataSummary(
+        rows=pd.DataFrame(
+            [
+                {
+                    "split": name,
+                    "rows": len(data),
+                    "codes": len(np.unique(data.gold[data.gold >= 0])),
+                    "inner": int((~data.taxonomy.is_leaf[data.gold[data.gold >= 0]]).sum()),
+                }
+                for name, data in named.items()
+            ]
+        ),
+        languages=_value_counts(named, "language"),
+        sources=_value_counts(named, "source"),
+        lengths=pd.DataFrame([{"split": name, **_lengths(data)} for name, data in named.items()]),
+        levels=_levels(splits.train),
+        tail=_tail(splits.train),
+        conflicts=pd.DataFrame([{"split": name, **_conflicts(data)} for name, data in named.items()]),
+        rejects=reasons.rename_axis("reason").reset_index(name="rows"),
+        counts=dict(splits.counts),
+        notes=tuple(splits.notes),
+    )
+
+
+def _value_counts(named: Mapping[str, JobData], column: str) -> pd.DataFrame:
+    parts = [
+        pd.Series(getattr(data, column), dtype="object").replace("", "?").value_counts().rename_axis(column)
+        .reset_index(name="rows").assign(split=name)
+        for name, data in named.items()
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)[["split", column, "rows"]]
+
+
+def _lengths(data: JobData) -> dict[str, int]:
+    sizes = np.fromiter(map(len, data.texts), dtype=np.int64, count=len(data))
+    values = np.quantile(sizes, QUANTILES) if len(sizes) else np.zeros(len(QUANTILES))
+    return {f"{q:.0%}": int(value) for q, value in zip(QUANTILES, values, strict=True)}
+
+
+def _levels(train: JobData) -> pd.DataFrame:
+    tree = train.taxonomy
+    gold = train.gold[train.gold >= 0]
+    out = []
+    for level in range(1, tree.depth + 1):
+        nodes = tree.node_path[gold, level - 1]
+        seen, total = len(np.unique(nodes[nodes >= 0])), len(tree.level_nodes(level))
+        out.append(
+            {"level": level, "codes": total, "seen": seen, "share": seen / total, "rows": int((nodes >= 0).sum())}
+        )
+    return pd.DataFrame(out)
+
+
+def _tail(train: JobData) -> pd.DataFrame:
+    tree = train.taxonomy
+    per_leaf = np.bincount(train.gold[train.gold >= 0], minlength=len(tree))[tree.leaves]
+    total = max(int(per_leaf.sum()), 1)
+    out = []
+    for i, low in enumerate(TAIL):
+        high = TAIL[i + 1] if i + 1 < len(TAIL) else None
+        inside = per_leaf[(per_leaf >= low) & ((per_leaf < high) if high is not None else True)]
+        name = f"{low}+" if high is None else str(low) if high == low + 1 else f"{low}-{high - 1}"
+        out.append({"training rows": name, "leaves": len(inside), "share of rows": int(inside.sum()) / total})
+    return pd.DataFrame(out)
+
+
+def _conflicts(data: JobData) -> dict[str, int]:
+    """Identical texts with different codes: no classifier can get all of them right."""
+    if not len(data):
+        return {"repeated": 0, "conflicting": 0, "rows of these": 0}
+    group = identical_groups(data.texts)
+    size = np.bincount(group)
+    pairs = np.unique(np.stack([group, data.gold]), axis=1)
+    torn = np.bincount(pairs[0], minlength=len(size)) > 1
+    return {
+        "repeated": int((size > 1).sum()),
+        "conflicting": int(torn.sum()),
+        "rows of these": int(size[torn].sum()),
+    }
+
+
+def _table(title: str, frame: pd.DataFrame, limit: int = 0):  # type: ignore[no-untyped-def]  # rich is imported late
+    from rich.table import Table
+
+    more = len(frame) - limit if limit else 0
+    table = Table(title=title, title_justify="left", caption=f"and {more} more" if more > 0 else None)
+    for name in frame.columns:
+        number = pd.api.types.is_numeric_dtype(frame[name])
+        table.add_column(str(name), justify="right" if number else "left")
+    for row in (frame.head(limit) if limit else frame).itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return f"{value:.1%}"
+    return f"{value:,}" if isinstance(value, int | np.integer) else str(value).replace("[", r"\[")
