@@ -4,12 +4,14 @@
 dataclasses alone.
 """
 
+import csv
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -22,7 +24,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.data.settings import DataSettings
+from hjc.data.settings import DataSettings, SourceSettings
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 
 #: where the YAML files are, also in an installed wheel
@@ -46,6 +48,8 @@ class TaxonomySettings:
     depth: int = 0
 
     def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("taxonomy.path: no file is given; set taxonomy.path=FILE.csv (or choose taxonomy=isco08)")
         if self.depth < 0:
             raise ValueError(f"taxonomy.depth: got {self.depth}, allowed are 0 (whole tree) or a number of levels")
 
@@ -172,8 +176,12 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
         node = HydraConfig.get()
         try:
             config = to_config(cfg)
-            config.run_dir = node.runtime.output_dir
-            return task(config)
+            output = Path(node.runtime.output_dir)
+            config.run_dir = str(output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output)
+            value = task(config)
+            if node.mode == RunMode.MULTIRUN:
+                _note_job(node, config, value)
+            return value
         except ConfigError as e:
             if debug or node.mode == RunMode.MULTIRUN:  # the other jobs of a sweep go on; Hydra reports at the end
                 raise
@@ -186,9 +194,22 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
         if debug:
             raise
         raise SystemExit(_fail(e)) from e
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     finally:
         if not debug:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _note_job(node: Any, config: Config, value: float | None) -> None:
+    """Append one line to the sweep's results.csv, so that it can be read while the sweep goes on."""
+    path = Path(node.sweep.dir) / "results.csv"
+    fresh = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        if fresh:
+            writer.writerow(["job", "overrides", "valid_log_loss", "run_dir"])
+        writer.writerow([node.job.num, " ".join(node.overrides.task), "" if value is None else value, config.run_dir])
 
 
 def _fail(error: Exception) -> int:
@@ -208,14 +229,19 @@ def explain(error: Exception) -> str:
             return f"{group}={option}: there is no {group} named {option!r}{_nearest(option, options)}"
     text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
     full_key = re.search(r"full_key: (\S+)", text)
+    if (m := re.search(r"Key '([^']+)' not in 'SourceSettings'", text)) is not None:
+        return _unknown_key(f"data.sources.{m[1]}")
+    if full_key and re.search(r"Key '([^']+)' (?:is )?not in", text):
+        return _unknown_key(full_key[1])
     if m := re.search(r"Could not (?:override|append value to config|delete)[^']*'([^']+)'", text):
         return _unknown_key(m[1].partition("@")[0])
     if m := re.search(r"Could not append override '(?:\+*)([^'=]+)=", text):
         return _unknown_key(m[1].partition("@")[0])
-    if m := re.search(r"Key '([^']+)' (?:is )?not in", text):
-        return _unknown_key(full_key[1] if full_key else m[1])
     if full_key:
-        return f"{full_key[1]}: {str(error.__cause__ or error).splitlines()[0]}"
+        first = str(error.__cause__ or error).splitlines()[0]
+        if "is not a ListConfig, list or tuple" in first:
+            first = f"this setting is a list; write {full_key[1]}=[value] or {full_key[1]}=[value,value]"
+        return f"{full_key[1]}: {first}"
     if "rror parsing override" in text or "missing EQUAL" in text:
         return f"{text.splitlines()[0]}\nwrite key=value or group=option, for example model=e5 trainer.epochs=3"
     return text.split("\nSet the environment variable")[0].strip()
@@ -231,11 +257,19 @@ def _nearest(got: str, options: Iterable[str], prefix: str = "") -> str:
 def _unknown_key(key: str) -> str:
     """``trainer.lerning_rate`` -> did you mean ``trainer.learning_rate``; also a misspelt section or group."""
     section, _, leaf = key.lstrip("+~").rpartition(".")
+    if section.startswith("data.sources"):
+        return f"{key}: a source has no setting {leaf!r}{_nearest(leaf, {f.name for f in fields(SourceSettings)})}"
+    if key.startswith("hydra."):
+        return f"{key}: Hydra has no such setting; `python train.py --cfg hydra` lists them"
     if not section:
         options = {f.name for f in fields(Config)} | set(EXTRA_GROUPS)
         homes = [f"{name}.{leaf}" for name in SECTIONS if leaf in _keys(name)]
         if homes:
             return f"{leaf}: there is no setting {leaf!r} at the top (did you mean {homes[0]}?)"
+        if not get_close_matches(leaf, options, n=1, cutoff=0.5):
+            every = {name: section for section in SECTIONS for name in _keys(section)}
+            if near := get_close_matches(leaf, every, n=1, cutoff=0.7):
+                return f"{leaf}: there is no setting {leaf!r} at the top (did you mean {every[near[0]]}.{near[0]}?)"
         return f"{leaf}: there is no setting or group {leaf!r}{_nearest(leaf, options)}"
     if section not in SECTIONS:
         return f"{key}: there is no section {section!r}{_nearest(section, SECTIONS)}"
@@ -243,7 +277,7 @@ def _unknown_key(key: str) -> str:
     options = _keys(section)
     if homes and not get_close_matches(leaf, options, n=1, cutoff=0.8):
         return f"{key}: {section} has no setting {leaf!r} (did you mean {homes[0]}?)"
-    if leaf in options:  # a setting of another model, e.g. model=linear model.encoder=...
+    if section == "model" and leaf in options:  # a setting of another model, e.g. model=linear model.encoder=...
         owner = [name for name, cls in MODELS.items() if leaf in {f.name for f in fields(cls)}]
         return f"{key}: {leaf!r} is a setting of {' and '.join(owner)} models only; the chosen model is of another kind"
     return f"{key}: {section} has no setting {leaf!r}{_nearest(leaf, options, section + '.')}"
