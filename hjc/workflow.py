@@ -22,8 +22,7 @@ from rich.console import Console
 from hjc.classifiers import TRAINED, build
 from hjc.classifiers.base import Classifier
 from hjc.config import Config, ConfigError
-from hjc.data.sample import load_sample
-from hjc.data.splits import Splits
+from hjc.data import Splits, load_job_data, summarise
 from hjc.evaluate import Evaluation, evaluate
 from hjc.metrics import log_loss_baseline
 from hjc.provenance import code_state, describe_data, machine, package_versions, peak_memory_mb
@@ -64,7 +63,7 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
         taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None)
     record = Record.begin(config, taxonomy, splits)
     out.print(f"run directory  {directory}\n{taxonomy!r}")
-    print_summary(splits, out)
+    summarise(splits).print(out)
     earlier = record.earlier(directory)
     if earlier is not None and config.trainer.resume:
         out.print(f"this run is finished: evaluating the model in {directory} (trainer.resume=false trains again)")
@@ -96,12 +95,7 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
 def load_inputs(config: Config, rejects_path: Path | None) -> tuple[Taxonomy, Splits]:
     """The tree and the data projected on it, both cut to ``taxonomy.depth``; rows without a code left out."""
     taxonomy = load_taxonomy(config.taxonomy.path, digits=config.taxonomy.digits)
-    if config.data.sample:
-        splits = load_sample(taxonomy, config.data.languages or None)
-    else:
-        from hjc.data.reading import load_job_data
-
-        splits = load_job_data(config.data, taxonomy, rejects_path=rejects_path)
+    splits = load_job_data(config.data, taxonomy, rejects_path=rejects_path)
     depth = config.taxonomy.depth
     if depth and depth < taxonomy.depth:
         taxonomy = taxonomy.truncate(depth)
@@ -117,17 +111,6 @@ def load_inputs(config: Config, rejects_path: Path | None) -> tuple[Taxonomy, Sp
             "data: no training rows are left; look into rejects.csv in the run directory, and at data.languages"
         )
     return taxonomy, splits
-
-
-def print_summary(splits: Splits, out: Console) -> None:
-    """Sizes, languages, lengths, codes per level and the long tail, before any training."""
-    try:
-        from hjc.data.summary import summarise
-    except ModuleNotFoundError:
-        return
-
-    for part in summarise(splits):
-        out.print(part)
 
 
 def fit(classifier: Classifier, splits: Splits, directory: Path, record: "Record", out: Console) -> str:
