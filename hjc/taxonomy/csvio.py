@@ -184,24 +184,27 @@ def read_taxonomy_csv(
         raise TaxonomyError(f"{table.path}: {error}") from error
 
 
+def _quoted(field: str) -> str:
+    """A field for any of the separators. (``csv.writer`` leaves a lone carriage return bare before Python 3.13.)"""
+    return '"' + field.replace('"', '""') + '"' if any(c in field for c in '\r\n"' + _SEPARATORS) else field
+
+
 def write_taxonomy_csv(taxonomy: Taxonomy, path: str | Path) -> None:
     """Write ``code,parent,level,title_xx...,description_xx...``, UTF-8; reading gives the same tree and texts.
 
     A name ending in ``.gz`` is compressed, ending in ``.tsv`` separated by tabs. Equal trees give equal bytes.
     """
     path = Path(path)
-    suffixes = path.suffixes
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, delimiter="\t" if ".tsv" in suffixes[-2:] else ",", lineterminator="\n")
+    separator = "\t" if ".tsv" in path.suffixes[-2:] else ","
     texts = [(f"title_{k}", v) for k, v in taxonomy.titles.items()]
     texts += [(f"description_{k}", v) for k, v in taxonomy.descriptions.items()]
-    writer.writerow(["code", "parent", "level", *(column for column, _ in texts)])
+    rows = [["code", "parent", "level", *(column for column, _ in texts)]]
     for node, (code, above, level) in enumerate(
         zip(taxonomy.codes, taxonomy.parents.tolist(), taxonomy.level.tolist(), strict=True)
     ):
         parent = taxonomy.codes[above] if above >= 0 else ""
-        writer.writerow([code, parent, level, *(values[node] for _, values in texts)])
-    data = buffer.getvalue().encode("utf-8")
+        rows.append([code, parent, str(level), *(values[node] for _, values in texts)])
+    data = "".join(separator.join(map(_quoted, row)) + "\n" for row in rows).encode("utf-8")
     if path.suffix == ".gz":
         packed = io.BytesIO()
         # No file name and no time in the header: the same tree always gives the same bytes.

@@ -311,7 +311,7 @@ class Taxonomy:
         Raises:
             ValueError: a number is not a node, such as -1 for a row without a label.
         """
-        x, y = np.broadcast_arrays(np.asarray(a), np.asarray(b))
+        x, y = np.broadcast_arrays(*(np.asarray(n, dtype=None if np.size(n) else np.int64) for n in (a, b)))
         for nodes in (x, y):
             if nodes.size and (nodes.min() < 0 or nodes.max() >= len(self)):
                 raise ValueError(

@@ -1,0 +1,36 @@
+"""Fixtures and settings that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Two shared cores are slow at odd moments: time limits for single examples would make tests flicker.
+settings.register_profile("hjc", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hjc")
+
+
+def realdata_folder() -> Path:
+    """The folder of real data, which need not exist."""
+    return Path(os.environ.get("HJC_DATA", "../shared/data"))
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real data; skipped where it is absent. Mark such tests with ``@pytest.mark.realdata``."""
+    folder = realdata_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set HJC_DATA to the folder that has it")
+    return folder.resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test marked ``realdata`` is skipped without the folder, whether it asks for the fixture or not."""
+    folder = realdata_folder()
+    if folder.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"no real data in {folder}: set HJC_DATA to the folder that has it")
+    for item in items:
+        if "realdata" in item.keywords:
+            item.add_marker(skip)
