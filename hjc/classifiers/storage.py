@@ -239,24 +239,8 @@ def read_model_dir(directory: str | os.PathLike[str], expected_classifier: str |
         ModelDirError: it is no model directory, or a file is missing, truncated, altered, from another model or from a
             newer hjc. The message names the file and the way out.
     """
+    config = read_config(directory)
     path = Path(directory)
-    if not path.exists():
-        raise FileNotFoundError(f"no model directory at {path}: check the path (train.py prints it when it ends)")
-    if not path.is_dir():
-        hint = (
-            "a Lightning checkpoint only resumes a training; load the run directory that contains it"
-            if path.suffix in (".ckpt", ".pt", ".bin", ".safetensors")
-            else "give the run directory that train.py wrote"
-        )
-        raise ModelDirError(f"{path} is a file, not a model directory: {hint}")
-    try:
-        _finish_commit(path)
-    except PermissionError:
-        raise ModelDirError(
-            f"{path / _COMMIT}: an interrupted save has to be finished first and the directory is read-only; "
-            "load it once with write permission"
-        ) from None
-    config = _read_config(path)
     if expected_classifier is not None and config["classifier"] != expected_classifier:
         raise ModelDirError(
             f"{path / CONFIG}: holds a {config['classifier']!r} classifier, not {expected_classifier!r}; "
@@ -276,7 +260,29 @@ def read_model_dir(directory: str | os.PathLike[str], expected_classifier: str |
 _WAY_OUT = "copy the whole directory again from where the model was trained, or train it again"
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read and check config.json alone, without the files it lists; finishes an interrupted save first.
+
+    Raises:
+        FileNotFoundError, ModelDirError: see :func:`read_model_dir`.
+    """
+    path = Path(directory)
+    if not path.exists():
+        raise FileNotFoundError(f"no model directory at {path}: check the path (train.py prints it when it ends)")
+    if not path.is_dir():
+        hint = (
+            "a Lightning checkpoint only resumes a training; load the run directory that contains it"
+            if path.suffix in (".ckpt", ".pt", ".bin", ".safetensors")
+            else "give the run directory that train.py wrote"
+        )
+        raise ModelDirError(f"{path} is a file, not a model directory: {hint}")
+    try:
+        _finish_commit(path)
+    except PermissionError:
+        raise ModelDirError(
+            f"{path / _COMMIT}: an interrupted save has to be finished first and the directory is read-only; "
+            "load it once with write permission"
+        ) from None
     file = path / CONFIG
     if not file.is_file():
         if (path / _COMMIT).exists() or any(path.glob("*.ckpt")) or (path / "train.yaml").exists():

@@ -2,12 +2,14 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hjc.data.hygiene import clean_texts
+from hjc.data.reading import MISSING
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
 
@@ -23,7 +25,7 @@ _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 
 def text_status(text: str | None) -> str:
     """``ok``, or why a text cannot be coded: it is missing or blank, or has no letter and no digit outside HTML."""
-    if text is None or not text.strip():
+    if text is None or not (stripped := text.strip()) or stripped in MISSING:
         return EMPTY
     if any(map(str.isalnum, text)) and (
         ("<" not in text and "&" not in text) or any(map(str.isalnum, html.unescape(_TAG.sub(" ", text))))
@@ -33,12 +35,12 @@ def text_status(text: str | None) -> str:
 
 
 def join_texts(columns: Sequence[Sequence[str | None]], joiner: str = "\n") -> list[str | None]:
-    """One text a row from several columns; empty cells leave no joiner behind, None when all are missing."""
+    """One text a row, as in training: cells that are empty or say NaN or null leave no joiner behind."""
     if len(columns) == 1:
         return list(columns[0])
     out: list[str | None] = []
     for cells in zip(*columns, strict=True):
-        parts = [c for c in cells if c is not None and c.strip()]
+        parts = [s for c in cells if c is not None and (s := c.strip()) and s not in MISSING]
         out.append(joiner.join(parts) if parts else None)
     return out
 
@@ -61,7 +63,10 @@ class Plan:
     top_k: int = 1
     prefix: str = "hjc_"
     title_language: str | None = None
-    max_chars: int = 0
+    #: what training did to texts: see DataSettings
+    joiner: str = "\n"
+    max_chars: int = 20_000
+    strip_html: bool = False
 
     def __post_init__(self) -> None:
         levels = self.levels or (self.taxonomy.depth,)
@@ -97,17 +102,27 @@ class Plan:
             )
 
 
-def code_texts(classifier: "Classifier", texts: Sequence[str | None], plan: Plan) -> dict[str, list[Any]]:
+def code_texts(
+    classifier: "Classifier",
+    texts: Sequence[str | None],
+    plan: Plan,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, list[Any]]:
     """The new columns of a chunk of texts: column -> values in the order of ``texts``.
 
-    A text that cannot be coded gets None in every column but the status, which says why.
+    A text that cannot be coded gets None in every column but the status, which says why. ``advance`` is called with
+    the number of rows of every batch that the classifier has done.
     """
     from hjc.classifiers.base import top_k_columns
 
     taxonomy = plan.taxonomy
     status = [text_status(text) for text in texts]
+    cleaned, _ = clean_texts([text or "" for text in texts], plan.max_chars, plan.strip_html)
+    for i, text in enumerate(cleaned):
+        if status[i] == OK and not text:  # there was nothing but a script or a style sheet
+            status[i] = NO_WORDS
     good = np.array([i for i, s in enumerate(status) if s == OK], dtype=np.int64)
-    wanted = [_clean(texts[i] or "", plan.max_chars) for i in good]
+    wanted = [_encodable(cleaned[i]) for i in good]
     nodes = {d: np.empty((len(good), plan.ranks(d)), dtype=np.int64) for d in plan.levels}
     proba = {d: np.empty((len(good), plan.ranks(d)), dtype=np.float64) for d in plan.levels}
     if wanted:
@@ -115,6 +130,8 @@ def code_texts(classifier: "Classifier", texts: Sequence[str | None], plan: Plan
             for d in plan.levels:
                 columns, proba[d][rows] = top_k_columns(taxonomy.aggregate(log_proba, d), plan.ranks(d))
                 nodes[d][rows] = taxonomy.level_nodes(d)[columns]
+            if advance is not None:
+                advance(len(rows))
     codes = np.array(taxonomy.codes, dtype=object)
     titles = np.empty(len(taxonomy), dtype=object)
     for node in np.unique(np.concatenate([n.ravel() for n in nodes.values()])).tolist():
@@ -134,9 +151,8 @@ def code_texts(classifier: "Classifier", texts: Sequence[str | None], plan: Plan
     return out
 
 
-def _clean(text: str, max_chars: int) -> str:
+def _encodable(text: str) -> str:
     """The text as tokenizers can take it: lone surrogates, which no encoding holds, become question marks."""
-    text = text[:max_chars] if max_chars else text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

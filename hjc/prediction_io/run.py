@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 class Summary:
     """What a run did so far."""
 
+    #: rows written
     rows: int = 0
+    #: rows of the chunk at hand that the classifier has done
+    pending: int = 0
     #: status -> rows, for the rows that could not be coded
     uncoded: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
@@ -29,7 +32,7 @@ class Summary:
     @property
     def rate(self) -> float:
         """Rows per second."""
-        return self.rows / max(self.seconds, 1e-9)
+        return (self.rows + self.pending) / max(self.seconds, 1e-9)
 
     def message(self) -> str:
         bad = "".join(f"; {count:,} not coded ({reason})" for reason, count in self.uncoded.items())
@@ -43,17 +46,14 @@ def code_table(
     plan: Plan,
     text_columns: Sequence[str],
     *,
-    joiner: str = "\n",
-    prepare: Callable[[list[str | None]], list[str | None]] | None = None,
     progress: Callable[[Summary], None] | None = None,
     summary: Summary | None = None,
 ) -> Summary:
     """Code every row of ``reader`` and write it to ``writer``, never holding more than one chunk.
 
     Args:
-        text_columns: joined by ``joiner``, empty cells left out.
-        prepare: what training did to texts before the classifier saw them (taking out HTML, say).
-        progress: called after every chunk.
+        text_columns: joined by ``plan.joiner``, empty cells left out.
+        progress: called after every batch of the classifier and every chunk.
         summary: counted up in place, so that an interrupted caller can still say how far it came.
 
     Raises:
@@ -61,14 +61,18 @@ def code_table(
     """
     summary = summary if summary is not None else Summary()
     positions = [find_column(reader.columns, name, reader.label) for name in text_columns]
+
+    def advance(rows: int) -> None:
+        summary.pending += rows
+        if progress is not None:
+            progress(summary)
+
     for chunk in reader.chunks():
         parts = [chunk.texts(i, name) for i, name in zip(positions, text_columns, strict=True)]
-        texts = join_texts(parts, joiner)
-        if prepare is not None:
-            texts = prepare(texts)
-        coded = code_texts(classifier, texts, plan)
+        coded = code_texts(classifier, join_texts(parts, plan.joiner), plan, advance)
         writer.write(chunk, coded)
         summary.rows += len(chunk)
+        summary.pending = 0
         for status in coded[f"{plan.prefix}status"]:
             if status != OK:
                 summary.uncoded[status] = summary.uncoded.get(status, 0) + 1
