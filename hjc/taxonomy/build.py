@@ -240,7 +240,8 @@ def from_prefix_codes(
         zero_padded: inner codes are filled with zeros to the full length (True) or to this length, as in SOC
             (11-0000, 11-1000, 11-1010, 11-1011: ``digits=[2, 3, 5, 6], strip="-", zero_padded=True``; O*NET-SOC adds
             11-1011.00: ``digits=[2, 3, 5, 6, 8], strip="-.", zero_padded=6``).
-            A level whose digits are all zero is skipped.
+            A level whose digits are all zero is skipped. SOC 2018 is not regular (15-1200 is a minor group, 29-1221 a
+            child of 29-1210): where a file has a parent column, read that instead.
         missing: what to do with an inner code that is not in the list: "create" it (without a title), report it as an
             "error", or "skip" the level and hang the code on its nearest listed ancestor.
 

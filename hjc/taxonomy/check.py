@@ -7,7 +7,7 @@ is possible, and it is always counted; lost zeros are put back only when the use
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -221,6 +221,9 @@ def explain_unknown(taxonomy: Taxonomy, codes: Iterable[object]) -> str:
     """One message about codes that are not in the tree: the first five, and what seems to have happened to them."""
     values = list(dict.fromkeys(codes))
     longest = _longest(taxonomy)
+    spellings: dict[str, list[str]] = {}
+    for code in taxonomy.codes:
+        spellings.setdefault(_bare(code), []).append(code)
     reasons: dict[str, str] = {}
     for value in values:
         verdict = _judge(taxonomy, value, longest, False, None)
@@ -229,7 +232,7 @@ def explain_unknown(taxonomy: Taxonomy, codes: Iterable[object]) -> str:
         elif verdict.kind != "known":
             reasons[str(value)] = verdict.reason(str(value))
             if verdict.kind == "unknown":
-                reasons[str(value)] = _other_hint(taxonomy, verdict.code) or reasons[str(value)]
+                reasons[str(value)] = _other_hint(taxonomy, verdict.code, spellings) or reasons[str(value)]
     hints = _first_of_each_kind(reasons)
     if not hints:
         examples = ", ".join(repr(taxonomy.codes[i]) for i in taxonomy.leaves[:: max(1, taxonomy.num_leaves // 3)][:3])
@@ -237,13 +240,15 @@ def explain_unknown(taxonomy: Taxonomy, codes: Iterable[object]) -> str:
     return f"unknown codes in {taxonomy.name!r}: {name_some(values)}. " + ". ".join(hints)
 
 
-def _other_hint(taxonomy: Taxonomy, code: str) -> str:
+def _bare(text: str) -> str:
+    """Letters and digits only, lower case."""
+    return "".join(c for c in text if c.isalnum()).lower()
+
+
+def _other_hint(taxonomy: Taxonomy, code: str, spellings: Mapping[str, list[str]]) -> str:
     """A sentence when the code differs from one of the tree in punctuation only, or lies below one of its leaves."""
-
-    def bare(text: str) -> str:
-        return "".join(c for c in text if c.isalnum()).lower()
-
-    if len(same := [c for c in taxonomy.codes if bare(c) == bare(code)]) == 1:
+    same = spellings.get(_bare(code), [])
+    if len(same) == 1:
         return f"{code!r} looks like {same[0]!r} written in another way"
     for n in range(len(code) - 1, 0, -1):
         node = taxonomy.index_of.get(code[:n])
