@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "encoder_config.json", "tokenizer.json", "tokenizer_config.json"
 TINY = "tiny"
+UNLIMITED = 1_000_000  # tokens; files write 1e30 for it
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -45,20 +46,20 @@ def load_encoder(
     corpus, extra = ([settings.prefix + text for text in part] for part in (texts, extra_texts))
     if settings.encoder == TINY:
         model, backend = build_tiny(settings, [*corpus, *extra], seed)
-        tokenizer = _wrap(backend, XLMR_SPECIAL_TOKENS, settings.max_length)
+        special, limit = XLMR_SPECIAL_TOKENS, settings.max_length
     else:
         folder = resolve_folder(settings.encoder, settings.revision)
-        tokenizer = read_tokenizer(folder)
+        backend, special, limit = _read_backend(folder)
         model = _read_model(folder, settings.num_layers)
         if settings.prune_vocabulary and corpus:
             before = model.get_input_embeddings().num_embeddings
-            pruned, mapping = prune(model, tokenizer.backend_tokenizer, corpus, extra)
-            tokenizer = _wrap(pruned, _special_tokens(tokenizer), tokenizer.model_max_length)
+            backend, mapping = prune(model, backend, corpus, extra)
             logger.info("vocabulary: %d of %d pieces kept", int((mapping >= 0).sum()), before)
-    limit = max_tokens(model)
-    if limit < settings.max_length:
-        raise ValueError(f"model.max_length: got {settings.max_length}, {settings.encoder} allows at most {limit}")
-    tokenizer.model_max_length = min(limit, tokenizer.model_max_length)
+    if max_tokens(model) < settings.max_length:
+        raise ValueError(
+            f"model.max_length: got {settings.max_length}, {settings.encoder} allows at most {max_tokens(model)}"
+        )
+    tokenizer = _wrap(backend, special, min(limit, max_tokens(model)))
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if settings.lora_rank:
@@ -161,27 +162,27 @@ def max_tokens(model: PreTrainedModel) -> int:
     positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if isinstance(positions, nn.Embedding):
         return positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
-    return int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+    return int(getattr(model.config, "max_position_embeddings", None) or UNLIMITED)
 
 
 # ------------------------------------------------------------------ tokenizers
 
 
-def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """A folder's fast tokenizer: its tokenizer.json as it stands, else what transformers builds (HerBERT has none)."""
-    if not (folder / TOKENIZER_FILE).is_file():
+def _read_backend(folder: Path) -> tuple[Tokenizer, dict[str, Any], int]:
+    """A folder's tokenizer (its tokenizer.json as it stands, else what transformers builds), special tokens, limit."""
+    if not (folder / TOKENIZER_FILE).is_file():  # HerBERT has a vocabulary and merges only
         made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_fast=True)
         if not made.is_fast:
             raise ValueError(f"{folder} has no {TOKENIZER_FILE}, and transformers has no fast tokenizer for it")
-        return _wrap(made.backend_tokenizer, _special_tokens(made), made.model_max_length)
+        return made.backend_tokenizer, _special_tokens(made), min(made.model_max_length, UNLIMITED)
     special: dict[str, Any] = {}
-    limit = 1_000_000
+    limit = UNLIMITED
     for name in ("special_tokens_map.json", TOKENIZER_CONFIG_FILE):
         if (folder / name).is_file():
             content = json.loads((folder / name).read_text(encoding="utf-8"))
             special |= {key: content[key] for key in SPECIAL_TOKENS if content.get(key)}
             limit = min(limit, int(content.get("model_max_length") or limit))
-    return _wrap(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), special, limit)
+    return Tokenizer.from_file(str(folder / TOKENIZER_FILE)), special, limit
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
@@ -199,7 +200,7 @@ def _wrap(backend: Tokenizer, special: dict[str, Any], max_length: int) -> PreTr
         raise ValueError("the tokenizer names no pad_token (in tokenizer_config.json or special_tokens_map.json)")
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        model_max_length=min(max_length, 1_000_000),
+        model_max_length=max_length,
         padding_side="right",
         truncation_side="right",
         model_input_names=["input_ids", "attention_mask"],
@@ -226,7 +227,7 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     """Read what :func:`save_tokenizer` wrote. No network."""
     if not (directory / TOKENIZER_FILE).is_file():
         raise FileNotFoundError(f"{directory} has no {TOKENIZER_FILE}: not a complete model directory")
-    return read_tokenizer(directory)
+    return _wrap(*_read_backend(directory))
 
 
 # ------------------------------------------------------------------ model directory

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub import constants
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import validate_repo_id
 
 from hjc.nn.offline import Bundle, bundle_for, bundled_folder, is_installed
 
@@ -41,6 +42,10 @@ def resolve_folder(encoder: str, revision: str | None = None) -> Path:
         return local
     if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
         raise EncoderNotFoundError(f"no folder {encoder}")
+    try:
+        validate_repo_id(encoder)
+    except HFValidationError as error:
+        raise EncoderNotFoundError(f"{encoder!r} is neither a folder here nor a hub name: {error}") from error
     if (cached := _cached(encoder, revision)) is not None:
         return cached
     bundle = bundle_for(encoder)

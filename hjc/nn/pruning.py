@@ -38,7 +38,8 @@ def prune_tokenizer(
     """A tokenizer over the pieces that ``texts`` and ``extra_texts`` use, the safety alphabet and the special tokens.
 
     The safety alphabet is every piece of a single character (with or without its word mark, as in ``▁a``, ``##a`` or
-    ``a</w>``) and every byte piece. Order is kept: a piece's new id is its rank among the kept ones.
+    ``a</w>``), every byte piece, and every piece with a character that has none of its own. Order is kept: a piece's
+    new id is its rank among the kept ones.
 
     Args:
         keep: further ids to keep.
@@ -50,9 +51,10 @@ def prune_tokenizer(
         ValueError: a tokenizer model other than Unigram, WordPiece or BPE.
         PruningError: a text would be tokenised differently.
     """
-    tokenizer = Tokenizer.from_str(tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    if tokenizer.truncation is not None or tokenizer.padding is not None:
+        tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
     spec = json.loads(tokenizer.to_str())
     kind = spec["model"]["type"]
     if kind not in ("Unigram", "WordPiece", "BPE"):
@@ -69,7 +71,7 @@ def prune_tokenizer(
         kept |= np.bincount(ids, minlength=size)[:size] > 0
         digests.append(digest)
     kept[[*added.values(), *keep]] = True
-    kept[[i for piece, i in vocabulary.items() if _is_alphabet(piece, spec["model"])]] = True
+    kept[_alphabet(vocabulary, spec["model"])] = True
     if kind == "Unigram":
         scores = np.array([score for _, score in spec["model"]["vocab"]])
         kept[int(scores.argmin())] = True  # the score of an unknown character is derived from the least one
@@ -133,15 +135,28 @@ def _model_vocabulary(model: dict[str, Any]) -> dict[str, int]:
     return dict(model["vocab"])
 
 
-def _is_alphabet(piece: str, model: dict[str, Any]) -> bool:
-    """One character once the word marks are off, or a byte piece like ``<0x0A>``."""
-    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-        return True
-    if prefix := model.get("continuing_subword_prefix"):
-        piece = piece.removeprefix(prefix)
-    if suffix := model.get("end_of_word_suffix"):
-        piece = piece.removesuffix(suffix)
-    return len(piece) == 1 or (len(piece) == 2 and piece[0] in "▁Ġ")
+def _symbols(piece: str, model: dict[str, Any]) -> list[str]:
+    """The single-character pieces that a piece is made of: ``["▁", "a"]``, ``["a", "##b"]`` or ``["a", "b</w>"]``."""
+    prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
+    starts, ends = not (prefix and piece.startswith(prefix)), bool(suffix) and piece.endswith(suffix)
+    symbols = list(piece[0 if starts else len(prefix) : len(piece) - len(suffix) if ends else None])
+    if prefix:
+        symbols = [s if starts and i == 0 else prefix + s for i, s in enumerate(symbols)]
+    if ends and symbols:
+        symbols[-1] += suffix
+    return symbols
+
+
+def _alphabet(vocabulary: dict[str, int], model: dict[str, Any]) -> list[int]:
+    """Ids of the pieces of one character, of byte pieces, and of those with a character that has none of its own."""
+    ids = []
+    for piece, i in vocabulary.items():
+        symbols = _symbols(piece, model)
+        marked = len(symbols) == 2 and symbols[0] in ("▁", "Ġ")
+        byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+        if len(symbols) <= 1 or marked or byte or not all(symbol in vocabulary for symbol in symbols):
+            ids.append(i)
+    return ids
 
 
 def _encode(tokenizer: Tokenizer, corpora: Sequence[Sequence[str]]) -> Iterator[tuple[IntArray, bytes]]:
@@ -170,16 +185,11 @@ def _pair(merge: list[str] | str) -> tuple[str, str]:
 
 def _derivations(pieces: Sequence[str], model: dict[str, Any]) -> set[str]:
     """Every symbol that BPE passes through on its way to each of ``pieces``."""
-    prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
+    prefix = model.get("continuing_subword_prefix") or ""
     ranks = {_pair(merge): rank for rank, merge in enumerate(model["merges"])}
     seen: set[str] = set()
     for piece in pieces:
-        starts, ends = not (prefix and piece.startswith(prefix)), bool(suffix) and piece.endswith(suffix)
-        symbols = list(piece[0 if starts else len(prefix) : len(piece) - len(suffix) if ends else None])
-        if prefix:
-            symbols = [s if starts and i == 0 else prefix + s for i, s in enumerate(symbols)]
-        if ends and symbols:
-            symbols[-1] += suffix
+        symbols = _symbols(piece, model)
         seen.update(symbols)
         while len(symbols) > 1:
             rank, at = min((ranks.get(pair, len(ranks)), i) for i, pair in enumerate(itertools.pairwise(symbols)))
