@@ -152,7 +152,7 @@ def score(classifier: Classifier, data: JobData, *, progress: bool = True) -> Ro
     seen = np.zeros(len(data), dtype=bool)
     with rows_progress("evaluating", len(data), progress) as bar:
         for rows, log_proba in classifier.iter_log_proba(data.texts):
-            if seen[rows].any():
+            if seen[rows].any() or len(np.unique(rows)) < len(rows):
                 raise ValueError(f"{type(classifier).__name__}.iter_log_proba yielded a row twice")
             seen[rows] = True
             out.put(rows, score_rows(taxonomy, log_proba, data.gold[rows]))

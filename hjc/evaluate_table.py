@@ -32,7 +32,17 @@ _WITH_INTERVAL = ("log_loss", "recall@1")
 
 
 #: what a narrow terminal goes without, first to go first
-_DISPENSABLE = ("mistake_severity", "recall@3", "lca_level", "brier", "recall@10", "macro_recall", "ece")
+_DISPENSABLE = (
+    "mistake_severity",
+    "recall@3",
+    "lca_level",
+    "brier",
+    "recall@10",
+    "macro_recall",
+    "ece",
+    "recall@5",
+    "hierarchical_f1",
+)
 
 
 def evaluation_table(
@@ -147,13 +157,13 @@ def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
         parts.append(f"{evaluation.rows_per_second:,.0f} rows/s")
     all_rows = frame[(frame["slice_kind"] == "") & (frame["metric"] == "impossible")].set_index("level")["value"]
     if all_rows.max() > 0:
-        parts.append(f"{int(all_rows.max()):,} rows have a gold code of probability 0, so log-loss is infinite")
+        parts.append(f"rows whose gold code has probability 0 (log-loss is infinite): {int(all_rows.max()):,}")
     inner = frame[(frame["slice_kind"] == "") & (frame["metric"] == "n")].set_index("level")["value"]
     deepest = inner.get(str(evaluation.taxonomy.depth), 0.0)
     if deepest < len(evaluation.scores):
-        parts.append(f"{len(evaluation.scores) - int(deepest):,} gold codes are inner nodes, scored to their own level")
+        parts.append(f"gold codes at inner nodes, scored to their own level: {len(evaluation.scores) - int(deepest):,}")
     if evaluation.unlabelled:
-        parts.append(f"{evaluation.unlabelled:,} rows without a code left out")
+        parts.append(f"rows without a code, left out: {evaluation.unlabelled:,}")
     if evaluation.small:
         named = ", ".join(f"{name} ({n})" for name, n in evaluation.small.items())
         parts.append(f"slices with too few rows: {named}")

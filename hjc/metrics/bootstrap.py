@@ -79,7 +79,9 @@ class Resamples:
 
     def take(self, rows: npt.ArrayLike) -> "Resamples":
         """The same resamples seen by a subset of the rows."""
-        return Resamples(self.unit[np.asarray(rows)], self.counts)
+        index = np.asarray(rows)
+        index = index.astype(np.int64) if index.size == 0 and index.dtype != bool else index  # [] arrives as float
+        return Resamples(self.unit[index], self.counts)
 
 
 def replicate_metrics(

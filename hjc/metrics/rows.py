@@ -71,6 +71,7 @@ class RowScores:
     def take(self, rows: npt.ArrayLike) -> "RowScores":
         """The rows at positions (or under a boolean mask) ``rows``, in that order."""
         index = np.asarray(rows)
+        index = index.astype(np.int64) if index.size == 0 and index.dtype != bool else index  # [] arrives as float
         return RowScores(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     @staticmethod

@@ -1,0 +1,218 @@
+"""The bootstrap against its definition: weights by counts, known coverage, clusters, pairs."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hjc.metrics import (
+    COUNTS,
+    METRICS,
+    Resamples,
+    RowScores,
+    bootstrap_intervals,
+    level_metrics,
+    paired_difference,
+    replicate_metrics,
+    score_rows,
+)
+from hjc.metrics.bootstrap import CENTRED, percentile_interval
+from hjc.taxonomy import Taxonomy, from_prefix_codes
+from tests.strategies import random_log_proba, taxonomies
+
+FLOATS = [m for m in METRICS if m not in COUNTS]
+
+
+def nine_leaves() -> Taxonomy:
+    return from_prefix_codes(["111", "112", "121", "122", "123", "211", "221", "222", "223"], [1, 2, 3])
+
+
+def some_scores(tree: Taxonomy, n: int, seed: int = 0, scale: float = 2.0) -> RowScores:
+    """Scores of n rows whose gold is drawn from the probabilities themselves: a calibrated model."""
+    log_proba = random_log_proba(tree.num_leaves, n, seed, scale)
+    rng = np.random.default_rng(seed + 1)
+    column = (np.exp(log_proba).cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(max=tree.num_leaves - 1)
+    return score_rows(tree, log_proba, tree.leaves[column])
+
+
+def assert_same(drawn: dict[str, np.ndarray], j: int, expected: dict[str, float], tolerance: float = 1e-9) -> None:
+    assert set(drawn) == set(FLOATS)
+    for name in FLOATS:
+        assert drawn[name][j] == pytest.approx(expected[name], abs=tolerance, nan_ok=True), name
+
+
+@settings(max_examples=25)
+@given(
+    taxonomies(plain_codes=True), st.integers(1, 40), st.integers(0, 1000), st.sampled_from(["rows", "groups", "few"])
+)
+def test_each_resample_is_a_weighting_by_counts(tree, n, seed, units):
+    rng = np.random.default_rng(seed)
+    log_proba = random_log_proba(tree.num_leaves, n, seed)
+    scores = score_rows(tree, log_proba, rng.integers(0, len(tree), n))
+    groups = rng.integers(-1, 5, n) if units == "groups" else None
+    resamples = Resamples.draw(n, 70, seed, groups, max_units=7 if units == "few" else 1000)
+    weights = rng.exponential(size=n)
+    for level in [1, tree.depth, None]:
+        drawn = replicate_metrics(scores, tree, level, resamples, weights)
+        for j in (0, 33, 69):
+            counts = resamples.counts[resamples.unit, j].astype(float)
+            assert_same(drawn, j, level_metrics(scores, tree, level, weights * counts), 1e-8)
+
+
+def test_a_slice_sees_the_same_resamples():
+    tree = nine_leaves()
+    scores, resamples = some_scores(tree, 100), Resamples.draw(100, 20, seed=5)
+    rows = np.arange(30, 70)
+    inside = np.isin(np.arange(100), rows)
+    drawn = replicate_metrics(scores.take(rows), tree, 3, resamples.take(rows))
+    for j in range(3):
+        assert_same(drawn, j, level_metrics(scores, tree, 3, resamples.counts[:, j] * inside))
+
+
+def test_counts_are_poisson_of_mean_one_and_follow_the_seed():
+    a, b, other = (Resamples.draw(2000, 50, seed) for seed in (1, 1, 2))
+    assert np.array_equal(a.counts, b.counts) and not np.array_equal(a.counts, other.counts)
+    assert a.counts.mean() == pytest.approx(1.0, abs=0.02) and a.counts.var() == pytest.approx(1.0, abs=0.04)
+
+
+def test_rows_of_a_group_are_drawn_together_and_a_negative_group_is_alone():
+    resamples = Resamples.draw(6, 10, groups=[3, 3, -1, -1, 8, 3])
+    unit = resamples.unit.tolist()
+    assert unit[0] == unit[1] == unit[5]
+    assert len(set(unit)) == 4 and len(resamples.counts) == 4
+
+
+def test_intervals_cover_the_truth_about_95_times_in_100():
+    """The truth of a calibrated model is known: E[-ln P] is the mean entropy, recall@1 the mean top probability."""
+    tree = nine_leaves()
+    p = np.exp(random_log_proba(9, 200_000, seed=99, scale=2.0))
+    truth = {"log_loss": float(-(p * np.log(p)).sum(axis=1).mean()), "recall@1": float(p.max(axis=1).mean())}
+    truth["brier"] = float(1 - (p**2).sum(axis=1).mean())
+    covered = dict.fromkeys(truth, 0)
+    trials = 200
+    for trial in range(trials):
+        scores = some_scores(tree, 150, seed=1000 + trial)
+        intervals = bootstrap_intervals(scores, tree, 3, Resamples.draw(150, 200, seed=trial))
+        for name, value in truth.items():
+            low, high = intervals[name]
+            covered[name] += low <= value <= high
+    for name, times in covered.items():
+        assert 0.90 <= times / trials <= 0.99, name
+
+
+def test_interval_of_a_share_is_near_the_binomial_one():
+    tree = nine_leaves()
+    scores = some_scores(tree, 2000)
+    share = level_metrics(scores, tree, 3)["recall@1"]
+    low, high = bootstrap_intervals(scores, tree, 3, Resamples.draw(2000, 1000))["recall@1"]
+    half = 1.96 * math.sqrt(share * (1 - share) / 2000)
+    assert low == pytest.approx(share - half, abs=0.1 * half) and high == pytest.approx(share + half, abs=0.1 * half)
+
+
+def width(interval: tuple[float, float]) -> float:
+    return interval[1] - interval[0]
+
+
+def test_copies_of_rows_are_no_evidence_for_the_cluster_bootstrap():
+    tree = nine_leaves()
+    scores = some_scores(tree, 200)
+    copies = scores.take(np.repeat(np.arange(200), 10))
+    groups = np.repeat(np.arange(200), 10)
+    honest = bootstrap_intervals(scores, tree, 3, Resamples.draw(200, 1000))
+    clustered = bootstrap_intervals(copies, tree, 3, Resamples.draw(2000, 1000, groups=groups))
+    naive = bootstrap_intervals(copies, tree, 3, Resamples.draw(2000, 1000))
+    for name in ("log_loss", "recall@1", "hierarchical_f1", "macro_recall"):
+        assert width(clustered[name]) == pytest.approx(width(honest[name]), rel=0.15)
+        assert width(naive[name]) == pytest.approx(width(honest[name]) / math.sqrt(10), rel=0.15)
+
+
+def test_random_bundles_of_rows_leave_the_width_as_it_is():
+    tree = nine_leaves()
+    scores = some_scores(tree, 5000)
+    rows = bootstrap_intervals(scores, tree, 3, Resamples.draw(5000, 600))
+    bundled = Resamples.draw(5000, 600, max_units=500)
+    assert len(bundled.counts) == 500 and set(np.bincount(bundled.unit).tolist()) == {10}
+    for name, interval in bootstrap_intervals(scores, tree, 3, bundled).items():
+        assert width(interval) == pytest.approx(width(rows[name]), rel=0.25, abs=1e-9), name
+
+
+def test_calibration_error_intervals_surround_the_figure():
+    """Uncentred, the resamples of a well-calibrated model lie above its own calibration error."""
+    tree = nine_leaves()
+    scores = some_scores(tree, 400)
+    resamples = Resamples.draw(400, 500)
+    found = level_metrics(scores, tree, 3)
+    drawn = replicate_metrics(scores, tree, 3, resamples)
+    assert drawn["ece"].mean() > found["ece"]
+    intervals = bootstrap_intervals(scores, tree, 3, resamples)
+    for name in CENTRED:
+        assert 0 <= intervals[name][0] <= found[name] <= intervals[name][1]
+
+
+def test_infinite_losses_stay_infinite_and_undefined_figures_stay_undefined():
+    tree = nine_leaves()
+    log_proba = np.full((50, 9), -np.inf)
+    log_proba[:, 0] = 0.0
+    perfect = score_rows(tree, log_proba, np.full(50, tree.leaves[0]))
+    resamples = Resamples.draw(50, 100)
+    intervals = bootstrap_intervals(perfect, tree, 3, resamples)
+    assert intervals["log_loss"] == (0.0, 0.0) and intervals["recall@1"] == (1.0, 1.0)
+    assert all(math.isnan(bound) for bound in intervals["lca_level"])
+    one_wrong = score_rows(tree, log_proba, np.r_[np.full(49, tree.leaves[0]), tree.leaves[8]])
+    low, high = bootstrap_intervals(one_wrong, tree, 3, resamples)["log_loss"]
+    assert low == 0.0 and high == math.inf  # about 37 of 100 resamples miss the row
+    nothing = bootstrap_intervals(perfect.take([]), tree, 3, resamples.take([]))
+    assert all(math.isnan(bound) for interval in nothing.values() for bound in interval)
+
+
+def test_percentiles_are_order_statistics():
+    assert percentile_interval(np.arange(1001.0), 500.0) == (25.0, 975.0)
+    assert percentile_interval(np.r_[np.nan, 3.0], 3.0) == (3.0, 3.0)
+    low, high = percentile_interval(np.array([]), 1.0)
+    assert math.isnan(low) and math.isnan(high)
+
+
+# ---------------------------------------------------------------------- pairs
+
+
+def two_models(n: int, better: float) -> tuple[Taxonomy, RowScores, RowScores]:
+    """b is a with its gold leaf's logit raised by ``better``."""
+    tree = nine_leaves()
+    log_proba = random_log_proba(9, n, seed=0, scale=1.0)
+    column = np.random.default_rng(1).integers(0, 9, n)
+    raised = log_proba.copy()
+    raised[np.arange(n), column] += better
+    raised -= np.log(np.exp(raised).sum(axis=1, keepdims=True))
+    return tree, score_rows(tree, log_proba, tree.leaves[column]), score_rows(tree, raised, tree.leaves[column])
+
+
+def test_a_paired_difference_is_far_narrower_than_two_intervals():
+    tree, a, b = two_models(300, better=0.2)
+    found = paired_difference(a, b, tree, "log_loss", 3)
+    assert found.difference == pytest.approx(found.a - found.b) and found.n == 300
+    assert 0 < found.low < found.difference < found.high and found.p_value < 0.01
+    alone = bootstrap_intervals(a, tree, 3, Resamples.draw(300, 1000))["log_loss"]
+    assert found.high - found.low < 0.3 * width(alone)
+    back = paired_difference(b, a, tree, "log_loss", 3)
+    assert (back.difference, back.low, back.high) == pytest.approx((-found.difference, -found.high, -found.low))
+
+
+@pytest.mark.parametrize("metric", FLOATS)
+def test_a_model_does_not_differ_from_itself(metric):
+    tree, a, _ = two_models(60, better=0.0)
+    found = paired_difference(a, a, tree, metric, None, replicates=100)
+    assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_pairs_must_be_the_same_rows_and_the_metric_known():
+    tree, a, b = two_models(20, better=0.1)
+    with pytest.raises(ValueError, match="same rows in the same order"):
+        paired_difference(a, b.take(np.arange(19, -1, -1)), tree, "log_loss")
+    with pytest.raises(ValueError, match=r"metric: got 'accuracy', allowed are log_loss"):
+        paired_difference(a, b, tree, "accuracy")
+    with pytest.raises(ValueError, match="replicates: got 0"):
+        Resamples.draw(5, 0)
+    with pytest.raises(ValueError, match="groups: got shape"):
+        Resamples.draw(5, 10, groups=[1, 2])
