@@ -1,0 +1,165 @@
+"""Every YAML composes into typed settings; mistakes are refused by one message with the nearest valid name."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import hjc.configs
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.config import Config, ConfigError, compose
+from hjc.nn.settings import NeuralSettings, TrainerSettings
+
+CONFIGS = Path(hjc.configs.__file__).parent
+ROOT = CONFIGS.parent.parent
+#: options that only make sense with something else: group/option -> what it needs
+NEEDS = {
+    "taxonomy/csv": ["taxonomy.path=tree.csv"],
+    "taxonomy/kzis": ["taxonomy.path=tree.csv"],
+    "taxonomy/soc": ["taxonomy.path=tree.csv"],
+    "hierarchy/plt": ["model=linear"],
+}
+FILES = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_composes(name: str) -> None:
+    if name == "train":
+        assert isinstance(compose(), Config)
+        return
+    group, option = name.rsplit("/", 1)
+    plus = "+" if group == "sweep" else ""
+    config = compose([*NEEDS.get(name, []), f"{plus}{group}={option}"])
+    assert isinstance(config, Config)
+    assert isinstance(config.model, NeuralSettings | LinearSettings)
+    # what the file says is what the settings hold: a key that composes but reaches nothing would be a trap
+    raw = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text("utf-8")) or {}
+    if group in ("model", "trainer", "evaluation", "taxonomy", "data"):
+        section = getattr(config, group)
+        for key, value in raw.items():
+            if key != "defaults" and "${" not in str(value) and f"{group}.{key}" not in " ".join(NEEDS.get(name, [])):
+                assert getattr(section, key) == value, key
+    elif group == "hierarchy":
+        assert config.model.hierarchy == option
+    elif group == "logger":
+        assert config.trainer.loggers == raw["loggers"]
+
+
+def test_defaults() -> None:
+    config = compose()
+    assert config.model.encoder == "intfloat/multilingual-e5-small"
+    assert config.name == "multilingual-e5-small_topdown"
+    assert config.run_dir.startswith("outputs/") and config.run_dir.endswith(config.name)
+    assert config.data.sample and config.taxonomy.path == "isco08"
+    assert compose(["model=linear", "hierarchy=bottomup"]).name == "linear_bottomup"
+
+
+def test_one_seed_reaches_every_part() -> None:
+    config = compose(["seed=7"])
+    assert (config.trainer.seed, config.data.seed) == (7, 7)
+    assert compose(["model=linear", "seed=7"]).model.seed == 7
+
+
+def test_paper_recipe() -> None:
+    """Section "Experimental setup" of the multilingual paper."""
+    for name, epochs in (("paper_base", 10), ("paper_large", 5)):
+        config = compose([f"experiment={name}"])
+        t, m = config.trainer, config.model
+        assert (t.learning_rate, t.head_learning_rate, t.weight_decay) == (1e-5, 1e-5, 0.01)
+        assert (t.beta1, t.beta2, t.epsilon, t.schedule, t.warmup_steps) == (0.9, 0.999, 1e-8, "linear", 50)
+        assert (t.epochs, t.patience) == (epochs, 0)
+        assert (m.pooling, m.head_norm, m.head_init, m.hierarchy) == ("cls", False, "random", "topdown")
+
+
+def test_command_line_beats_experiment_beats_groups() -> None:
+    assert compose(["experiment=paper_base", "trainer.epochs=2"]).trainer.epochs == 2
+    assert compose(["experiment=paper_base", "hierarchy=bottomup"]).model.hierarchy == "bottomup"
+    assert (
+        compose(["experiment=paper_base", "trainer=default"]).trainer.learning_rate == TrainerSettings().learning_rate
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model=xlmrr", "did you mean xlmr?"),
+        ("model=xlmrr", "available: "),
+        ("modell=e5", "did you mean model?"),
+        ("hierarchy=topdwn", "did you mean topdown?"),
+        ("experiment=dmo", "did you mean demo?"),
+        ("trainer.lerning_rate=1", "did you mean trainer.learning_rate?"),
+        ("+trainer.lerning_rate=1", "did you mean trainer.learning_rate?"),
+        ("++trainer.lerning_rate=1", "did you mean trainer.learning_rate?"),
+        ("+model.typo=1", "model has no setting 'typo'"),
+        ("trainr.epochs=3", "did you mean trainer?"),
+        ("epochs=3", "did you mean trainer.epochs?"),
+        ("lerning_rate=1", "did you mean trainer.learning_rate?"),
+        ("trainer.hierarchy=topdown", "did you mean model.hierarchy?"),
+        ("data.sources=[{pth: a.csv}]", "did you mean path?"),
+        ("trainer.epochs=abc", "trainer.epochs: Value 'abc' of type 'str' could not be converted to Integer"),
+        ("trainer.epochs=1.5", "trainer.epochs: Value '1.5'"),
+        ("trainer.batch_size=null", "trainer.batch_size"),
+        ("trainer.bucket=maybe", "trainer.bucket: Value 'maybe' is not a valid bool"),
+        ("data.train=ads.csv", "write data.train=[value]"),
+        ("trainer.schedule=step", "allowed are linear, cosine, constant"),
+        ("model.hierarchy=up", "allowed are topdown, bottomup, pathsum"),
+        ("evaluation.slices=[country]", "allowed are language, source"),
+        ("evaluation.bootstrap=-1", "allowed are integers from 0"),
+        ("taxonomy=csv", "set taxonomy.path=FILE.csv"),
+        ("taxonomy.depth=-1", "taxonomy.depth"),
+        ("data.languages=pl,en", "key=[value1,value2]"),
+        ("hydra.swep.dir=x", "hydra.swep: Hydra has no such setting"),
+        ("e5", "key=value"),
+    ],
+)
+def test_mistakes_are_named(override: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose([override])
+    assert expected in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_setting_of_another_model() -> None:
+    with pytest.raises(ConfigError, match="a setting of neural models only"):
+        compose(["model=linear", "model.encoder=xlm-roberta-base"])
+    with pytest.raises(ConfigError, match="got 'pathsum', allowed are"):
+        compose(["model=linear", "hierarchy=pathsum"])
+
+
+def test_every_setting_can_be_named() -> None:
+    """No setting of the dataclasses is out of reach of the command line."""
+    config = compose()
+    overrides = [
+        f"{section}.{field.name}={str(value).lower()}"
+        for section in ("model", "trainer", "evaluation", "taxonomy", "data")
+        for field in dataclasses.fields(getattr(config, section))
+        if isinstance(value := getattr(getattr(config, section), field.name), bool | int | float)
+    ]
+    again = compose([*overrides, f"run_dir={config.run_dir}"])
+    assert len(overrides) > 40
+    assert again == config
+
+
+def _train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_train_py_fails_in_one_message(tmp_path: Path) -> None:
+    done = _train("model=xlmrr", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean xlmr?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_py_names_missing_files(tmp_path: Path) -> None:
+    done = _train("data=csv", "data.train=[nowhere.csv]", "run_dir=run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "nowhere.csv" in done.stderr
+    assert "Traceback" not in done.stderr
