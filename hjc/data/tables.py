@@ -117,8 +117,8 @@ def read_rows(
     """
     if codes_path is not None:
         return _read_plain(Path(str(path)), Path(codes_path), encoding)
-    name = "standard input" if path == "-" else str(getattr(path, "name", path))
     local = None if path == "-" or hasattr(path, "read") else Path(str(path))
+    name = str(local) if local else "standard input" if path == "-" else str(getattr(path, "name", "the stream"))
     if local is not None and not local.exists():
         near = difflib.get_close_matches(local.name, _names_in(local.parent), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -126,8 +126,10 @@ def read_rows(
     kind = _format_of(local, format)
     if kind == "plain":
         raise ValueError(f"{name}: format plain is a pair of files; set codes_path to the one with a code a line")
+    if kind == "datasets" and local is None:
+        raise ValueError(f"{name}: format datasets is a directory, not a stream")
     if kind == "datasets":
-        return _table(*read_datasets(Path(name)), name)
+        return _table(*read_datasets(cast(Path, local)), name)
     if kind == "parquet":
         return _table(*read_parquet(local if local is not None else io.BytesIO(_binary(path).read()), name), name)
     with _open_text(path, encoding, name) as stream:
