@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from hjc.calibration.conditionals import Float64, as_gold, as_leaf_log_proba
 from hjc.calibration.summary import iter_batches
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class TopOutcomes:
     confidence: Float64  # (n, D)
     correct: npt.NDArray[np.bool_]  # (n, D)
     known: npt.NDArray[np.bool_]  # (n, D) False where gold is missing or above the level
+    top: IntArray  # (n, D) node of the most probable code
 
     def level(self, level: int) -> tuple[Float64, npt.NDArray[np.bool_]]:
         """Confidence and correctness of the rows whose gold is known at a level."""
@@ -38,6 +39,7 @@ def top_outcomes(taxonomy: Taxonomy, log_proba: FloatArray | Iterable[Any], gold
     wanted = as_gold(taxonomy, gold, len(np.asarray(gold)))
     n, depth = len(wanted), taxonomy.depth
     confidence, correct = np.full((n, depth), np.nan), np.zeros((n, depth), dtype=bool)
+    nodes = np.full((n, depth), -1, dtype=np.int64)
     column = np.where(wanted[:, None] >= 0, taxonomy.level_column[wanted], -1)
     for rows, batch in iter_batches(log_proba):
         x = as_leaf_log_proba(taxonomy, batch)
@@ -46,7 +48,8 @@ def top_outcomes(taxonomy: Taxonomy, log_proba: FloatArray | Iterable[Any], gold
             top = level.argmax(axis=1)
             confidence[rows, d] = np.exp(np.take_along_axis(level, top[:, None], axis=1)[:, 0].astype(np.float64))
             correct[rows, d] = top == column[rows, d]
-    return TopOutcomes(confidence, correct, column >= 0)
+            nodes[rows, d] = taxonomy.level_nodes(d + 1)[top]
+    return TopOutcomes(confidence, correct, column >= 0, nodes)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,226 @@
+"""Rules that turn a batch of leaf log-probabilities into one node a row, or into none with a reason."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Reason(IntEnum):
+    """Why a row got the node it got, or none."""
+
+    CODED = 0
+    BACKED_OFF = 1
+    UNSURE = 2
+    NO_THRESHOLD = 3
+    COSTLY = 4
+    UNUSABLE = 5
+
+
+#: for tables and prediction files
+REASONS = {
+    Reason.CODED: "coded to a leaf",
+    Reason.BACKED_OFF: "coded to a broader code: finer ones were not sure enough",
+    Reason.UNSURE: "not coded: no code of any level was sure enough",
+    Reason.NO_THRESHOLD: "not coded: validation data did not show the wanted accuracy at any threshold",
+    Reason.COSTLY: "not coded: every code has a higher expected cost than none",
+    Reason.UNUSABLE: "not coded: the text was refused (empty or marked unusable)",
+}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """One node a row: node (B,), -1 where abstained; its probability (B,) (NaN where abstained); reason (B,)."""
+
+    node: IntArray
+    probability: Float64
+    reason: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.node)
+
+    @classmethod
+    def concat(cls, parts: Sequence["Decisions"]) -> "Decisions":
+        """The rows of all parts, in order."""
+        return cls(
+            np.concatenate([p.node for p in parts]),
+            np.concatenate([p.probability for p in parts]),
+            np.concatenate([p.reason for p in parts]),
+        )
+
+    def refuse(self, rows: npt.ArrayLike) -> "Decisions":
+        """The same, with the rows of a (B,) mask abstained as :attr:`Reason.UNUSABLE` (an empty text, say)."""
+        mask = np.asarray(rows, dtype=bool)
+        return Decisions(
+            np.where(mask, -1, self.node),
+            np.where(mask, np.nan, self.probability),
+            np.where(mask, np.int8(Reason.UNUSABLE), self.reason),
+        )
+
+    def to_frame(self, taxonomy: Taxonomy) -> pd.DataFrame:
+        """row, code ("" where abstained), level (0 where abstained), title, probability, reason (a sentence)."""
+        some = self.node >= 0
+        return pd.DataFrame(
+            {
+                "row": np.arange(len(self)),
+                "code": [taxonomy.codes[i] if i >= 0 else "" for i in self.node.tolist()],
+                "level": np.where(some, taxonomy.level[self.node], 0),
+                "title": [taxonomy.title(i) if i >= 0 else "" for i in self.node.tolist()],
+                "probability": self.probability,
+                "reason": [REASONS[Reason(r)] for r in self.reason.tolist()],
+            }
+        )
+
+
+def decisions(taxonomy: Taxonomy, node: IntArray, probability: Float64, none: Reason) -> Decisions:
+    """Decisions with the reason that follows from the node: a leaf, an inner node, or ``none`` where it is -1."""
+    coded = np.where(taxonomy.is_leaf[node], np.int8(Reason.CODED), np.int8(Reason.BACKED_OFF))
+    reason = np.where(node >= 0, coded, np.int8(none)).astype(np.int8)
+    return Decisions(node, np.where(node >= 0, probability, np.nan), reason)
+
+
+@dataclass(frozen=True)
+class LevelArgmax:
+    """The most probable code of each level: node (B, D), probability (B, D).
+
+    ``coherent`` (B,): the codes lie on one path. They need not: the leaf with the largest probability may lie under
+    a major group that is smaller in sum than one spread over many leaves. Each level's argmax has the fewest errors
+    at that level; the path of the leaf argmax the fewest at the leaves. Publish one path (leaf, greedy or back-off).
+    """
+
+    node: IntArray
+    probability: Float64
+    coherent: npt.NDArray[np.bool_]
+
+
+def argmax_levels(taxonomy: Taxonomy, log_proba: FloatArray) -> LevelArgmax:
+    """Most probable column of every level, ties to the first; probabilities do not increase from coarse to fine."""
+    b, depth = len(log_proba), taxonomy.depth
+    node, probability = np.empty((b, depth), dtype=np.int64), np.empty((b, depth))
+    for d in range(depth):
+        level = taxonomy.aggregate(log_proba, d + 1)
+        column = level.argmax(axis=1)
+        node[:, d] = taxonomy.level_nodes(d + 1)[column]
+        probability[:, d] = np.exp(np.take_along_axis(level, column[:, None], axis=1)[:, 0].astype(np.float64))
+    return LevelArgmax(node, probability, (taxonomy.node_path[node[:, -1]] == node).all(axis=1))
+
+
+def argmax_leaf(taxonomy: Taxonomy, log_proba: FloatArray) -> Decisions:
+    """The most probable leaf: fewest errors at the deepest level."""
+    column = np.asarray(log_proba).argmax(axis=1)
+    p = np.exp(np.take_along_axis(np.asarray(log_proba), column[:, None], axis=1)[:, 0].astype(np.float64))
+    return decisions(taxonomy, taxonomy.leaves[column], p, Reason.UNSURE)
+
+
+def greedy_path(taxonomy: Taxonomy, log_proba: FloatArray) -> tuple[IntArray, Float64]:
+    """From the top, the most probable child again and again: nodes (B, D) and probabilities (B, D).
+
+    One coherent path; at level 1 it is the argmax. Below a shallow leaf the leaf repeats itself.
+    """
+    p = taxonomy.node_log_proba(np.asarray(log_proba))
+    b = len(p)
+    node, out = np.empty((b, taxonomy.depth), dtype=np.int64), np.empty((b, taxonomy.depth))
+    starts = taxonomy.group_slice[:, 0]
+    # best node of each sibling group: first position that reaches the group's maximum
+    top = np.maximum.reduceat(p, starts, axis=1)
+    hit = p >= np.repeat(top, np.diff(np.r_[starts, len(taxonomy)]), axis=1)
+    position = np.where(hit, np.arange(len(taxonomy)), len(taxonomy))
+    best = np.minimum.reduceat(position, starts, axis=1)
+    group_under = np.full(len(taxonomy), -1, dtype=np.int64)
+    inner = taxonomy.parents[starts]
+    group_under[inner[inner >= 0]] = np.flatnonzero(inner >= 0)
+    rows = np.arange(b)
+    now = best[:, 0]
+    for d in range(taxonomy.depth):
+        if d:
+            group = group_under[now]
+            now = np.where(group >= 0, best[rows, group], now)
+        node[:, d] = now
+        out[:, d] = np.exp(p[rows, now].astype(np.float64))
+    return node, out
+
+
+def top_k(taxonomy: Taxonomy, log_proba: FloatArray, level: int, k: int) -> tuple[IntArray, Float64]:
+    """The k most probable nodes of a level (fewer if it has fewer): nodes (B, k), probabilities (B, k), ties first."""
+    if k < 1:
+        raise ValueError(f"k: got {k}, allowed are integers from 1")
+    x = np.asarray(taxonomy.aggregate(log_proba, level), dtype=np.float64)
+    columns = np.argsort(-x, axis=1, kind="stable")[:, : min(k, x.shape[1])]
+    return taxonomy.level_nodes(level)[columns], np.exp(np.take_along_axis(x, columns, axis=1))
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The probability a code must reach at each level to be stated: (D,), inf = never at this level.
+
+    ``by_group``: level-1 code -> (D,) thresholds that hold where that is the most probable level-1 code.
+    """
+
+    values: Float64
+    by_group: Mapping[str, Float64] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, taxonomy: Taxonomy, threshold: Any) -> "Thresholds":
+        """From a number for all levels, a sequence of D, or Thresholds. Raises ValueError for any other number."""
+        if isinstance(threshold, Thresholds):
+            return threshold
+        values = np.array(threshold, dtype=np.float64)
+        if values.ndim == 0:
+            values = np.full(taxonomy.depth, float(values))
+        if values.shape != (taxonomy.depth,) or not (values >= 0).all():
+            raise ValueError(
+                f"threshold: got {threshold!r}, expected a number from 0, or {taxonomy.depth} of them (one a level)"
+            )
+        return cls(values)
+
+    def lookup(self, taxonomy: Taxonomy, top: IntArray) -> Float64:
+        """(B, D) thresholds of rows whose most probable level-1 nodes are ``top`` (B,)."""
+        table = np.repeat(self.values[None, :], len(taxonomy), axis=0)
+        for code, values in self.by_group.items():
+            table[taxonomy.index_of[code]] = values
+        return table[top]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; inf is written as null."""
+
+        def plain(values: Float64) -> list[float | None]:
+            return [v if np.isfinite(v) else None for v in np.asarray(values).tolist()]
+
+        return {"values": plain(self.values), "by_group": {k: plain(v) for k, v in self.by_group.items()}}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "Thresholds":
+        """The inverse of :meth:`to_dict`."""
+
+        def array(values: Sequence[float | None]) -> Float64:
+            return np.array([np.inf if v is None else v for v in values], dtype=np.float64)
+
+        return cls(array(state["values"]), {k: array(v) for k, v in state["by_group"].items()})
+
+
+def back_off(taxonomy: Taxonomy, log_proba: FloatArray, threshold: Any) -> Decisions:
+    """The deepest code that is sure enough: at each level the argmax, stated if its probability is at least the
+    level's threshold; the deepest level that states wins; rows that no level states abstain.
+
+    Args:
+        threshold: a number, one for each level, or :class:`Thresholds` (from :func:`hjc.decision.fit_thresholds`).
+    """
+    wanted = Thresholds.of(taxonomy, threshold)
+    best = argmax_levels(taxonomy, log_proba)
+    need = wanted.lookup(taxonomy, best.node[:, 0])
+    passes = best.probability >= need
+    any_level = passes.any(axis=1)
+    deepest = taxonomy.depth - 1 - passes[:, ::-1].argmax(axis=1)
+    rows = np.arange(len(passes))
+    node = np.where(any_level, best.node[rows, deepest], -1)
+    out = decisions(taxonomy, node, best.probability[rows, deepest], Reason.UNSURE)
+    never = ~any_level & np.isinf(need).all(axis=1)
+    return Decisions(out.node, out.probability, np.where(never, np.int8(Reason.NO_THRESHOLD), out.reason))

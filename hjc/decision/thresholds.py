@@ -1,0 +1,173 @@
+"""Thresholds that reach a wanted accuracy with a stated confidence, from validation data.
+
+A point estimate would be chosen for its luck: among many thresholds one looks good by chance. Here each threshold is a
+hypothesis "codes stated at this threshold are right less often than wanted", tested by the exact binomial test (Clopper
+& Pearson 1934), in a sequence fixed beforehand (from the strictest down, stop at the first that is not rejected). A
+fixed sequence needs no correction for the number of thresholds (Angelopoulos, Bates, Candes, Jordan & Lei 2021, Learn
+then Test); for power it is begun at up to three places, each with a third of the error probability (their multi-start).
+With probability ``confidence`` over validation samples, accuracy at the chosen threshold is at least the target.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import beta, binom
+
+from hjc.calibration.diagnostics import TopOutcomes
+from hjc.decision.rules import Thresholds
+from hjc.taxonomy.tree import IntArray, Taxonomy
+
+Float64 = npt.NDArray[np.float64]
+
+#: thresholds that are tried, strictest first; fixed before any data is seen, as the guarantee demands
+GRID = np.r_[0.9995, 0.999, 0.998, np.arange(995, 0, -5) / 1000.0, 0.0]
+
+
+@dataclass(frozen=True)
+class ThresholdFit:
+    """The thresholds, and a line per level (and major group): threshold (NaN if none), n rows of validation, coded
+    (share stated), accuracy among stated, lower (its one-sided Clopper-Pearson bound), target."""
+
+    thresholds: Thresholds
+    table: pd.DataFrame
+
+
+def lower_bound(correct: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95) -> Float64:
+    """One-sided Clopper-Pearson lower bound of a proportion: beta quantile at 1 - confidence; 0 where none is right."""
+    k, m = np.asarray(correct, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.where(k > 0, beta.ppf(1 - confidence, np.maximum(k, 1e-9), m - k + 1), 0.0)
+
+
+@lru_cache(maxsize=256)
+def rows_for_power(target: float, delta: float, power: float = 0.9) -> int:
+    """How many rows until the test rejects with this power when errors are half as frequent as allowed."""
+    n = 1
+    while n < 1_000_000:
+        most = int(binom.ppf(delta, n, 1 - target))
+        most -= int(binom.cdf(most, n, 1 - target) > delta)
+        if most >= 0 and binom.cdf(most, n, (1 - target) / 2) >= power:
+            return n
+        n = int(n * 1.1) + 1
+    return n
+
+
+def choose_threshold(
+    confidence: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    target: float,
+    delta: float,
+    grid: Float64 = GRID,
+) -> tuple[float, int, int]:
+    """The lowest threshold whose accuracy is shown to be at least ``target``: (threshold, n stated, n right).
+
+    (inf, 0, 0) where none is. Places to begin depend on how many rows each threshold states, never on labels.
+    """
+    c, y = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
+    up = np.sort(c)
+    right = np.sort(c[y])
+    stated = len(up) - np.searchsorted(up, grid, side="left")
+    good = len(right) - np.searchsorted(right, grid, side="left")
+    return _test_sequence(grid, stated, good, target, delta)
+
+
+def _test_sequence(grid: Float64, stated: IntArray, good: IntArray, target: float, delta: float) -> Any:
+    n = int(stated.max(initial=0))
+    enough = rows_for_power(target, delta / 3)
+    wanted = sorted({min(w, n) for w in (enough // 4, enough, n // 3)} - {0})
+    starts = sorted({int(np.argmax(stated >= w)) for w in wanted if (stated >= w).any()})
+    best = -1
+    for start in starts:
+        for i in range(start, len(grid)):
+            if binom.cdf(stated[i] - good[i], stated[i], 1 - target) > delta / len(starts) or stated[i] == 0:
+                break
+            best = max(best, i)
+    if best < 0:
+        return np.inf, 0, 0
+    return float(grid[best]), int(stated[best]), int(good[best])
+
+
+def fit_thresholds(
+    taxonomy: Taxonomy,
+    outcomes: TopOutcomes,
+    target: float,
+    *,
+    confidence: float = 0.95,
+    rule: str = "level",
+    by_group: bool = False,
+    simultaneous: bool = False,
+) -> ThresholdFit:
+    """Thresholds for :func:`hjc.decision.back_off` that reach a target accuracy (module docstring: how sure).
+
+    Args:
+        outcomes: of validation rows that neither training nor calibration saw (:func:`hjc.calibration.top_outcomes`).
+        target: wanted accuracy, between 0 and 1.
+        rule: "level": at each level, of the rows whose level code reaches the threshold, at least ``target`` are right
+            at that level. "back_off": one threshold for all levels; of all rows that get a code of any level, at least
+            ``target`` have the true code at or under it (rows with an inner gold code are left out).
+        by_group: also for each most probable level-1 code separately; a group that cannot show the target is never
+            coded automatically at that level (inf), rather than hidden in the average.
+        simultaneous: the confidence holds for all levels (and groups) together (Bonferroni), not for each.
+
+    Raises:
+        ValueError: target or confidence outside (0, 1), or an unknown rule.
+    """
+    for name, value in (("target", target), ("confidence", confidence)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name}: got {value}, allowed are numbers between 0 and 1")
+    if rule not in ("level", "back_off"):
+        raise ValueError(f"rule: got {rule!r}, allowed are 'level' and 'back_off'")
+    depth = taxonomy.depth
+    groups: list[int | None] = [None, *(taxonomy.level_nodes(1).tolist() if by_group else [])]
+    tests = (depth if rule == "level" else 1) * max(1, len(groups) - 1)
+    delta = (1 - confidence) / (tests if simultaneous else 1)
+    lines: list[dict[str, Any]] = []
+    found: dict[int | None, Float64] = {}
+    for group in groups:
+        rows = np.ones(len(outcomes.top), dtype=bool) if group is None else outcomes.top[:, 0] == group
+        values = np.full(depth, np.inf)
+        for level in range(1, depth + 1) if rule == "level" else (0,):
+            if level:
+                keep = rows & outcomes.known[:, level - 1]
+                n = int(keep.sum())
+                threshold, stated, good = choose_threshold(
+                    outcomes.confidence[keep, level - 1], outcomes.correct[keep, level - 1], target, delta
+                )
+                values[level - 1] = threshold
+            else:
+                keep = rows & outcomes.known[:, -1]
+                n = int(keep.sum())
+                threshold, stated, good = _test_sequence(GRID, *_back_off_counts(outcomes, keep), target, delta)
+                values[:] = threshold
+            lines.append(
+                {
+                    "level": level or "any",
+                    "group": "" if group is None else taxonomy.codes[group],
+                    "threshold": threshold if np.isfinite(threshold) else np.nan,
+                    "n": n,
+                    "coded": stated / n if n else 0.0,
+                    "accuracy": good / stated if stated else np.nan,
+                    "lower": float(lower_bound(good, stated, 1 - delta)) if stated else np.nan,
+                    "target": target,
+                }
+            )
+        found[group] = values
+    by = {taxonomy.codes[g]: v for g, v in found.items() if g is not None}
+    return ThresholdFit(Thresholds(found[None], by), pd.DataFrame(lines))
+
+
+def _back_off_counts(outcomes: TopOutcomes, keep: npt.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
+    """At each threshold of the grid: rows that get a code of any level, and those whose code is right."""
+    c, y = outcomes.confidence[keep], outcomes.correct[keep]
+    rows = np.arange(len(c))
+    stated, good = np.zeros(len(GRID), dtype=np.int64), np.zeros(len(GRID), dtype=np.int64)
+    for i, threshold in enumerate(GRID):
+        passes = c >= threshold
+        deepest = c.shape[1] - 1 - passes[:, ::-1].argmax(axis=1)
+        some = passes.any(axis=1)
+        stated[i], good[i] = some.sum(), (some & y[rows, deepest]).sum()
+    return stated, good

@@ -1,0 +1,176 @@
+"""Conformal sets: scores against loops, coverage within Monte-Carlo error of nominal, errors that help."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hjc.calibration.conditionals import log_softmax
+from hjc.decision import ConformalSets, cover_nodes, fit_conformal, fit_hierarchical_conformal
+from hjc.decision.conformal import conformal_quantile, level_scores
+from hjc.decision.hierarchical import path_scores
+from hjc.decision.rules import greedy_path
+from hjc.statistics.simulation import random_taxonomy, random_world
+
+trees = st.builds(
+    random_taxonomy, st.integers(0, 10_000), depth=st.integers(1, 4), top=st.integers(1, 4), ragged=st.floats(0, 0.6)
+)
+ALPHA = 0.1
+
+
+def test_quantile_by_definition():
+    s = np.arange(1.0, 20)  # n = 19
+    assert conformal_quantile(s, 0.1) == 18 and conformal_quantile(s, 0.05) == 19
+    assert conformal_quantile(s, 0.04) == np.inf and conformal_quantile([], 0.1) == np.inf
+
+
+def test_scores_by_loops():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(6), 20)
+    u = rng.random(20)
+    for i, j in np.ndindex(20, 6):
+        more = p[i][p[i] > p[i, j]]
+        rank = len(more) + 1
+        assert level_scores(np.log(p), "lac", None)[i, j] == pytest.approx(1 - p[i, j])
+        assert level_scores(np.log(p), "aps", None)[i, j] == pytest.approx(more.sum() + p[i, j])
+        assert level_scores(np.log(p), "aps", u)[i, j] == pytest.approx(more.sum() + u[i] * p[i, j])
+        want = more.sum() + u[i] * p[i, j] + 0.2 * max(0, rank - 2)
+        assert level_scores(np.log(p), "raps", u, 0.2, 2)[i, j] == pytest.approx(want)
+
+
+def mean_coverage(fit, repetitions=60, n=300, m=300, **draw):
+    """Average over calibration and test samples; its Monte-Carlo standard error."""
+    taxonomy = random_taxonomy(31, depth=3, children=(2, 4), top=4)
+    world = random_world(taxonomy, 7, sharpness=0.15, temperature=1.8, kinds=3000)
+    got, sizes = [], []
+    for seed in range(repetitions):
+        rng = np.random.default_rng(seed)
+        kind, gold = world.draw(n + m, rng)
+        covered, size = fit(taxonomy, world.table[kind], gold, n, kind, rng)
+        got.append(covered.mean())
+        sizes.append(size)
+    return float(np.mean(got)), float(np.std(got) / np.sqrt(repetitions)), float(np.mean(sizes))
+
+
+@pytest.mark.parametrize(
+    ("score", "randomised"), [("lac", False), ("aps", False), ("aps", True), ("raps", False), ("raps", True)]
+)
+@pytest.mark.parametrize("level", [1, 3])
+def test_coverage_of_level_sets(score, randomised, level):
+    def once(taxonomy, x, gold, n, kind, rng):
+        fitted = fit_conformal(taxonomy, level, x[:n], gold[:n], ALPHA, score=score, randomised=randomised, seed=1)
+        sets = fitted.sets(x[n:], rng=rng if randomised else None, allow_empty=True)
+        return sets.covers(taxonomy, gold[n:]), sets.sizes.mean()
+
+    coverage, error, _ = mean_coverage(once)
+    assert coverage >= 1 - ALPHA - 3 * error
+    if randomised or score == "lac":  # continuous scores: not more than 1/(n+1) above; LAC has ties of kinds
+        assert coverage <= 1 - ALPHA + 1 / 301 + 3 * error + (0.01 if score == "lac" else 0)
+
+
+@pytest.mark.parametrize("path", ["greedy", "leaf"])
+def test_coverage_of_the_hierarchical_rule(path):
+    def once(taxonomy, x, gold, n, kind, rng):
+        out = fit_hierarchical_conformal(taxonomy, x[:n], gold[:n], ALPHA, path=path).decide(x[n:])
+        level = np.maximum(taxonomy.level[out.node] - 1, 0)
+        held = (taxonomy.node_path[gold[n:], level] == out.node) | (out.node < 0)
+        return held, np.where(out.node < 0, 0, taxonomy.level[out.node]).mean()
+
+    coverage, error, depth = mean_coverage(once)
+    assert 1 - ALPHA - 3 * error <= coverage <= 1 - ALPHA + 1 / 301 + 3 * error + 0.01
+    assert 0.3 < depth < 3  # it says something
+
+
+def test_mondrian_covers_each_group_where_the_pooled_one_does_not():
+    rng = np.random.default_rng(0)
+    by_group, pooled = [], []
+    taxonomy = random_taxonomy(1, depth=1, top=8, ragged=0)
+    for _ in range(30):
+        hard = rng.random(2000) < 0.3
+        x = log_softmax(rng.normal(size=(2000, 8)) * 2)
+        noise = np.where(hard, 3.0, 1.0)[:, None] * rng.gumbel(size=x.shape)
+        gold = taxonomy.leaves[(x + noise).argmax(axis=1)]
+        name = np.where(hard, "hard", "easy")
+        for groups, out in ((name, by_group), (None, pooled)):
+            fitted = fit_conformal(
+                taxonomy, 1, x[:1000], gold[:1000], ALPHA, score="lac", groups=None if groups is None else groups[:1000]
+            )
+            sets = fitted.sets(x[1000:], None if groups is None else groups[1000:], allow_empty=True)
+            out.append(sets.covers(taxonomy, gold[1000:])[hard[1000:]].mean())
+    assert abs(np.mean(by_group) - 0.9) < 0.015 and np.mean(pooled) < 0.85
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees, st.integers(0, 10_000))
+def test_path_scores_decide_whether_the_truth_is_held(taxonomy, seed):
+    """Second formulation: for a grid of t, the deepest node above t holds gold if and only if score <= t."""
+    rng = np.random.default_rng(seed)
+    x = log_softmax(rng.normal(size=(8, taxonomy.num_leaves)) * 2)
+    nodes, p = greedy_path(taxonomy, x)
+    gold = rng.integers(0, len(taxonomy), 8)
+    score = path_scores(taxonomy, nodes, p, gold)
+    for t in np.r_[0.0, rng.random(10), p.ravel()]:
+        for i in range(8):
+            above = nodes[i][p[i] > t]
+            start, stop = taxonomy.leaf_slice[above[-1]] if len(above) else (0, taxonomy.num_leaves)
+            own = taxonomy.leaf_slice[gold[i]]
+            inside = start <= own[0] and own[1] <= stop
+            deeper = len(above) and taxonomy.level[above[-1]] > taxonomy.level[gold[i]]
+            held = inside and not deeper  # below an inner gold the unknown leaf may be elsewhere
+            assert (score[i] <= t) == held
+
+
+def test_inner_gold_and_missing_gold_are_left_out_or_used_conservatively():
+    taxonomy = random_taxonomy(31, depth=3, children=(2, 4), top=4, ragged=0)
+    x = log_softmax(np.random.default_rng(0).normal(size=(50, taxonomy.num_leaves)))
+    gold = taxonomy.leaves[np.random.default_rng(1).integers(0, taxonomy.num_leaves, 50)]
+    gold[:10] = -1
+    gold[10:20] = taxonomy.parents[gold[10:20]]
+    assert fit_conformal(taxonomy, 3, x, gold, 0.2).rows == 30
+    assert fit_conformal(taxonomy, 2, iter([x[:25], x[25:]]), gold, 0.2).rows == 40
+    assert fit_hierarchical_conformal(taxonomy, x, gold, 0.2).rows == 40
+    with pytest.raises(ValueError, match="nothing to calibrate"):
+        fit_conformal(taxonomy, 3, x, np.full(50, -1), 0.2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees, st.integers(0, 10_000), st.integers(1, 5))
+def test_cover_nodes_hold_the_leaf_sets(taxonomy, seed, most):
+    rng = np.random.default_rng(seed)
+    x = log_softmax(rng.normal(size=(4, taxonomy.num_leaves)))
+    masks = [np.flatnonzero(rng.random(taxonomy.num_leaves) < 0.5) for _ in range(4)]
+    sets = ConformalSets(
+        np.r_[0, np.cumsum([len(m) for m in masks])], taxonomy.leaves[np.concatenate(masks).astype(np.int64)]
+    )
+    out = cover_nodes(taxonomy, sets, x, most)
+    for i, mask in enumerate(masks):
+        held = np.zeros(taxonomy.num_leaves, dtype=int)
+        for node in out[i]:
+            start, stop = taxonomy.leaf_slice[node]
+            held[start:stop] += 1
+        assert (held[mask] == 1).all() and (held <= 1).all()  # every leaf, no node twice or inside another
+        assert len(out[i]) <= max(most, len(taxonomy.level_nodes(1)))
+        if most >= len(mask):
+            assert held.sum() == len(mask)  # nothing was widened without need
+    assert out.covers(taxonomy, [taxonomy.leaves[m[0]] if len(m) else -1 for m in masks]).tolist() == [
+        len(m) > 0 for m in masks
+    ]
+
+
+def test_helpful_errors():
+    taxonomy = random_taxonomy(2, depth=2)
+    x = log_softmax(np.random.default_rng(0).normal(size=(40, taxonomy.num_leaves)))
+    gold = taxonomy.leaves[np.zeros(40, dtype=int)]
+    by_language = fit_conformal(taxonomy, 2, x, gold, 0.2, groups=["pl", "de"] * 20)
+    with pytest.raises(ValueError, match="'fr'"):
+        by_language.sets(x[:2], ["pl", "fr"])
+    with pytest.raises(ValueError, match="pass groups"):
+        by_language.sets(x[:2])
+    with pytest.raises(ValueError, match="rng"):
+        fit_conformal(taxonomy, 2, x, gold, 0.2, randomised=True).sets(x)
+    with pytest.raises(ValueError, match="score"):
+        fit_conformal(taxonomy, 2, x, gold, 0.2, score="softmax")
+    with pytest.raises(ValueError, match="alpha"):
+        fit_conformal(taxonomy, 2, x, gold, 1.2)
+    wide = fit_conformal(taxonomy, 2, x, gold, 0.2, groups=["pl"] * 40, unseen="everything").sets(x[:1], ["fr"])
+    assert wide.sizes[0] == len(taxonomy.level_nodes(2))

@@ -1,0 +1,190 @@
+"""Decisions against brute force over all candidates and leaves, on random ragged trees."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hjc.calibration.conditionals import log_softmax
+from hjc.decision import (
+    REASONS,
+    Decisions,
+    Reason,
+    Thresholds,
+    argmax_leaf,
+    argmax_levels,
+    back_off,
+    bayes_decision,
+    check_exchangeability,
+    greedy_path,
+    top_k,
+)
+from hjc.decision.cost import level_costs, path_costs
+from hjc.statistics.simulation import random_taxonomy
+
+trees = st.builds(
+    random_taxonomy, st.integers(0, 10_000), depth=st.integers(1, 4), top=st.integers(1, 4), ragged=st.floats(0, 0.6)
+)
+seeds = st.integers(0, 10_000)
+
+
+def random_log_proba(taxonomy, seed, rows=6, scale=2.0):
+    return log_softmax(np.random.default_rng(seed).normal(size=(rows, taxonomy.num_leaves)) * scale)
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees, seeds)
+def test_argmax_of_levels_and_greedy_path_by_loops(taxonomy, seed):
+    x = random_log_proba(taxonomy, seed)
+    p = np.exp(taxonomy.node_log_proba(x))
+    best, (nodes, probability) = argmax_levels(taxonomy, x), greedy_path(taxonomy, x)
+    for i in range(len(x)):
+        for d in range(1, taxonomy.depth + 1):
+            columns = taxonomy.level_nodes(d)
+            assert p[i, best.node[i, d - 1]] == p[i, columns].max() == pytest.approx(best.probability[i, d - 1])
+        assert best.coherent[i] == all(
+            taxonomy.lca_level(best.node[i, -1], v) == taxonomy.level[v] for v in best.node[i]
+        )
+        node, walked = -1, []
+        for _ in range(taxonomy.depth):
+            children = np.flatnonzero(taxonomy.parents == node)
+            node = children[p[i, children].argmax()] if len(children) else node
+            walked.append(node)
+        assert nodes[i].tolist() == walked
+        np.testing.assert_allclose(probability[i], p[i, walked])
+    assert (np.diff(best.probability, axis=1) <= 1e-12).all()
+    np.testing.assert_array_equal(argmax_leaf(taxonomy, x).node, taxonomy.leaves[x.argmax(axis=1)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees, seeds)
+def test_lca_cost_by_brute_force(taxonomy, seed):
+    rng = np.random.default_rng(seed)
+    x = random_log_proba(taxonomy, seed)
+    stated, missed = rng.uniform(0, 2, taxonomy.depth), rng.uniform(0, 2, taxonomy.depth)
+
+    def cost(a, y):
+        up = {v for v in taxonomy.node_path[a] if v >= 0} if a >= 0 else set()
+        true = set(taxonomy.node_path[y].tolist())
+        d = taxonomy.level - 1
+        return sum(stated[d[v]] for v in up - true) + sum(missed[d[v]] for v in true - up)
+
+    nodes = [*range(len(taxonomy)), -1]
+    matrix = np.array([[cost(a, y) for y in taxonomy.leaves] for a in nodes])
+    np.testing.assert_allclose(path_costs(taxonomy, x, stated, missed), np.exp(x) @ matrix.T, atol=1e-9)
+    for candidates in ("leaves", "nodes", "all"):
+        fast = bayes_decision(taxonomy, x, "lca", stated=stated, missed=missed, candidates=candidates)
+        plain = bayes_decision(taxonomy, x, matrix, candidates=candidates)
+        np.testing.assert_allclose(fast.expected_cost, plain.expected_cost, atol=1e-9)
+        allowed = np.exp(x) @ matrix.T
+        if candidates == "leaves":
+            allowed = allowed[:, taxonomy.leaves]
+        elif candidates == "nodes":
+            allowed = allowed[:, :-1]
+        np.testing.assert_allclose(fast.expected_cost, allowed.min(axis=1), atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees, seeds, st.floats(0, 1))
+def test_level_cost_by_brute_force(taxonomy, seed, undetermined):
+    rng = np.random.default_rng(seed)
+    x, w = random_log_proba(taxonomy, seed), rng.uniform(0, 2, taxonomy.depth)
+    matrix = np.zeros((len(taxonomy) + 1, taxonomy.num_leaves))
+    for a in range(len(taxonomy) + 1):
+        for j, y in enumerate(taxonomy.leaves):
+            for d in range(taxonomy.depth):
+                here = taxonomy.node_path[a, d] if a < len(taxonomy) else -1
+                matrix[a, j] += w[d] * (undetermined if here < 0 else here != taxonomy.node_path[y, d])
+    np.testing.assert_allclose(level_costs(taxonomy, x, w, undetermined), np.exp(x) @ matrix.T, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(trees, seeds)
+def test_tree_distance_and_its_decision(taxonomy, seed):
+    """Unit weights: the cost is the tree distance, and the best node is the deepest with probability above a half."""
+    x = random_log_proba(taxonomy, seed)
+    nodes = np.arange(len(taxonomy))
+    lca = taxonomy.lca_level(nodes[:, None], taxonomy.leaves[None, :])
+    distance = taxonomy.level[:, None] + taxonomy.level[taxonomy.leaves][None, :] - 2 * lca
+    np.testing.assert_allclose(path_costs(taxonomy, x)[:, :-1], np.exp(x) @ distance.T, atol=1e-9)
+    p = np.exp(taxonomy.node_log_proba(x))
+    assert np.abs(p - 0.5).min() > 1e-9
+    chosen = bayes_decision(taxonomy, x).decisions
+    for i in range(len(x)):
+        above = np.flatnonzero(p[i] > 0.5)
+        assert chosen.node[i] == (above.max() if len(above) else -1)  # breadth-first: the largest is the deepest
+        assert chosen.reason[i] != Reason.COSTLY or chosen.node[i] == -1
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees, seeds, st.floats(0.05, 1))
+def test_back_off_by_loops(taxonomy, seed, threshold):
+    rng = np.random.default_rng(seed)
+    x = random_log_proba(taxonomy, seed)
+    per_level = np.clip(threshold + rng.normal(size=taxonomy.depth) * 0.1, 0, 1.5)
+    group = taxonomy.codes[0]
+    thresholds = Thresholds(per_level, {group: np.full(taxonomy.depth, np.inf)})
+    out = back_off(taxonomy, x, Thresholds.from_dict(thresholds.to_dict()))
+    for i in range(len(x)):
+        want = -1
+        for d in range(1, taxonomy.depth + 1):
+            level = np.exp(taxonomy.aggregate(x[i : i + 1], d)[0])
+            if level.max() >= per_level[d - 1] and np.exp(taxonomy.aggregate(x[i : i + 1], 1)[0]).argmax() != 0:
+                want = taxonomy.level_nodes(d)[level.argmax()]
+        assert out.node[i] == want
+        if want < 0:
+            first = np.exp(taxonomy.aggregate(x[i : i + 1], 1)[0]).argmax() == 0
+            assert out.reason[i] == (Reason.NO_THRESHOLD if first else Reason.UNSURE)
+            assert np.isnan(out.probability[i])
+        else:
+            assert out.reason[i] == (Reason.CODED if taxonomy.is_leaf[want] else Reason.BACKED_OFF)
+
+
+def test_lower_thresholds_never_state_less():
+    taxonomy = random_taxonomy(3, depth=4)
+    x = random_log_proba(taxonomy, 0, rows=200)
+    levels = [
+        np.where(d.node >= 0, taxonomy.level[d.node], 0) for d in (back_off(taxonomy, x, t) for t in (0.9, 0.6, 0.3))
+    ]
+    assert (levels[0] <= levels[1]).all() and (levels[1] <= levels[2]).all() and (levels[2] > levels[0]).any()
+
+
+def test_top_k_tables_and_refusal():
+    taxonomy = random_taxonomy(3)
+    x = random_log_proba(taxonomy, 0)
+    nodes, p = top_k(taxonomy, x, 2, 3)
+    np.testing.assert_allclose(p, -np.sort(-np.exp(taxonomy.aggregate(x, 2)), axis=1)[:, :3])
+    assert nodes.shape == (6, 3) and top_k(taxonomy, x, 1, 99)[0].shape == (6, 3)
+    both = Decisions.concat([back_off(taxonomy, x, 0.99), argmax_leaf(taxonomy, x).refuse([True] + [False] * 5)])
+    frame = both.to_frame(taxonomy)
+    assert len(frame) == 12 and frame.code[6] == "" and frame.reason[6] == REASONS[Reason.UNUSABLE]
+    assert (frame.level[7:] == taxonomy.level[both.node[7:]]).all()
+
+
+def test_errors_say_what_is_allowed():
+    taxonomy = random_taxonomy(3)
+    x = random_log_proba(taxonomy, 0)
+    with pytest.raises(ValueError, match="one a level"):
+        back_off(taxonomy, x, [0.5])
+    with pytest.raises(ValueError, match="allowed are"):
+        bayes_decision(taxonomy, x, "zero-one")
+    with pytest.raises(ValueError, match="candidates"):
+        bayes_decision(taxonomy, x, candidates="some")
+    with pytest.raises(ValueError, match="expected"):
+        bayes_decision(taxonomy, x, np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="k: got 0"):
+        top_k(taxonomy, x, 1, 0)
+
+
+def test_exchangeability_check_keeps_its_level_and_sees_a_shift():
+    rng = np.random.default_rng(0)
+    alarms = sum(
+        check_exchangeability(rng.random((300, 3)), rng.random((300, 3)), level=0.05).doubtful for _ in range(200)
+    )
+    assert alarms <= 20
+    check = check_exchangeability(rng.random(500), rng.random(500) ** 1.5)
+    assert check.doubtful and "doubtful" in check.message
+    other = check_exchangeability(
+        rng.random(50), rng.random(50), reference_groups=["pl"] * 50, new_groups=["pl"] * 49 + ["de"]
+    )
+    assert other.doubtful and "'de'" in other.message
