@@ -249,11 +249,15 @@ def summarise(
     total = sum(len(rows) for _, _, rows in parts) * len(levels)
     with rows_progress("intervals" if bootstrap else "metrics", total, progress) as bar:
         for kind, name, rows in parts:
+            if kind and len(rows) == len(data):  # the only language or source: what was found for all rows
+                lines += [(kind, name, *line[2:]) for line in lines if not line[0]]
+                bar.advance(len(rows) * len(levels))
+                continue
             sub, w = scores.take(rows), weights[rows]
-            sub_resamples = resamples.take(rows) if resamples else None
+            drawn = resamples.take(rows) if resamples else None
             for level in levels:
                 values = level_metrics(sub, taxonomy, level, w)
-                between = bootstrap_intervals(sub, taxonomy, level, sub_resamples, w) if sub_resamples else {}
+                between = bootstrap_intervals(sub, taxonomy, level, drawn, w, point=values) if drawn else {}
                 for metric in METRICS:
                     low, high = between.get(metric, (math.nan, math.nan))
                     where = "overall" if level is None else str(level)

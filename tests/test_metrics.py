@@ -426,3 +426,16 @@ def test_baseline_scores_the_prior_on_the_test_rows():
 def test_metrics_do_not_import_torch():
     code = "import sys, hjc.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_gold_code_far_below_the_smallest_number_keeps_its_log_probability_and_rank():
+    tree = three_levels()
+    log_proba = np.full((2, 9), -2000.0)
+    log_proba[:, 0] = 0.0
+    log_proba[:, 4] = -1000.0
+    log_proba[1, 5] = -np.inf
+    scores = score_rows(tree, log_proba, tree.encode(["123", "211"]))
+    assert scores.log_p[0].tolist() == [0.0, -1000.0, -1000.0]
+    assert scores.rank[0].tolist() == [1, 2, 2]
+    assert scores.log_p[1, 2] == -np.inf and scores.rank[1].tolist()[2] == 9
+    assert scores.log_p[1, 0] == pytest.approx(-2000 + math.log(3))

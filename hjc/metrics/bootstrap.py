@@ -4,6 +4,7 @@ A resample is a count for each row (Poisson bootstrap: independent Poisson(1) co
 metric that accepts weights can be resampled without copying rows. n rows, G drawn units, R resamples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +123,9 @@ def _keyed_sums(unit: IntArray, units: int, key: IntArray, keys: int, values: tu
     """(len(values) * keys, G) matrix: what one draw of a unit adds to the sum of each value by key."""
     rows = np.concatenate([key + i * keys for i in range(len(values))])
     columns = np.tile(unit, len(values))
-    return sparse.csr_array((np.concatenate(values), (rows, columns)), shape=(len(values) * keys, units))
+    data = np.concatenate(values)
+    some = np.flatnonzero(data)
+    return sparse.csr_array((data[some], (rows[some], columns[some])), shape=(len(values) * keys, units))
 
 
 def percentile_interval(
@@ -154,9 +157,13 @@ def bootstrap_intervals(
     resamples: Resamples,
     weights: npt.ArrayLike | None = None,
     confidence: float = 0.95,
+    point: Mapping[str, float] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap percentile intervals of the metrics of one level: name -> (low, high). Counts have none."""
-    point = level_metrics(scores, taxonomy, level, weights)
+    """Bootstrap percentile intervals of the metrics of one level: name -> (low, high). Counts have none.
+
+    ``point``: the :func:`level_metrics` of the same rows, where they are known already.
+    """
+    point = level_metrics(scores, taxonomy, level, weights) if point is None else point
     drawn = replicate_metrics(scores, taxonomy, level, resamples, weights)
     return {
         name: percentile_interval(values, point[name], confidence, centred=name in CENTRED)

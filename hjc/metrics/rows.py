@@ -15,6 +15,7 @@ from hjc.taxonomy.tree import Taxonomy
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating[Any]]
+Float64 = npt.NDArray[np.float64]
 
 #: how far from 1 a row of probabilities may sum (half-precision models stay well inside)
 SUM_TOLERANCE = 0.01
@@ -108,47 +109,67 @@ def score_rows(taxonomy: Taxonomy, log_proba: FloatArray, gold: npt.ArrayLike) -
             f"gold: {bad} of {len(node)} rows are no node number of {taxonomy.name!r} (0 to {len(taxonomy) - 1}); "
             "leave unlabelled rows (-1) out with JobData.labelled()"
         )
-    _check_sums(x)
+    proba = _probabilities(x)
     out = RowScores.empty(len(x), taxonomy.depth)
+    if not len(x):
+        return out
     out.gold[:] = node
     column = taxonomy.level_column[node]  # (B, D), -1 where undetermined
     out.valid[:] = column >= 0
     for d in range(taxonomy.depth):
-        _score_level(out, d, taxonomy.aggregate(x, d + 1), column[:, d], taxonomy.level_nodes(d + 1))
+        nodes = taxonomy.level_nodes(d + 1)
+        leaves_only = len(nodes) == taxonomy.num_leaves
+        p = proba if leaves_only else np.add.reduceat(proba, taxonomy.leaf_slice[nodes, 0], axis=1)
+        # Leaves are compared as they came: two log-probabilities may differ where their rounded exps do not.
+        _score_level(out, d, p, x if leaves_only else p, column[:, d], nodes)
+    # Sums of probabilities say nothing of a gold code below e^-700: such rows are taken in log-space, which is slower.
+    tiny = np.flatnonzero((out.valid & (out.log_p < -700.0)).any(axis=1))
+    for d in range(taxonomy.depth) if len(tiny) else ():
+        log_p = taxonomy.aggregate(x[tiny].astype(np.float64), d + 1)
+        safe, ok = np.maximum(column[tiny, d], 0), column[tiny, d] >= 0
+        out.rank[tiny, d] = np.where(ok, _rank(log_p, safe), 0)
+        out.log_p[tiny, d] = np.where(ok, np.minimum(log_p[np.arange(len(tiny)), safe], 0.0), np.nan)
     return out
 
 
-def _score_level(out: RowScores, d: int, log_p: FloatArray, column: IntArray, nodes: IntArray) -> None:
-    """Fill level d+1 of ``out`` from the level's log-probabilities (B, K)."""
-    rows = np.arange(len(log_p))
-    best = log_p.argmax(axis=1) if len(log_p) else np.zeros(0, dtype=np.int64)  # argmax takes the first of ties
-    out.top[:, d] = nodes[best]
+def _score_level(out: RowScores, d: int, p: Float64, ordered: FloatArray, column: IntArray, nodes: IntArray) -> None:
+    """Fill level d+1 of ``out`` from its probabilities (B, K) and a monotone function of them to rank by."""
+    rows = np.arange(len(p))
+    best = ordered.argmax(axis=1)  # the first of ties
+    safe, ok = np.maximum(column, 0), column >= 0
     # A sum of many rounded probabilities may exceed 1 by an ulp; a probability may not.
-    out.confidence[:, d] = np.minimum(np.exp(log_p[rows, best].astype(np.float64)), 1.0)
-    safe = np.maximum(column, 0)
-    at_gold = log_p[rows, safe]
-    before = np.arange(log_p.shape[1])[None, :] < safe[:, None]
-    ahead = (log_p > at_gold[:, None]) | ((log_p == at_gold[:, None]) & before)
-    gold_log_p = np.minimum(at_gold.astype(np.float64), 0.0)
-    proba = np.exp(log_p.astype(np.float64))
-    squares = np.einsum("bk,bk->b", proba, proba) - proba[rows, safe] ** 2 + (1.0 - np.exp(gold_log_p)) ** 2
-    ok = column >= 0
-    out.rank[:, d] = np.where(ok, 1 + ahead.sum(axis=1), 0)
-    out.log_p[:, d] = np.where(ok, gold_log_p, np.nan)
+    gold_p = np.minimum(p[rows, safe], 1.0)
+    squares = np.einsum("bk,bk->b", p, p) - p[rows, safe] ** 2 + (1.0 - gold_p) ** 2
+    with np.errstate(divide="ignore"):
+        log_p = np.log(gold_p) if ordered is p else np.minimum(ordered[rows, safe].astype(np.float64), 0.0)
+    out.top[:, d] = nodes[best]
+    out.confidence[:, d] = np.minimum(p[rows, best], 1.0)
+    out.rank[:, d] = np.where(ok, _rank(ordered, safe), 0)
+    out.log_p[:, d] = np.where(ok, log_p, np.nan)
     out.sq[:, d] = np.where(ok, np.maximum(squares, 0.0), np.nan)
 
 
-def _check_sums(x: FloatArray) -> None:
-    if not len(x):
-        return
-    if np.isnan(x).any():
-        bad = np.flatnonzero(np.isnan(x).any(axis=1))
-        raise ValueError(f"log_proba: NaN in {len(bad)} of {len(x)} rows, first in row {bad[0]}: a diverged model?")
+def _rank(values: FloatArray, column: IntArray) -> IntArray:
+    """1-based rank of a column of each row (B, K), largest first, ties by column."""
+    at = values[np.arange(len(values)), column][:, None]
+    rank = 1 + np.count_nonzero(values > at, axis=1)
+    tied = np.flatnonzero(np.count_nonzero(values == at, axis=1) > 1)
+    before = np.arange(values.shape[1])[None, :] < column[tied, None]
+    rank[tied] += np.count_nonzero((values[tied] == at[tied]) & before, axis=1)
+    return rank
+
+
+def _probabilities(x: FloatArray) -> Float64:
+    """exp of (B, L) log-probabilities in float64; ValueError where rows are none."""
     with np.errstate(over="ignore"):
-        total = np.exp(x).sum(axis=1, dtype=np.float64)
+        proba: Float64 = np.exp(x, dtype=np.float64)
+        total = proba.sum(axis=1)
     bad = np.flatnonzero(~(np.abs(total - 1.0) <= SUM_TOLERANCE))
-    if len(bad):
-        raise ValueError(
-            f"log_proba: {len(bad)} of {len(x)} rows are no log-probabilities: row {bad[0]} sums to "
-            f"{total[bad[0]]:.4g} after exp, expected 1; pass natural logarithms of leaf probabilities"
-        )
+    if not len(bad):
+        return proba
+    if (nan := np.flatnonzero(np.isnan(x).any(axis=1))).size:
+        raise ValueError(f"log_proba: NaN in {len(nan)} of {len(x)} rows, first in row {nan[0]}: a diverged model?")
+    raise ValueError(
+        f"log_proba: {len(bad)} of {len(x)} rows are no log-probabilities: row {bad[0]} sums to "
+        f"{total[bad[0]]:.4g} after exp, expected 1; pass natural logarithms of leaf probabilities"
+    )
