@@ -5,7 +5,6 @@ import datetime
 import gzip
 import io
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hjc.classifiers.base import Classifier
 from hjc.prediction_io import (
     Plan,
     Rejects,
@@ -31,43 +29,12 @@ from hjc.prediction_io import (
     open_output,
     text_status,
 )
-from hjc.taxonomy import Taxonomy, from_edges, isco08
+from hjc.taxonomy import from_edges, isco08
+from tests.stub_classifier import StubClassifier
 
 TREE = from_edges(
     ["1", "2", "11", "12", "21"], [None, None, "1", "1", "2"], titles={"en": ["one", "two", "a", "b", "c"]}, name="toy"
 )
-
-
-class Stub(Classifier):
-    """Probabilities from a checksum of the text; rows come in shuffled batches, as from a neural classifier."""
-
-    name = "stub"
-    is_fitted = True
-
-    def __init__(self, taxonomy: Taxonomy = TREE) -> None:
-        super().__init__(taxonomy)
-        self.seen: list[str] = []
-
-    def fit(self, train, valid=None, *, run_dir=None):
-        return self
-
-    def iter_log_proba(self, texts):
-        self.seen += texts
-        order = np.random.default_rng(0).permutation(len(texts))
-        for rows in np.array_split(order, max(1, len(texts) // 3)):
-            if len(rows):
-                yield rows, np.stack([self.row(texts[i]) for i in rows])
-
-    def row(self, text: str) -> np.ndarray:
-        x = np.random.default_rng(zlib.crc32(text.encode())).normal(size=self.taxonomy.num_leaves)
-        return (x - np.log(np.exp(x).sum())).astype(np.float32)
-
-    def save_pretrained(self, directory):
-        raise NotImplementedError
-
-    @classmethod
-    def from_pretrained(cls, directory):
-        raise NotImplementedError
 
 
 def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), rejects=None, **options) -> Summary:
@@ -78,7 +45,7 @@ def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), 
         plan = Plan(TREE, levels=levels, top_k=top_k)
         plan.check_free(reader.columns)
         with open_output(str(target), into, reader, plan.columns) as writer:
-            return code_table(Stub(), reader, writer, plan, texts)
+            return code_table(StubClassifier(TREE), reader, writer, plan, texts)
 
 
 def read_csv(path: Path, delimiter=",") -> list[list[str]]:
@@ -234,7 +201,7 @@ def test_json_types_reach_parquet(tmp_path):
 
 
 def test_codes_are_those_of_predict(tmp_path):
-    stub = Stub(isco08())
+    stub = StubClassifier(isco08())
     texts = ["cook", None, "nurse", " ", "driver", "cook"]
     plan = Plan(stub.taxonomy, levels=(4, 1), top_k=12, title_language="pl")
     coded = code_texts(stub, texts, plan)
@@ -412,7 +379,7 @@ def test_interrupted_output_is_left_readable(tmp_path, target):
         open_input(str(tmp_path / "in.csv"), "csv", rows=5) as reader,
         open_output(str(tmp_path / target), target[4:], reader, plan.columns) as writer,
     ):
-        code_table(Stub(), reader, writer, plan, ["text"], progress=stop)
+        code_table(StubClassifier(TREE), reader, writer, plan, ["text"], progress=stop)
     assert not (tmp_path / target).exists()
     partial = (tmp_path / f"{target}.partial").read_bytes()
     if target == "out.parquet":

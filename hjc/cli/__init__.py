@@ -1,0 +1,68 @@
+"""``hjc``: train, predict, evaluate, look at models and taxonomies. ``hjc --help`` starts without pandas or torch."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from hjc.cli import options
+from hjc.cli.evaluate import evaluate
+from hjc.cli.info import info
+from hjc.cli.predict import predict
+from hjc.cli.taxonomy import taxonomy_app
+from hjc.cli.train import train
+
+app = typer.Typer(
+    help="Hierarchical job classification: code job ads to a tree of occupations.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        import hjc
+
+        typer.echo(f"hjc {hjc.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of every error.")] = False,
+) -> None:
+    options.debug = debug
+
+
+# Hydra has its own --help for the settings, and takes whatever follows as overrides.
+app.command(
+    "train",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)(train)
+app.command("predict")(predict)
+app.command("evaluate")(evaluate)
+app.command("info")(info)
+app.add_typer(taxonomy_app, name="taxonomy")
+
+
+def main() -> None:
+    """Entry point of the ``hjc`` command."""
+    arguments = sys.argv[1:]
+    if arguments[:1] != ["train"] and "--debug" in arguments:  # allowed anywhere, not only before the command
+        arguments.remove("--debug")
+        arguments.insert(0, "--debug")
+    if os.environ.get("LOCAL_RANK") and arguments[:1] != ["train"]:
+        # Lightning starts the further processes of a distributed `hjc train` from the arguments that Hydra was given.
+        arguments.insert(0, "train")
+    app(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m hjc.cli``, the same as ``hjc``."""
+
+from hjc.cli import main
+
+main()

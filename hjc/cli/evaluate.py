@@ -1,0 +1,83 @@
+"""``hjc evaluate``: score a model on labelled rows of a file."""
+
+from typing import Annotated
+
+import typer
+
+from hjc.cli import options
+
+
+def evaluate(
+    run_dir: Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, Parquet or JSONL file with codes, or -.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for metrics.json, metrics.csv and rejects.csv."),
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--text-column", help="Column with the text; repeat it to join several (as in training)."),
+    ] = None,
+    code_column: Annotated[str | None, typer.Option(help="Column with the right code (as in training).")] = None,
+    language_column: Annotated[str | None, typer.Option(help="Column with the language, to slice by.")] = None,
+    source_column: Annotated[str | None, typer.Option(help="Column with the source, to slice by.")] = None,
+    name: Annotated[str, typer.Option(help="What the figures are called: NAME/level_4/recall@5.")] = "test",
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the 95 % intervals; 0 for none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    separator: Annotated[str, typer.Option(help="Separator of a CSV, or tab.")] = "auto",
+    encoding: Annotated[str, typer.Option(help="Encoding of a text file, e.g. cp1250.")] = "auto",
+    format: Annotated[str, typer.Option(help="csv, tsv, parquet, jsonl; auto goes by the file name.")] = "auto",
+    restore_zeros: Annotated[
+        bool, typer.Option("--restore-zeros", help="Mend codes that lost leading zeros where only one code fits.")
+    ] = False,
+) -> None:
+    """Print the metrics of every level, with 95 % intervals, and write them to a folder."""
+    with options.one_message():
+        from pathlib import Path
+
+        from rich.console import Console
+
+        from hjc.data.reading import read_job_data
+        from hjc.data.settings import DataSettings
+        from hjc.evaluate import evaluate as run_evaluation
+        from hjc.persistence import load, stored_classifier
+
+        stored_classifier(run_dir)
+        trained = options.training_data_settings(run_dir)
+        settings = DataSettings(
+            text_columns=options.text_columns_of(text_column, trained),
+            code_column=code_column or _trained_column(trained, "code_column") or "code",
+            language_column=language_column or "",
+            source_column=source_column or "",
+            separator=separator,
+            encoding=encoding,
+            format=format,
+            restore_zeros=restore_zeros,
+            **{k: trained[k] for k in ("text_joiner", "max_chars", "strip_html") if trained.get(k) is not None},
+        )
+        if output is not None and Path(output).exists() and not Path(output).is_dir():
+            raise NotADirectoryError(f"{output} is a file; -o takes a folder")
+        classifier = load(run_dir)
+        rows, rejects = read_job_data(data, classifier.taxonomy, settings)
+        if not len(rows):
+            reasons = rejects["reason"].value_counts().head(5).to_dict()
+            why = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.items())
+            raise ValueError(f"{data}: no row can be evaluated: {why or 'there are none'}")
+        found = run_evaluation(classifier, rows, bootstrap=bootstrap, seed=seed)
+        console = Console(highlight=False)
+        console.print(found.table(title=f"{name}: {len(rows):,} rows of {data}"))
+        for kind in ("language", "source"):
+            if (found.frame["slice_kind"] == kind).any():
+                console.print(found.table(slice=kind))
+        if output is not None:
+            found.write(output, name)
+            rejects.to_csv(Path(output) / "rejects.csv", index=False, encoding="utf-8")
+            options.note(f"metrics.json, metrics.csv and rejects.csv are in {output}")
+        if len(rejects):
+            reasons = rejects["reason"].value_counts().head(3).to_dict()
+            why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+            options.note(f"{len(rejects):,} rows could not be used: {why}{'' if output else '; keep them with -o DIR'}")
+
+
+def _trained_column(trained: dict[str, object], key: str) -> str:
+    return "" if trained.get("sample") else str(trained.get(key) or "")

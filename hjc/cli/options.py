@@ -1,0 +1,66 @@
+"""What the commands share: errors as one message, exit codes, settings of the training of a model.
+
+Exit codes: 0 done, 1 an error inside hjc (stack trace), 2 something the user can mend (one message), 130 Ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+#: set by ``hjc --debug``
+debug = False
+
+INTERRUPTED = 130
+
+
+def note(message: str) -> None:
+    """A line on standard error; standard output is for results."""
+    if message:
+        print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Errors about files, codes and settings end the program with one message and exit code 2.
+
+    ``--debug`` shows their stack trace instead; other errors (bugs) always show it.
+    """
+    from hjc.errors import NotFittedError
+
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader of our output (head, say) has had enough: not an error worth a message.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except (ValueError, OSError, ImportError, NotFittedError) as error:
+        if debug:
+            raise
+        note(f"error: {error}")
+        raise typer.Exit(2) from None
+
+
+def training_data_settings(run_dir: str) -> dict[str, Any]:
+    """The ``data`` section that a model was trained with; empty when it has no train.yaml."""
+    from hjc.persistence import training_record
+
+    config = training_record(run_dir).get("config")
+    data = config.get("data") if isinstance(config, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def text_columns_of(given: list[str] | None, trained: dict[str, Any]) -> list[str]:
+    """The text columns: as given, else those of the training.
+
+    Raises:
+        ValueError: neither is known.
+    """
+    if given:
+        return given
+    if trained and not trained.get("sample") and trained.get("text_columns"):
+        return [str(name) for name in trained["text_columns"]]
+    raise ValueError("which column has the text? Give --text-column NAME (more than once for several columns)")

@@ -1,0 +1,169 @@
+"""``hjc predict``: code a table of any size."""
+
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hjc.cli import options
+
+if TYPE_CHECKING:
+    from hjc.prediction_io import Summary
+
+
+def predict(
+    run_dir: Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet or JSONL file (.gz too), or -.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write, or - .")] = "-",
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--text-column", help="Column with the text; repeat it to join several (as in training)."),
+    ] = None,
+    level: Annotated[
+        list[int] | None, typer.Option("-l", "--level", help="Level to code to, 1 is coarsest; repeatable (deepest).")
+    ] = None,
+    top_k: Annotated[int, typer.Option("-k", "--top-k", help="Codes for each row and level.")] = 1,
+    language: Annotated[str | None, typer.Option(help="Language of the titles in the output, e.g. pl.")] = None,
+    prefix: Annotated[str, typer.Option(help="Start of the names of new columns.")] = "hjc_",
+    format: Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl (by the name of OUT).")] = None,
+    input_format: Annotated[str | None, typer.Option(help="The same for INPUT (by its name; csv for -).")] = None,
+    separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory: read, coded and written at a time.")] = 4096,
+    rejects: Annotated[
+        str | None, typer.Option(help="CSV for unreadable lines (OUT.rejects.csv; nowhere for standard output).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Code every row of a table: all its columns in their order, then the codes.
+
+    New columns, for level 4: hjc_level4_code_1, hjc_level4_title_1, hjc_level4_proba_1, then rank 2 and so on; last
+    hjc_status, which is "ok" or says why a row has no codes. Probabilities are those of the level as a whole. Lines
+    that are no rows (too many cells, broken JSON) are counted and written to the rejects.
+    """
+    with options.one_message():
+        _predict(
+            run_dir, source, output, text_column, tuple(level or ()), top_k, language, prefix, format, input_format,
+            separator, encoding, batch_size, rejects, overwrite, quiet,
+        )  # fmt: skip
+
+
+def _predict(
+    run_dir: str, source: str, output: str, text_column: list[str] | None, levels: tuple[int, ...], top_k: int,
+    language: str | None, prefix: str, format: str | None, input_format: str | None, separator: str | None,
+    encoding: str | None, batch_size: int, rejects_path: str | None, overwrite: bool, quiet: bool,
+) -> None:  # fmt: skip
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from hjc.persistence import load, stored_classifier
+    from hjc.prediction_io import (
+        Plan,
+        Rejects,
+        Summary,
+        check_output,
+        code_table,
+        find_column,
+        format_of,
+        open_input,
+        open_output,
+    )  # fmt: skip
+
+    # What can go wrong cheaply goes wrong first; the model is loaded last.
+    stored_classifier(run_dir)
+    trained = options.training_data_settings(run_dir)
+    columns = options.text_columns_of(text_column, trained)
+    kind = format_of(source, input_format, option="--input-format")
+    target_kind = format_of(output, format, option="--format")
+    check_output(output, source, overwrite=overwrite)
+    default_rejects = None if output == "-" else f"{output}.rejects.csv"
+    chosen = rejects_path or default_rejects
+    if chosen is not None:
+        if chosen in (output, source, "-"):
+            raise ValueError(f"--rejects: {chosen} is the input or the output; give a file of its own")
+        check_output(chosen, source, overwrite=overwrite or rejects_path is None)
+        Path(chosen).unlink(missing_ok=True)
+    unreadable = Rejects(None if chosen is None else Path(chosen))
+    summary = Summary()
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with ExitStack() as stack:
+            stack.callback(unreadable.close)
+            reader = stack.enter_context(
+                open_input(
+                    source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
+                    table_output=target_kind != "jsonl",
+                )
+            )  # fmt: skip
+            for name in columns:
+                find_column(reader.columns, name, reader.label)
+            classifier = load(run_dir)
+            plan = Plan(
+                classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
+                **_text_settings(trained),
+            )  # fmt: skip
+            plan.check_free(reader.columns)
+            writer = stack.enter_context(open_output(output, target_kind, reader, plan.columns))
+            summary = Summary()
+            progress = None if quiet else Progress(reader)
+            code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
+            if progress is not None:
+                progress.clear()
+    except KeyboardInterrupt:
+        where = "" if output == "-" else f" to {output}.partial"
+        options.note(f"\ninterrupted: {summary.rows:,} rows written{where}")
+        raise typer.Exit(options.INTERRUPTED) from None
+    except Exception:
+        if summary.rows and output != "-":
+            options.note(f"stopped after {summary.rows:,} rows, which are in {output}.partial")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    options.note(unreadable.message())
+    if not quiet:
+        options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
+
+
+def _text_settings(trained: dict[str, Any]) -> dict[str, Any]:
+    """How training made texts out of cells, as far as train.yaml says it."""
+    known = {"joiner": "text_joiner", "max_chars": "max_chars", "strip_html": "strip_html"}
+    return {ours: trained[theirs] for ours, theirs in known.items() if trained.get(theirs) is not None}
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+class Progress:
+    """Rows and rows/s on standard error: one line that moves on a terminal, else a line every ten seconds.
+
+    Work of less than two seconds says nothing.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self._terminal = sys.stderr.isatty()
+        self._next = time.monotonic() + 2
+        self._shown = False
+
+    def __call__(self, summary: "Summary") -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (0.5 if self._terminal else 10)
+        read = self._reader.fraction()
+        share = "" if read is None or not summary.rows else f", {read:.0%} of the input read"
+        line = f"coding: {summary.rows + summary.pending:,} rows, {summary.rate:,.0f} rows/s{share}"
+        if self._terminal:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+            self._shown = True
+        else:
+            options.note(line)
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")

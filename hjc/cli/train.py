@@ -1,0 +1,25 @@
+"""``hjc train``: the same as train.py, from an installed package."""
+
+import sys
+
+import typer
+
+
+def train(context: typer.Context) -> None:
+    """Train, save and evaluate: the same as train.py. `hjc train --help` lists the settings, `-m` runs a sweep."""
+    from hjc.cli import options
+    from hjc.config import Config, run
+    from hjc.workflow import run_training
+
+    def task(config: Config) -> float | None:
+        return run_training(config).log_loss
+
+    if options.debug:
+        import os
+
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        run(task, context.args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(options.INTERRUPTED) from None
