@@ -130,7 +130,7 @@ def test_unreadable_lines_are_counted_and_kept(call, model, tmp_path):
 
 def test_columns_and_texts_are_those_of_the_training(call, model, tmp_path):
     (model / "train.yaml").write_text(
-        "config:\n  data: {sample: false, text_columns: [title, body], text_joiner: ' | ', max_chars: 9, code_column: isco}\n"
+        "config:\n  data:\n    {text_columns: [title, body], text_joiner: ' | ', max_chars: 9, code_column: isco}\n"
     )
     frame = pd.DataFrame({"title": ["cook", "nurse"], "body": ["", "night shifts"], "isco": ["012", "01"]})
     frame.to_parquet(tmp_path / "in.parquet")
