@@ -1,0 +1,304 @@
+"""Text -> sparse tf-idf rows for 24 languages, with a state that is stored as JSON and NumPy arrays, never pickled.
+
+Every text takes one way: Unicode normalisation, case folding, tokens (letters, combining marks, digits), n-grams
+counted by scikit-learn, sublinear tf-idf, each block scaled to length 1, blocks side by side, row scaled to length 1.
+
+Defined results at the edges: a text is read up to ``max_chars`` characters; a text without any known n-gram (empty,
+punctuation only, unseen vocabulary) gives an empty row, which the classifier answers with the training prior. Markup
+is text like any other here: its tags become tokens unless the data layer has removed them.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
+
+from hjc.classifiers.linear_settings import LinearSettings
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+FEATURES_FILE = "features.json"
+
+#: characters that are drawn as nothing: soft hyphen, zero-width blanks and joiners, direction marks, BOM, selectors
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+                        "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]")  # fmt: skip
+_DOT_ABOVE = "\u0307"
+_ISO_639_1 = {
+    "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "cs": "czech", "da": "danish", "nl": "dutch",
+    "en": "english", "eo": "esperanto", "et": "estonian", "fi": "finnish", "fr": "french", "de": "german",
+    "el": "greek", "hi": "hindi", "hu": "hungarian", "id": "indonesian", "ga": "irish", "it": "italian",
+    "lt": "lithuanian", "ne": "nepali", "no": "norwegian", "nb": "norwegian", "nn": "norwegian", "fa": "persian",
+    "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "es": "spanish",
+    "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
+}  # fmt: skip
+
+
+def normalise(text: str, *, form: str = "NFKC", casefold: bool = True, dotless_i: str = "fold") -> str:
+    """One spelling for what a reader takes for the same text.
+
+    * NFKC (default) composes letter and accent and unites compatibility forms; NFC only composes. Both keep accents.
+    * Full case folding (Unicode chapter 3.13): ß -> ss, final ς -> σ, ﬁ -> fi. Folding may leave what the normal form
+      would still change, so it stands between two normalisations.
+    * dotless_i, only with casefold: "fold" makes I, i, İ and ı one letter: right for a corpus of mixed languages, where
+      the language of a line in capitals is not known; "turkish" follows Turkish and Azeri (I -> ı, İ -> i); "keep"
+      leaves ı, and İ gives i.
+    * Invisible characters (soft hyphen, zero-width blanks, BOM, direction marks) are removed.
+    """
+    normal: Literal["NFC", "NFKC"] = "NFC" if form == "NFC" else "NFKC"
+    text = unicodedata.normalize(normal, _INVISIBLE.sub("", text))
+    if not casefold:
+        return text
+    if dotless_i == "turkish":
+        text = text.replace("I" + _DOT_ABOVE, "i").replace("İ", "i").replace("I", "ı")
+    folded = text.casefold().replace("i" + _DOT_ABOVE, "i")  # İ folds to i and a dot above
+    if dotless_i == "fold":
+        folded = folded.replace("ı", "i")
+    return unicodedata.normalize(normal, folded)
+
+
+@cache
+def _token_pattern() -> re.Pattern[str]:
+    """A letter or digit, then letters, digits and combining marks (``\\w`` has no marks), then + or # as in C++, C#."""
+    starts, marks = [], ""
+    inside = False
+    for point in range(0x300, 0x1E950):  # all combining marks of Unicode lie in this range, but for selectors
+        is_mark = unicodedata.category(chr(point)) in ("Mn", "Mc")
+        if is_mark and not inside:
+            starts.append(point)
+        elif inside and not is_mark:
+            marks += f"{chr(starts[-1])}-{chr(point - 1)}"
+        inside = is_mark
+    return re.compile(rf"[^\W_](?:[^\W_]|[{marks}])*[+#]{{0,2}}")
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a normalised text, in order."""
+    return _token_pattern().findall(text)
+
+
+def lead(text: str) -> str:
+    """The first line that is not blank: the title, as the data layer assembles texts."""
+    return text.lstrip().partition("\n")[0]
+
+
+def make_stemmer(language: str) -> Callable[[str], str]:
+    """word -> stem by Snowball, remembered per word.
+
+    Raises:
+        ValueError: the library has no stemmer for the language.
+        ImportError: the `stemming` extra is not installed.
+    """
+    try:
+        import snowballstemmer
+    except ImportError as error:
+        raise ImportError(
+            f"model.stemming={language!r} needs the package snowballstemmer: pip install 'hjc[stemming]'"
+        ) from error
+    name = _ISO_639_1.get(language.lower(), language.lower())
+    if name not in snowballstemmer.algorithms():
+        raise ValueError(
+            f"model.stemming: got {language!r}, allowed are {', '.join(sorted(snowballstemmer.algorithms()))}, "
+            "their two-letter codes, or '' for none"
+        )
+    return cache(snowballstemmer.stemmer(name).stemWord)
+
+
+def _itself(tokens: list[str]) -> list[str]:
+    return tokens
+
+
+class _Block:
+    """One kind of n-grams of one field (the whole text or its first line), as columns of their own."""
+
+    def __init__(self, settings: LinearSettings, *, field: str, kind: str) -> None:
+        self.field, self.kind = field, kind
+        self.name = f"{field}_{kind}"
+        self.weight = settings.lead_weight if field == "lead" else 1.0
+        self._sublinear = settings.sublinear_tf
+        low, high = settings.word_ngrams if kind == "word" else settings.char_ngrams
+        common: dict[str, Any] = {"ngram_range": (low, high), "lowercase": False, "dtype": np.float32}
+        if kind == "word":  # a "text" is a list of tokens, so splitting is all that is left to do
+            common |= {"analyzer": "word", "tokenizer": _itself, "preprocessor": _itself, "token_pattern": None}
+        else:  # a "text" is one token
+            common |= {"analyzer": "char_wb"}
+        self._hashed = settings.hashing > 0
+        self._min_df, self._max_features = settings.min_df, settings.max_features
+        self._counter: Any
+        if self._hashed:
+            self._counter = HashingVectorizer(n_features=settings.hashing, alternate_sign=False, norm=None, **common)
+        else:
+            self._counter = CountVectorizer(**common)
+        self.idf = np.zeros(0, dtype=np.float32)
+
+    @property
+    def vocabulary(self) -> list[str] | None:
+        """Terms in column order; None when hashed."""
+        if self._hashed:
+            return None
+        terms: dict[str, int] = self._counter.vocabulary_
+        return sorted(terms, key=terms.__getitem__)
+
+    def _count(self, texts: Sequence[list[str]], *, fit: bool = False) -> sparse.csr_matrix:
+        """Counts of n-grams. Characters: (texts x tokens) @ (tokens x n-grams), so each distinct token is cut once."""
+        count = self._counter.fit_transform if fit and not self._hashed else self._counter.transform
+        if self.kind == "word":
+            return sparse.csr_matrix(count(texts))
+        number: dict[str, int] = {}
+        flat = [number.setdefault(token, len(number)) for row in texts for token in row]
+        ends = np.cumsum([0, *map(len, texts)])
+        occurrences = sparse.csr_matrix(
+            (np.ones(len(flat), np.float32), flat, ends), shape=(len(texts), max(1, len(number)))
+        )
+        grams = sparse.csr_matrix(count(list(number) or [""]))
+        return sparse.csr_matrix(occurrences @ grams)
+
+    def fit(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
+        n = len(texts)
+        try:
+            counts = self._count(texts, fit=True)
+        except ValueError as error:
+            if "empty vocabulary" not in str(error):
+                raise
+            raise self._nothing_left(n) from error
+        df = np.bincount(counts.indices, minlength=counts.shape[1])
+        if not self._hashed:
+            counts, df = self._prune(counts, df)
+        # scikit-learn's smooth idf: ln((1 + n) / (1 + df)) + 1
+        self.idf = (np.log((1 + n) / (1 + df)) + 1).astype(np.float32)
+        return self._weigh(counts)
+
+    def _nothing_left(self, n: int) -> ValueError:
+        return ValueError(
+            f"no {self.kind} n-gram stands in at least model.min_df={self._min_df} of the {n} training texts: "
+            "lower model.min_df or check the text columns"
+        )
+
+    def _prune(self, counts: sparse.csr_matrix, df: IntArray) -> tuple[sparse.csr_matrix, IntArray]:
+        """Drop rare n-grams; of the rest keep the ``max_features`` of highest document frequency (ties: by term)."""
+        keep = np.flatnonzero(df >= self._min_df)
+        if not len(keep):
+            raise self._nothing_left(counts.shape[0])
+        terms = self.vocabulary
+        assert terms is not None
+        if self._max_features and len(keep) > self._max_features:
+            keep = np.sort(keep[np.argsort(-df[keep], kind="stable")][: self._max_features])
+        self._counter.vocabulary_ = {terms[column]: i for i, column in enumerate(keep.tolist())}
+        return sparse.csr_matrix(counts[:, keep]), df[keep]
+
+    def transform(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
+        return self._weigh(self._count(texts))
+
+    def restore(self, vocabulary: list[str] | None, idf: FloatArray) -> None:
+        if vocabulary is not None:
+            self._counter.vocabulary_ = {term: i for i, term in enumerate(vocabulary)}
+        self.idf = np.asarray(idf, dtype=np.float32)
+
+    def _weigh(self, counts: Any) -> sparse.csr_matrix:
+        rows = sparse.csr_matrix(counts, dtype=np.float32)
+        rows.sort_indices()  # one order of summation, whatever the order of counting
+        if self._sublinear:
+            rows.data = 1 + np.log(rows.data)
+        rows.data *= self.idf[rows.indices]
+        return scale_rows(rows, self.weight)
+
+
+def scale_rows(rows: sparse.csr_matrix, length: float = 1.0) -> sparse.csr_matrix:
+    """Scale each row to a Euclidean length, in place; empty rows stay empty."""
+    squares = np.zeros(rows.shape[0])
+    filled = np.flatnonzero(np.diff(rows.indptr))
+    if len(filled):
+        squares[filled] = np.add.reduceat(rows.data.astype(np.float64) ** 2, rows.indptr[filled])
+    factors = np.where(squares > 0, length / np.sqrt(np.where(squares > 0, squares, 1)), 0).astype(np.float32)
+    rows.data *= np.repeat(factors, np.diff(rows.indptr))
+    return rows
+
+
+class TextFeatures:
+    """Fitted text features: ``fit_transform`` on training texts, ``transform`` on any, ``save`` and ``load``."""
+
+    def __init__(self, settings: LinearSettings) -> None:
+        self.settings = settings
+        kinds = ("word", "char") if settings.features == "both" else (settings.features,)
+        fields = ("text", "lead") if settings.lead_weight > 0 else ("text",)
+        self._blocks = [_Block(settings, field=f, kind=k) for f in fields for k in kinds]
+        self._stem = make_stemmer(settings.stemming) if settings.stemming and "word" in kinds else None
+
+    @property
+    def num_features(self) -> int:
+        """F: number of columns."""
+        return sum(len(b.idf) for b in self._blocks)
+
+    def _prepare(self, texts: Sequence[str], field: str) -> dict[str, list[list[str]]]:
+        """Tokens of each text for the char and for the word block (the latter stemmed, if asked for)."""
+        s = self.settings
+        plain = []
+        for position, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"texts[{position}]: got {type(text).__name__}, allowed are strings (an empty one too)")
+            cut = text[: s.max_chars] if s.max_chars else text
+            shown = lead(cut) if field == "lead" else cut
+            plain.append(tokens(normalise(shown, form=s.normal_form, casefold=s.casefold, dotless_i=s.dotless_i)))
+        stem = self._stem
+        words = [[stem(t) for t in row] for row in plain] if stem is not None else plain
+        return {"char": plain, "word": words}
+
+    def _rows(self, texts: Sequence[str], *, fit: bool) -> sparse.csr_matrix:
+        prepared = {f: self._prepare(texts, f) for f in dict.fromkeys(b.field for b in self._blocks)}
+        parts = []
+        for block in self._blocks:
+            text = prepared[block.field][block.kind]
+            parts.append(block.fit(text) if fit else block.transform(text))
+        rows = sparse.csr_matrix(sparse.hstack(parts, format="csr", dtype=np.float32)) if len(parts) > 1 else parts[0]
+        return scale_rows(rows)
+
+    def fit_transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """(n, F) float32 CSR of the training texts.
+
+        Raises:
+            ValueError: no n-gram is frequent enough.
+        """
+        return self._rows(texts, fit=True)
+
+    def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """(b, F) float32 CSR; a text without known n-grams gives an empty row."""
+        return self._rows(texts, fit=False)
+
+    def save(self, directory: Path) -> None:
+        """Write features.json (vocabularies) and one idf_BLOCK.npy a block."""
+        state = {"blocks": [{"name": b.name, "columns": len(b.idf), "terms": b.vocabulary} for b in self._blocks]}
+        # ASCII with escapes: a vocabulary may hold lone surrogates, which UTF-8 cannot
+        (directory / FEATURES_FILE).write_text(json.dumps(state, ensure_ascii=True), encoding="ascii")
+        for block in self._blocks:
+            np.save(directory / f"idf_{block.name}.npy", block.idf, allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path, settings: LinearSettings) -> "TextFeatures":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the files do not fit each other or the settings.
+        """
+        features = cls(settings)
+        state = json.loads((directory / FEATURES_FILE).read_text(encoding="ascii"))
+        stored = {b["name"]: b for b in state["blocks"]}
+        if list(stored) != [b.name for b in features._blocks]:
+            raise ValueError(
+                f"{directory / FEATURES_FILE}: holds the blocks {', '.join(stored)}, "
+                f"the settings ask for {', '.join(b.name for b in features._blocks)}"
+            )
+        for block in features._blocks:
+            idf = np.load(directory / f"idf_{block.name}.npy", allow_pickle=False)
+            terms = stored[block.name]["terms"]
+            expected = settings.hashing if terms is None else len(terms)
+            if idf.shape != (expected,):
+                raise ValueError(f"{directory}: block {block.name} has {expected} terms but idf of shape {idf.shape}")
+            block.restore(terms, idf)
+        return features

@@ -1,0 +1,364 @@
+"""Linear classifiers: sparse text features, then one linear estimator a node (napkinXC) or a leaf (scikit-learn).
+
+* ``topdown``: hierarchical softmax on the tree (napkinXC's HSM): P(leaf) is the product over its path of a softmax
+  among siblings of one-versus-rest logistic scores.
+* ``bottomup``: one-versus-rest over leaves (OVR). Its rows sum to anything; they are divided by their sum, which makes
+  them a distribution but keeps their one-sided view: expect worse log-loss than topdown where leaves are many.
+* ``plt``: probabilistic label tree: a product of sigmoids along the path, divided by the row's sum.
+* ``flat_logreg``: scikit-learn's multinomial logistic regression over leaves, the reference for small trees.
+
+What every one of them does besides: codes without a training row cannot be learnt, so the model's own answer for them
+is left out and the training prior is mixed in with weight ``floor``. For topdown this happens in each conditional
+distribution, so an unseen code is likelier under a likely parent; for the others in the leaf distribution. A text
+without any known feature gets the training prior. Rows sum to 1 over leaves, hence at every level.
+"""
+
+import ctypes
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.special import logsumexp
+
+from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
+from hjc.classifiers.features import TextFeatures
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.napkinxc_weights import (
+    LinearNodes,
+    chain,
+    conditional_log_proba,
+    napkinxc_tree,
+    ovr_log_proba,
+    plt_log_proba,
+    read_weights,
+)
+from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
+from hjc.data.jobdata import JobData
+from hjc.errors import name_some
+from hjc.taxonomy import Taxonomy
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+
+#: pseudo-rows that a sibling group's prior gives in equal parts to its members
+PRIOR_ROWS = 1.0
+#: weights may be this far from an integer multiple of the smallest
+_WEIGHT_SLACK = 1e-3
+_MAX_REPEATS = 100
+#: coefficients of a flat logistic regression that still fit in memory with their gradients
+_MAX_COEFFICIENTS = 200_000_000
+_NAPKIN_FILES = ("weights.bin", "tree.bin", "tree.txt", "args.bin")
+
+
+class LinearClassifier(Classifier):
+    """Tf-idf features and linear estimators on the tree. Trains in seconds to minutes; needs no torch.
+
+    Attributes:
+        row_counts: (N,) training rows under each node (inner-node gold counts for its ancestors and itself), weighted.
+        fit_report: what ``fit`` did with rows: ``rows``, ``rows_used``, ``inner_gold``, ``inner_gold_dropped``,
+            ``zero_weight``, ``unseen_leaves``.
+    """
+
+    name: ClassVar[str] = "linear"
+
+    def __init__(self, taxonomy: Taxonomy, settings: LinearSettings | None = None) -> None:
+        super().__init__(taxonomy)
+        self.settings = settings if settings is not None else LinearSettings()
+        self.features: TextFeatures | None = None
+        self.row_counts: FloatArray = np.zeros(len(taxonomy))
+        self.fit_report: dict[str, int] = {}
+        self._nodes: LinearNodes | None = None
+        self._files: dict[str, bytes] = {}
+
+    @property
+    def is_fitted(self) -> bool:
+        return self._nodes is not None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return asdict(self.settings)
+
+    # ------------------------------------------------------------------ fit
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit on labelled rows; ``valid`` and ``run_dir`` are not used (nothing is tuned, nothing resumes).
+
+        Rows whose gold is an inner node train, with topdown, the estimators down to that node. Where that is not
+        possible they are dropped with a warning that says how many. Weights: see ``LinearSettings.weights``; only their
+        ratios matter.
+
+        Raises:
+            ValueError: no row, a row without gold, another tree, weights that napkinXC cannot take, no frequent n-gram.
+        """
+        self._check_rows(train)
+        settings = self.settings
+        usable = self._usable_rows(train)
+        if not len(usable):
+            raise ValueError(f"no row to fit on: of {len(train)} rows all have an inner node as gold or weight 0")
+        gold = train.gold[usable]
+        weight = train.weight[usable].astype(np.float64) if settings.weights == "exact" else np.ones(len(usable))
+        self.features = TextFeatures(settings)
+        rows = self.features.fit_transform([train.texts[i] for i in usable.tolist()])
+        if settings.hierarchy == "flat_logreg":
+            self._fit_logreg(rows, gold, weight)
+        else:
+            repeats = _repeats(weight)
+            take = np.repeat(np.arange(len(gold)), repeats)
+            weight = repeats.astype(np.float64)
+            self._fit_napkinxc(rows if len(take) == len(gold) else rows[take], gold[take])
+        self.row_counts = count_rows(self.taxonomy, gold, weight)
+        self.fit_report["rows_used"] = len(usable)
+        self.fit_report["unseen_leaves"] = int((self.row_counts[self.taxonomy.leaves] == 0).sum())
+        return self
+
+    def _check_rows(self, train: JobData) -> None:
+        if train.taxonomy != self.taxonomy:
+            raise ValueError(f"fit: the data are coded to {train.taxonomy!r}, the classifier to {self.taxonomy!r}")
+        if not len(train):
+            raise ValueError("fit: got no training row")
+        if missing := int((train.gold < 0).sum()):
+            raise ValueError(f"fit: {missing} of {len(train)} rows have no code; pass data.labelled()")
+
+    def _usable_rows(self, train: JobData) -> IntArray:
+        inner = ~self.taxonomy.is_leaf[train.gold]
+        can_use_inner = self.settings.hierarchy == "topdown" and self.settings.inner_gold == "auto"
+        dropped = np.zeros(len(train), dtype=bool) if can_use_inner else inner
+        if count := int(dropped.sum()):
+            codes = name_some(dict.fromkeys(self.taxonomy.codes[i] for i in train.gold[dropped].tolist()))
+            warnings.warn(
+                f"{count} of {len(train)} training rows are coded to inner nodes ({codes}) and were left out: "
+                f"model.hierarchy={self.settings.hierarchy} with model.inner_gold={self.settings.inner_gold} learns "
+                "from leaves only (topdown with auto uses them)",
+                stacklevel=3,
+            )
+        weightless = (train.weight == 0) & ~dropped if self.settings.weights == "exact" else np.zeros_like(dropped)
+        self.fit_report = {
+            "rows": len(train),
+            "inner_gold": int(inner.sum()),
+            "inner_gold_dropped": int(dropped.sum()),
+            "zero_weight": int(weightless.sum()),
+        }
+        return np.flatnonzero(~dropped & ~weightless)
+
+    def _fit_napkinxc(self, rows: sparse.csr_matrix, gold: IntArray) -> None:
+        try:
+            from napkinxc.models import HSM, OVR, PLT
+        except ImportError as error:
+            raise ImportError(
+                "training a linear model needs napkinXC: pip install --only-binary napkinxc 'hjc[linear]' "
+                "(model.hierarchy=flat_logreg and stored models do without it)"
+            ) from error
+        settings, tree = self.settings, self.taxonomy
+        column = np.full(len(tree), -1, dtype=np.int64)
+        column[tree.leaves] = np.arange(tree.num_leaves)
+        has_inner = not tree.is_leaf[gold].all()
+        if has_inner:
+            column[~tree.is_leaf] = tree.num_leaves + np.arange(int((~tree.is_leaf).sum()))
+        options: dict[str, Any] = {
+            "norm": False,  # rows come scaled
+            "loss": settings.loss,
+            "liblinear_solver": settings.solver_used,
+            "liblinear_c": float(settings.C),
+            "liblinear_eps": float(settings.eps),
+            "liblinear_max_iter": settings.max_iter,
+            "weights_threshold": float(settings.threshold),
+            "seed": settings.seed,
+            "threads": settings.threads,
+        }
+        with tempfile.TemporaryDirectory(prefix="hjc-napkinxc-") as folder:
+            if settings.hierarchy == "bottomup":
+                model = OVR(folder, **options)
+            else:
+                kind = HSM if settings.hierarchy == "topdown" else PLT
+                model = kind(folder, tree_structure=napkinxc_tree(tree, label_inner=has_inner), **options)
+            _seed_c_library(settings.seed)
+            model.fit(rows, [int(label) for label in column[gold]])
+            self._nodes = read_weights(Path(folder) / "weights.bin", rows.shape[1])
+            self._files = {f: (Path(folder) / f).read_bytes() for f in _NAPKIN_FILES if (Path(folder) / f).exists()}
+
+    def _fit_logreg(self, rows: sparse.csr_matrix, gold: IntArray, weight: FloatArray) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        settings, tree = self.settings, self.taxonomy
+        classes = np.unique(gold)
+        if len(classes) * rows.shape[1] > _MAX_COEFFICIENTS:
+            raise ValueError(
+                f"flat_logreg: {len(classes)} codes x {rows.shape[1]} features are too many dense coefficients "
+                f"(allowed: {_MAX_COEFFICIENTS}); use model.hierarchy=topdown, or model.hashing / model.max_features"
+            )
+        coefficients = np.zeros((tree.num_leaves, rows.shape[1]), dtype=np.float32)
+        intercepts = np.zeros(tree.num_leaves, dtype=np.float32)
+        if len(classes) > 1:
+            model = LogisticRegression(C=settings.C, max_iter=settings.max_iter, tol=min(settings.eps, 1e-3))
+            model.fit(rows, gold, sample_weight=weight)
+            column = np.full(len(tree), -1, dtype=np.int64)
+            column[tree.leaves] = np.arange(tree.num_leaves)
+            seen = column[model.classes_]
+            if len(classes) == 2:  # scikit-learn keeps one row: the score of the second class
+                coefficients[seen[1]], intercepts[seen[1]] = model.coef_[0], model.intercept_[0]
+            else:
+                coefficients[seen], intercepts[seen] = model.coef_, model.intercept_
+        self._nodes = LinearNodes(
+            weights=sparse.csr_matrix(coefficients),
+            bias=intercepts,
+            seen=np.full(tree.num_leaves, 2),
+            hinge=False,
+        )
+        self._files = {}
+
+    # ------------------------------------------------------------------ predict
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        self._check_fitted()
+        assert self.features is not None
+        for start in range(0, len(texts), self.settings.batch_size):
+            chunk = texts[start : start + self.settings.batch_size]
+            yield np.arange(start, start + len(chunk)), self.rows_log_proba(self.features.transform(chunk))
+
+    def rows_log_proba(self, rows: sparse.csr_matrix) -> FloatArray:
+        """(b, F) float32 CSR feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in."""
+        self._check_fitted()
+        nodes, tree, floor = self._nodes, self.taxonomy, self.settings.floor
+        assert nodes is not None
+        conditional_prior = prior(tree, self.row_counts)
+        leaf_prior = chain(np.log(conditional_prior)[None, :], tree)
+        if self.settings.hierarchy == "topdown":
+            seen = self.row_counts > 0
+            p = np.exp(conditional_log_proba(nodes, rows, tree))
+            p[:, ~seen] = 0
+            total = np.add.reduceat(p, tree.group_slice[:, 0], axis=1)[:, tree.group]
+            known = total > 0
+            np.divide(p, total, out=p, where=known)
+            p *= 1 - floor
+            p += floor * conditional_prior.astype(np.float32)
+            p = np.where(known, p, conditional_prior.astype(np.float32))
+            with np.errstate(divide="ignore"):
+                out = chain(np.log(p), tree)
+        else:
+            if self.settings.hierarchy == "flat_logreg":
+                leaf = nodes.scores(rows)
+            elif self.settings.hierarchy == "bottomup":
+                leaf = ovr_log_proba(nodes, rows, tree)
+            else:
+                leaf = plt_log_proba(nodes, rows, tree)
+            leaf[:, self.row_counts[tree.leaves] == 0] = -np.inf
+            leaf -= logsumexp(leaf, axis=1, keepdims=True)
+            with np.errstate(divide="ignore"):
+                out = np.logaddexp(leaf + np.log1p(-floor), leaf_prior + np.log(np.float64(floor)))
+        empty = np.diff(rows.indptr) == 0
+        out[empty] = leaf_prior
+        # the declared floor of every classifier; what it adds (below 1e-10 a leaf) is taken off the whole row
+        out = np.maximum(out, LOG_PROBA_FLOOR).astype(np.float64)
+        out -= logsumexp(out, axis=1, keepdims=True)
+        return out.astype(np.float32)
+
+    # ------------------------------------------------------------------ storage
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write features.json, idf_*.npy, row_counts.npy and napkinXC's files (flat_logreg: coefficient arrays)."""
+        self._check_fitted()
+
+        def files(folder: Path) -> None:
+            assert self.features is not None and self._nodes is not None
+            self.features.save(folder)
+            np.save(folder / "row_counts.npy", self.row_counts, allow_pickle=False)
+            if self.settings.hierarchy == "flat_logreg":
+                np.save(folder / "coefficients.npy", self._nodes.weights.toarray(), allow_pickle=False)
+                np.save(folder / "intercepts.npy", self._nodes.bias, allow_pickle=False)
+            else:
+                (folder / "napkinxc").mkdir()
+                for name, content in self._files.items():
+                    (folder / "napkinxc" / name).write_bytes(content)
+
+        write_model_dir(
+            directory, classifier=self.name, parameters=self.parameters, taxonomy=self.taxonomy, files=files
+        )
+
+    @classmethod
+    def from_pretrained(cls, directory: Path) -> Self:
+        """Read a model directory; needs neither napkinXC nor the training data.
+
+        Raises:
+            ModelDirError: the directory is damaged or was written by something else.
+        """
+        stored = read_model_dir(directory, expected_classifier=cls.name)
+        known = {f.name for f in fields(LinearSettings)}
+        if unknown := sorted(set(stored.parameters) - known):
+            raise ModelDirError(f"{directory}: parameters {name_some(unknown)} are not known to this hjc: upgrade hjc")
+        try:
+            model = cls(stored.taxonomy, LinearSettings(**stored.parameters))
+            folder = stored.path
+            model.features = TextFeatures.load(folder, model.settings)
+            model.row_counts = np.load(stored.file("row_counts.npy"), allow_pickle=False)
+            if model.row_counts.shape != (len(model.taxonomy),):
+                raise ValueError(
+                    f"row_counts.npy has shape {model.row_counts.shape}, the tree {len(model.taxonomy)} nodes"
+                )
+            if model.settings.hierarchy == "flat_logreg":
+                model._nodes = LinearNodes(
+                    weights=sparse.csr_matrix(np.load(stored.file("coefficients.npy"), allow_pickle=False)),
+                    bias=np.load(stored.file("intercepts.npy"), allow_pickle=False),
+                    seen=np.full(model.taxonomy.num_leaves, 2),
+                    hinge=False,
+                )
+            else:
+                path = stored.file("napkinxc/weights.bin")
+                model._nodes = read_weights(path, model.features.num_features)
+                model._files = {f: (path.parent / f).read_bytes() for f in _NAPKIN_FILES if (path.parent / f).exists()}
+                expected = len(model.taxonomy) + 1
+                if model.settings.hierarchy != "bottomup" and len(model._nodes.bias) != expected:
+                    raise ValueError(f"{path} has {len(model._nodes.bias)} estimators, the tree needs {expected}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelDirError(f"{directory}: {error}") from error
+        return model
+
+
+def count_rows(taxonomy: Taxonomy, gold: IntArray, weight: FloatArray) -> FloatArray:
+    """(N,) weighted number of rows whose gold is the node or lies under it."""
+    counts = np.zeros(len(taxonomy))
+    np.add.at(counts, gold, weight)
+    for node in range(len(taxonomy) - 1, -1, -1):  # children before parents
+        if (parent := int(taxonomy.parents[node])) >= 0:
+            counts[parent] += counts[node]
+    return counts
+
+
+def prior(taxonomy: Taxonomy, row_counts: FloatArray) -> FloatArray:
+    """(N,) P(node | parent) by row counts, with ``PRIOR_ROWS`` pseudo-rows shared equally in each sibling group."""
+    starts, group = taxonomy.group_slice[:, 0], taxonomy.group
+    size = np.bincount(group)[group]
+    total = np.add.reduceat(row_counts, starts)[group]
+    return (row_counts + PRIOR_ROWS / size) / (total + PRIOR_ROWS)
+
+
+def _repeats(weight: FloatArray) -> IntArray:
+    """How often each row is repeated. liblinear counts a repeated row as one of that weight, exactly.
+
+    Raises:
+        ValueError: negative or not finite, or the ratios are not integers up to 100.
+    """
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError("weights: allowed are finite numbers from 0; mend the weight column")
+    ratio = weight / weight.min()
+    repeats = np.rint(ratio).astype(np.int64)
+    if (np.abs(ratio - repeats) > _WEIGHT_SLACK * ratio).any() or repeats.max() > _MAX_REPEATS:
+        raise ValueError(
+            "weights: napkinXC has no row weights, so rows are repeated, and each weight must be an integer multiple "
+            f"(up to {_MAX_REPEATS}) of the smallest, {weight.min():g}; got {name_some(np.unique(weight).tolist())}. "
+            "Round the weights, or set model.weights=ignore, or use model.hierarchy=flat_logreg, which takes any"
+        )
+    return repeats
+
+
+def _seed_c_library(seed: int) -> None:
+    """liblinear's dual solvers draw from the C library's rand(), which napkinXC's own seed does not reach."""
+    try:
+        ctypes.CDLL(None).srand(ctypes.c_uint(seed))
+    except (OSError, TypeError, AttributeError):  # Windows names its C library
+        ctypes.CDLL("ucrtbase").srand(ctypes.c_uint(seed))

@@ -1,0 +1,122 @@
+"""Typed settings of the linear classifier. Plain dataclass: no NumPy, no napkinXC, no Hydra; Hydra only fills it."""
+
+from dataclasses import dataclass, field
+
+HIERARCHIES = ("topdown", "bottomup", "plt", "flat_logreg")
+FEATURES = ("word", "char", "both")
+NORMAL_FORMS = ("NFKC", "NFC")
+DOTLESS_I = ("fold", "turkish", "keep")
+LOSSES = ("log", "l2")
+SOLVERS = {"log": ("L2R_LR", "L2R_LR_DUAL"), "l2": ("L2R_L2LOSS_SVC", "L2R_L2LOSS_SVC_DUAL")}
+INNER_GOLD = ("auto", "drop")
+WEIGHTS = ("exact", "ignore")
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"model.{name}: got {value!r}, allowed are {', '.join(allowed)}")
+
+
+def _at_least(name: str, value: float, low: float, *, strictly: bool = False) -> None:
+    if not (value > low if strictly else value >= low):
+        raise ValueError(f"model.{name}: got {value!r}, allowed are numbers {'above' if strictly else 'from'} {low:g}")
+
+
+@dataclass(kw_only=True, slots=True)
+class LinearSettings:
+    """What the model is: features, tree, estimator. Stored in config.json, so a loaded model predicts as trained."""
+
+    name: str = "linear"
+    #: topdown: softmax among siblings (napkinXC HSM) | bottomup: one-versus-rest over leaves, renormalised (OVR) |
+    #: plt: probabilistic label tree, renormalised | flat_logreg: multinomial logistic regression over leaves
+    #: (scikit-learn), the reference for small trees
+    hierarchy: str = "topdown"
+
+    #: word n-grams, character n-grams within words, or both side by side
+    features: str = "both"
+    #: shortest and longest word n-gram
+    word_ngrams: list[int] = field(default_factory=lambda: [1, 2])
+    #: shortest and longest character n-gram; a word's edges count as one blank each
+    char_ngrams: list[int] = field(default_factory=lambda: [2, 5])
+    #: 1 + ln(tf) instead of tf
+    sublinear_tf: bool = True
+    #: drop n-grams that stand in fewer training texts
+    min_df: int = 2
+    #: keep only the most frequent n-grams of each block (0: all)
+    max_features: int = 0
+    #: hash n-grams into this many columns per block instead of a vocabulary (0: vocabulary); for very large data
+    hashing: int = 0
+    #: weight of the first line (the title, as texts are assembled) as a field of its own beside the whole text, whose
+    #: weight is 1; 0 switches the field off
+    lead_weight: float = 1.0
+    #: characters of a text that are read (0: all)
+    max_chars: int = 20_000
+
+    #: Unicode normal form: NFKC also unites compatibility forms (ligatures, full width, superscripts)
+    normal_form: str = "NFKC"
+    casefold: bool = True
+    #: what upper and lower case of i, dotted and dotless, become: fold (all one letter), turkish (I is the capital of
+    #: ı, İ of i), keep (ı stays itself, I is the capital of i)
+    dotless_i: str = "fold"
+    #: Snowball language or ISO 639-1 code for stemming in the word block ("": none); needs the `stemming` extra
+    stemming: str = ""
+
+    #: log: logistic | l2: squared hinge (its probabilities are a heuristic of napkinXC's)
+    loss: str = "log"
+    #: liblinear solver; "": the fastest repeatable one, that is L2R_LR_DUAL (log) or L2R_L2LOSS_SVC_DUAL (l2) with one
+    #: thread, L2R_LR or L2R_L2LOSS_SVC with several. A dual solver on several threads gives other weights each time
+    solver: str = ""
+    #: inverse strength of the L2 penalty (liblinear's C; scikit-learn's C for flat_logreg)
+    C: float = 10.0
+    #: tolerance of the solver
+    eps: float = 0.1
+    max_iter: int = 100
+    #: weights below this size are set to 0 (size on disk and speed against accuracy)
+    threshold: float = 0.1
+    #: share of the training prior mixed into each conditional distribution (topdown) or into the leaf distribution
+    #: (others), so that codes without training rows keep a declared probability
+    floor: float = 0.02
+    #: rows whose gold is an inner node: auto (topdown trains the levels above, others drop them) | drop; always counted
+    inner_gold: str = "auto"
+    #: exact: integer ratios by repeating rows (flat_logreg: any weight), else an error | ignore
+    weights: str = "exact"
+
+    seed: int = 1
+    #: threads of the solver (0: all); see solver
+    threads: int = 1
+    #: rows scored at once
+    batch_size: int = 512
+
+    def __post_init__(self) -> None:
+        _choice("name", self.name, ("linear",))
+        _choice("hierarchy", self.hierarchy, HIERARCHIES)
+        _choice("features", self.features, FEATURES)
+        _choice("normal_form", self.normal_form, NORMAL_FORMS)
+        _choice("dotless_i", self.dotless_i, DOTLESS_I)
+        _choice("loss", self.loss, LOSSES)
+        _choice("inner_gold", self.inner_gold, INNER_GOLD)
+        _choice("weights", self.weights, WEIGHTS)
+        if self.solver:
+            _choice(f"solver (for loss {self.loss})", self.solver, SOLVERS[self.loss])
+        for name in ("word_ngrams", "char_ngrams"):
+            span = list(getattr(self, name))
+            if len(span) != 2 or not 1 <= span[0] <= span[1]:
+                raise ValueError(f"model.{name}: got {span!r}, allowed are two integers [shortest, longest] from 1")
+        for name in ("min_df", "max_iter", "batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("max_features", "hashing", "max_chars", "threads", "seed", "lead_weight", "threshold"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("C", "eps"):
+            _at_least(name, getattr(self, name), 0, strictly=True)
+        if not 0 <= self.floor < 1:
+            raise ValueError(f"model.floor: got {self.floor!r}, allowed are numbers from 0 and below 1")
+        if self.hashing and self.max_features:
+            raise ValueError("model.hashing and model.max_features exclude each other: set one of them to 0")
+
+    @property
+    def solver_used(self) -> str:
+        """The liblinear solver that ``solver`` stands for."""
+        if self.solver:
+            return self.solver
+        primal, dual = SOLVERS[self.loss]
+        return dual if self.threads == 1 else primal

@@ -1,0 +1,221 @@
+"""Exact, batched probabilities from the weights that napkinXC trained, without its row-by-row prediction.
+
+napkinXC answers one row at a time by walking a queue; for all leaves that visits every node of every row. Here all
+nodes of a chunk of rows are scored by one sparse product, and chained over the tree in log-space. The numbers are
+those of ``predict_proba(top_k=number of labels)`` (tested to 1e-5); missing napkinXC, a stored model still predicts.
+
+The file ``weights.bin`` (napkinXC 0.7, little endian; src/model.cpp, src/base.cpp and src/vector.h of its source):
+int32 number of estimators, then for each: int32 classes seen, int32 first class, int32 loss (0 logistic, 1 squared
+hinge); with two classes also uint64 size, uint64 non-zeros (both twice), bool sparse, the vector (float32 values, or
+int32 index and float32 value pairs), bool gradients (never stored by us). Index 1 is the bias, index 2 + j feature j.
+An estimator that saw one class only answers +10 or -10.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.special import expit, log_expit
+
+from hjc.taxonomy import Taxonomy
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+
+#: what an estimator answers that saw only its own class (+) or only others (-), as in napkinXC
+CONSTANT_SCORE = 10.0
+LOGISTIC, SQUARED_HINGE = 0, 1
+_FEATURE_SHIFT = 2
+_PAIR = np.dtype([("index", "<i4"), ("value", "<f4")])
+#: features with a weight in more than this share of the estimators are multiplied as dense rows (faster)
+_DENSE_SHARE = 0.1
+
+
+class NapkinFileError(ValueError):
+    """weights.bin is truncated or not what this module reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearNodes:
+    """E linear estimators over F features: ``score = x @ weights.T + bias``.
+
+    weights: (E, F) float32 CSR; bias: (E,) float32, +10 or -10 for estimators that saw one class only;
+    seen: (E,) number of classes seen (0: no data); hinge: trained with the squared hinge loss.
+    """
+
+    weights: sparse.csr_matrix
+    bias: FloatArray
+    seen: IntArray
+    hinge: bool
+
+    def __post_init__(self) -> None:
+        by_feature = sparse.csr_matrix(self.weights.T)
+        heavy = np.diff(by_feature.indptr) > _DENSE_SHARE * self.weights.shape[0]
+        object.__setattr__(self, "_heavy", np.flatnonzero(heavy))
+        object.__setattr__(self, "_dense", np.ascontiguousarray(by_feature[heavy].toarray()))
+        keep = sparse.diags_array((~heavy).astype(np.float32), format="csr")
+        light = sparse.csr_matrix(keep @ by_feature)
+        light.eliminate_zeros()
+        object.__setattr__(self, "_light", light)
+
+    def scores(self, rows: sparse.csr_matrix) -> FloatArray:
+        """(B, F) float32 CSR -> (B, E) float32 scores. Memory: one dense block of B x E."""
+        out: FloatArray = np.asarray((rows @ self._light).toarray())  # type: ignore[attr-defined]
+        if len(self._heavy):  # type: ignore[attr-defined]
+            out += rows[:, self._heavy] @ self._dense  # type: ignore[attr-defined]
+        out += self.bias
+        return out
+
+
+def read_weights(path: Path, num_features: int) -> LinearNodes:
+    """Read napkinXC's weights.bin; nothing in it is executed.
+
+    Raises:
+        NapkinFileError: the file is truncated, or has another layout.
+    """
+    raw = path.read_bytes()
+    at = 0
+
+    def take(dtype: Any, count: int) -> npt.NDArray[Any]:
+        nonlocal at
+        size = np.dtype(dtype).itemsize * count
+        if count < 0 or at + size > len(raw):
+            raise NapkinFileError(f"{path}: truncated at byte {at} of {len(raw)}, or not written by napkinXC 0.7")
+        part = np.frombuffer(raw, dtype=dtype, count=count, offset=at)
+        at += size
+        return part
+
+    total = int(take("<i4", 1)[0])
+    if total < 1:
+        raise NapkinFileError(f"{path}: holds {total} estimators, expected at least one")
+    bias = np.empty(total, dtype=np.float32)
+    seen = np.empty(total, dtype=np.int64)
+    losses: set[int] = set()
+    indices, values, lengths = [], [], np.zeros(total, dtype=np.int64)
+    for node in range(total):
+        classes, first, loss = (int(v) for v in take("<i4", 3))
+        if classes not in (0, 1, 2) or first not in (0, 1) or loss not in (LOGISTIC, SQUARED_HINGE):
+            raise NapkinFileError(f"{path}: estimator {node} is not one of napkinXC 0.7 (loss log or l2)")
+        seen[node] = classes
+        sign = 1.0 if first == 1 else -1.0
+        if classes < 2:
+            bias[node] = -CONSTANT_SCORE if first == 0 else CONSTANT_SCORE
+            continue
+        losses.add(loss)
+        _, _, size, non_zero = (int(v) for v in take("<u8", 4))
+        if int(take("<u1", 1)[0]):
+            pairs = take(_PAIR, non_zero)
+            index, value = pairs["index"].astype(np.int64), pairs["value"]
+            present = value != 0
+            index, value = index[present], value[present]
+        else:
+            vector = take("<f4", size)
+            index = np.flatnonzero(vector)
+            value = vector[index]
+        if int(take("<u1", 1)[0]):
+            raise NapkinFileError(f"{path}: estimator {node} stores gradients, which hjc never writes")
+        at_bias = index == _FEATURE_SHIFT - 1
+        bias[node] = sign * float(value[at_bias][-1]) if at_bias.any() else 0.0
+        inside = (index >= _FEATURE_SHIFT) & (index < _FEATURE_SHIFT + num_features)
+        order = np.argsort(index[inside], kind="stable")
+        indices.append((index[inside] - _FEATURE_SHIFT)[order])
+        values.append((sign * value[inside])[order].astype(np.float32))
+        lengths[node] = int(inside.sum())
+    if len(losses) > 1:
+        raise NapkinFileError(f"{path}: mixes losses {sorted(losses)}")
+    weights = sparse.csr_matrix(
+        (
+            np.concatenate(values) if values else np.zeros(0, np.float32),
+            np.concatenate(indices) if indices else np.zeros(0, np.int64),
+            np.r_[0, np.cumsum(lengths)],
+        ),
+        shape=(total, num_features),
+        dtype=np.float32,
+    )
+    return LinearNodes(weights=weights, bias=bias, seen=seen, hinge=losses == {SQUARED_HINGE})
+
+
+def napkinxc_tree(taxonomy: Taxonomy, *, label_inner: bool = False) -> list[tuple[int, int, int]]:
+    """The tree in napkinXC's form (parent, node, label): root 0, node i of the taxonomy i + 1, leaf column j label j.
+
+    With ``label_inner`` inner node i has label L + (its rank among inner nodes): a row with such a label trains the
+    estimators from the root down to that node and none below. Only our own prediction is right for such a tree.
+    """
+    label = np.full(len(taxonomy), -1, dtype=np.int64)
+    label[taxonomy.leaves] = np.arange(taxonomy.num_leaves)
+    if label_inner:
+        inner = np.flatnonzero(~taxonomy.is_leaf)
+        label[inner] = taxonomy.num_leaves + np.arange(len(inner))
+    below = ((int(p) + 1, i + 1, int(k)) for i, (p, k) in enumerate(zip(taxonomy.parents, label, strict=True)))
+    return [(-1, 0, -1), *below]
+
+
+def conditional_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
+    """(B, N) log P(node | its parent) of napkinXC's HSM: softmax of the siblings' one-versus-rest scores.
+
+    A pair of siblings has one estimator, the first one's: sigmoid(score), and the rest is the second's.
+    """
+    scores = nodes.scores(rows)[:, 1:]  # without the root's estimator
+    starts, stops = taxonomy.group_slice.T
+    first = starts[stops - starts == 2]
+    if nodes.hinge:
+        pair = _hinge_log_proba(scores[:, first])
+    scores[:, first + 1] = 0  # softmax of (s, 0) is sigmoid(s), 1 - sigmoid(s)
+    out = group_log_softmax(scores, taxonomy)
+    if nodes.hinge:
+        out[:, first] = pair
+        out[:, first + 1] = np.log(-np.expm1(np.minimum(pair, -1e-12)))
+    return out
+
+
+def group_log_softmax(scores: FloatArray, taxonomy: Taxonomy) -> FloatArray:
+    """(B, N) log-softmax within each sibling group; siblings are contiguous, so one segmented sum does all groups."""
+    starts = taxonomy.group_slice[:, 0]
+    group = taxonomy.group
+    shifted = scores - np.maximum.reduceat(scores, starts, axis=1)[:, group]
+    return shifted - np.log(np.add.reduceat(np.exp(shifted), starts, axis=1))[:, group]
+
+
+def chain(conditional: FloatArray, taxonomy: Taxonomy) -> FloatArray:
+    """(B, N) conditional log-probabilities -> (B, L) of the leaves: sums along the paths, one level at a time."""
+    total = conditional.copy()
+    bounds = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2))  # nodes lie in order of their level
+    for start, stop in pairwise(bounds.tolist()):
+        total[:, start:stop] += total[:, taxonomy.parents[start:stop]]
+    return total[:, taxonomy.leaves]
+
+
+def _hinge_log_proba(scores: FloatArray) -> FloatArray:
+    """napkinXC's probability for the squared hinge loss: exp(-max(0, 1 - score)^2)."""
+    return -(np.maximum(0, 1 - scores) ** 2)
+
+
+def node_log_proba(nodes: LinearNodes, scores: FloatArray) -> FloatArray:
+    """Log-probability of each estimator on its own, as PLT and OVR use it."""
+    return _hinge_log_proba(scores) if nodes.hinge else log_expit(scores)
+
+
+def hsm_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
+    """(B, L) natural log of napkinXC's HSM probabilities: its rows sum to sigmoid(10), the root's own answer."""
+    return chain(conditional_log_proba(nodes, rows, taxonomy), taxonomy) + np.float32(np.log(expit(CONSTANT_SCORE)))
+
+
+def plt_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
+    """(B, L) natural log of napkinXC's PLT probabilities: product of the sigmoids on the path; rows do not sum to 1."""
+    each = node_log_proba(nodes, nodes.scores(rows))
+    return chain(each[:, 1:], taxonomy) + each[:, :1]
+
+
+def ovr_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
+    """(B, L) natural log of napkinXC's OVR probabilities, one sigmoid a leaf; rows do not sum to 1.
+
+    napkinXC writes no estimators above the highest label seen: those leaves are impossible, -inf.
+    """
+    each = node_log_proba(nodes, nodes.scores(rows))
+    out = np.full((rows.shape[0], taxonomy.num_leaves), -np.inf, dtype=each.dtype)
+    out[:, : each.shape[1]] = each[:, : taxonomy.num_leaves]
+    return out
