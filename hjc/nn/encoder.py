@@ -61,7 +61,9 @@ def load_encoder(
         )
     tokenizer = _wrap(backend, special, min(limit, max_tokens(model)))
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # the second name is that of transformers before its rename
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     if settings.lora_rank:
         add_lora(model, settings, seed)
     return model.float().train(), tokenizer
@@ -108,10 +110,8 @@ def _no_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
 
 def _truncate(config: Any, num_layers: int) -> None:
     """Keep the first layers; transformers then leaves the weights of the others unread."""
-    if num_layers > config.num_hidden_layers or num_layers < 0:
-        raise ValueError(
-            f"model.num_layers: got {num_layers}, the encoder has {config.num_hidden_layers} (0 keeps all)"
-        )
+    if not 0 <= num_layers <= config.num_hidden_layers:
+        raise ValueError(f"model.num_layers: got {num_layers}, allowed are 0 (all) to {config.num_hidden_layers}")
     if num_layers:
         config.num_hidden_layers = num_layers
         if getattr(config, "layer_types", None):

@@ -1,5 +1,6 @@
 """From the name of an encoder to a folder with its files: local folder, hub cache, bundled package, hub."""
 
+import json
 import logging
 import os
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub import constants
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from hjc.nn.offline import Bundle, bundle_for, bundled_folder, is_installed
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 #: seconds that the hub has to answer at all, name resolution included
 PROBE_SECONDS = 3.0
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "sentencepiece.bpe.model")
 TOKENIZER_PATTERNS = ["*.json", "vocab.*", "merges.txt", "*.model"]
 
 
@@ -59,16 +61,28 @@ def resolve_folder(encoder: str, revision: str | None = None) -> Path:
 
 
 def _has_weights(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in WEIGHTS)
+    """Whether there is a weight file, with all its parts where the file is an index of parts."""
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            if not name.endswith(".index.json"):
+                return True
+            parts = json.loads((folder / name).read_text(encoding="utf-8"))["weight_map"].values()
+            return all((folder / part).is_file() for part in set(parts))
+    return False
 
 
 def _cached(encoder: str, revision: str | None) -> Path | None:
-    """The hub cache's snapshot, when it is there with config and weights (an interrupted download has not both)."""
-    try:
-        folder = Path(huggingface_hub.snapshot_download(encoder, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
+    """The hub cache's snapshot, when it has config, weights and tokenizer (an interrupted download may not).
+
+    Not through ``snapshot_download(local_files_only=True)``: that takes a snapshot without the repository's other files
+    (ONNX, TensorFlow) for incomplete.
+    """
+    config = huggingface_hub.try_to_load_from_cache(encoder, "config.json", revision=revision)
+    if not isinstance(config, str):
         return None
-    return folder if (folder / "config.json").is_file() and _has_weights(folder) else None
+    folder = Path(config).parent
+    complete = _has_weights(folder) and any((folder / name).is_file() for name in TOKENIZERS)
+    return folder if complete else None
 
 
 def _probe(encoder: str, revision: str | None) -> str | None:

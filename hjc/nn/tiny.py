@@ -38,9 +38,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def build_tiny(
-    settings: NeuralSettings, texts: Sequence[str], seed: int
-) -> tuple[XLMRobertaModel, Tokenizer]:
+def build_tiny(settings: NeuralSettings, texts: Sequence[str], seed: int) -> tuple[XLMRobertaModel, Tokenizer]:
     """Model and tokenizer (with XLM-R's special tokens). The weights depend on ``seed`` alone."""
     tokenizer = train_tokenizer(texts, settings.tiny_vocabulary)
     hidden = settings.tiny_hidden

@@ -1,0 +1,177 @@
+"""Small random encoders on disk, each of the architecture, tokenizer class and file layout of a real one."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, XLMRobertaConfig, XLMRobertaModel
+
+from hjc.data.sample import sample_titles
+from hjc.nn.offline import XLMR_SPECIAL_TOKENS
+
+BERT_SPECIAL_TOKENS = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
+
+
+@cache
+def corpus(rows: int = 400) -> tuple[str, ...]:
+    """Titles of all six languages of the bundled sample."""
+    titles = sample_titles()["title"]
+    return tuple(titles.iloc[:: len(titles) // rows])
+
+
+def unigram(texts: Sequence[str], vocabulary: int = 900) -> Tokenizer:
+    """As XLM-R's: <s>, <pad>, </s>, <unk> first, <mask> last."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True, normalized=False)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    return tokenizer
+
+
+def wordpiece(texts: Sequence[str], vocabulary: int = 900) -> Tokenizer:
+    """As all-MiniLM-L6-v2's: uncased, and with the truncation and padding that its file carries."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(
+        texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=8, pad_id=0, pad_token="[PAD]")
+    return tokenizer
+
+
+def herbert_bpe(texts: Sequence[str], vocabulary: int = 900) -> Tokenizer:
+    """As HerBERT's: BPE with an end-of-word mark."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.BertProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer
+
+
+def gemma_bpe(texts: Sequence[str], vocabulary: int = 1200) -> Tokenizer:
+    """As mmBERT's (Gemma): BPE over the whole text with ▁ for spaces, unknown characters as bytes."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special + [f"<0x{i:02X}>" for i in range(256)],
+        show_progress=False,
+        limit_alphabet=60,
+        max_token_length=12,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    spec = json.loads(tokenizer.to_str())
+    spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] in special]
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+    )
+    return tokenizer
+
+
+def _xlmr(size: int, **other: Any) -> XLMRobertaModel:
+    fields = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    limits = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+    return XLMRobertaModel(XLMRobertaConfig(vocab_size=size, **{**fields, **special, **limits, **other}))
+
+
+def _bert(size: int, **other: Any) -> BertModel:
+    fields = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    return BertModel(BertConfig(vocab_size=size, **{**fields, **other}))
+
+
+def _modernbert(size: int) -> ModernBertModel:
+    fields = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
+    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 2, "sep_token_id": 1}
+    attention = {"global_attn_every_n_layers": 3, "local_attention": 8, "max_position_embeddings": 8192}
+    return ModernBertModel(ModernBertConfig(vocab_size=size, **fields, **special, **attention))
+
+
+#: family -> (tokenizer, model, special tokens); XLM-R's table has some rows that no piece uses, as e5-small's has
+FAMILIES: dict[str, tuple[Callable[..., Tokenizer], Callable[..., Any], dict[str, str]]] = {
+    "xlmr": (unigram, _xlmr, XLMR_SPECIAL_TOKENS),
+    "xlmr_large": (
+        unigram,
+        lambda n: _xlmr(n, hidden_size=64, num_hidden_layers=6, num_attention_heads=16, intermediate_size=256),
+        XLMR_SPECIAL_TOKENS,
+    ),
+    "bge_m3": (unigram, lambda n: _xlmr(n, max_position_embeddings=8194), XLMR_SPECIAL_TOKENS),
+    "e5_small": (unigram, lambda n: _bert(n + 35, pad_token_id=1, max_position_embeddings=512), XLMR_SPECIAL_TOKENS),
+    "minilm": (wordpiece, lambda n: _bert(n, pad_token_id=0, max_position_embeddings=512), BERT_SPECIAL_TOKENS),
+    "herbert": (herbert_bpe, lambda n: _bert(n, pad_token_id=1, max_position_embeddings=514), XLMR_SPECIAL_TOKENS),
+    "mmbert": (
+        gemma_bpe,
+        _modernbert,
+        {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk", "mask")},
+    ),
+}
+
+#: configs/model/<name>.yaml -> family
+CONFIG_FAMILIES = {
+    "e5": "e5_small",
+    "e5_base": "xlmr",
+    "xlmr": "xlmr",
+    "xlmr_large": "xlmr_large",
+    "herbert": "herbert",
+    "herbert_large": "herbert",
+    "minilm": "minilm",
+    "mmbert": "mmbert",
+    "bge_m3": "bge_m3",
+    "jobbert": "xlmr",
+    "esco_xlmr": "xlmr_large",
+}
+
+
+@cache
+def family_tokenizer(family: str) -> Tokenizer:
+    return FAMILIES[family][0](corpus())
+
+
+def write_encoder(folder: Path, family: str, seed: int = 0) -> Path:
+    """A Hugging Face folder of the family; HerBERT's has vocab.json, merges.txt, pytorch_model.bin, as on the hub."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer, (_, build, special) = family_tokenizer(family), FAMILIES[family]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build(tokenizer.get_vocab_size())
+        for parameter in model.parameters():  # away from zeros and ones, so that nothing cancels
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    content: dict[str, Any] = {**special, "model_max_length": 512}
+    if family == "herbert":
+        tokenizer.model.save(str(folder))
+        model.config.save_pretrained(folder)
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+        content["tokenizer_class"] = "HerbertTokenizerFast"
+    else:
+        tokenizer.save(str(folder / "tokenizer.json"))
+        model.save_pretrained(folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
