@@ -108,6 +108,11 @@ def _slug(value: str) -> str:
     return re.sub(r"[^\w.-]+", "-", str(value).replace("\\", "/").rstrip("/").split("/")[-1]) or "run"
 
 
+def _dirname(value: str) -> str:
+    """Overrides as a directory name: no separators, and short enough for every file system."""
+    return re.sub(r"[^\w.,=+-]+", "-", str(value))[:120].strip("-.,") or "job"
+
+
 def register() -> None:
     """Put the schemas into Hydra's ConfigStore."""
     store = ConfigStore.instance()
@@ -115,6 +120,7 @@ def register() -> None:
     for name, settings in MODELS.items():
         store.store(group="model", name=f"{name}_schema", node=settings)
     OmegaConf.register_new_resolver("hjc.slug", _slug, replace=True)
+    OmegaConf.register_new_resolver("hjc.dirname", _dirname, replace=True)
 
 
 register()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from hjc.config import Config, ConfigError
 from hjc.data import Splits, load_job_data, summarise
 from hjc.evaluate import Evaluation, evaluate
 from hjc.metrics import log_loss_baseline
+from hjc.persistence import PROVENANCE, load, training_record, write_card
 from hjc.provenance import code_state, describe_data, machine, package_versions, peak_memory_mb
 from hjc.taxonomy import Taxonomy, load_taxonomy
 
-PROVENANCE = "train.yaml"
 #: states after which the same command shows the results instead of training again
 DONE = ("finished", "early_stopped")
 
@@ -57,20 +58,19 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     # the further processes of a distributed run train along in silence; the first one reports
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     out = console or Console(quiet=not first, highlight=False)
+    say = partial(out.print, markup=False)  # paths may hold square brackets
     directory = Path(config.run_dir)
     directory.mkdir(parents=True, exist_ok=True)
     with user_errors():
         taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None)
     record = Record.begin(config, taxonomy, splits)
-    out.print(f"run directory  {directory}\n{taxonomy!r}")
+    say(f"run directory  {directory}\n{taxonomy!r}")
     summarise(splits).print(out)
     earlier = record.earlier(directory)
     if earlier is not None and config.trainer.resume:
-        out.print(f"this run is finished: evaluating the model in {directory} (trainer.resume=false trains again)")
-        from hjc.persistence import load
-
+        say(f"this run is finished: evaluating the model in {directory} (trainer.resume=false trains again)")
         with user_errors():
-            return finish(config, load(directory), splits, record, str(earlier["status"]), out)
+            return finish(config, load(directory), splits, Record.again(earlier), str(earlier["status"]), out)
     if first:
         record.write(directory)
     with user_errors():
@@ -81,10 +81,10 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     started = time.monotonic()
     classifier.save_pretrained(directory)
     record.timing["save_seconds"] = round(time.monotonic() - started, 2)
-    out.print(f"model saved in {directory}")
+    say(f"model saved in {directory}")
     if status == "interrupted":
         record.close(directory, status)
-        out.print(
+        say(
             f"stopped by Ctrl-C; the best weights so far are saved. The same command with run_dir={directory} goes on, "
             f"`hjc evaluate {directory} DATA` scores them as they are."
         )
@@ -123,7 +123,8 @@ def fit(classifier: Classifier, splits: Splits, directory: Path, record: "Record
         record.close(directory, "interrupted")
         if not classifier.is_fitted:
             out.print(
-                f"stopped by Ctrl-C before there was a model; run_dir={directory} goes on from its last checkpoint"
+                f"stopped by Ctrl-C before there was a model; run_dir={directory} goes on from its last checkpoint",
+                markup=False,
             )
             raise
         return "interrupted"
@@ -166,7 +167,8 @@ def finish(
             out.print(found.table(slice="language", title=f"{name}, by language"))
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
     record.close(directory, status)
-    out.print(f"run finished: {directory}")
+    write_card(directory)
+    out.print(f"run finished: {directory}", markup=False)
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
     log_loss = evaluations["valid"].metrics[deepest] if "valid" in evaluations else None
     return RunResult(directory, status, log_loss, evaluations)
@@ -183,6 +185,7 @@ class Record:
     timing: dict[str, float]
     started: float
     training: dict[str, Any] | None = None
+    trained: bool = True
 
     @classmethod
     def begin(cls, config: Config, taxonomy: Taxonomy, splits: Splits) -> "Record":
@@ -211,6 +214,12 @@ class Record:
         }
         return cls(values=_plain(values), timing={}, started=time.monotonic())
 
+    @classmethod
+    def again(cls, earlier: Mapping[str, Any]) -> "Record":
+        """The record of a finished run whose model is evaluated once more: how it was trained stays as it is."""
+        values = {k: v for k, v in earlier.items() if k not in ("timing", "training")}
+        return cls(values, dict(earlier.get("timing", {})), time.monotonic(), earlier.get("training"), trained=False)
+
     @property
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same: settings, tree and data, not where, when and how they are evaluated."""
@@ -229,11 +238,8 @@ class Record:
         Raises:
             ConfigError: a finished run with other settings lies there.
         """
-        path = directory / PROVENANCE
-        if not path.exists():
-            return None
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or values.get("status") not in DONE:
+        values = training_record(directory)
+        if values.get("status") not in DONE:
             return None
         other = Record(values=values, timing={}, started=0.0)
         changed = differences(other.identity, self.identity)
@@ -256,10 +262,14 @@ class Record:
         part.replace(directory / PROVENANCE)
 
     def close(self, directory: Path, status: str) -> None:
+        """Write the final state."""
         self.values["status"] = status
-        self.values["ended"] = datetime.now(UTC).isoformat(timespec="seconds")
-        self.values["peak_memory_mb"] = peak_memory_mb()
-        self.timing["total_seconds"] = round(time.monotonic() - self.started, 2)
+        if self.trained:
+            self.values["ended"] = datetime.now(UTC).isoformat(timespec="seconds")
+            self.values["peak_memory_mb"] = peak_memory_mb()
+            self.timing["total_seconds"] = round(time.monotonic() - self.started, 2)
+        else:
+            self.values["evaluated_again"] = datetime.now(UTC).isoformat(timespec="seconds")
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             self.write(directory)
 
