@@ -212,6 +212,13 @@ def test_help_is_fast_and_imports_nothing_heavy():
     assert time.monotonic() - started < 10  # under one second on an idle machine
 
 
+def test_train_passes_its_arguments_to_hydra(tmp_path):
+    process = command("train", "model=linnear", f"run_dir={tmp_path / 'run'}")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"did you mean linear?" in err and b"Traceback" not in err
+
+
 def test_predict_between_pipes(model, tmp_path):
     text = 'id;text\r\n1;żółć\r\n2;\r\n3;"a\r\nb"\r\n'
     process = command("predict", model, "-", "-t", "text")
