@@ -41,7 +41,7 @@ def test_scores_by_loops():
 def mean_coverage(fit, repetitions=60, n=300, m=300, **draw):
     """Average over calibration and test samples; its Monte-Carlo standard error."""
     taxonomy = random_taxonomy(31, depth=3, children=(2, 4), top=4)
-    world = random_world(taxonomy, 7, sharpness=0.15, temperature=1.8, kinds=3000)
+    world = random_world(taxonomy, 7, sharpness=0.05, temperature=1.8, bias=0.5, kinds=3000)
     got, sizes = [], []
     for seed in range(repetitions):
         rng = np.random.default_rng(seed)

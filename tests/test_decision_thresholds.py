@@ -47,8 +47,8 @@ def test_guarantee_over_repeated_validation_samples(shape):
             bad += true[round(threshold * 20_000)] < target - 1e-9
             chosen.append(threshold)
     assert bad / 600 <= delta + 2 * np.sqrt(delta * (1 - delta) / 600)
-    if shape == "calibrated":  # the threshold with exactly the target is 0.8
-        assert len(chosen) > 200 and np.median(chosen) < 0.95
+    if shape == "calibrated":  # the threshold with exactly the target is 0.6
+        assert len(chosen) > 200 and np.median(chosen) < 0.9
 
 
 def test_a_point_estimate_would_break_the_promise():
@@ -60,7 +60,7 @@ def test_a_point_estimate_would_break_the_promise():
         y = rng.random(400) < 0.5 + 0.5 * c
         order = np.argsort(-c)
         good = np.flatnonzero(np.cumsum(y[order]) / np.arange(1, 401) >= 0.9)
-        bad += len(good) > 0 and c[order][good.max()] < 0.8
+        bad += len(good) > 0 and c[order][good.max()] < 0.6
     assert bad / 200 > 0.3
 
 
