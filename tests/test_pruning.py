@@ -155,6 +155,27 @@ def test_chunks_do_not_matter(monkeypatch):
     assert prune_tokenizer(TOKENIZERS["unigram"](), USED, EXTRA)[0].to_str() == expected.to_str()
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_words_say_as_much_as_texts(name, monkeypatch):
+    """Tokenising distinct words, where a tokenizer allows it, keeps the pieces that tokenising the texts keeps."""
+    messy = ["  two  spaces\u00a0nbsp ", "tab\tand\nline <mask>x", "ﬁ ½ e\u0301 <s>", "\u3000wide\x1cspace", *USED]
+    by_words, mapping = prune_tokenizer(TOKENIZERS[name](), messy)
+    monkeypatch.setattr(pruning, "_splits_at_spaces", lambda _: False)
+    by_texts, expected = prune_tokenizer(TOKENIZERS[name](), messy)
+    monkeypatch.undo()
+    monkeypatch.setattr(pruning, "CHUNK", 1)  # words alone: hardly a whole text among the units
+    only_words, _ = prune_tokenizer(TOKENIZERS[name](), messy)
+    np.testing.assert_array_equal(mapping, expected)
+    assert by_words.to_str() == by_texts.to_str() == only_words.to_str()
+
+
+def test_words_are_enough_for_these():
+    local = {
+        name: pruning._splits_at_spaces(json.loads(t().to_str())["pre_tokenizer"]) for name, t in TOKENIZERS.items()
+    }
+    assert [name for name, yes in local.items() if yes] == ["unigram", "wordpiece", "bpe end of word"]
+
+
 def test_word_level_tokenizers_are_refused():
     with pytest.raises(ValueError, match="cannot prune a WordLevel tokenizer, only Unigram"):
         prune_tokenizer(Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")), ["a"])

@@ -8,7 +8,8 @@ job titles uses a few per cent of it. Why dropping the rest leaves the corpus's 
 - BPE applies merges by rank; for each kept piece the intermediate products of its own derivation are kept, so on the
   corpus the same merge is the best one at every step.
 
-It is verified all the same: the corpus is tokenised again and compared.
+It is verified all the same: the corpus is tokenised again and compared. A tokenizer that splits its input at spaces
+before anything else sees the words alone, so each distinct word is tokenised once, and whole texts only for a sample.
 """
 
 import hashlib
@@ -66,8 +67,8 @@ def prune_tokenizer(
     size = 1 + max([*vocabulary.values(), *added.values()])
     digests: list[bytes] = []
     kept = np.zeros(size, dtype=bool)
-    corpora = (texts, extra_texts)
-    for ids, digest in _encode(tokenizer, corpora):
+    units = _units([*texts, *extra_texts], spec["pre_tokenizer"])
+    for ids, digest in _encode(tokenizer, units):
         kept |= np.bincount(ids, minlength=size)[:size] > 0
         digests.append(digest)
     kept[[*added.values(), *keep]] = True
@@ -87,7 +88,7 @@ def prune_tokenizer(
     mapping = np.full(size, -1, dtype=np.int64)
     mapping[old_ids] = np.arange(len(old_ids))
     pruned = _rewrite(spec, mapping)
-    _verify(tokenizer, pruned, old_ids, corpora, digests)
+    _verify(tokenizer, pruned, old_ids, units, digests)
     return pruned, mapping
 
 
@@ -159,11 +160,30 @@ def _alphabet(vocabulary: dict[str, int], model: dict[str, Any]) -> list[int]:
     return ids
 
 
-def _encode(tokenizer: Tokenizer, corpora: Sequence[Sequence[str]]) -> Iterator[tuple[IntArray, bytes]]:
-    """For each chunk of the corpora, all its ids, and a digest of ids and lengths (memory stays that of a chunk)."""
-    for texts in corpora:
-        for start in range(0, len(texts), CHUNK):
-            yield _encode_chunk(tokenizer, texts[start : start + CHUNK])
+def _splits_at_spaces(pre_tokenizer: dict[str, Any] | None) -> bool:
+    """Whether no input of the model reaches over a space of the text, wherever the word stands in it."""
+    match pre_tokenizer:
+        case {"type": "Sequence", "pretokenizers": [first, *rest]}:
+            later = [part for part in rest if part["type"] == "Metaspace"]
+            return _splits_at_spaces(first) and all(part.get("prepend_scheme") == "always" for part in later)
+        case {"type": "WhitespaceSplit" | "Whitespace" | "BertPreTokenizer"}:
+            return True
+        case {"type": "Metaspace", "prepend_scheme": "always", "split": True}:
+            return True  # a lone "▁" may come from two spaces, and is always kept
+    return False
+
+
+def _units(texts: Sequence[str], pre_tokenizer: dict[str, Any] | None) -> Sequence[str]:
+    """What must be tokenised to know the tokens of ``texts``: distinct words and some texts, or the texts."""
+    if not _splits_at_spaces(pre_tokenizer):
+        return texts
+    return [*texts[:CHUNK], *dict.fromkeys(word for text in texts for word in text.split(" "))]
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[IntArray, bytes]]:
+    """For each chunk of the texts, all its ids, and a digest of ids and lengths (memory stays that of a chunk)."""
+    for start in range(0, len(texts), CHUNK):
+        yield _encode_chunk(tokenizer, texts[start : start + CHUNK])
 
 
 def _encode_chunk(
@@ -242,21 +262,18 @@ def _renumber_processor(processor: dict[str, Any], mapping: IntArray) -> None:
 
 
 def _verify(
-    full: Tokenizer, pruned: Tokenizer, old_ids: IntArray, corpora: Sequence[Sequence[str]], digests: Sequence[bytes]
+    full: Tokenizer, pruned: Tokenizer, old_ids: IntArray, texts: Sequence[str], digests: Sequence[bytes]
 ) -> None:
-    expected = iter(digests)
-    for texts in corpora:
-        for start in range(0, len(texts), CHUNK):
-            chunk = texts[start : start + CHUNK]
-            if _encode_chunk(pruned, chunk, old_ids)[1] == next(expected):
-                continue
-            for text in chunk:
-                before, after = full.encode(text).tokens, pruned.encode(text).tokens
-                if before != after:
-                    raise PruningError(
-                        f"vocabulary pruning would tokenise {text!r} as {after} instead of {before}: "
-                        "set model.prune_vocabulary=false and report the tokenizer"
-                    )
-            raise PruningError(
-                "vocabulary pruning changed ids: set model.prune_vocabulary=false and report the tokenizer"
-            )
+    """Raise PruningError, with the text, unless the pruned tokenizer gives each text the pieces it had."""
+    for start, expected in zip(range(0, len(texts), CHUNK), digests, strict=True):
+        chunk = texts[start : start + CHUNK]
+        if _encode_chunk(pruned, chunk, old_ids)[1] == expected:
+            continue
+        for text in chunk:
+            before, after = full.encode(text).tokens, pruned.encode(text).tokens
+            if before != after:
+                raise PruningError(
+                    f"vocabulary pruning would tokenise {text!r} as {after} instead of {before}: "
+                    "set model.prune_vocabulary=false and report the tokenizer"
+                )
+        raise PruningError("vocabulary pruning changed ids: set model.prune_vocabulary=false and report the tokenizer")
