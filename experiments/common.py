@@ -1,0 +1,77 @@
+"""Shared by the studies: run train.py once per row of a plan, collect metrics.csv of every run into results.csv."""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+METRICS = ("log_loss", "recall@1", "recall@3", "recall@5", "recall@10", "macro_recall", "hierarchical_f1", "ece")
+
+
+def data_folder() -> Path:
+    """The folder of real data. Ends the program with a message when it is absent."""
+    folder = Path(os.environ.get("HJC_DATA", "../shared/data"))
+    if not folder.is_dir():
+        sys.exit(f"this study needs the real-data folder; {folder} does not exist: set HJC_DATA")
+    return folder
+
+
+def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] = ("test",)) -> None:
+    """Train every run of a plan (name -> overrides) that is not finished yet, then write results.csv.
+
+    A run that was interrupted goes on where it stopped. ``--only NAME`` runs a part, ``--collect`` none.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", action="append", choices=list(plan), help="run only these (repeatable)")
+    parser.add_argument("--collect", action="store_true", help="train nothing, only write results.csv")
+    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs" / study)
+    args = parser.parse_args()
+    for name, overrides in plan.items():
+        if args.collect or (args.only and name not in args.only):
+            continue
+        command = [sys.executable, str(ROOT / "train.py"), f"run_dir={args.outputs / name}", *overrides]
+        print(f"== {study}: {name}", flush=True)
+        subprocess.run(command, check=True)
+    collect(study, {name: args.outputs / name for name in plan}, sets)
+
+
+def collect(study: str, runs: Mapping[str, Path], sets: Sequence[str]) -> None:
+    """experiments/STUDY/results.csv: one row per run, set, slice and level; with 95 % intervals."""
+    rows: list[dict[str, object]] = []
+    for name, directory in runs.items():
+        if not (directory / "metrics.csv").exists():
+            print(f"{name}: not run yet")
+            continue
+        record = yaml.safe_load((directory / "train.yaml").read_text(encoding="utf-8"))
+        minutes = round(record["timing"].get("fit_seconds", 0) / 60, 1)
+        table = pd.read_csv(directory / "metrics.csv", dtype={"level": str}, keep_default_na=False)
+        table = table[table["set"].isin(sets) & table["metric"].isin(METRICS)]
+        keys = ["set", "slice_kind", "slice", "level"]
+        for key, part in table.groupby(keys, sort=False):
+            row: dict[str, object] = {"run": name, **dict(zip(keys, key, strict=True))}
+            for metric, value, low, high, n in part[["metric", "value", "low", "high", "n"]].itertuples(index=False):
+                row["rows"] = n
+                row[metric] = _short(value)
+                if metric in ("recall@1", "log_loss"):
+                    row[f"{metric}_low"], row[f"{metric}_high"] = _short(low), _short(high)
+            rows.append({**row, "fit_minutes": minutes})
+    if not rows:
+        return
+    path = ROOT / "experiments" / study / "results.csv"
+    names = list(dict.fromkeys(k for row in rows for k in row))
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{len(rows)} rows written to {path}")
+
+
+def _short(value: object) -> str:
+    return f"{float(value):.4f}" if str(value) not in ("", "nan") else ""  # type: ignore[arg-type]

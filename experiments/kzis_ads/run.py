@@ -1,0 +1,45 @@
+"""Polish job ads coded to KZiS: the three heads at one budget, the best one for longer, two ways of splitting.
+
+python experiments/kzis_ads/run.py [--only NAME] [--collect]
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common import data_folder, run_plan
+
+KZIS = data_folder() / "kzis"
+ADS = data_folder() / "kzis_ads_pl" / "ads.csv.gz"
+
+DATA = [
+    "taxonomy=kzis",
+    f"taxonomy.path={KZIS / 'kzis_hierarchy_2023.csv'}",
+    "data=csv",
+    "data.default_language=pl",
+    # the ads are split, the dictionary and the thesaurus are only ever trained on
+    "data.sources=["
+    f"{{path: {ADS}, role: split, text_columns: [title, description], code_column: code, default_source: ads}},"
+    f"{{path: {KZIS / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name, synthesis], "
+    "code_column: code, default_source: dictionary},"
+    f"{{path: {KZIS / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name], code_column: code, "
+    "default_source: dictionary names},"
+    f"{{path: {KZIS / 'kzis_gus_thesaurus_titles.csv.gz'}, text_columns: [title], code_column: code, "
+    "default_source: thesaurus}]",
+    "data.test_fraction=0.3",
+    "data.valid_fraction=0.05",
+]
+GROUPED = [*DATA, "data.near_duplicates=0.9"]
+SHORT = ["model=e5", "model.max_length=48", "trainer.epochs=2"]
+LONG = ["model=e5", "model.max_length=64", "trainer.epochs=5"]
+
+PLAN = {
+    "grouped_topdown": [*GROUPED, *SHORT, "hierarchy=topdown"],
+    "grouped_bottomup": [*GROUPED, *SHORT, "hierarchy=bottomup"],
+    "grouped_pathsum": [*GROUPED, *SHORT, "hierarchy=pathsum"],
+    "exact_long": [*DATA, *LONG, "hierarchy=topdown"],
+    "grouped_long": [*GROUPED, *LONG, "hierarchy=topdown"],
+}
+
+if __name__ == "__main__":
+    run_plan("kzis_ads", PLAN)

@@ -1,0 +1,123 @@
+"""The contract of every classifier: leaf log-probabilities over a taxonomy; the rest is derived here once."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hjc.data.jobdata import JobData
+from hjc.errors import NotFittedError
+from hjc.taxonomy import Taxonomy
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+
+#: log-probability below which no leaf may lie, so that log-loss stays finite. A declared floor: e^-23 is 1e-10.
+LOG_PROBA_FLOOR = -23.0
+
+
+class Classifier(ABC):
+    """A text classifier over the leaves of a taxonomy.
+
+    A subclass implements ``fit``, ``iter_log_proba``, ``save`` and ``from_pretrained``; everything that users see
+    (probabilities of a level, top-k tables) follows from the leaf log-probabilities.
+    """
+
+    #: the key under which ``hjc.load`` finds the class; stored in config.json
+    name: ClassVar[str]
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        self.taxonomy = taxonomy
+
+    @property
+    @abstractmethod
+    def is_fitted(self) -> bool: ...
+
+    @abstractmethod
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit on labelled rows (``train.gold >= 0`` everywhere). ``run_dir`` receives logs and resume files."""
+
+    @abstractmethod
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield ``(rows, log_proba)``: positions in ``texts`` (b,) and natural-log leaf probabilities (b, L), float32.
+
+        Every row comes exactly once, in any order (neural classifiers batch by length), so that a caller never
+        holds more than a batch of probability rows. ``None`` is not a text; an empty string is, with a defined result.
+        """
+
+    @abstractmethod
+    def save_pretrained(self, directory: Path) -> None:
+        """Write the self-contained model directory (see :mod:`hjc.classifiers.storage`)."""
+
+    @classmethod
+    @abstractmethod
+    def from_pretrained(cls, directory: Path) -> Self:
+        """Read what ``save_pretrained`` wrote, without network and without the training data."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Plain settings of this classifier for tables and cards (name -> value)."""
+        return {}
+
+    # ------------------------------------------------------------------ derived
+
+    def _check_fitted(self) -> None:
+        if not self.is_fitted:
+            raise NotFittedError(f"{type(self).__name__} has not been fitted: call fit(...) or hjc.load(directory)")
+
+    def predict_log_proba(self, texts: Sequence[str]) -> FloatArray:
+        """(B, L) float32 natural-log leaf probabilities, in the order of ``texts``. Rows sum to 1 after exp."""
+        self._check_fitted()
+        out = np.empty((len(texts), self.taxonomy.num_leaves), dtype=np.float32)
+        for rows, log_proba in self.iter_log_proba(texts):
+            out[rows] = log_proba
+        return out
+
+    def predict_proba(self, texts: Sequence[str], level: int | None = None) -> FloatArray:
+        """(B, K) probabilities of the columns of a level (default: the deepest); see ``taxonomy.level_codes``."""
+        level = self.taxonomy.depth if level is None else level
+        return np.exp(self.taxonomy.aggregate(self.predict_log_proba(texts), level))
+
+    def predict(self, texts: Sequence[str], level: int | None = None, top_k: int = 1) -> pd.DataFrame:
+        """The ``top_k`` most probable codes of a level for each text.
+
+        Returns:
+            DataFrame with columns ``row, rank, code, title, probability``: ``top_k`` lines a row, rank 1 first
+            (fewer when the level has fewer codes).
+        """
+        self._check_fitted()
+        level = self.taxonomy.check_level(self.taxonomy.depth if level is None else level)
+        if top_k < 1:
+            raise ValueError(f"top_k: got {top_k}, allowed are integers from 1")
+        nodes = self.taxonomy.level_nodes(level)
+        k = min(top_k, len(nodes))
+        columns = np.empty((len(texts), k), dtype=np.int64)
+        proba = np.empty((len(texts), k), dtype=np.float64)
+        for rows, log_proba in self.iter_log_proba(texts):
+            columns[rows], proba[rows] = top_k_columns(self.taxonomy.aggregate(log_proba, level), k)
+        chosen = nodes[columns].ravel()
+        return pd.DataFrame(
+            {
+                "row": np.repeat(np.arange(len(texts)), k),
+                "rank": np.tile(np.arange(1, k + 1), len(texts)),
+                "code": [self.taxonomy.codes[i] for i in chosen],
+                "title": [self.taxonomy.title(int(i)) for i in chosen],
+                "probability": proba.ravel(),
+            }
+        )
+
+
+def top_k_columns(log_proba: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The k largest columns of each row, largest first, ties by column: ``(columns (B, k), probabilities (B, k))``."""
+    x = np.asarray(log_proba, dtype=np.float64)
+    if k < x.shape[1]:
+        part = np.sort(np.argpartition(-x, k - 1, axis=1)[:, :k], axis=1)
+    else:
+        part = np.broadcast_to(np.arange(x.shape[1]), x.shape).copy()
+    values = np.take_along_axis(x, part, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(part, order, axis=1), np.exp(np.take_along_axis(values, order, axis=1))

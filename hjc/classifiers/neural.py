@@ -1,0 +1,221 @@
+"""The neural classifier: a Hugging Face encoder with a hierarchical head, fine-tuned."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
+from hjc.data.jobdata import JobData
+from hjc.nn.batching import collate, inference_batches, tokenize
+from hjc.nn.encoder import (
+    encoder_from_config,
+    load_encoder,
+    load_tokenizer,
+    merge_lora,
+    save_encoder_config,
+    save_tokenizer,
+)
+from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network, initialise_head
+from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.training import Batchable, FitResult, fit_network
+from hjc.taxonomy import Taxonomy
+
+#: rows tokenised and sorted by length together when predicting
+PREDICT_WINDOW = 8192
+#: training rows on which the scale of title-initialised weights is chosen
+INIT_SAMPLE = 1000
+
+WEIGHTS = "model.safetensors"
+
+
+class NeuralClassifier(Classifier):
+    """Fine-tunes an encoder with a topdown, bottomup or pathsum head (see :mod:`hjc.nn.heads`).
+
+    Args:
+        taxonomy: the tree whose leaves are predicted.
+        settings: what the model is; stored with it.
+        trainer: how it is fitted; not needed for prediction.
+    """
+
+    name: ClassVar[str] = "neural"
+
+    def __init__(
+        self, taxonomy: Taxonomy, settings: NeuralSettings | None = None, trainer: TrainerSettings | None = None
+    ) -> None:
+        super().__init__(taxonomy)
+        self.settings = settings or NeuralSettings()
+        self.trainer = trainer or TrainerSettings()
+        self.network: Network | None = None
+        self.tokenizer: Any = None
+        self.device = torch.device("cpu")
+        self.fit_result: FitResult | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.network is not None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return asdict(self.settings)
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fine-tune on labelled rows; keep the best weights by validation log-loss at the deepest level.
+
+        Gold codes may be inner nodes. ``run_dir`` receives ``checkpoints/`` (to resume) and ``logs/``; without it they
+        go to a temporary folder. Without ``valid`` the last weights are kept.
+
+        Raises:
+            ValueError: no rows, unlabelled rows, or another taxonomy than the classifier's.
+        """
+        for kind, data in (("train", train), ("valid", valid)):
+            if data is not None:
+                self._check_rows(kind, data)
+        if valid is not None and len(valid) == 0:
+            valid = None
+        s, t = self.settings, self.trainer
+        seed_everything(t.seed)
+        if t.threads:
+            torch.set_num_threads(t.threads)
+        titles = [x for values in self.taxonomy.titles.values() for x in values if x]
+        corpus = list(train.texts) if valid is None else [*train.texts, *valid.texts]
+        encoder, self.tokenizer = load_encoder(s, corpus, titles, seed=t.seed)
+        seed_everything(t.seed)  # however many random numbers the encoder took, the head starts the same
+        network = Network(encoder, self.taxonomy, s)
+        tokens = {
+            "train": tokenize(self.tokenizer, train.texts, s.max_length, s.prefix),
+            "valid": None if valid is None else tokenize(self.tokenizer, valid.texts, s.max_length, s.prefix),
+        }
+        if s.head_init == "titles":
+            sample = np.random.default_rng(t.seed).permutation(len(train))[:INIT_SAMPLE]
+            texts = [train.texts[i] for i in sample]
+            initialise_head(network, self.tokenizer, self.taxonomy, s, texts, train.gold[sample].tolist())
+        weight = train.weight * self._class_weights(train)
+        batchable = Batchable(tokens["train"], train.gold, weight.astype(np.float32))  # type: ignore[arg-type]
+        held_out = None
+        if valid is not None:
+            held_out = Batchable(tokens["valid"], valid.gold, valid.weight)  # type: ignore[arg-type]
+        with tempfile.TemporaryDirectory() as scratch:
+            self.fit_result = fit_network(
+                network,
+                self.taxonomy,
+                batchable,
+                held_out,
+                self.tokenizer.pad_token_id,
+                t,
+                Path(run_dir) if run_dir is not None else Path(scratch),
+                self._fingerprint(train, valid),
+            )
+        if s.lora_rank:
+            network.encoder = merge_lora(network.encoder)
+        network.eval()
+        self.network = network.to(self.device)
+        return self
+
+    def _check_rows(self, kind: str, data: JobData) -> None:
+        if data.taxonomy != self.taxonomy:
+            raise ValueError(
+                f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {self.taxonomy!r}; read the data "
+                "with the classifier's taxonomy"
+            )
+        if kind == "train" and len(data) == 0:
+            raise ValueError("train: got no rows; see the rejects file for why rows were not used")
+        if unlabelled := int((data.gold < 0).sum()):
+            raise ValueError(f"{kind}: {unlabelled} of {len(data)} rows have no code; pass data.labelled()")
+
+    def _class_weights(self, train: JobData) -> FloatArray:
+        """(n,) weight of each row by the frequency of its gold code, mean 1."""
+        kind = self.trainer.class_weights
+        if kind == "none":
+            return np.ones(len(train), dtype=np.float32)
+        counts = np.bincount(train.gold, weights=train.weight, minlength=len(self.taxonomy))
+        weight = 1.0 / np.maximum(counts[train.gold], 1e-12)
+        if kind == "sqrt":
+            weight = np.sqrt(weight)
+        return (weight * len(train) / weight.sum()).astype(np.float32)
+
+    def _fingerprint(self, train: JobData, valid: JobData | None) -> str:
+        """Identifies a run for resuming: settings, tree and data; not what only bounds how long it may take."""
+        trainer = asdict(self.trainer)
+        for key in ("max_minutes", "resume", "loggers", "workers", "devices", "threads"):
+            trainer.pop(key)
+        parts = [asdict(self.settings), trainer, self.taxonomy.hash, train.hash, valid.hash if valid else None]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    # ------------------------------------------------------------------ prediction
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the model, for prediction on a GPU."""
+        self.device = torch.device(device)
+        if self.network is not None:
+            self.network.to(self.device)
+        return self
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        """See the base class. Rows are sorted by token length within windows of 8,192, so that little is padded."""
+        self._check_fitted()
+        network, s = self.network, self.settings
+        assert network is not None
+        for start in range(0, len(texts), PREDICT_WINDOW):
+            corpus = tokenize(self.tokenizer, texts[start : start + PREDICT_WINDOW], s.max_length, s.prefix)
+            for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
+                batch = {k: v.to(self.device) for k, v in collate(corpus, rows, self.tokenizer.pad_token_id).items()}
+                with torch.inference_mode():
+                    log_proba = network(**batch)
+                yield rows + start, log_proba.float().cpu().numpy()
+
+    # ------------------------------------------------------------------ persistence
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write the model directory: weights (safetensors), encoder configuration, tokenizer, taxonomy, settings."""
+        self._check_fitted()
+        network, tokenizer = self.network, self.tokenizer
+        assert network is not None
+
+        def write(folder: Path) -> None:
+            state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+            save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+            save_encoder_config(network.encoder, folder)
+            save_tokenizer(tokenizer, folder)
+
+        write_model_dir(
+            directory, classifier=self.name, parameters=asdict(self.settings), taxonomy=self.taxonomy, files=write
+        )
+
+    @classmethod
+    def from_pretrained(cls, directory: Path) -> Self:
+        """Read a model directory; no network, no base encoder.
+
+        Raises:
+            ModelDirError: files are missing, truncated, altered or do not fit together.
+        """
+        model = read_model_dir(directory, expected_classifier=cls.name)
+        known = {f.name for f in fields(NeuralSettings)}
+        if unknown := sorted(set(model.parameters) - known):
+            raise ModelDirError(f"{model.path}: unknown settings {', '.join(unknown)}; upgrade hjc")
+        self = cls(model.taxonomy, NeuralSettings(**model.parameters))
+        self.tokenizer = load_tokenizer(model.path)
+        network = Network(encoder_from_config(model.path), model.taxonomy, self.settings)
+        try:
+            network.load_state_dict(load_file(model.file(WEIGHTS)))
+        except (RuntimeError, ValueError) as error:
+            raise ModelDirError(f"{model.path / WEIGHTS}: does not fit encoder_config.json ({error})") from error
+        network.eval()
+        self.network = network
+        return self
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch and NumPy's global generator (libraries draw from it); Python's random is not used."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)

@@ -1,0 +1,175 @@
+"""Texts to token ids once, then batches of similar length.
+
+A corpus is tokenised one time into a flat array; batches are drawn from windows of rows sorted by token length, so
+that little is padded. The order of batches depends on seed and epoch alone: the same on one process or on several,
+where each process takes its share of every batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+IntArray = npt.NDArray[np.int64]
+
+#: rows tokenised at a time
+CHUNK = 10_000
+#: batches whose rows are sorted together when bucketing
+WINDOW = 50
+#: characters per token kept before tokenising: no vocabulary here has longer pieces, so truncation is unaffected
+MAX_CHARS_PER_TOKEN = 64
+
+
+@dataclass(frozen=True)
+class TokenCorpus:
+    """Token ids of n rows in one array: row i is ``ids[offsets[i]:offsets[i + 1]]``."""
+
+    ids: npt.NDArray[np.int32]
+    offsets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> IntArray:
+        return np.diff(self.offsets)
+
+
+def clean(text: str, max_length: int) -> str:
+    """One line, single spaces, at most ``max_length * 64`` characters."""
+    cut = max_length * MAX_CHARS_PER_TOKEN
+    return " ".join(text[: 4 * cut].split())[:cut]
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str = "") -> TokenCorpus:
+    """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix)."""
+    parts: list[npt.NDArray[np.int32]] = []
+    lengths: list[int] = []
+    for start in range(0, len(texts), CHUNK):
+        chunk = [prefix + clean(t, max_length) for t in texts[start : start + CHUNK]]
+        encoded = tokenizer(
+            chunk,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        lengths.extend(map(len, encoded))
+        parts.append(np.fromiter((i for row in encoded for i in row), dtype=np.int32))
+    ids = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+    return TokenCorpus(ids, np.r_[0, np.cumsum(np.array(lengths, dtype=np.int64))].astype(np.int64))
+
+
+def collate(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
+    """Rows of a corpus, padded right to the longest: ``input_ids`` and ``attention_mask`` (B, T), int64."""
+    starts, lengths = corpus.offsets[rows], corpus.lengths[rows]
+    width = int(lengths.max())
+    position = np.arange(width)
+    mask = position < lengths[:, None]
+    where = np.minimum(starts[:, None] + position, len(corpus.ids) - 1)
+    ids = np.where(mask, corpus.ids[where], pad_id).astype(np.int64)
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+
+
+def training_batches(lengths: IntArray, batch_size: int, seed: int, epoch: int, bucket: bool = True) -> list[IntArray]:
+    """All rows once in random batches of one epoch.
+
+    With ``bucket``, rows are shuffled, cut into windows of 50 batches, sorted by length within a window, and the
+    batches are shuffled again: near-equal lengths in a batch, random content, no row left out (the last batch may
+    be short).
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    if bucket:
+        span = batch_size * WINDOW
+        windows = [order[i : i + span] for i in range(0, len(order), span)]
+        order = np.concatenate([w[np.argsort(lengths[w], kind="stable")] for w in windows])
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def inference_batches(lengths: IntArray, max_tokens: int, max_rows: int) -> Iterator[IntArray]:
+    """Rows from longest to shortest in batches of at most ``max_tokens`` padded tokens and ``max_rows`` rows."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, min(max_rows, max_tokens // max(1, int(lengths[order[start]]))))
+        yield order[start : start + size]
+        start += size
+
+
+class Rows(Dataset[int]):
+    """Row numbers; the batch is assembled from the corpus by the collate function."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batch sampler that reshuffles every epoch and can start in the middle of one (after a resume).
+
+    With several processes, each takes every ``world_size``-th row of every batch. A share may be empty when a batch has
+    fewer rows than there are processes; it is then filled with the batch's first row at weight zero (see
+    ``share``), so that all processes make the same number of steps.
+    """
+
+    def __init__(
+        self, lengths: IntArray, batch_size: int, seed: int, bucket: bool, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.lengths, self.batch_size, self.seed, self.bucket = lengths, batch_size, seed, bucket
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self.start = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = training_batches(self.lengths, self.batch_size, self.seed, self.epoch, self.bucket)
+        start, self.start = self.start, 0
+        for batch in batches[start:]:
+            yield share(batch, self.rank, self.world_size)
+
+
+def share(batch: IntArray, rank: int, world_size: int) -> list[int]:
+    """One process's rows of a batch. Row ``-1 - r`` stands for row r at weight zero."""
+    mine = batch[rank::world_size].tolist()
+    return mine or [-1 - int(batch[0])]
+
+
+class BatchLoader(DataLoader[Any]):
+    """A DataLoader whose place within the epoch is kept in Lightning's checkpoint."""
+
+    yielded: int = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        sampler = self.batch_sampler
+        self.yielded = sampler.start if isinstance(sampler, EpochBatches) else 0
+        for batch in super().__iter__():
+            self.yielded += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"yielded": self.yielded, "of": len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        # a finished epoch starts the next one from its beginning
+        done = int(state["yielded"])
+        if isinstance(self.batch_sampler, EpochBatches):
+            self.batch_sampler.start = 0 if done >= len(self) else done

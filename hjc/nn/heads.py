@@ -1,0 +1,223 @@
+"""Heads: from a vector per row to log-probabilities of the leaves of a taxonomy.
+
+Three ways of chaining the same tree, with one interface. H hidden, B rows, N nodes, L leaves, D levels,
+G sibling groups, S the size of the largest group.
+
+* ``topdown``: a score per node; P(leaf) is the product, over its path, of the softmax among siblings
+  (hierarchical softmax; Morin & Bengio 2005; Beręsewicz et al., eq. 7). The loss is the sum over the gold path.
+* ``bottomup``: a score per leaf, one softmax over leaves; inner nodes are sums (Beręsewicz et al., eq. 5).
+* ``pathsum``: a score per node, one softmax over leaves whose logit is the sum of the scores on its path, so
+  that a rare leaf borrows from its ancestors (the conditional random field form of a hierarchical softmax;
+  Deng et al. 2014 use the same parameter sharing).
+
+A gold code may be an inner node: its probability is the sum of its leaves. No Python loop runs over nodes, groups
+or rows; the only loop is over the D levels.
+"""
+
+import itertools
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hjc.nn.settings import HIERARCHIES, check_choice
+from hjc.taxonomy import Taxonomy
+
+
+class Head(nn.Module):
+    """Base: a linear map to scores, and the tree as integer buffers.
+
+    The buffers are rebuilt from the taxonomy, never stored in a checkpoint: the tree has one home.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, hidden: int, num_scores: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden, num_scores)
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+        self.num_leaves = taxonomy.num_leaves
+
+    def _constant(self, name: str, value) -> None:  # type: ignore[no-untyped-def]
+        self.register_buffer(
+            name, value.clone() if isinstance(value, Tensor) else torch.tensor(np.array(value)), persistent=False
+        )
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(B, H) -> (B, num_scores) in float32, also under autocast: log-probabilities need the digits."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.linear(features.float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H) features -> (B, L) float32 natural-log leaf probabilities."""
+        return self.leaf_log_proba(self.scores(features))
+
+    def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """(B, H) features and (B,) gold node numbers -> (B,) -log P(gold) in nats, before any weighting."""
+        return self.negative_log_likelihood(self.scores(features), gold, label_smoothing)
+
+    def leaf_log_proba(self, scores: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        raise NotImplementedError
+
+    def score_nodes(self, taxonomy: Taxonomy):  # type: ignore[no-untyped-def]
+        """(num_scores,) node number that each score belongs to."""
+        raise NotImplementedError
+
+    def centre(self, vectors: Tensor) -> Tensor:
+        """Take from node vectors (num_scores, H) what its softmax cannot see: the mean of what competes."""
+        raise NotImplementedError
+
+
+class _NodeHead(Head):
+    """Shared by the heads that score every node: sums down the paths, level by level."""
+
+    def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
+        super().__init__(taxonomy, hidden, len(taxonomy))
+        self._constant("parents", taxonomy.parents)
+        self._constant("leaves", taxonomy.leaves)
+        # breadth-first order: the nodes of a level are one slice
+        edges = [int((taxonomy.level <= d).sum()) for d in range(taxonomy.depth + 1)]
+        self.level_slices = list(itertools.pairwise(edges))
+
+    def score_nodes(self, taxonomy: Taxonomy):  # type: ignore[no-untyped-def]
+        return range(len(taxonomy))
+
+    def sum_paths(self, values: Tensor) -> Tensor:
+        """(B, N) values -> (B, L) sums over the path of each leaf."""
+        levels = []
+        start_above, above = 0, None
+        for start, stop in self.level_slices:
+            here = values[:, start:stop]
+            if above is not None:
+                here = here + above[:, self.parents[start:stop] - start_above]
+            levels.append(here)
+            start_above, above = start, here
+        return torch.cat(levels, dim=1)[:, self.leaves]
+
+
+class TopDownHead(_NodeHead):
+    """Chained softmax among siblings.
+
+    The loss touches only the sibling groups on the gold path, gathered as (B, D, S): its cost does not grow with the
+    number of groups. Probabilities of all leaves use segment sums over all groups at once.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
+        super().__init__(taxonomy, hidden)
+        group, spans = taxonomy.group, taxonomy.group_slice
+        widths = spans[:, 1] - spans[:, 0]
+        members = torch.as_tensor(spans[:, :1]) + torch.arange(int(widths.max()))
+        inside = torch.arange(int(widths.max())) < torch.as_tensor(widths)[:, None]
+        self.num_groups = len(spans)
+        self._constant("group", group)
+        self._constant("members", members.clamp(max=len(taxonomy) - 1))  # (G, S), clamped where outside
+        self._constant("outside", ~inside)
+        self._constant("widths", widths)
+        self._constant("node_path", taxonomy.node_path)
+        self._constant("level", taxonomy.level)
+
+    def conditional_log_proba(self, scores: Tensor) -> Tensor:
+        """(B, N) scores -> (B, N) log P(node | parent): log-softmax within every sibling group at once."""
+        group = self.group.expand(scores.shape[0], -1)
+        zeros = scores.new_zeros(scores.shape[0], self.num_groups)
+        # each group's own maximum is taken out (detached: it cancels), so no group underflows
+        top = torch.full_like(zeros, -torch.inf).scatter_reduce(1, group, scores.detach(), "amax")
+        shifted = scores - top.gather(1, group)
+        log_sum = zeros.scatter_add(1, group, shifted.exp()).log()
+        return shifted - log_sum.gather(1, group)
+
+    def leaf_log_proba(self, scores: Tensor) -> Tensor:
+        return self.sum_paths(self.conditional_log_proba(scores))
+
+    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        path = self.node_path[gold]  # (B, D)
+        # Levels below the gold node do not count; a shallow leaf repeats itself there and must count once.
+        counts = torch.arange(path.shape[1], device=gold.device) < self.level[gold][:, None]
+        path = path.clamp(min=0)
+        group = self.group[path]
+        b, d = path.shape
+        siblings = scores.gather(1, self.members[group].view(b, -1)).view(b, d, -1)
+        siblings = siblings.masked_fill(self.outside[group], -torch.inf)
+        normaliser = siblings.logsumexp(-1)
+        target = scores.gather(1, path)
+        if label_smoothing:
+            mean = siblings.masked_fill(self.outside[group], 0.0).sum(-1) / self.widths[group]
+            target = (1 - label_smoothing) * target + label_smoothing * mean
+        return ((normaliser - target) * counts).sum(1)
+
+    def centre(self, vectors: Tensor) -> Tensor:
+        sums = vectors.new_zeros(self.num_groups, vectors.shape[1]).index_add(0, self.group, vectors)
+        return vectors - (sums / self.widths[:, None])[self.group]
+
+
+class _LeafSoftmax:
+    """-log P(gold) under one softmax over leaves; an inner gold node is the sum of its slice of leaves."""
+
+    def _leaf_buffers(self, taxonomy: Taxonomy) -> None:
+        self._constant("leaf_slice", taxonomy.leaf_slice)  # type: ignore[attr-defined]
+
+    def _leaf_loss(self, logits: Tensor, gold: Tensor, label_smoothing: float) -> Tensor:
+        span = self.leaf_slice[gold]  # type: ignore[attr-defined]
+        normaliser = logits.logsumexp(-1)
+        target = logits.gather(1, span[:, :1]).squeeze(1)
+        inner = span[:, 1] - span[:, 0] > 1
+        if bool(inner.any()):
+            column = torch.arange(logits.shape[1], device=logits.device)
+            within = (column >= span[inner, :1]) & (column < span[inner, 1:])
+            target = target.clone()
+            target[inner] = logits[inner].masked_fill(~within, -torch.inf).logsumexp(-1)
+        if label_smoothing:
+            target = (1 - label_smoothing) * target + label_smoothing * logits.mean(-1)
+        return normaliser - target
+
+
+class BottomUpHead(_LeafSoftmax, Head):
+    """One softmax over the leaves."""
+
+    def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
+        super().__init__(taxonomy, hidden, taxonomy.num_leaves)
+        self._leaf_buffers(taxonomy)
+
+    def leaf_log_proba(self, scores: Tensor) -> Tensor:
+        return F.log_softmax(scores, dim=-1)
+
+    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        return self._leaf_loss(scores, gold, label_smoothing)
+
+    def score_nodes(self, taxonomy: Taxonomy):  # type: ignore[no-untyped-def]
+        return taxonomy.leaves
+
+    def centre(self, vectors: Tensor) -> Tensor:
+        return vectors - vectors.mean(0)
+
+
+class PathSumHead(_LeafSoftmax, _NodeHead):
+    """One softmax over leaves; the logit of a leaf is the sum of the scores of the nodes on its path."""
+
+    def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
+        super().__init__(taxonomy, hidden)
+        self._leaf_buffers(taxonomy)
+
+    def leaf_log_proba(self, scores: Tensor) -> Tensor:
+        return F.log_softmax(self.sum_paths(scores), dim=-1)
+
+    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        return self._leaf_loss(self.sum_paths(scores), gold, label_smoothing)
+
+    def centre(self, vectors: Tensor) -> Tensor:
+        # Telescoping: each node gets its difference to its parent, so that a leaf's sum is its own vector.
+        above = torch.cat([vectors, vectors.mean(0, keepdim=True)])[self.parents]
+        return vectors - above
+
+
+HEADS: dict[str, type[Head]] = {"topdown": TopDownHead, "bottomup": BottomUpHead, "pathsum": PathSumHead}
+assert tuple(HEADS) == HIERARCHIES
+
+
+def build_head(hierarchy: str, taxonomy: Taxonomy, hidden: int) -> Head:
+    """The head of a hierarchy: ``topdown``, ``bottomup`` or ``pathsum``. Raises ValueError for any other word."""
+    check_choice("model.hierarchy", hierarchy, HIERARCHIES)
+    return HEADS[hierarchy](taxonomy, hidden)  # type: ignore[call-arg]

@@ -1,0 +1,111 @@
+"""Typed settings of the neural classifier. Plain dataclasses: no torch, no Hydra; Hydra only fills them."""
+
+from dataclasses import dataclass, field
+
+HIERARCHIES = ("topdown", "bottomup", "pathsum")
+POOLINGS = ("mean", "cls", "max")
+SCHEDULES = ("linear", "cosine", "constant")
+PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
+HEAD_INITS = ("titles", "random")
+CLASS_WEIGHTS = ("none", "balanced", "sqrt")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError naming what was got and what is allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}")
+
+
+@dataclass(kw_only=True, slots=True)
+class NeuralSettings:
+    """What the model is: encoder, pooling, head. Stored in config.json: a loaded model predicts as it was trained."""
+
+    name: str = "neural"
+    #: hub name, local folder, or "tiny" (random small XLM-R with a tokenizer trained on the data)
+    encoder: str = "intfloat/multilingual-e5-small"
+    #: hub revision (branch, tag or commit); None is the hub's default
+    revision: str | None = None
+    pooling: str = "mean"
+    #: text put before every input, as the encoder was pre-trained with ("query: " for the E5 family)
+    prefix: str = ""
+    max_length: int = 128
+    #: keep only the first n layers (0: all)
+    num_layers: int = 0
+    prune_vocabulary: bool = True
+    gradient_checkpointing: bool = False
+    #: LoRA rank (0: full fine-tuning); needs the `lora` extra
+    lora_rank: int = 0
+    lora_alpha: int = 16
+    lora_dropout: float = 0.05
+    #: freeze the encoder and train the head alone
+    freeze_encoder: bool = False
+    hierarchy: str = "topdown"
+    head_init: str = "titles"
+    dropout: float = 0.1
+    #: LayerNorm on the pooled vector before the head
+    head_norm: bool = True
+    #: architecture of the random encoder when encoder is "tiny"
+    tiny_hidden: int = 128
+    tiny_layers: int = 2
+    tiny_vocabulary: int = 8000
+
+    def __post_init__(self) -> None:
+        check_choice("model.name", self.name, ("neural",))
+        check_choice("model.hierarchy", self.hierarchy, HIERARCHIES)
+        check_choice("model.pooling", self.pooling, POOLINGS)
+        check_choice("model.head_init", self.head_init, HEAD_INITS)
+        if self.max_length < 4:
+            raise ValueError(f"model.max_length: got {self.max_length}, allowed are integers from 4")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainerSettings:
+    """How the model is fitted. None of it changes what a saved model computes."""
+
+    epochs: int = 3
+    #: stop after this many optimiser steps (0: epochs decide)
+    max_steps: int = 0
+    #: stop after this many minutes, finishing the schedule early is not attempted (0: no limit)
+    max_minutes: float = 0.0
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 2e-4
+    head_learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    schedule: str = "linear"
+    warmup_steps: int = 100
+    gradient_clip: float = 1.0
+    #: auto: bf16-mixed where the processor or GPU computes in bfloat16, else 32
+    precision: str = "auto"
+    #: validations without a better log-loss before stopping (0: never)
+    patience: int = 3
+    #: validations per epoch
+    validate_per_epoch: int = 1
+    #: decay of an exponential moving average of the weights (0: off), used for validation and for the saved model
+    ema_decay: float = 0.0
+    label_smoothing: float = 0.0
+    #: none | balanced | sqrt: weights of leaf classes in the loss; anything but none gives up calibration
+    class_weights: str = "none"
+    #: batches of similar token length (less padding)
+    bucket: bool = True
+    workers: int = 0
+    devices: int = 1
+    accelerator: str = "auto"
+    strategy: str = "auto"
+    threads: int = 0
+    seed: int = 1
+    deterministic: bool = True
+    #: resume from this run directory's last checkpoint when there is one
+    resume: bool = True
+    compile: bool = False
+    loggers: list[str] = field(default_factory=lambda: ["csv"])
+
+    def __post_init__(self) -> None:
+        check_choice("trainer.schedule", self.schedule, SCHEDULES)
+        check_choice("trainer.precision", self.precision, PRECISIONS)
+        check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)
+        for logger in self.loggers:
+            check_choice("trainer.loggers", logger, ("csv", "tensorboard", "wandb"))
