@@ -29,7 +29,7 @@ install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/python train.py experiment=demo run_dir=$(DEMO_RUN)
-	$(BIN)/hjc predict $(DEMO_RUN) examples/ads.csv -o $(DEMO_RUN)/coded.csv --text-column description --level 4 --top-k 3
+	$(BIN)/hjc predict $(DEMO_RUN) examples/ads.csv -o $(DEMO_RUN)/coded.csv --text-column title --text-column description --level 4 --top-k 3
 	@$(BIN)/python examples/show.py $(DEMO_RUN)/coded.csv
 
 lint: $(VENV)/.installed-test

@@ -1,9 +1,11 @@
-"""Print a coded CSV as a table: python examples/show.py coded.csv"""
+"""Print what `hjc predict` wrote, one line an ad and rank: python examples/show.py coded.csv"""
 
 import csv
+import re
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -12,12 +14,22 @@ def main(path: str) -> None:
         rows = list(csv.DictReader(f))
     if not rows:
         raise SystemExit(f"{path} has no rows")
-    table = Table(title=path, show_lines=False)
-    columns = [c for c in rows[0] if c != "description"]  # too wide for a terminal
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    places = [m.groups() for m in map(re.compile(r"hjc_level(\d+)_code_(\d+)$").match, rows[0]) if m]
+    if not places:
+        raise SystemExit(f"{path} has no columns hjc_level..._code_...: write it with hjc predict --top-k")
+    table = Table(title=path)
+    for column, style in (("id", ""), ("", ""), ("ad", ""), ("code", "bold"), ("title", ""), ("probability", "")):
+        table.add_column(column, style=style, justify="right" if column == "probability" else "left")
     for row in rows:
-        table.add_row(*(row[c] for c in columns))
+        ad = [row["id"], row["language"], escape(row["title"])]
+        for level, rank in places:
+            code, title, proba = (row[f"hjc_level{level}_{what}_{rank}"] for what in ("code", "title", "proba"))
+            if code:
+                table.add_row(*ad, code, escape(title), f"{float(proba):.3f}")
+                ad = ["", "", ""]  # the other ranks of the same ad
+        if ad[0]:
+            table.add_row(*ad, "", f"[italic]{escape(row['hjc_status'])}[/italic]", "")
+        table.add_section()
     Console().print(table)
 
 
