@@ -21,6 +21,7 @@ NEEDS = {
     "taxonomy/kzis": ["taxonomy.path=tree.csv"],
     "taxonomy/soc": ["taxonomy.path=tree.csv"],
     "hierarchy/plt": ["model=linear"],
+    "hierarchy/flat_logreg": ["model=linear"],
 }
 FILES = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.yaml"))
 

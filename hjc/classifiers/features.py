@@ -128,7 +128,7 @@ class _Block:
         if kind == "word":  # a "text" is a list of tokens, so splitting is all that is left to do
             common |= {"analyzer": "word", "tokenizer": _itself, "preprocessor": _itself, "token_pattern": None}
         else:  # a "text" is one token
-            common |= {"analyzer": "char_wb"}
+            common |= {"analyzer": "char_wb"}  # blanks stand for a token's edges
         self._hashed = settings.hashing > 0
         self._min_df, self._max_features = settings.min_df, settings.max_features
         self._counter: Any

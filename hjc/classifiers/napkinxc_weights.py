@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.special import expit, log_expit
+from scipy.special import log_expit
 
 from hjc.taxonomy import Taxonomy
 
@@ -102,10 +102,10 @@ def read_weights(path: Path, num_features: int) -> LinearNodes:
             raise NapkinFileError(f"{path}: estimator {node} is not one of napkinXC 0.7 (loss log or l2)")
         seen[node] = classes
         sign = 1.0 if first == 1 else -1.0
+        losses.add(loss)
         if classes < 2:
             bias[node] = -CONSTANT_SCORE if first == 0 else CONSTANT_SCORE
             continue
-        losses.add(loss)
         _, _, size, non_zero = (int(v) for v in take("<u8", 4))
         if int(take("<u1", 1)[0]):
             pairs = take(_PAIR, non_zero)
@@ -200,8 +200,8 @@ def node_log_proba(nodes: LinearNodes, scores: FloatArray) -> FloatArray:
 
 
 def hsm_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
-    """(B, L) natural log of napkinXC's HSM probabilities: its rows sum to sigmoid(10), the root's own answer."""
-    return chain(conditional_log_proba(nodes, rows, taxonomy), taxonomy) + np.float32(np.log(expit(CONSTANT_SCORE)))
+    """(B, L) natural log of napkinXC's HSM probabilities: its rows sum to the root's own answer, sigmoid(10)."""
+    return chain(conditional_log_proba(nodes, rows, taxonomy), taxonomy) + node_log_proba(nodes, nodes.bias[:1])
 
 
 def plt_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
