@@ -53,7 +53,10 @@ def main() -> None:
         trial = study.ask()
         directory = args.output / f"trial_{trial.number:03d}"
         overrides = [*args.overrides, *suggest(trial, kind), f"run_dir={directory}", "evaluation=quick"]
-        loss = run_training(compose(overrides)).log_loss
+        try:
+            loss = run_training(compose(overrides)).log_loss
+        except ConfigError as error:
+            parser.exit(2, f"error: {error}\n")
         if loss is None:
             raise SystemExit("error: a search needs validation rows; see data.valid and data.valid_fraction")
         study.tell(trial, loss)

@@ -186,10 +186,13 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
             config.run_dir = str(output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output)
             value = task(config)
             if node.mode == RunMode.MULTIRUN:
-                _note_job(node, config, value)
+                _note_job(node, config.run_dir, value)
             return value
-        except ConfigError as e:
-            if debug or node.mode == RunMode.MULTIRUN:  # the other jobs of a sweep go on; Hydra reports at the end
+        except Exception as e:
+            if node.mode == RunMode.MULTIRUN:  # the other jobs go on; Hydra raises the first failure at the end
+                _note_job(node, node.runtime.output_dir, None, f"{type(e).__name__}: {e}")
+                raise
+            if debug or not isinstance(e, ConfigError):
                 raise
             raise SystemExit(_fail(e)) from e
 
@@ -207,15 +210,16 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _note_job(node: Any, config: Config, value: float | None) -> None:
+def _note_job(node: Any, run_dir: str, value: float | None, error: str = "") -> None:
     """Append one line to the sweep's results.csv, so that it can be read while the sweep goes on."""
     path = Path(node.sweep.dir) / "results.csv"
     fresh = not path.exists()
     with path.open("a", encoding="utf-8", newline="") as f:
         writer = csv.writer(f, lineterminator="\n")
         if fresh:
-            writer.writerow(["job", "overrides", "valid_log_loss", "run_dir"])
-        writer.writerow([node.job.num, " ".join(node.overrides.task), "" if value is None else value, config.run_dir])
+            writer.writerow(["job", "overrides", "valid_log_loss", "run_dir", "error"])
+        overrides = " ".join(node.overrides.task)
+        writer.writerow([node.job.num, overrides, "" if value is None else value, run_dir, error])
 
 
 def _fail(error: Exception) -> int:

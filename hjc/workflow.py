@@ -58,7 +58,7 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     # the further processes of a distributed run train along in silence; the first one reports
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     out = console or Console(quiet=not first, highlight=False)
-    say = partial(out.print, markup=False)  # paths may hold square brackets
+    say = partial(out.print, markup=False, soft_wrap=True)  # paths may hold square brackets
     directory = Path(config.run_dir)
     directory.mkdir(parents=True, exist_ok=True)
     with user_errors():
@@ -168,7 +168,7 @@ def finish(
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
     record.close(directory, status)
     write_card(directory)
-    out.print(f"run finished: {directory}", markup=False)
+    out.print(f"run finished: {directory}", markup=False, soft_wrap=True)
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
     log_loss = evaluations["valid"].metrics[deepest] if "valid" in evaluations else None
     return RunResult(directory, status, log_loss, evaluations)

@@ -198,18 +198,19 @@ def test_differences_name_the_setting() -> None:
 
 
 def test_sweep_of_train_py(files: Path, tmp_path: Path) -> None:
-    """Two jobs of one process: separate directories, both evaluated, one line each in results.csv."""
+    """Jobs of one process: separate directories, one line each in results.csv; one that fails does not stop others."""
     command = [
         sys.executable, str(ROOT / "train.py"), "-m", *TINY, "data=csv", f"data.files=[{files / 'ads.csv'}]",
-        "taxonomy=csv", f"taxonomy.path={files / 'tree.csv'}", "hierarchy=topdown,bottomup",
+        "taxonomy=csv", f"taxonomy.path={files / 'tree.csv'}", "hierarchy=topdown,plt,bottomup",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "error: model.hierarchy: got 'plt'" in done.stderr and "Traceback" not in done.stderr
     sweep = next((tmp_path / "outputs" / "multirun").iterdir())
     with (sweep / "results.csv").open() as f:
         rows = list(csv.DictReader(f))
-    assert [row["job"] for row in rows] == ["0", "1"]
-    for row, hierarchy in zip(rows, ("topdown", "bottomup"), strict=True):
+    assert [(row["job"], bool(row["error"])) for row in rows] == [("0", False), ("1", True), ("2", False)]
+    for row, hierarchy in ((rows[0], "topdown"), (rows[2], "bottomup")):
         run = tmp_path / row["run_dir"]
         assert json.loads((run / "config.json").read_text("utf-8"))["parameters"]["hierarchy"] == hierarchy
         assert float(row["valid_log_loss"]) == json.loads((run / "metrics.json").read_text())["valid/level_2/log_loss"]
