@@ -1,0 +1,204 @@
+"""An estimate of shares of codes at every level of a tree, with intervals, flags, and the change between two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import norm
+
+from hjc.taxonomy.tree import IntArray, Taxonomy
+
+Float64 = npt.NDArray[np.float64]
+
+#: an estimate whose standard error is above this part of it is flagged "imprecise" (a usual publication rule)
+IMPRECISE = 0.33
+#: effective rows (Kish) below which a domain is flagged "few rows"
+FEW_ROWS = 30
+
+
+def node_sums(tree: Taxonomy, columns: npt.ArrayLike) -> Float64:
+    """Values of leaf columns (..., L) -> sums for every node (..., N): how counts and shares add up the tree."""
+    x = np.asarray(columns, dtype=np.float64)
+    total = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(x, axis=-1)], axis=-1)
+    out = total[..., tree.leaf_slice[:, 1]] - total[..., tree.leaf_slice[:, 0]]
+    out[..., tree.leaves] = x  # exact, not a difference of sums
+    return np.asarray(out)
+
+
+def node_variances(tree: Taxonomy, covariance: Float64) -> Float64:
+    """Covariance of leaf columns (L, L) -> variance of every node's sum (N,)."""
+    rows = node_sums(tree, covariance)  # (L, N)
+    start, stop = tree.leaf_slice.T
+    total = np.concatenate([np.zeros((1, len(tree))), np.cumsum(rows, axis=0)])
+    nodes = np.arange(len(tree))
+    return np.asarray(np.maximum(total[stop, nodes] - total[start, nodes], 0.0))
+
+
+def kish(weight_sum: float, weight_square_sum: float) -> float:
+    """Kish's (1965) effective number of rows, (sum w)^2 / sum w^2; 0 for no rows."""
+    return weight_sum**2 / weight_square_sum if weight_square_sum > 0 else 0.0
+
+
+def share_interval(
+    share: npt.ArrayLike, se: npt.ArrayLike, effective: float, confidence: float = 0.95
+) -> tuple[Float64, Float64]:
+    """Interval of a share on the logit scale, mapped back: inside (0, 1) and longer towards the middle.
+
+    logit(s) +- z se / (s (1 - s)) (Korn & Graubard 1998 compare it with others for survey proportions). Where the
+    estimate lies on or outside the boundary the plain interval is cut to [0, 1]; where in addition nothing was seen
+    to vary, the far limit is that of zero events in ``effective`` rows, 1 - (alpha/2)^(1/effective).
+    """
+    s, e = np.asarray(share, dtype=np.float64), np.asarray(se, dtype=np.float64)
+    alpha = 1 - confidence
+    z = float(norm.ppf(1 - alpha / 2))
+    inside = (s > 0) & (s < 1)
+    p = np.where(inside, s, 0.5)
+    centre, half = np.log(p / (1 - p)), z * e / (p * (1 - p))
+    low = np.where(inside, 1 / (1 + np.exp(np.minimum(half - centre, 700))), np.clip(s - z * e, 0, 1))
+    high = np.where(inside, 1 / (1 + np.exp(-centre - half)), np.clip(s + z * e, 0, 1))
+    none = 1 - (alpha / 2) ** (1 / effective) if effective >= 1 else 1.0
+    high = np.where((s <= 0), np.maximum(high, none), high)
+    low = np.where((s >= 1), np.minimum(low, 1 - none), low)
+    return low, high
+
+
+@dataclass(frozen=True)
+class ShareEstimate:
+    """Shares of the codes of a tree (cut at the level of estimation) that add up: a parent is the sum of its children.
+
+    share (N,), variance (N,) by node; ``total`` is the weight that shares refer to (count = share * total, the total
+    taken as known); ``effective`` the effective number of rows; ``replicates`` (R, N) of a bootstrap, if made;
+    ``notes`` what a reader must know.
+    """
+
+    tree: Taxonomy
+    share: Float64
+    variance: Float64
+    total: float
+    rows: int
+    effective: float
+    method: str
+    replicates: Float64 | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def se(self) -> Float64:
+        """(N,) standard errors: of the replicates if there are any, otherwise the analytic ones."""
+        if self.replicates is not None:
+            return np.asarray(self.replicates.std(axis=0, ddof=1))
+        return np.asarray(np.sqrt(self.variance))
+
+    @property
+    def level_share(self) -> Float64:
+        """(K,) shares of the deepest level's columns."""
+        return np.asarray(self.share[self.tree.leaves])
+
+    def interval(self, confidence: float = 0.95) -> tuple[Float64, Float64]:
+        """(low, high), (N,) each; :func:`share_interval`."""
+        return share_interval(self.share, self.se, self.effective, confidence)
+
+    def flags(self) -> list[str]:
+        """A warning for each node, "" for none: few rows, imprecise, negative."""
+        se = self.se
+        out = []
+        for s, e in zip(self.share.tolist(), se.tolist(), strict=True):
+            words = []
+            if self.effective < FEW_ROWS:
+                words.append("few rows")
+            if s > 0 and e > IMPRECISE * s:
+                words.append("imprecise")
+            if s < 0:
+                words.append("negative")
+            out.append(", ".join(words))
+        return out
+
+    def to_frame(self, levels: Sequence[int] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+        """A line a code: level, code, title, share, se, low, high, count, count_low, count_high, rows, method, flag."""
+        low, high = self.interval(confidence)
+        se, flags = self.se, self.flags()
+        wanted = range(1, self.tree.depth + 1) if levels is None else levels
+        lines = []
+        for level in wanted:
+            nodes = self.tree.level_nodes(level)
+            lines.append(
+                pd.DataFrame(
+                    {
+                        "level": level,
+                        "code": [self.tree.codes[i] for i in nodes],
+                        "title": [self.tree.title(i) for i in nodes],
+                        "share": self.share[nodes],
+                        "se": se[nodes],
+                        "low": low[nodes],
+                        "high": high[nodes],
+                        "count": self.share[nodes] * self.total,
+                        "count_low": low[nodes] * self.total,
+                        "count_high": high[nodes] * self.total,
+                        "rows": self.rows,
+                        "method": self.method,
+                        "flag": [flags[i] for i in nodes],
+                    }
+                )
+            )
+        return pd.concat(lines, ignore_index=True)
+
+    def with_notes(self, *notes: str) -> "ShareEstimate":
+        """The same with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+@dataclass(frozen=True)
+class Change:
+    """New share minus old share, (N,) each, with standard errors and a normal interval."""
+
+    tree: Taxonomy
+    change: Float64
+    se: Float64
+    paired: bool
+
+    def interval(self, confidence: float = 0.95) -> tuple[Float64, Float64]:
+        """(low, high), (N,) each."""
+        z = float(norm.ppf(0.5 + confidence / 2))
+        return self.change - z * self.se, self.change + z * self.se
+
+    def to_frame(self, levels: Sequence[int] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+        """A line a code: level, code, title, change, se, low, high, significant (0 outside the interval)."""
+        low, high = self.interval(confidence)
+        wanted = range(1, self.tree.depth + 1) if levels is None else levels
+        nodes: IntArray = np.concatenate([self.tree.level_nodes(d) for d in wanted])
+        level = np.repeat(list(wanted), [len(self.tree.level_nodes(d)) for d in wanted])
+        return pd.DataFrame(
+            {
+                "level": level,
+                "code": [self.tree.codes[i] for i in nodes],
+                "title": [self.tree.title(i) for i in nodes],
+                "change": self.change[nodes],
+                "se": self.se[nodes],
+                "low": low[nodes],
+                "high": high[nodes],
+                "significant": (low[nodes] > 0) | (high[nodes] < 0),
+            }
+        )
+
+
+def change(new: ShareEstimate, old: ShareEstimate, *, shared_audit: bool = False) -> Change:
+    """New minus old.
+
+    Args:
+        shared_audit: both were corrected with the same labelled sample, so their errors move together. Both must then
+            carry bootstrap replicates made with the same seed of that sample (replicate r of one belongs to replicate
+            r of the other), and the standard error is that of the paired differences. Otherwise the two are taken as
+            independent and variances add; for a shared sample that is too wide or too narrow.
+
+    Raises:
+        ValueError: the trees differ, or ``shared_audit`` without paired replicates.
+    """
+    if new.tree != old.tree:
+        raise ValueError("change: the two estimates are on different trees or levels")
+    if shared_audit:
+        a, b = new.replicates, old.replicates
+        if a is None or b is None or a.shape != b.shape:
+            raise ValueError("shared_audit needs replicates of both estimates, as many and with the same seed")
+        return Change(new.tree, new.share - old.share, (a - b).std(axis=0, ddof=1), True)
+    return Change(new.tree, new.share - old.share, np.sqrt(new.se**2 + old.se**2), False)
