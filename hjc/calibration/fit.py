@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 
 from hjc.calibration.base import Calibrator, Chain, Identity
 from hjc.calibration.conditionals import Float64, segment_logsumexp
@@ -59,9 +60,7 @@ def _loss_temperature(data: CalibrationRows, fitted: Calibrator, rows: IntArray)
 def _summed_tables(data: CalibrationRows, table: Float64, keys: IntArray, size: int, train: Any) -> Float64:
     """(size, grid) weighted sums of segment losses (S, grid) over training rows, by key of the segment."""
     weight = data.weight[data.conditionals.row] * train[data.conditionals.row]
-    out = np.zeros((size, table.shape[1]))
-    np.add.at(out, keys, table * weight[:, None])
-    return out
+    return np.asarray(csr_array((weight, (keys, np.arange(len(keys)))), shape=(size, len(keys))) @ table)
 
 
 def _fit_levels(data: CalibrationRows, train: npt.NDArray[np.bool_], table: Float64) -> ConditionalTemperature:

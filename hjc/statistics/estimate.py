@@ -47,20 +47,21 @@ def share_interval(
     """Interval of a share on the logit scale, mapped back: inside (0, 1) and longer towards the middle.
 
     logit(s) +- z se / (s (1 - s)) (Korn & Graubard 1998 compare it with others for survey proportions). Where the
-    estimate lies on or outside the boundary the plain interval is cut to [0, 1]; where in addition nothing was seen
-    to vary, the far limit is that of zero events in ``effective`` rows, 1 - (alpha/2)^(1/effective).
+    standard error is above half the distance to the boundary the logit is no longer near normal, and the plain interval
+    is cut to [0, 1]; at 0 (or 1) itself the far limit is at least that of zero events in ``effective`` rows,
+    1 - (alpha/2)^(1/effective) (Clopper & Pearson 1934).
     """
     s, e = np.asarray(share, dtype=np.float64), np.asarray(se, dtype=np.float64)
     alpha = 1 - confidence
     z = float(norm.ppf(1 - alpha / 2))
-    inside = (s > 0) & (s < 1)
+    inside = (e <= 0.5 * np.minimum(s, 1 - s)) & (s > 1e-12) & (s < 1)
     p = np.where(inside, s, 0.5)
     centre, half = np.log(p / (1 - p)), z * e / (p * (1 - p))
     low = np.where(inside, 1 / (1 + np.exp(np.minimum(half - centre, 700))), np.clip(s - z * e, 0, 1))
     high = np.where(inside, 1 / (1 + np.exp(-centre - half)), np.clip(s + z * e, 0, 1))
     none = 1 - (alpha / 2) ** (1 / effective) if effective >= 1 else 1.0
-    high = np.where((s <= 0), np.maximum(high, none), high)
-    low = np.where((s >= 1), np.minimum(low, 1 - none), low)
+    high = np.where(s <= 1e-12, np.maximum(high, none), high)
+    low = np.where(s >= 1 - 1e-12, np.minimum(low, 1 - none), low)
     return low, high
 
 

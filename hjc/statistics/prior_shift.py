@@ -33,6 +33,7 @@ def em_prior_shift(
     training_prior: npt.ArrayLike,
     weights: npt.ArrayLike | None = None,
     *,
+    prior_rows: float | None = None,
     tolerance: float = 1e-7,
     most: int = 500,
 ) -> ShareEstimate:
@@ -49,6 +50,8 @@ def em_prior_shift(
         training_prior: (K,) shares of the level's columns that the probabilities are calibrated to: usually the mean of
             the calibrated probabilities over validation rows.
         weights: (n,) survey weights, in the order of rows.
+        prior_rows: labelled rows that ``training_prior`` was estimated from; its multinomial error then enters the
+            variance through ds/d log prior (implicit differentiation of the score). None: the prior is exact.
     """
     if not isinstance(log_proba, np.ndarray) and iter(log_proba) is log_proba:
         raise TypeError(
@@ -82,6 +85,8 @@ def em_prior_shift(
         information += (g * w[:, None]).T @ g
         score += (g * (w**2)[:, None]).T @ g
     covariance = simplex_covariance(information, score, share > 1e-6)
+    if prior_rows is not None:
+        covariance += prior_error(information, share, prior, total, prior_rows)
     notes = ["right only where P(text | code) is that of the training data and probabilities are calibrated"]
     if not converged:
         notes.append(f"EM had not converged after {most} passes")
@@ -89,6 +94,19 @@ def em_prior_shift(
         tree, node_sums(tree, share), node_variances(tree, covariance), total, n, kish(total, float(w_all @ w_all)),
         "em_prior_shift", notes=tuple(notes),
     )  # fmt: skip
+
+
+def prior_error(information: Float64, share: Float64, prior: Float64, total: float, rows: float) -> Float64:
+    """Covariance of the shares that comes from a prior estimated on ``rows`` labelled rows.
+
+    Score g_k = sum_i w_i r_ik / (r_i s), equal to the total weight where s_k > 0. Its derivative by log prior_j is
+    s_j I_kj - delta_kj g_k, by s it is -I; so ds = P (I diag(s) - total) d log prior with P the inverse of I on the
+    simplex. Cov(log prior) = (diag(1 / prior) - 1) / rows.
+    """
+    inverse = simplex_covariance(information, information, share > 1e-6)
+    jacobian = inverse @ (information * share - total * np.eye(len(share)))
+    spread = (np.diag(1 / prior) - 1) / max(rows, 1.0)
+    return np.asarray(jacobian @ spread @ jacobian.T)
 
 
 def simplex_covariance(information: Float64, score: Float64, active: npt.NDArray[np.bool_]) -> Float64:
