@@ -1,0 +1,79 @@
+"""Risk-coverage curves against loops; automation rates; bands that cover."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hjc.calibration import top_outcomes
+from hjc.selective import aurc, automation_rate, risk_coverage, risk_coverage_band, selective_table
+from hjc.statistics.simulation import random_taxonomy, random_world
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.booleans())
+def test_curve_and_area_by_loops(seed, n, ties):
+    rng = np.random.default_rng(seed)
+    c = rng.integers(0, 4, n) / 4 if ties else rng.random(n)
+    y, w = rng.random(n) < 0.7, rng.uniform(0.1, 2, n)
+    curve = risk_coverage(c, y, w)
+    assert curve.coverage[-1] == pytest.approx(1)
+    for t, coverage, risk in zip(curve.threshold, curve.coverage, curve.risk, strict=True):
+        stated = c >= t
+        assert coverage == pytest.approx(w[stated].sum() / w.sum())
+        assert risk == pytest.approx(np.average(~y[stated], weights=w[stated]))
+    if not ties:  # mean over rows of the risk of coding down to them
+        plain = np.average([np.average(~y[c >= t], weights=w[c >= t]) for t in c], weights=w)
+        assert aurc(c, y, w) == pytest.approx(plain)
+        assert aurc(c, y, w, excess=True) >= -1e-9
+    for target in (0.5, 0.8, 0.95):
+        options = [w[c >= t].sum() / w.sum() for t in c if np.average(y[c >= t], weights=w[c >= t]) >= target - 1e-12]
+        assert curve.at_accuracy(target) == pytest.approx(max(options, default=0.0))
+
+
+def test_area_with_ties_is_the_mean_over_their_orders():
+    rng = np.random.default_rng(0)
+    c = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
+    y = np.array([True, False, True, True, False])
+    areas = []
+    for _ in range(4000):
+        shuffled = c + rng.random(5) * 1e-6
+        areas.append(aurc(shuffled, y))
+    assert aurc(c, y) == pytest.approx(np.mean(areas), abs=0.005)
+
+
+def test_perfect_order_has_no_excess_and_no_information_has_the_error_rate():
+    rng = np.random.default_rng(1)
+    y = rng.random(2000) < 0.8
+    assert aurc(y.astype(float), y, excess=True) == pytest.approx(0, abs=1e-9)
+    assert aurc(np.zeros(2000), y) == pytest.approx(1 - y.mean())
+
+
+def test_band_of_the_automation_rate_covers_the_truth():
+    """c uniform, right with probability 0.5 + 0.5 c: at 90 % accuracy the true rate is 0.4."""
+    held, rates = 0, []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        c = rng.random(1000)
+        band = automation_rate(c, rng.random(1000) < 0.5 + 0.5 * c, 0.9, replicates=200, seed=seed)
+        held += band.low <= 0.4 <= band.high
+        rates.append(band.value)
+    assert held >= 88 and abs(np.mean(rates) - 0.4) < 0.08
+    with pytest.raises(ValueError, match="target"):
+        automation_rate([0.5], [True], 95)
+    with pytest.raises(ValueError, match="at least one row"):
+        risk_coverage([], [])
+
+
+def test_tables_of_levels_and_bands_for_plots():
+    taxonomy = random_taxonomy(6)
+    world = random_world(taxonomy, 0, sharpness=0.1)
+    kind, gold = world.draw(1500, np.random.default_rng(0))
+    outcomes = top_outcomes(taxonomy, world.table[kind], gold)
+    table = selective_table(taxonomy, outcomes, replicates=60)
+    assert table.level.tolist() == list(range(1, taxonomy.depth + 1))
+    assert (table["automation@0.9"] >= table["automation@0.95"]).all()
+    assert (table.aurc_low <= table.aurc).all() and (table.aurc <= table.aurc_high).all()
+    band = risk_coverage_band(*outcomes.level(1), replicates=60)
+    assert (band.low <= band.risk + 1e-9).mean() > 0.95 and (band.risk <= band.high + 1e-9).mean() > 0.95
+    assert band.risk.iloc[-1] == pytest.approx(1 - outcomes.level(1)[1].mean())
