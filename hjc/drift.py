@@ -1,0 +1,243 @@
+"""Has the stream of texts drifted from what the classifier was made on? A table of checks and a plain verdict.
+
+A :class:`Profile` is gathered once from training or validation rows, stored as JSON beside the model, and compared with
+the profile of each new batch. It holds histograms, no texts.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hjc.calibration.conditionals import as_leaf_log_proba
+from hjc.errors import name_some
+from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
+
+Float64 = npt.NDArray[np.float64]
+
+FORMAT_VERSION = 1
+#: the usual reading of the population stability index: below 0.1 stable, from 0.25 a large shift (Siddiqi 2006)
+MODERATE, LARGE = 0.1, 0.25
+#: AUC of the classifier two-sample test from which a difference is moderate, large (with p < 0.01)
+AUC_MODERATE, AUC_LARGE = 0.6, 0.75
+#: share of rows in languages the reference did not have, from which a difference is moderate, large
+NEW_LANGUAGE_MODERATE, NEW_LANGUAGE_LARGE = 0.01, 0.05
+MIN_ROWS = 100
+VERDICTS = ("proceed", "recalibrate", "re-audit")
+
+_LENGTH_EDGES = np.r_[0, 2.0 ** np.arange(0, 14)]  # characters: empty, 1, 2-3, 4-7, ..., 8192 and more
+_CONFIDENCE_EDGES = np.linspace(0, 1, 21)
+_OOV_EDGES = np.r_[0, 1e-9, np.linspace(0.1, 1, 10)]  # none at all, then tenths
+
+
+def _histogram(values: Any, edges: Float64) -> Float64:
+    v = np.clip(np.asarray(values, dtype=np.float64), edges[0], np.nextafter(edges[-1], edges[0]))
+    return np.bincount(np.searchsorted(edges, v, side="right") - 1, minlength=len(edges) - 1).astype(np.float64)
+
+
+class Profile:
+    """Streaming summary of a batch; ``update`` as often as needed.
+
+    Args:
+        oov: share of a text's words (or tokens) outside the vocabulary, from 0 to 1; the same for both profiles.
+        sample: how many feature rows to keep (an even random sample of all that passed).
+    """
+
+    def __init__(
+        self, taxonomy: Taxonomy, *, oov: Callable[[str], float] | None = None, sample: int = 1000, seed: int = 0
+    ) -> None:
+        self.taxonomy, self._oov = taxonomy, oov
+        self.rows = 0
+        self.languages: Counter[str] = Counter()
+        self.length: Float64 = np.zeros(len(_LENGTH_EDGES) - 1)
+        self.oov: Float64 = np.zeros(len(_OOV_EDGES) - 1)
+        self.confidence: Float64 = np.zeros((taxonomy.depth, len(_CONFIDENCE_EDGES) - 1))
+        self.confidence_sum: Float64 = np.zeros(taxonomy.depth)
+        self.prior: list[Float64] = [
+            np.zeros(len(taxonomy.level_nodes(d))) for d in range(1, taxonomy.depth + 1)
+        ]  # fmt: skip
+        self.features: Float64 | None = None
+        self._keys: Float64 = np.zeros(0)
+        self._sample, self._rng = sample, np.random.default_rng(seed)
+
+    def update(
+        self,
+        log_proba: FloatArray,
+        *,
+        texts: Sequence[str] | None = None,
+        languages: Sequence[str] | None = None,
+        features: npt.ArrayLike | None = None,
+    ) -> None:
+        """Add a batch (B, L) with, where known, its texts, languages and features (B, H) (embeddings)."""
+        x = as_leaf_log_proba(self.taxonomy, log_proba)
+        for name, given in (("texts", texts), ("languages", languages), ("features", features)):
+            if given is not None and len(given) != len(x):  # type: ignore[arg-type]
+                raise ValueError(f"{name}: got {len(given)} for {len(x)} rows")  # type: ignore[arg-type]
+        self.rows += len(x)
+        for d in range(self.taxonomy.depth):
+            p = np.exp(np.asarray(self.taxonomy.aggregate(x, d + 1), dtype=np.float64))
+            self.prior[d] += p.sum(axis=0)
+            self.confidence[d] += _histogram(p.max(axis=1), _CONFIDENCE_EDGES)
+            self.confidence_sum[d] += p.max(axis=1).sum()
+        if languages is not None:
+            self.languages.update(str(v) for v in languages)
+        if texts is not None:
+            self.length += _histogram([len(t) for t in texts], _LENGTH_EDGES)
+            if self._oov is not None:
+                self.oov += _histogram([self._oov(t) for t in texts], _OOV_EDGES)
+        if features is not None:
+            self._keep(np.asarray(features, dtype=np.float64))
+
+    def _keep(self, features: Float64) -> None:
+        """The rows with the smallest random keys are an even sample of all rows, whatever the batches."""
+        keys = np.r_[self._keys, self._rng.random(len(features))]
+        rows = features if self.features is None else np.r_[self.features, features]
+        least = np.sort(np.argsort(keys, kind="stable")[: self._sample])
+        self._keys, self.features = keys[least], rows[least]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready. Features are kept as float32 values; no text is in it."""
+        features = None if self.features is None else self.features.astype(np.float32).astype(float).tolist()
+        return {
+            "format_version": FORMAT_VERSION,
+            "taxonomy_hash": self.taxonomy.hash,
+            "rows": self.rows,
+            "languages": dict(self.languages),
+            "length": self.length.tolist(),
+            "oov": self.oov.tolist(),
+            "confidence": self.confidence.tolist(),
+            "confidence_sum": self.confidence_sum.tolist(),
+            "prior": [p.tolist() for p in self.prior],
+            "features": features,
+        }
+
+    @classmethod
+    def from_dict(cls, taxonomy: Taxonomy, state: Mapping[str, Any]) -> "Profile":
+        """The inverse of :meth:`to_dict`, to be compared with (not updated further)."""
+        if state.get("format_version") != FORMAT_VERSION or state.get("taxonomy_hash") != taxonomy.hash:
+            raise ValueError("drift profile: another format or another tree; make it again from the training rows")
+        out = cls(taxonomy)
+        out.rows, out.languages = int(state["rows"]), Counter(state["languages"])
+        out.length, out.oov = np.array(state["length"]), np.array(state["oov"])
+        out.confidence, out.confidence_sum = np.array(state["confidence"]), np.array(state["confidence_sum"])
+        out.prior = [np.array(p) for p in state["prior"]]
+        out.features = None if state["features"] is None else np.array(state["features"])
+        return out
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """verdict (one of :data:`VERDICTS`), reasons (sentences), and the table of checks: check, level, statistic, value,
+    noise (what chance alone would show), status ("stable", "moderate", "large")."""
+
+    verdict: str
+    reasons: tuple[str, ...]
+    table: pd.DataFrame
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: " + "; ".join(self.reasons)
+
+
+def _status(value: float, noise: float, moderate: float, large: float) -> str:
+    if value < max(moderate, noise):
+        return "stable"
+    return "large" if value >= max(large, noise) else "moderate"
+
+
+def compare_profiles(reference: Profile, new: Profile, *, seed: int = 0) -> DriftReport:
+    """Compare a new batch with the reference.
+
+    Verdict: "re-audit" (label a random sample before publishing) when texts or confidence differ largely: errors are
+    then unknown. "recalibrate" when they differ moderately, or when only the predicted shares moved: the classifier may
+    be as good as before under other shares; fit calibration anew, or correct shares for prior shift. "proceed"
+    otherwise. No check can see that a code's meaning changed: audit from time to time whatever the verdict.
+
+    Raises:
+        ValueError: other trees, or a profile without rows.
+    """
+    if reference.taxonomy != new.taxonomy:
+        raise ValueError("compare_profiles: the two profiles are on different trees")
+    if not reference.rows or not new.rows:
+        raise ValueError(f"compare_profiles: got {reference.rows} and {new.rows} rows, expected some in each")
+    lines: list[dict[str, Any]] = []
+
+    def add(check: str, level: int, statistic: str, value: float, noise: float, status: str) -> None:
+        lines.append(
+            {"check": check, "level": level, "statistic": statistic, "value": value, "noise": noise, "status": status}
+        )  # fmt: skip
+
+    def add_psi(check: str, level: int, a: Float64, b: Float64) -> None:
+        value, noise = psi(a, b), psi_noise(a, b)
+        add(check, level, "psi", value, noise, _status(value, noise, MODERATE, LARGE))
+
+    reasons: list[str] = []
+    if reference.languages and new.languages:
+        names = sorted(set(reference.languages) | set(new.languages))
+        counts = [np.array([p.languages[n] for n in names], dtype=np.float64) for p in (reference, new)]
+        add_psi("language mix", 0, *counts)
+        unknown = [n for n in names if not reference.languages[n]]
+        share = sum(new.languages[n] for n in unknown) / sum(new.languages.values())
+        status = _status(share, 0.0, NEW_LANGUAGE_MODERATE, NEW_LANGUAGE_LARGE)
+        add("new languages", 0, "share", share, 0.0, status)
+        if status != "stable":
+            reasons.append(
+                f"{share:.0%} of rows are in languages that the reference did not have: {name_some(unknown)}"
+            )
+    if reference.length.sum() and new.length.sum():
+        add_psi("text length", 0, reference.length, new.length)
+    if reference.oov.sum() and new.oov.sum():
+        add_psi("out of vocabulary", 0, reference.oov, new.oov)
+    for d in range(reference.taxonomy.depth):
+        add_psi("confidence", d + 1, reference.confidence[d], new.confidence[d])
+        add_psi("predicted shares", d + 1, reference.prior[d], new.prior[d])
+        distance = jensen_shannon(reference.prior[d], new.prior[d])
+        add("predicted shares", d + 1, "jensen_shannon", distance, np.nan, lines[-1]["status"])
+    if reference.features is not None and new.features is not None:
+        _feature_tests(reference.features, new.features, seed, add)
+    table = pd.DataFrame(lines)
+    verdict, more = _verdict(table, reference, new)
+    return DriftReport(verdict, (*reasons, *more), table)
+
+
+def _feature_tests(a: Float64, b: Float64, seed: int, add: Callable[..., None]) -> None:
+    if min(len(a), len(b)) >= 8:
+        found = classifier_test(a, b, seed=seed)
+        sure = found.p_value < 0.01
+        status = _status(found.statistic, 0.0, AUC_MODERATE, AUC_LARGE) if sure else "stable"
+        add("features", 0, "classifier_auc", found.statistic, 0.5, status)
+    if min(len(a), len(b)) >= 2:
+        other = mmd_test(a, b, seed=seed)
+        # With enough rows any difference is significant; how large it is the classifier's AUC says.
+        add("features", 0, "mmd_p_value", other.p_value, np.nan, "moderate" if other.p_value < 0.01 else "stable")
+
+
+def _verdict(table: pd.DataFrame, reference: Profile, new: Profile) -> tuple[str, list[str]]:
+    reasons: list[str] = []
+    worst = {"stable": 0, "moderate": 1, "large": 2}
+    by_check = table.assign(rank=table.status.map(worst)).groupby("check", sort=False)["rank"].max()
+    words = {1: "moderately", 2: "largely"}
+    for check, rank in by_check.items():
+        if rank and check != "new languages":
+            at = table[(table.check == check) & (table.status == ("moderate", "large")[int(rank) - 1])].iloc[0]
+            where = f" at level {at.level}" if at.level else ""
+            reasons.append(f"{check} differ{'' if str(check).endswith('s') else 's'} {words[int(rank)]}{where} "
+                           f"({at.statistic} {at.value:.3g})")  # fmt: skip
+    if reasons and by_check.get("confidence", 0):
+        before, after = (p.confidence_sum[-1] / p.rows for p in (reference, new))
+        reasons.append(f"mean confidence at the deepest level went from {before:.2f} to {after:.2f}")
+    inputs = by_check.drop(labels=["predicted shares"], errors="ignore")
+    if (inputs == 2).any():
+        verdict = "re-audit"
+    elif (by_check > 0).any():
+        verdict = "recalibrate"
+    else:
+        verdict = "proceed"
+        reasons.append("no check shows a difference beyond chance that matters")
+    if min(reference.rows, new.rows) < MIN_ROWS:
+        reasons.append(f"only {min(reference.rows, new.rows)} rows: small differences cannot be seen")
+    return verdict, reasons

@@ -1,0 +1,131 @@
+"""Two-sample statistics against scipy and loops, their levels under no change, and the verdicts they lead to."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import mannwhitneyu
+
+from hjc.drift import VERDICTS, Profile, compare_profiles
+from hjc.statistics.simulation import random_taxonomy, random_world
+from hjc.two_sample import auc, classifier_test, jensen_shannon, mmd_test, psi, psi_noise
+
+
+def test_distances_by_scipy_and_loops():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 50, 8), rng.integers(0, 50, 8)
+    assert jensen_shannon(a, b) == pytest.approx(jensenshannon(a, b, base=2) ** 2)
+    p, q = (a + 0.5) / (a + 0.5).sum(), (b + 0.5) / (b + 0.5).sum()
+    assert psi(a, b) == pytest.approx(sum(x * np.log(x / y) for x, y in zip(p, q, strict=True))
+                                      + sum(y * np.log(y / x) for x, y in zip(p, q, strict=True)))  # fmt: skip
+    assert psi(a, a) == 0 and jensen_shannon([1, 0], [0, 1]) == 1
+    x, y = rng.integers(0, 9, 30), rng.integers(2, 9, 40)
+    assert auc(x, y) == pytest.approx(mannwhitneyu(y, x).statistic / (30 * 40))
+
+
+def test_psi_noise_is_its_quantile():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(20) * 5)
+    above = 0
+    for _ in range(1000):
+        a, b = rng.multinomial(2000, p), rng.multinomial(800, p)
+        above += psi(a, b) > psi_noise(a, b)
+    assert 0.001 <= above / 1000 <= 0.03
+
+
+def test_mmd_by_loops_and_levels_of_both_tests():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(12, 3)), rng.normal(size=(9, 3)) + 0.5
+    x = np.r_[a, b]
+    d = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    k = np.exp(-d / np.median(d[np.triu_indices(21, 1)]))
+    want = (
+        sum(k[i, j] for i in range(12) for j in range(12) if i != j) / (12 * 11)
+        + sum(k[i, j] for i in range(12, 21) for j in range(12, 21) if i != j) / (9 * 8)
+        - 2 * k[:12, 12:].mean()
+    )
+    assert mmd_test(a, b).statistic == pytest.approx(want)
+    pairs = [(rng.normal(size=(60, 4)), rng.normal(size=(50, 4))) for _ in range(150)]
+    assert sum(classifier_test(*p).p_value < 0.1 for p in pairs) / 150 < 0.18
+    assert sum(mmd_test(*p, permutations=60).p_value < 0.1 for p in pairs) / 150 < 0.18
+    moved = rng.normal(size=(200, 4)), rng.normal(size=(200, 4)) + np.array([1.5, 0, 0, 0])
+    assert classifier_test(*moved).p_value < 1e-3 and mmd_test(*moved).p_value < 0.01
+    assert 0.75 < classifier_test(*moved).statistic < 0.95  # in theory Phi(1.5 / sqrt 2) = 0.86
+    with pytest.raises(ValueError, match="features"):
+        classifier_test(np.zeros((10, 2)), np.zeros((10, 3)))
+
+
+TAXONOMY = random_taxonomy(17, depth=2, children=(2, 3), top=3, ragged=0)
+WORLD = random_world(TAXONOMY, 4, kinds=600, sharpness=0.1)
+
+
+def oov(text):
+    words = text.split()
+    return sum(w.startswith("x") for w in words) / len(words) if words else 0.0
+
+
+def batch(world, n, seed, *, languages=("pl", "de"), word="word", length=5, shift=0.0, blur=1.0):
+    rng = np.random.default_rng(seed)
+    kind, _ = world.draw(n, rng)
+    x = WORLD.table[kind] * blur
+    x = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+    texts = [" ".join([word] * int(k)) for k in rng.poisson(length, n) + 1]
+    profile = Profile(TAXONOMY, oov=oov, sample=400)
+    for rows in np.array_split(np.arange(n), 3):
+        profile.update(
+            x[rows].astype(np.float32),
+            texts=[texts[i] for i in rows],
+            languages=rng.choice(languages, len(rows)).tolist(),
+            features=rng.normal(size=(len(rows), 6)) + shift,
+        )
+    return profile
+
+
+REFERENCE = batch(WORLD, 3000, 0)
+
+
+def test_nothing_changed_means_proceed():
+    verdicts = [compare_profiles(REFERENCE, batch(WORLD, 1500, seed)).verdict for seed in range(1, 16)]
+    assert verdicts.count("proceed") >= 14
+    report = compare_profiles(REFERENCE, batch(WORLD, 60, 3))
+    assert "only 60 rows" in str(report) and report.verdict in VERDICTS
+
+
+def test_other_shares_alone_mean_recalibrate():
+    prior = np.full(TAXONOMY.num_leaves, 0.01)
+    prior[:2] = 1.0
+    report = compare_profiles(REFERENCE, batch(WORLD.with_prior(prior), 2000, 5))
+    assert report.verdict in ("recalibrate", "re-audit") and "predicted shares" in str(report)
+    assert set(report.table.columns) == {"check", "level", "statistic", "value", "noise", "status"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"languages": ("pl", "de", "fr")}, "'fr'"),
+        ({"word": "xyz"}, "out of vocabulary"),
+        ({"length": 60}, "text length"),
+        ({"shift": 1.0}, "features"),
+        ({"blur": 0.2}, "confidence"),
+    ],
+)
+def test_other_texts_mean_re_audit(changes, word):
+    report = compare_profiles(REFERENCE, batch(WORLD, 2000, 7, **changes))
+    assert report.verdict == "re-audit" and word in str(report)
+
+
+def test_profiles_are_json_without_texts_and_checked():
+    state = json.loads(json.dumps(REFERENCE.to_dict()))
+    assert "word" not in json.dumps(state)
+    again = Profile.from_dict(TAXONOMY, state)
+    new = batch(WORLD, 500, 2)
+    a, b = compare_profiles(REFERENCE, new), compare_profiles(again, new)
+    assert a.verdict == b.verdict
+    np.testing.assert_allclose(a.table.value, b.table.value, atol=1e-3)
+    with pytest.raises(ValueError, match="another"):
+        Profile.from_dict(random_taxonomy(1), state)
+    with pytest.raises(ValueError, match="expected some"):
+        compare_profiles(REFERENCE, Profile(TAXONOMY))
+    with pytest.raises(ValueError, match="texts: got 1"):
+        Profile(TAXONOMY).update(WORLD.table[:2], texts=["a"])
