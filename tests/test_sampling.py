@@ -1,0 +1,149 @@
+"""The paper's sampling and splitting rules on examples worked by hand, and as properties."""
+
+from collections import Counter
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hjc.data.sampling import (
+    CHARACTER_BINS,
+    WORD_BINS,
+    design_weights,
+    draw_in_strata,
+    length_bins,
+    nearest,
+    sample_by_code_and_length,
+    sample_languages,
+    split_by_source_and_code,
+    strata_of,
+    stratified_sample,
+    systematic_pps,
+)
+from hjc.data.splitting import TEST, TRAIN
+
+
+def test_rounding_of_halves() -> None:
+    assert nearest(0.7, [1, 2, 3, 4, 5, 15, 45]).tolist() == [1, 1, 2, 3, 4, 10, 32]  # 3.5 -> 4, 10.5 -> 10, 31.5 -> 32
+    assert nearest(0.7, [5, 15, 45], halves="up").tolist() == [4, 11, 32]
+    assert nearest(0.15, [10, 30]).tolist() == [2, 4]  # 1.5 -> 2, 4.5 -> 4
+    assert [nearest(0.2, n).item() for n in (2, 3, 7, 8, 12, 13)] == [0, 1, 1, 2, 2, 3]
+    with pytest.raises(ValueError, match="halves"):
+        nearest(0.5, [1], halves="down")
+    with pytest.raises(ValueError, match="fraction"):
+        nearest(1.5, [1])
+
+
+@given(st.integers(0, 1000), st.integers(0, 10**6), st.booleans())
+def test_rounding_is_decimal_rounding(thousandths: int, count: int, up: bool) -> None:
+    fraction = thousandths / 1000
+    expected = (Decimal(str(fraction)) * count).quantize(Decimal(1), ROUND_HALF_UP if up else ROUND_HALF_EVEN)
+    assert nearest(fraction, [count], halves="up" if up else "even").item() == int(expected)
+
+
+def test_no_half_at_the_papers_fraction() -> None:
+    counts = np.arange(1, 5000)
+    assert (nearest(0.2, counts) == nearest(0.2, counts, halves="up")).all()
+
+
+def test_length_bins_of_the_papers_tables() -> None:
+    assert length_bins([0, 50, 51, 100, 101, 200, 300, 301, 500, 501, 10**6]).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        3,
+        4,
+        5,
+        6,
+        6,
+    ]
+    assert length_bins([1, 10, 11, 25, 300, 301], WORD_BINS).tolist() == [0, 0, 1, 1, 6, 7]
+    assert len(CHARACTER_BINS) == 6 and len(WORD_BINS) == 7
+
+
+def test_sample_by_code_and_length_by_hand() -> None:
+    # code A: 13 texts of up to 50 characters (round(2.6) = 3), 2 of 51 to 100 (round(0.4) = 0, so 1);
+    # code B: 1 text (1), 12 texts above 500 (round(2.4) = 2)
+    codes = ["A"] * 15 + ["B"] * 13
+    texts = ["x" * 50] * 13 + ["x" * 51] * 2 + ["x" * 200] + ["x" * 501] * 12
+    drawn = sample_by_code_and_length(codes, texts)
+    assert [drawn[:13].sum(), drawn[13:15].sum(), drawn[15], drawn[16:].sum()] == [3, 1, True, 2]
+    weights = design_weights(strata_of(codes, length_bins([len(t) for t in texts])), drawn)
+    assert weights.sum() == pytest.approx(28) and sorted(set(weights.tolist())) == [0, 1, 2, pytest.approx(13 / 3), 6]
+    assert (sample_by_code_and_length(codes, texts, seed=2) != drawn).any()
+    assert (sample_by_code_and_length(codes, texts) == drawn).all()
+
+
+def test_split_by_hand() -> None:
+    # CBOP/1: 10 -> 7 train; CBOP/2: 1 -> test; HAND/1: 1 -> test (another source's rows of the code do not count);
+    # HAND/2: 2 -> round(1.4) = 1; HAND/3: 3 -> round(2.1) = 2; dictionary: all train, even single codes
+    rows = [("CBOP", "1", 10), ("CBOP", "2", 1), ("HAND", "1", 1), ("HAND", "2", 2), ("HAND", "3", 3), ("DICT", "9", 1),
+            ("DICT", "1", 4)]  # fmt: skip
+    sources = [s for s, _, n in rows for _ in range(n)]
+    codes = [c for _, c, n in rows for _ in range(n)]
+    side = split_by_source_and_code(codes, sources, train_only={"DICT"})
+    trained = Counter((s, c) for s, c, x in zip(sources, codes, side, strict=True) if x == TRAIN)
+    tested = Counter((s, c) for s, c, x in zip(sources, codes, side, strict=True) if x == TEST)
+    assert trained == {("CBOP", "1"): 7, ("HAND", "2"): 1, ("HAND", "3"): 2, ("DICT", "9"): 1, ("DICT", "1"): 4}
+    assert tested == {("CBOP", "1"): 3, ("CBOP", "2"): 1, ("HAND", "1"): 1, ("HAND", "2"): 1, ("HAND", "3"): 1}
+    with pytest.raises(ValueError, match="no code"):
+        split_by_source_and_code(["", "1"], ["a", "a"])
+    with pytest.raises(ValueError, match="train_only"):
+        split_by_source_and_code(["1"], ["a"], train_only=["b"])
+    assert (split_by_source_and_code(["1", "2"], ["d", "d"], train_only=["d"]) == TRAIN).all()
+
+
+def test_language_sample_reaches_the_papers_table_9() -> None:
+    """A code with 7 ads: 5 train and 2 test; in 24 languages 10 % and 15 % of them are 12 and 7."""
+    side = split_by_source_and_code(["c"] * 7, ["INFO"] * 7)
+    train, test = int((side == TRAIN).sum()), int((side == TEST).sum())
+    assert (train, test) == (5, 2)
+    for n, fraction, expected in ((train, 0.10, 12), (test, 0.15, 7)):
+        languages = [f"l{i}" for i in range(24)] * n
+        drawn = sample_languages(["c"] * 24 * n, ["INFO"] * 24 * n, languages, fraction)
+        assert drawn.sum() == expected
+        # with languages as strata each of the 24 gives at least one
+        assert sample_languages(["c"] * 24 * n, ["INFO"] * 24 * n, languages, fraction, by_language=True).sum() == 24
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=60), st.sampled_from([0.0, 0.1, 0.5, 1.0])
+)
+def test_sizes_of_every_stratum(rows: list[tuple[str, int]], fraction: float) -> None:
+    letters, numbers = [r[0] for r in rows], [r[1] for r in rows]
+    stratum = strata_of(letters, numbers)
+    pairs = sorted(set(rows))
+    assert stratum.tolist() == [pairs.index(row) for row in rows]
+    drawn = stratified_sample(stratum, fraction)
+    for pair, size in Counter(rows).items():
+        got = sum(d for row, d in zip(rows, drawn.tolist(), strict=True) if row == pair)
+        assert got == max(1, round(fraction * size))
+
+
+def test_draws_are_uniform_within_a_stratum() -> None:
+    stratum = np.array([0] * 5 + [1] * 3)
+    counts = sum(draw_in_strata(stratum, [2, 1], seed).astype(int) for seed in range(3000))
+    assert np.abs(counts[:5] / 3000 - 0.4).max() < 0.04 and np.abs(counts[5:] / 3000 - 1 / 3).max() < 0.04
+    with pytest.raises(ValueError, match="sizes"):
+        draw_in_strata(stratum, [6, 1])
+    with pytest.raises(ValueError, match="rows; all need as many"):
+        strata_of([1, 2], [1])
+
+
+def test_systematic_pps() -> None:
+    sizes = np.array([100.0, 1, 1, 1, 1, 0])  # the first is certain; the other four share one draw
+    drawn, probability = systematic_pps(sizes, 2)
+    assert probability.tolist() == [1, 0.25, 0.25, 0.25, 0.25, 0] and drawn.sum() == 2 and drawn[0] and not drawn[5]
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 50, 40).astype(float)
+    draws = [systematic_pps(sizes, 12, seed) for seed in range(2000)]
+    assert all(d.sum() == 12 for d, _ in draws)
+    assert np.abs(np.mean([d for d, _ in draws], axis=0) - draws[0][1]).max() < 0.05
+    assert draws[0][1].sum() == pytest.approx(12)
+    with pytest.raises(ValueError, match="n: got"):
+        systematic_pps([0, 1], 2)
