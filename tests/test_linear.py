@@ -17,7 +17,7 @@ from hjc.errors import NotFittedError
 from hjc.persistence import load
 from hjc.taxonomy import Taxonomy, from_edges
 
-pytest.importorskip("napkinxc.models", reason="napkinXC is not installed (extra `linear`)")
+pytest.importorskip("napkinxc.models", reason="napkinXC is not installed")
 
 ROOT = Path(__file__).parent.parent
 HIERARCHIES = ["topdown", "bottomup", "plt", "flat_logreg"]

@@ -19,7 +19,7 @@ from hjc.classifiers.napkinxc_weights import (
 )
 from hjc.taxonomy import Taxonomy, from_edges
 
-models = pytest.importorskip("napkinxc.models", reason="napkinXC is not installed (extra `linear`)")
+models = pytest.importorskip("napkinxc.models", reason="napkinXC is not installed")
 
 
 def random_tree(rng: np.random.Generator, nodes: int) -> Taxonomy:

@@ -151,7 +151,7 @@ class LinearClassifier(Classifier):
             from napkinxc.models import HSM, OVR, PLT
         except ImportError as error:
             raise ImportError(
-                "training a linear model needs napkinXC: pip install --only-binary napkinxc 'hjc[linear]' "
+                "training a linear model needs napkinXC: pip install --only-binary napkinxc 'napkinxc>=0.7.2,<0.8' "
                 "(model.hierarchy=flat_logreg and stored models do without it)"
             ) from error
         settings, tree = self.settings, self.taxonomy
