@@ -15,8 +15,8 @@ import pandas as pd
 
 from hjc.calibration.conditionals import as_leaf_log_proba
 from hjc.errors import name_some
+from hjc.statistics.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
 from hjc.taxonomy.tree import FloatArray, Taxonomy
-from hjc.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
 
 Float64 = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from scipy.stats import mannwhitneyu
 
 from hjc.drift import VERDICTS, Profile, compare_profiles
 from hjc.statistics.simulation import random_taxonomy, random_world
-from hjc.two_sample import auc, classifier_test, jensen_shannon, mmd_test, psi, psi_noise
+from hjc.statistics.two_sample import auc, classifier_test, jensen_shannon, mmd_test, psi, psi_noise
 
 
 def test_distances_by_scipy_and_loops():

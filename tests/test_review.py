@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from hjc.calibration.conditionals import log_softmax
-from hjc.review import bald, entropy, inclusion_probabilities, k_center, kmeans_plus_plus, margin, neyman, review_plan
+from hjc.decision.review import (
+    bald,
+    entropy,
+    inclusion_probabilities,
+    k_center,
+    kmeans_plus_plus,
+    margin,
+    neyman,
+    review_plan,
+)
 
 
 @pytest.mark.parametrize("method", ["random", "proportional", "stratified"])

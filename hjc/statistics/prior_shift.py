@@ -15,6 +15,9 @@ from hjc.taxonomy.tree import FloatArray, Taxonomy
 Float64 = npt.NDArray[np.float64]
 
 
+_KEEP_CELLS = 20_000_000  # of float64: 160 MB
+
+
 def _prior(taxonomy: Taxonomy, level: int, prior: npt.ArrayLike) -> Float64:
     p = np.asarray(prior, dtype=np.float64)
     k = len(taxonomy.level_nodes(level))
@@ -65,9 +68,15 @@ def em_prior_shift(
     if total <= 0:
         raise ValueError("em_prior_shift: no rows with a positive weight")
 
-    def ratios() -> Iterable[tuple[Float64, Float64]]:
+    def compute() -> Iterable[tuple[Float64, Float64]]:
         for rows, batch in iter_batches(log_proba):
             yield level_proba(taxonomy, as_leaf_log_proba(taxonomy, batch), level) / prior, w_all[rows]
+
+    # Few rows are kept: exponentials are most of a pass. Many are computed anew in each.
+    kept = list(compute()) if n * len(prior) <= _KEEP_CELLS else None
+
+    def ratios() -> Iterable[tuple[Float64, Float64]]:
+        return compute() if kept is None else kept
 
     share, converged = prior.copy(), False
     for _ in range(most):

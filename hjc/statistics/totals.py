@@ -39,10 +39,11 @@ class CodeTotals:
         self.level = taxonomy.depth if level is None else taxonomy.check_level(level)
         self.tree = taxonomy.truncate(self.level)
         self._number: dict[Hashable, int] = {}
-        nodes = len(self.tree)
-        # sums of w z, w^2 z, w^2 z^2 for z = coded here (hard; the last two agree) and z = probability (soft)
-        self._hard = np.zeros((0, 2, nodes))
-        self._soft = np.zeros((0, 3, nodes))
+        # Sums of w z and w^2 z add up the tree, so columns suffice: z = coded here (hard) and z = probability (soft).
+        # Sums of w^2 z^2 do not: of a hard z they are those of w^2 z, of probabilities they are kept for every node.
+        self._hard = np.zeros((0, 2, self.tree.num_leaves))
+        self._soft = np.zeros((0, 2, self.tree.num_leaves))
+        self._square = np.zeros((0, len(self.tree)))
         self._size = np.zeros((0, 3))  # rows, sum w, sum w^2
 
     @property
@@ -63,8 +64,9 @@ class CodeTotals:
             names = domain
         codes = np.array([self._number.setdefault(d, len(self._number)) for d in names], dtype=np.int64)
         if (more := len(self._number) - len(self._size)) > 0:
-            self._hard, self._soft, self._size = (
-                np.concatenate([a, np.zeros((more, *a.shape[1:]))]) for a in (self._hard, self._soft, self._size)
+            self._hard, self._soft, self._square, self._size = (
+                np.concatenate([a, np.zeros((more, *a.shape[1:]))])
+                for a in (self._hard, self._soft, self._square, self._size)
             )
         return codes
 
@@ -79,26 +81,20 @@ class CodeTotals:
         w = as_weights(weights, len(x))
         codes = self._codes(domain, len(x))
         p = level_proba(self.taxonomy, x, self.level)
-        hard = np.zeros_like(p)
-        hard[np.arange(len(p)), p.argmax(axis=1)] = 1.0
-        self.add(node_sums(self.tree, hard), node_sums(self.tree, p), w, codes)
-
-    def add(self, hard: Float64, soft: Float64, w: Float64, codes: IntArray) -> None:
-        """Add rows whose node indicators and probabilities (B, N) are known; ``codes`` number the domains."""
-        rows = len(w)
-        pick = csr_array((np.ones(rows), (codes, np.arange(rows))), shape=(len(self._number), rows))
-        w1, w2 = w[:, None], (w**2)[:, None]
-        self._hard += np.stack([pick @ (w1 * hard), pick @ (w2 * hard)], axis=1)
-        self._soft += np.stack([pick @ (w1 * soft), pick @ (w2 * soft), pick @ (w2 * soft**2)], axis=1)
-        self._size += pick @ np.c_[np.ones(rows), w, w**2]
+        rows = np.arange(len(x))
+        for power, slot in ((w, 0), (w**2, 1)):
+            np.add.at(self._hard[:, slot], (codes, p.argmax(axis=1)), power)
+            self._soft[:, slot] += csr_array((power, (codes, rows)), shape=(len(self._number), len(x))) @ p
+        weigh = csr_array((w**2, (codes, rows)), shape=(len(self._number), len(x)))
+        self._square += weigh @ node_sums(self.tree, p) ** 2
+        np.add.at(self._size, codes, np.c_[np.ones(len(x)), w, w**2])
 
     def _select(self, domain: Any) -> tuple[Float64, Float64, Float64]:
-        if domain is None:
-            return self._hard.sum(axis=0), self._soft.sum(axis=0), self._size.sum(axis=0)
-        if domain not in self._number:
+        if domain is not None and domain not in self._number:
             raise KeyError(f"domain {domain!r} has no rows; there are {len(self._number)} domains")
-        i = self._number[domain]
-        return self._hard[i], self._soft[i], self._size[i]
+        at = slice(None) if domain is None else slice(self._number[domain], self._number[domain] + 1)
+        hard, soft, square, size = (a[at].sum(axis=0) for a in (self._hard, self._soft, self._square, self._size))
+        return node_sums(self.tree, hard), np.vstack([node_sums(self.tree, soft), square]), size
 
     def size(self, domain: Any = None) -> tuple[int, float, float]:
         """(rows, sum of weights, effective rows) of a domain, or of all (None)."""
