@@ -1,12 +1,21 @@
 """Conformal sets: scores against loops, coverage within Monte-Carlo error of nominal, errors that help."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hjc.calibration.conditionals import log_softmax
-from hjc.decision import ConformalSets, cover_nodes, fit_conformal, fit_hierarchical_conformal
+from hjc.decision import (
+    ConformalSets,
+    HierarchicalConformal,
+    SplitConformal,
+    cover_nodes,
+    fit_conformal,
+    fit_hierarchical_conformal,
+)
 from hjc.decision.conformal import conformal_quantile, level_scores
 from hjc.decision.hierarchical import path_scores
 from hjc.decision.rules import greedy_path
@@ -174,3 +183,20 @@ def test_helpful_errors():
         fit_conformal(taxonomy, 2, x, gold, 1.2)
     wide = fit_conformal(taxonomy, 2, x, gold, 0.2, groups=["pl"] * 40, unseen="everything").sets(x[:1], ["fr"])
     assert wide.sizes[0] == len(taxonomy.level_nodes(2))
+
+
+def test_fitted_rules_are_stored_as_json():
+    taxonomy = random_taxonomy(2, depth=3)
+    x = log_softmax(np.random.default_rng(0).normal(size=(40, taxonomy.num_leaves)))
+    gold = taxonomy.leaves[np.random.default_rng(1).integers(0, taxonomy.num_leaves, 40)]
+    groups = ["pl"] * 38 + ["de"] * 2  # two rows: an infinite threshold
+    sets = fit_conformal(taxonomy, 2, x, gold, 0.2, score="raps", groups=groups)
+    node = fit_hierarchical_conformal(taxonomy, x, gold, 0.2, groups=groups)
+    sets_again = SplitConformal.from_dict(taxonomy, json.loads(json.dumps(sets.to_dict(), allow_nan=False)))
+    node_again = HierarchicalConformal.from_dict(taxonomy, json.loads(json.dumps(node.to_dict(), allow_nan=False)))
+    assert sets_again == sets and node_again == node and np.isinf(node.quantiles["=de"])
+    np.testing.assert_array_equal(sets_again.sets(x, groups).nodes, sets.sets(x, groups).nodes)
+    with pytest.raises(ValueError, match="another tree"):
+        SplitConformal.from_dict(random_taxonomy(3), sets.to_dict())
+    with pytest.raises(ValueError, match="kind"):
+        HierarchicalConformal.from_dict(taxonomy, sets.to_dict())

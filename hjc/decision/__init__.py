@@ -4,6 +4,7 @@ from hjc.decision.conformal import ConformalSets, SplitConformal, cover_nodes, f
 from hjc.decision.cost import BayesDecision, bayes_decision
 from hjc.decision.exchangeability import ExchangeabilityCheck, check_exchangeability
 from hjc.decision.hierarchical import HierarchicalConformal, fit_hierarchical_conformal
+from hjc.decision.review import ReviewPlan, review_plan
 from hjc.decision.rules import (
     REASONS,
     Decisions,
@@ -27,6 +28,7 @@ __all__ = [
     "HierarchicalConformal",
     "LevelArgmax",
     "Reason",
+    "ReviewPlan",
     "SplitConformal",
     "ThresholdFit",
     "Thresholds",
@@ -41,5 +43,6 @@ __all__ = [
     "fit_thresholds",
     "greedy_path",
     "lower_bound",
+    "review_plan",
     "top_k",
 ]

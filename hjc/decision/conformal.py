@@ -6,7 +6,7 @@ least 1 - alpha, whatever the classifier (Vovk, Gammerman & Shafer 2005; Papadop
 rows, or over the rows of each group when calibrated by group.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,24 @@ def group_quantiles(scores: Float64, groups: Sequence[Any] | None, alpha: float)
             raise ValueError(f"groups: got {len(names)} for {len(scores)} rows")
         out |= {f"={g}": conformal_quantile(scores[names == g], alpha) for g in sorted(set(names))}
     return out
+
+
+def quantiles_to_json(quantiles: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity: null."""
+    return {k: v if np.isfinite(v) else None for k, v in quantiles.items()}
+
+
+def quantiles_from_json(state: Mapping[str, float | None]) -> dict[str, float]:
+    """The inverse of :func:`quantiles_to_json`."""
+    return {k: np.inf if v is None else float(v) for k, v in state.items()}
+
+
+def check_state(taxonomy: Taxonomy, state: Mapping[str, Any], kind: str) -> None:
+    """Raises ValueError when a stored rule is of another kind or was fitted on another tree."""
+    if state.get("kind") != kind:
+        raise ValueError(f"got a stored rule of kind {state.get('kind')!r}, expected {kind!r}")
+    if state.get("taxonomy_hash") != taxonomy.hash:
+        raise ValueError(f"the stored rule was fitted on another tree than {taxonomy!r}; fit it again on this one")
 
 
 def lookup_quantiles(quantiles: dict[str, float], groups: Sequence[Any] | None, rows: int, unseen: str) -> Float64:
@@ -127,6 +145,23 @@ class SplitConformal:
     penalty: float = 0.0
     free: int = 0
     unseen: str = "error"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        names = ("level", "alpha", "score", "rows", "randomised", "penalty", "free", "unseen")
+        return {
+            "kind": "split_conformal",
+            "taxonomy_hash": self.taxonomy.hash,
+            "quantiles": quantiles_to_json(self.quantiles),
+            **{name: getattr(self, name) for name in names},
+        }
+
+    @classmethod
+    def from_dict(cls, taxonomy: Taxonomy, state: Mapping[str, Any]) -> "SplitConformal":
+        """The inverse of :meth:`to_dict`. Raises ValueError for another kind or tree."""
+        check_state(taxonomy, state, "split_conformal")
+        rest = {k: v for k, v in state.items() if k not in ("kind", "taxonomy_hash", "quantiles")}
+        return cls(taxonomy, quantiles=quantiles_from_json(state["quantiles"]), **rest)
 
     def sets(
         self,

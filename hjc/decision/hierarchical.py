@@ -6,7 +6,7 @@ t, or no code (the root, which holds everything). S grows with t: a nested famil
 the probability of the first path node that does not hold y; that is the row's nonconformity score.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from hjc.calibration.conditionals import as_gold
 from hjc.calibration.summary import iter_batches
-from hjc.decision.conformal import group_quantiles, lookup_quantiles
+from hjc.decision.conformal import (
+    check_state,
+    group_quantiles,
+    lookup_quantiles,
+    quantiles_from_json,
+    quantiles_to_json,
+)
 from hjc.decision.rules import Decisions, Reason, decisions, greedy_path
 from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
 
@@ -55,6 +61,22 @@ class HierarchicalConformal:
     path: str = "greedy"
     unseen: str = "error"
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "kind": "hierarchical_conformal",
+            "taxonomy_hash": self.taxonomy.hash,
+            "quantiles": quantiles_to_json(self.quantiles),
+            **{name: getattr(self, name) for name in ("alpha", "rows", "path", "unseen")},
+        }
+
+    @classmethod
+    def from_dict(cls, taxonomy: Taxonomy, state: Mapping[str, Any]) -> "HierarchicalConformal":
+        """The inverse of :meth:`to_dict`. Raises ValueError for another kind or tree."""
+        check_state(taxonomy, state, "hierarchical_conformal")
+        rest = {k: v for k, v in state.items() if k not in ("kind", "taxonomy_hash", "quantiles")}
+        return cls(taxonomy, quantiles=quantiles_from_json(state["quantiles"]), **rest)
+
     def decide(self, log_proba: FloatArray, groups: Sequence[Any] | None = None) -> Decisions:
         """One node a row for a batch (B, L): it holds the true code with probability >= 1 - alpha, over rows.
 
@@ -66,10 +88,8 @@ class HierarchicalConformal:
         some = passes.any(axis=1)
         deepest = passes.shape[1] - 1 - passes[:, ::-1].argmax(axis=1)
         rows = np.arange(len(nodes))
-        out = decisions(
-            self.taxonomy, np.where(some, nodes[rows, deepest], -1), probability[rows, deepest], Reason.UNSURE
-        )
-        return out
+        node = np.where(some, nodes[rows, deepest], -1)
+        return decisions(self.taxonomy, node, probability[rows, deepest], Reason.UNSURE)
 
 
 def fit_hierarchical_conformal(
