@@ -23,6 +23,10 @@ class Chunk(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
+    def take(self, rows: Sequence[int]) -> "Chunk":
+        """The rows at these positions."""
+
+    @abstractmethod
     def texts(self, position: int, name: str) -> list[str | None]:
         """The values of one column as text, None where there is none."""
 
@@ -48,6 +52,9 @@ class TextChunk(Chunk):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, rows: Sequence[int]) -> "TextChunk":
+        return TextChunk([self.rows[i] for i in rows])
+
     def texts(self, position: int, name: str) -> list[str | None]:
         return [row[position] for row in self.rows]
 
@@ -70,6 +77,9 @@ class JsonChunk(Chunk):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def take(self, rows: Sequence[int]) -> "JsonChunk":
+        return JsonChunk([self.lines[i] for i in rows], [self.rows[i] for i in rows])
 
     def texts(self, position: int, name: str) -> list[str | None]:
         return [value_text(row.get(name)) for row in self.rows]
@@ -100,6 +110,9 @@ class ArrowChunk(Chunk):
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
+
+    def take(self, rows: Sequence[int]) -> "ArrowChunk":
+        return ArrowChunk(self.batch.take(pa.array(rows, type=pa.int64())))
 
     def texts(self, position: int, name: str) -> list[str | None]:
         return [value_text(v) for v in self.batch.column(position).to_pylist()]
