@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -48,6 +49,22 @@ def code_state() -> dict[str, Any] | None:
     if not tracked or not commit:  # also when a virtual environment lies inside somebody else's repository
         return None
     return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def command_line() -> str:
+    """The command of this run as it can be typed again: ``python train.py ...`` or ``hjc train ...``.
+
+    Of other programs (searches, notebooks) their name and arguments.
+    """
+    program = Path(sys.argv[0])
+    words = [program.name]
+    if program.stem == "hjc":  # `hjc train` hands Hydra what stands after the word train
+        words = ["hjc", "train"]
+    elif program.parts[-3:] == ("hjc", "cli", "__main__.py"):
+        words = ["python", "-m", "hjc.cli", "train"]
+    elif program.suffix == ".py":
+        words = ["python", program.name]
+    return shlex.join([*words, *sys.argv[1:]])
 
 
 def describe_data(sets: Mapping[str, JobData]) -> dict[str, dict[str, Any]]:

@@ -6,8 +6,6 @@ No Hydra here: :func:`run_training` takes the :class:`hjc.config.Config` that Hy
 import json
 import linecache
 import os
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +25,7 @@ from hjc.data import Splits, load_job_data, summarise
 from hjc.evaluate import Evaluation, evaluate
 from hjc.metrics import log_loss_baseline
 from hjc.persistence import PROVENANCE, load, training_record, write_card
-from hjc.provenance import code_state, describe_data, machine, package_versions, peak_memory_mb
+from hjc.provenance import code_state, command_line, describe_data, machine, package_versions, peak_memory_mb
 from hjc.taxonomy import Taxonomy, load_taxonomy
 
 #: states after which the same command shows the results instead of training again
@@ -62,6 +60,7 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     directory = Path(config.run_dir)
     directory.mkdir(parents=True, exist_ok=True)
     with user_errors():
+        check_encoder(config, directory)
         taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None)
     record = Record.begin(config, taxonomy, splits)
     say(f"run directory  {directory}\n{taxonomy!r}")
@@ -90,6 +89,22 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
         )
         raise KeyboardInterrupt
     return finish(config, classifier, splits, record, status, out)
+
+
+def check_encoder(config: Config, directory: Path) -> None:
+    """Find the pre-trained encoder before any data is read: where it is nowhere, that is known within seconds.
+
+    A finished run is only evaluated again and needs none.
+
+    Raises:
+        EncoderNotFoundError: with the ways out.
+    """
+    encoder = getattr(config.model, "encoder", "tiny")
+    finished = training_record(directory).get("status") in DONE and config.trainer.resume
+    if encoder != "tiny" and not finished:
+        from hjc.nn.hub import resolve_folder  # not for the linear baseline: it imports the hub's client
+
+        resolve_folder(encoder, config.model.revision)
 
 
 def load_inputs(config: Config, rejects_path: Path | None) -> tuple[Taxonomy, Splits]:
@@ -196,7 +211,7 @@ class Record:
         values = {
             "status": "running",
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command_line(),
             "seed": config.seed,
             "code": code_state(),
             "versions": package_versions(),

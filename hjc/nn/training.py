@@ -1,12 +1,14 @@
 """Fitting a network with Lightning: trainer, checkpoints, resume, time limit, Ctrl-C, loggers."""
 
 import json
+import logging
 import os
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -67,6 +69,8 @@ class Loaders(pl.LightningDataModule):
             Rows(len(self.train.corpus)),
             batch_sampler=sampler,
             collate_fn=self.train.collate(self.pad_id),
+            # a loader draws a seed each time it starts: from here, or a resumed run would see other dropout
+            generator=torch.Generator(),
             num_workers=s.workers,
             persistent_workers=s.workers > 0,
         )
@@ -80,6 +84,7 @@ class Loaders(pl.LightningDataModule):
             Rows(len(self.valid.corpus)),
             batch_sampler=[share(rows, rank, world) for rows in batches],  # type: ignore[arg-type]
             collate_fn=self.valid.collate(self.pad_id),
+            generator=torch.Generator(),
         )
 
 
@@ -172,10 +177,12 @@ def build_loggers(names: Sequence[str], directory: Path) -> list[Any]:
                 raise ImportError('the tensorboard logger needs: pip install "hjc[tensorboard]"') from error
         elif name == "wandb":
             try:
-                import wandb  # noqa: F401
+                import wandb
             except ModuleNotFoundError as error:
                 raise ImportError('the wandb logger needs: pip install "hjc[wandb]"') from error
-            offline = os.environ.get("WANDB_MODE", "") == "offline" or not os.environ.get("WANDB_API_KEY")
+            # without an account (WANDB_API_KEY or `wandb login`) wandb would stop and ask for one
+            mode = os.environ.get("WANDB_MODE", "")
+            offline = mode == "offline" or (not mode and not wandb.api.api_key)
             loggers.append(
                 pl.loggers.WandbLogger(
                     project="hjc", name=directory.parent.name, save_dir=str(directory), offline=offline, log_model=False
@@ -190,6 +197,20 @@ def finish_loggers(names: Sequence[str]) -> None:
         import wandb
 
         wandb.finish()
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's notes on hardware, products and why it stopped; its warnings and errors stay."""
+    loggers = [logging.getLogger(f"{name}.utilities.rank_zero") for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.WARNING, logger.level))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -252,13 +273,13 @@ def fit_network(
     if settings.ema_decay:
         from pytorch_lightning.callbacks import EMAWeightAveraging
 
-        callbacks.append(EMAWeightAveraging(decay=settings.ema_decay))
+        callbacks.append(EMAWeightAveraging(use_buffers=False, decay=settings.ema_decay))
     early = EarlyStopping("valid/log_loss", patience=settings.patience, check_on_train_epoch_end=False)
     if settings.patience and valid is not None:
         callbacks.append(early)
     precision = resolve_precision(settings.precision)
     started = time.monotonic()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet_lightning():
         # true and irrelevant here: batches are assembled from memory, workers would only copy them
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
