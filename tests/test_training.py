@@ -1,0 +1,254 @@
+"""The training loop: batches, schedule, parameter groups, resume, Ctrl-C, averaging, several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from hjc.classifiers.neural import NeuralClassifier
+from hjc.nn.batching import EpochBatches, TokenCorpus, collate, inference_batches, share, training_batches
+from hjc.nn.module import TrainingModule, learning_rate_factor, parameter_groups
+
+from .test_neural import settings, toy_data, toy_tree, trainer
+
+QUICK = hypothesis_settings(max_examples=50, deadline=None)
+LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=300).map(np.array)
+
+
+@QUICK
+@given(lengths=LENGTHS, size=st.integers(1, 40), epoch=st.integers(0, 3), bucket=st.booleans())
+def test_an_epoch_has_every_row_once(lengths, size, epoch, bucket):
+    batches = training_batches(lengths, size, seed=1, epoch=epoch, bucket=bucket)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    assert max(map(len, batches)) <= size
+    again = training_batches(lengths, size, seed=1, epoch=epoch, bucket=bucket)
+    assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+
+
+@QUICK
+@given(lengths=LENGTHS, size=st.integers(1, 40), world=st.integers(1, 4))
+def test_the_processes_share_every_batch_of_the_single_process(lengths, size, world):
+    single = list(EpochBatches(lengths, size, seed=3, bucket=True))
+    shares = [list(EpochBatches(lengths, size, 3, True, rank, world)) for rank in range(world)]
+    for step, batch in enumerate(single):
+        rows = [row for rank in range(world) for row in shares[rank][step] if row >= 0]
+        assert sorted(rows) == sorted(batch)
+
+
+@QUICK
+@given(lengths=LENGTHS, tokens=st.integers(1, 400), rows=st.integers(1, 64))
+def test_inference_batches_hold_every_row_within_the_bounds(lengths, tokens, rows):
+    batches = list(inference_batches(lengths, tokens, rows))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) <= rows
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= tokens
+
+
+def test_bucketing_pads_less():
+    lengths = np.random.default_rng(0).geometric(0.05, size=2000)
+
+    def padded(bucket):
+        return sum(len(b) * lengths[b].max() for b in training_batches(lengths, 32, 1, 0, bucket))
+
+    assert padded(True) < 0.5 * padded(False)
+
+
+def test_collate_pads_right_and_masks():
+    corpus = TokenCorpus(np.array([5, 6, 7, 8, 9], np.int32), np.array([0, 2, 5]))
+    batch = collate(corpus, np.array([1, 0]), pad_id=1)
+    assert batch["input_ids"].tolist() == [[7, 8, 9], [5, 6, 1]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert share(np.array([4]), rank=1, world_size=2) == [-5]
+
+
+def test_the_schedule_warms_up_and_ends_at_zero():
+    linear = [learning_rate_factor(s, 100, 10, "linear") for s in range(101)]
+    assert linear[0] == pytest.approx(1 / 11) and max(linear) == 1.0 and linear[10] == 1.0
+    assert linear[55] == pytest.approx(0.5) and linear[100] == 0
+    cosine = [learning_rate_factor(s, 100, 10, "cosine") for s in range(101)]
+    assert cosine[55] == pytest.approx(0.5) and cosine[100] == pytest.approx(0, abs=1e-12)
+    assert learning_rate_factor(99, 100, 10, "constant") == 1.0
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    tree = toy_tree()
+    return NeuralClassifier(tree, settings(), trainer(epochs=1)).fit(toy_data(tree, 4))
+
+
+def test_biases_and_norms_do_not_decay_and_the_head_has_its_own_rate(fitted):
+    groups = parameter_groups(fitted.network, trainer(learning_rate=1.0, head_learning_rate=2.0, weight_decay=0.3))
+    names = {id(p): n for n, p in fitted.network.named_parameters()}
+    seen = {}
+    for group in groups:
+        for p in group["params"]:
+            seen[names[id(p)]] = (group["lr"], group["weight_decay"])
+    assert set(seen) == set(names.values())
+    for name, (rate, decay) in seen.items():
+        assert rate == (1.0 if name.startswith("encoder.") else 2.0)
+        assert decay == (0.0 if name.endswith("bias") or "norm" in name.lower() else 0.3)
+
+
+@pytest.mark.parametrize("stop_at", [9, 20], ids=["in the first epoch", "in a later epoch"])
+def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(tmp_path, monkeypatch, stop_at):
+    """With dropout on, validating twice an epoch: checkpoints lie in the middle of epochs too."""
+    tree = toy_tree()
+    train, valid = toy_data(tree, 20), toy_data(tree, 4, seed=1)
+    options = {"epochs": 3, "validate_per_epoch": 2, "patience": 0}
+    model = settings(dropout=0.2)
+    whole = NeuralClassifier(tree, model, trainer(**options)).fit(train, valid, run_dir=tmp_path / "whole")
+
+    step = TrainingModule.training_step
+
+    def killed(self, batch, index):
+        if self.global_step >= stop_at:
+            raise SystemError("killed")
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", killed)
+        with pytest.raises(SystemError, match="killed"):
+            NeuralClassifier(tree, model, trainer(**options)).fit(train, valid, run_dir=tmp_path / "broken")
+    resumed = NeuralClassifier(tree, model, trainer(**options)).fit(train, valid, run_dir=tmp_path / "broken")
+    assert resumed.fit_result.resumed and not whole.fit_result.resumed
+    assert resumed.fit_result.steps == whole.fit_result.steps == 27
+    assert resumed.fit_result.best_valid_log_loss == pytest.approx(whole.fit_result.best_valid_log_loss, abs=1e-6)
+    np.testing.assert_allclose(resumed.predict_log_proba(valid.texts), whole.predict_log_proba(valid.texts), atol=1e-5)
+
+
+def test_checkpoints_of_other_settings_or_data_are_not_resumed(tmp_path):
+    tree = toy_tree()
+    train, valid = toy_data(tree, 4), toy_data(tree, 2, seed=1)
+    NeuralClassifier(tree, settings(), trainer(epochs=1)).fit(train, valid, run_dir=tmp_path)
+    with pytest.raises(ValueError, match="other settings or other data"):
+        NeuralClassifier(tree, settings(), trainer(epochs=2)).fit(train, valid, run_dir=tmp_path)
+    with pytest.raises(ValueError, match="other settings or other data"):
+        NeuralClassifier(tree, settings(), trainer(epochs=1)).fit(train.take(range(20)), valid, run_dir=tmp_path)
+    NeuralClassifier(tree, settings(), trainer(epochs=2, resume=False)).fit(train, valid, run_dir=tmp_path)
+
+
+def test_the_best_weights_are_kept_not_the_last(tmp_path, monkeypatch):
+    """Validation says that the first epoch was the best: its weights are what the classifier holds."""
+    tree = toy_tree()
+    train, valid = toy_data(tree, 10), toy_data(tree, 2, seed=1)
+    first = NeuralClassifier(tree, settings(), trainer(epochs=4, patience=0)).fit(train, valid, run_dir=tmp_path / "a")
+    assert (tmp_path / "a" / "checkpoints" / "best.ckpt").exists()
+    from hjc.nn import module
+
+    real, calls = module.level_metrics, []
+
+    def worse_every_time(*args, **kwargs):
+        calls.append(1)
+        return {**real(*args, **kwargs), "log_loss": float(len(calls))}
+
+    monkeypatch.setattr(module, "level_metrics", worse_every_time)
+    early = NeuralClassifier(tree, settings(), trainer(epochs=4, patience=0)).fit(train, valid, run_dir=tmp_path / "b")
+    state = torch.load(tmp_path / "b" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert state["epoch"] == 0
+    torch.testing.assert_close(
+        early.network.head.linear.weight, state["state_dict"]["network.head.linear.weight"].cpu()
+    )
+    assert not torch.equal(early.network.head.linear.weight, first.network.head.linear.weight)
+
+
+def test_early_stopping_and_the_time_limit_say_so():
+    tree = toy_tree()
+    train, valid = toy_data(tree, 10), toy_data(tree, 2, seed=1)
+    limited = NeuralClassifier(tree, settings(), trainer(epochs=50, max_minutes=1e-6)).fit(train, valid)
+    assert limited.fit_result.status == "time_limit" and limited.fit_result.steps < 10
+    stopped = NeuralClassifier(
+        tree, settings(), trainer(epochs=40, patience=1, learning_rate=0.0, head_learning_rate=0.0)
+    ).fit(train, valid)
+    assert stopped.fit_result.status == "early_stopped" and stopped.fit_result.epochs < 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ema_decay": 0.9},
+        {"accumulate": 2},
+        {"schedule": "cosine"},
+        {"label_smoothing": 0.1},
+        {"class_weights": "balanced"},
+        {"class_weights": "sqrt"},
+        {"precision": "bf16-mixed"},
+        {"bucket": False},
+        {"validate_per_epoch": 3},
+    ],
+    ids=lambda o: "-".join(f"{k}={v}" for k, v in o.items()),
+)
+def test_every_option_of_the_trainer_still_learns(options):
+    tree = toy_tree()
+    model = NeuralClassifier(tree, settings(), trainer(epochs=12, **options)).fit(toy_data(tree), toy_data(tree, 3, 1))
+    test = toy_data(tree, 4, seed=7)
+    top = tree.leaves[model.predict_log_proba(test.texts).argmax(1)]
+    assert (top == test.gold).mean() > 0.95
+
+
+def test_class_weights_are_inverse_frequencies_with_mean_one():
+    tree = toy_tree()
+    data = toy_data(tree, 4).take([0, 0, 0, 4])  # three rows of one code, one of another
+    model = NeuralClassifier(tree, settings(), trainer(class_weights="balanced"))
+    np.testing.assert_allclose(model._class_weights(data), [2 / 3, 2 / 3, 2 / 3, 2.0], rtol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+def test_the_first_ctrl_c_stops_in_good_order(tmp_path, monkeypatch):
+    tree = toy_tree()
+    step = TrainingModule.training_step
+
+    def interrupt(self, batch, index):
+        if self.global_step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TrainingModule, "training_step", interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    model = NeuralClassifier(tree, settings(), trainer(epochs=30)).fit(toy_data(tree), toy_data(tree, 2, 1))
+    assert model.fit_result.status == "interrupted" and model.fit_result.steps < 30
+    assert model.predict(["alpha"]).iloc[0]["probability"] > 0
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+DDP = """
+import sys
+import numpy as np
+sys.path.insert(0, {root!r})
+from tests.test_neural import settings, toy_data, toy_tree, trainer
+from hjc.classifiers.neural import NeuralClassifier
+if __name__ == "__main__":
+    tree = toy_tree()
+    options = dict(epochs=3, batch_size=15, patience=0, accelerator="cpu", devices={devices}, strategy={strategy!r})
+    # a frozen encoder and no dropout: nothing is drawn at random in the forward pass
+    model = NeuralClassifier(tree, settings(freeze_encoder=True), trainer(**options))
+    model.fit(toy_data(tree), toy_data(tree, 3, 1), run_dir={run!r})
+    np.save({run!r} + "/out.npy", model.predict_log_proba(toy_data(tree, 2, 2).texts))
+    print("valid", model.fit_result.best_valid_log_loss)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_metrics_of_one(tmp_path):
+    """DDP over gloo: the batch is divided, so gradients, validation and the final weights are those of one process."""
+    root = str(Path(__file__).resolve().parent.parent)
+    results = {}
+    for devices, strategy in ((1, "auto"), (2, "ddp")):
+        run = tmp_path / str(devices)
+        run.mkdir()
+        script = tmp_path / f"fit{devices}.py"
+        script.write_text(DDP.format(root=root, devices=devices, strategy=strategy, run=str(run)), encoding="utf-8")
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=env, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:]
+        results[devices] = (np.load(run / "out.npy"), float(done.stdout.split("valid")[-1].split()[0]))
+    np.testing.assert_allclose(results[2][0], results[1][0], atol=1e-4)
+    assert results[2][1] == pytest.approx(results[1][1], abs=1e-5)
