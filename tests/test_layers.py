@@ -21,6 +21,8 @@ LAYERS = {
     "decision": 2,
     "calibration": 2,
     "statistics": 2,
+    "selective": 2,
+    "drift": 2,
     "nn": 3,
     "classifiers": 4,
     "evaluate": 5,
