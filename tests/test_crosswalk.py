@@ -1,0 +1,342 @@
+"""Crosswalks: mass, coherence, chains, inner nodes, weights, readers."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from hjc.errors import TaxonomyError
+from hjc.taxonomy import from_edges, isco08, read_taxonomy_csv
+from hjc.taxonomy.correspondence import Correspondence, link_shares
+from hjc.taxonomy.crosswalk import Crosswalk, build_crosswalk, subtree_mass
+from hjc.taxonomy.crosswalk_readers import read_correspondence, read_counts, read_identifiers
+
+from .strategies import random_log_proba, taxonomies
+
+A = from_edges(["1", "2", "11", "12", "21"], [None, None, "1", "1", "2"], name="A")
+B = from_edges(["x", "y", "xa", "xb", "ya", "yb", "yc"], [None, None, "x", "x", "y", "y", "y"], name="B")
+
+
+def table(*pairs, weight=None):
+    return Correspondence.from_pairs(pairs, weight)
+
+
+@st.composite
+def crosswalks(draw, source=None, target=None):
+    """A crosswalk between random trees: codes of any level, unknown codes on both sides, weights or not."""
+    source = draw(taxonomies(12, plain_codes=True)) if source is None else source
+    target = draw(taxonomies(12, plain_codes=True)) if target is None else target
+    code = st.sampled_from([*source.codes, "?"])
+    other = st.sampled_from([*target.codes, "!", ""])
+    pairs = draw(st.lists(st.tuples(code, other), min_size=1, max_size=20))
+    pairs.append((source.codes[0], target.codes[-1]))
+    how = draw(st.sampled_from(["uniform", "proportional", "given"]))
+    weight = draw(st.lists(st.floats(0, 5), min_size=len(pairs), max_size=len(pairs))) if how == "given" else None
+    counts = draw(st.dictionaries(st.sampled_from(target.codes), st.floats(0, 100))) if how == "proportional" else None
+    return build_crosswalk(
+        table(*pairs, weight=weight), source, target, weights=how, target_counts=counts,
+        unmapped=draw(st.sampled_from(["keep", "renormalise"])),
+    )  # fmt: skip
+
+
+def transfer_by_hand(cw, p):
+    """Ten lines of loops over source leaves, target nodes and the leaves under them."""
+    out, lost = np.zeros((len(p), cw.target.num_leaves)), np.zeros(len(p))
+    dense, spread = cw.matrix.toarray(), cw.spread.toarray()
+    for b in range(len(p)):
+        for i, node in enumerate(cw.source.leaves):
+            for j in range(len(cw.target)):
+                start, stop = cw.target.leaf_slice[j]
+                for leaf in range(start, stop):
+                    out[b, leaf] += p[b, i] * dense[node, j] * spread[j, leaf]
+            lost[b] += p[b, i] * dense[node, -1]
+    return out, lost
+
+
+@given(crosswalks(), st.integers(0, 99), st.sampled_from([0.1, 3.0, 30.0]))
+def test_mass_is_conserved_and_levels_are_coherent(cw, seed, scale):
+    log_p = random_log_proba(cw.source.num_leaves, 4, seed, scale)
+    found = cw.transfer(log_p)
+    np.testing.assert_allclose(found.proba.sum(axis=1) + found.unmapped, 1, atol=1e-12)
+    expected, lost = transfer_by_hand(cw, np.exp(log_p))
+    np.testing.assert_allclose(found.proba, expected, atol=1e-12)
+    np.testing.assert_allclose(found.unmapped, lost, atol=1e-12)
+    fast, fast_lost = cw.transfer_proba(np.exp(log_p))
+    np.testing.assert_allclose(fast, expected, atol=1e-12)
+    np.testing.assert_allclose(fast_lost, lost, atol=1e-12)
+    for level in range(1, cw.target.depth + 1):
+        total = np.exp(cw.target.aggregate(found.log_proba, level)).sum(axis=1)
+        np.testing.assert_allclose(total + found.unmapped, 1, atol=1e-9)
+
+
+@given(crosswalks(), st.integers(0, 99))
+def test_settled_mass_is_coherent(cw, seed):
+    mass = np.zeros((3, len(cw.source)))
+    mass[:, cw.source.leaves] = np.exp(random_log_proba(cw.source.num_leaves, 3, seed))
+    kept, lost = cw.transfer_nodes(mass)
+    spread, lost_too = cw.transfer_nodes(sparse.csr_array(mass), inner="spread")
+    np.testing.assert_allclose(kept.sum(axis=1) + lost, 1, atol=1e-12)
+    np.testing.assert_allclose(lost, lost_too, atol=1e-12)
+    np.testing.assert_allclose(spread[:, cw.target.leaves], cw.transfer_proba(mass[:, cw.source.leaves])[0], atol=1e-12)
+    at_or_under = subtree_mass(cw.target, kept)
+    for node in range(len(cw.target)):
+        children = np.flatnonzero(cw.target.parents == node)
+        np.testing.assert_allclose(at_or_under[:, node], kept[:, node] + at_or_under[:, children].sum(axis=1))
+
+
+@given(st.data())
+def test_a_chain_is_the_product_of_the_matrices(data):
+    first = data.draw(crosswalks())
+    second = data.draw(crosswalks(source=first.target))
+    third = data.draw(crosswalks(source=second.target))
+    both = first.then(second)
+    np.testing.assert_allclose(both.matrix.toarray(), first.matrix.toarray() @ second.matrix.toarray(), atol=1e-12)
+    one, other = both.then(third).matrix.toarray(), first.then(second.then(third)).matrix.toarray()
+    np.testing.assert_allclose(one, other, atol=1e-12)
+    log_p = random_log_proba(first.source.num_leaves, 3, 0)
+    kept, lost = first.transfer_nodes(np.exp(log_p) @ np.eye(len(first.source))[first.source.leaves])
+    step, lost_later = second.transfer_nodes(kept, inner="spread")
+    found = both.transfer(log_p)
+    np.testing.assert_allclose(found.proba, step[:, second.target.leaves], atol=1e-12)
+    np.testing.assert_allclose(found.unmapped, lost + lost_later, atol=1e-12)
+
+
+@given(taxonomies(20), st.integers(0, 9))
+def test_identity_and_truncation(tree, seed):
+    log_p = random_log_proba(tree.num_leaves, 3, seed, 20)
+    same = Crosswalk.identity(tree)
+    np.testing.assert_allclose(same.transfer(log_p).log_proba, log_p, atol=1e-12)
+    assert same.statistics().unmapped == 0 and same.statistics().targets_not_reached == 0
+    assert (same.then(same).matrix != same.matrix).nnz == 0
+    by_table = build_crosswalk(table(*((c, c) for c in tree.codes)), tree, tree)
+    assert (by_table.matrix != same.matrix).nnz == 0
+    for depth in range(1, tree.depth + 1):
+        found = Crosswalk.truncation(tree, depth).transfer(log_p)
+        np.testing.assert_allclose(found.log_proba, tree.aggregate(log_p, depth), atol=1e-9)
+
+
+@given(cw=crosswalks())
+def test_written_and_read_again(cw, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cw") / "cw.csv"
+    cw.to_csv(path)
+    again = build_crosswalk(read_correspondence(path), cw.source, cw.target, weights="shares")
+    np.testing.assert_allclose(again.matrix.toarray(), cw.matrix.toarray(), atol=1e-12)
+
+
+def test_far_below_the_maximum_nothing_underflows():
+    cw = build_crosswalk(table(("11", "xa"), ("12", "xb"), ("21", "ya")), A, B)
+    log_p = np.array([[0.0, -2000.0, -3000.0]])
+    assert cw.transfer(log_p).log_proba[0, :3].tolist() == [0.0, -2000.0, -3000.0]
+    assert cw.transfer(log_p).log_proba[0, 3] == -np.inf
+    assert cw.transfer(np.array([[-np.inf, 0.0, -np.inf]])).proba[0].tolist() == [0, 1, 0, 0, 0]
+
+
+def test_inner_nodes_on_either_side():
+    # a link of inner node 1 holds for 12, which has none of its own; 11 has its own
+    cw = build_crosswalk(table(("1", "x"), ("11", "ya")), A, B)
+    assert cw.of("12") == {"x": 1} and cw.of("11") == {"ya": 1} and cw.of("21") == {"": 1}
+    assert cw.of("1") == {"x": 1} and cw.of("2") == {"": 1}
+    p, lost = cw.transfer_proba(np.array([[0.0, 1.0, 0.0]]))
+    assert p[0].tolist() == [0.5, 0.5, 0, 0, 0] and lost[0] == 0
+    kept, _ = cw.transfer_nodes(np.eye(5)[[A.index_of["12"]]])
+    assert kept[0, B.index_of["x"]] == 1 and kept.sum() == 1
+    # an inner source code without links is the mean of its leaves, evenly or by counts
+    plain = table(("11", "xa"), ("12", "ya"), ("12", "yb"))
+    assert build_crosswalk(plain, A, B).of("1") == {"xa": 0.5, "ya": 0.25, "yb": 0.25}
+    assert build_crosswalk(plain, A, B, source_counts={"11": 1, "12": 3}).of("1") == {
+        "ya": 0.375,
+        "yb": 0.375,
+        "xa": 0.25,
+    }
+    # target counts divide an inner target
+    by_count = build_crosswalk(table(("11", "y")), A, B, target_counts={"ya": 1, "yc": 3})
+    assert by_count.transfer_proba(np.array([[1.0, 0, 0]]))[0][0].tolist() == [0, 0, 0.25, 0, 0.75]
+
+
+def test_weights_of_one_to_many_links():
+    links = table(("11", "xa"), ("11", "ya"), ("11", "gone"), ("12", "xb"), weight=[1, 2, 1, 0])
+    known = {"xa", "ya", "xb"}
+    third = pytest.approx(1 / 3)
+    assert link_shares(links, known=known)["11"] == {"xa": third, "ya": third, "": third}
+    assert link_shares(links, "given", known=known) == {"11": {"xa": 0.25, "ya": 0.5, "": 0.25}, "12": {"": 1.0}}
+    counts = {"xa": 30.0, "ya": 10.0, "xb": 0.0}.__getitem__
+    found = link_shares(links, "proportional", count_of=counts, known=known)
+    assert found["11"] == {"xa": pytest.approx(0.5), "ya": pytest.approx(1 / 6), "": third} and found["12"] == {"xb": 1}
+    shares = table(("11", "xa"), ("11", "ya"), weight=[0.2, 0.3])
+    assert link_shares(shares, "shares")["11"] == {"xa": 0.2, "ya": 0.3, "": 0.5}
+    keep = build_crosswalk(links, A, B)
+    assert keep.of("11")[""] == third and keep.unknown_target == ("gone",)
+    assert build_crosswalk(links, A, B, unmapped="renormalise").of("11") == {"xa": 0.5, "ya": 0.5}
+    assert build_crosswalk(links, A, B, unmapped="renormalise").of("21") == {"": 1}
+
+
+def test_renormalise_only_when_asked():
+    cw = build_crosswalk(table(("11", "xa"), ("12", "gone")), A, B)
+    found = cw.transfer(np.log([[0.5, 0.3, 0.2], [1e-30, 0.5, 0.5]]))
+    assert found.unmapped.tolist() == pytest.approx([0.5, 1.0])
+    again = found.renormalise()
+    np.testing.assert_allclose(again.proba.sum(axis=1), 1)
+    assert again.unmapped.tolist() == [0, 0]
+    nothing = cw.transfer(np.array([[-np.inf, 0.0, -np.inf]])).renormalise()
+    assert nothing.unmapped.tolist() == [1] and nothing.proba.sum() == 0
+
+
+def test_statistics():
+    cw = build_crosswalk(table(("11", "xa"), ("12", "ya"), ("12", "yb"), ("21", "yb"), ("9", "x"), ("11", "z")), A, B)
+    s = cw.statistics()
+    assert (s.source_codes, s.target_codes, s.pairs) == (3, 3, 4)
+    assert (s.one_to_one, s.one_to_many, s.many_to_one, s.many_to_many) == (1, 0, 1, 1)
+    assert (s.leaves, s.mapped, s.partly, s.unmapped, s.inherited) == (3, 2, 1, 0, 0)
+    assert s.unknown_source == ("9",) and s.unknown_target == ("z",) and s.targets_not_reached == 2
+    assert "'z'" in str(s) and "not in the 'to' tree" in str(s)
+
+
+def test_refusals():
+    good = build_crosswalk(table(("11", "xa")), A, B)
+    with pytest.raises(ValueError, match=r"got shape \(1, 2\), expected \(rows, 3\)"):
+        good.transfer(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="NaN"):
+        good.transfer(np.full((1, 3), np.nan))
+    with pytest.raises(TaxonomyError, match="other way round"):
+        build_crosswalk(table(("xa", "11")), A, B)
+    with pytest.raises(TaxonomyError, match="cannot chain"):
+        good.then(good)
+    with pytest.raises(ValueError, match="has no weights"):
+        build_crosswalk(table(("11", "xa")), A, B, weights="given")
+    with pytest.raises(ValueError, match="needs counts"):
+        build_crosswalk(table(("11", "xa")), A, B, weights="proportional")
+    with pytest.raises(ValueError, match="allowed are uniform, proportional, given, shares"):
+        build_crosswalk(table(("11", "xa")), A, B, weights="even")
+    with pytest.raises(ValueError, match=r"sum to 1\.5"):
+        build_crosswalk(table(("11", "xa"), ("11", "xb"), weight=[1, 0.5]), A, B, weights="shares")
+    with pytest.raises(TaxonomyError, match="not negative"):
+        table(("11", "xa"), weight=[-1])
+    with pytest.raises(ValueError, match="counts must be"):
+        build_crosswalk(table(("11", "xa")), A, B, target_counts={"xa": -1})
+    with pytest.raises(ValueError, match="read-only"):
+        good.matrix.data[0] = 2
+
+
+def test_readers(tmp_path):
+    def write(name, text):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    two = read_correspondence(write("two.csv", "alt;neu\n01;1\n02;\n;9\n ; \n"))
+    assert two.links == {"01": {"1": 1}, "02": {"": 1}} and two.added == ("9",) and "1 rows without" in two.notes[0]
+    assert two.reverse().links == {"1": {"01": 1}, "9": {"": 1}} and two.reverse().added == ("02",)
+    assert two.reverse().reverse().links == two.links
+    named = write("named.tsv", "n\told\tnew\tw\tkind\n1\t01\ta\t2\texact\n2\t01\tb\t1\tbroad\n")
+    found = read_correspondence(named, source="old", target="new", weight="w")
+    assert found.links == {"01": {"a": 2.0, "b": 1.0}}
+    exact = read_correspondence(named, source="old", target="#3", relation="kind", relations=["exact"])
+    assert exact.links == {"01": {"a": 1}} and exact.notes == ("1 pairs with the relation 'broad' were left out",)
+    assert read_counts(write("c.csv", "code,count\na,1\na,2.5\n")) == {"a": 3.5}
+    esco = read_identifiers(write("u.csv", "uri,esco_code\nhttp://data.europa.eu/esco/occupation/ab,1.2\n"))
+    assert esco["occupation/ab"] == esco["ab"] == "1.2" and esco["isco/C1111"] == "1111"
+    for text, message in [
+        ("a,b,c\n1,2,3\n", "none of the known tables"),
+        ("source,target\n1,2,3\n", "do not have the 2 columns"),
+        ("source,target,weight\n1,2,x\n", "row 2: the weight is 'x'"),
+        ("source,target\n", "no pair of codes"),
+        ("", "is empty"),
+    ]:
+        with pytest.raises(TaxonomyError, match=message):
+            read_correspondence(write("bad.csv", text))
+    with pytest.raises(TaxonomyError, match="no column 'alte'"):
+        read_correspondence(tmp_path / "two.csv", source="alte", target="neu")
+    with pytest.raises(FileNotFoundError):
+        read_correspondence(tmp_path / "none.csv")
+    with pytest.raises(TaxonomyError, match="cannot be read as a workbook"):
+        read_correspondence(write("no.xlsx", "text"))
+
+
+def test_numbers_in_a_sheet_are_codes_only_in_full_length(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+
+    def sheet(*rows):
+        book = openpyxl.Workbook()
+        book.active.append(["A correspondence table"])
+        for row in [("source", "target"), *rows]:
+            book.active.append(row)
+        book.save(tmp_path / "t.xlsx")
+        return tmp_path / "t.xlsx"
+
+    assert read_correspondence(sheet((1101, "a"), ("0110", "b"))).links == {"1101": {"a": 1}, "0110": {"b": 1}}
+    with pytest.raises(TaxonomyError, match="row 4: the source code 110 is a number"):
+        read_correspondence(sheet((1101, "a"), (110, "b")))
+    with pytest.raises(TaxonomyError, match="no sheet 'x'"):
+        read_correspondence(tmp_path / "t.xlsx", sheet="x")
+
+
+# ---------------------------------------------------------------------------------------------- the official tables
+
+
+def esco_tree(path):
+    import gzip
+
+    isco = isco08()
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    parents = [isco.codes[p] if p >= 0 else None for p in isco.parents]
+    return from_edges(
+        [*isco.codes, *(r["esco_code"] for r in rows)], [*parents, *(r["parent"] for r in rows)], name=path.stem
+    )
+
+
+@pytest.mark.realdata
+def test_isco_to_soc_2018_conserves_mass(realdata):
+    soc = read_taxonomy_csv(realdata / "soc2018_us" / "structure_definitions.csv.gz")
+    cw = build_crosswalk(read_correspondence(realdata / "crosswalks" / "isco08_soc2018_derived.csv"), isco08(), soc)
+    s = cw.statistics()
+    assert (s.source_codes, s.pairs, s.mapped, s.unmapped) == (436, 1317, 436, 0)
+    assert (s.one_to_one, s.one_to_many, s.many_to_one, s.many_to_many) == (87, 73, 50, 226)
+    log_p = random_log_proba(436, 200, 0, 8).astype(np.float32)
+    found = cw.transfer(log_p)
+    mass = np.exp(log_p.astype(np.float64)).sum(axis=1)
+    assert np.abs(found.proba.sum(axis=1) + found.unmapped - mass).max() < 1e-12
+    for level in range(1, soc.depth + 1):
+        total = np.exp(soc.aggregate(found.log_proba, level)).sum(axis=1) + found.unmapped
+        assert np.abs(total - 1).max() < 1e-6
+    # there and back again, through the two published tables instead of their join
+    back = build_crosswalk(
+        read_correspondence(realdata / "crosswalks" / "isco08_soc2018_derived.csv").reverse(), soc, isco08()
+    )
+    there = cw.then(back).transfer(log_p)
+    assert np.abs(there.proba.sum(axis=1) + there.unmapped - mass).max() < 1e-12
+
+
+@pytest.mark.realdata
+def test_the_other_official_tables(realdata):
+    kzis = read_taxonomy_csv(realdata / "kzis" / "kzis_hierarchy_2023.csv")
+    onet = read_taxonomy_csv(realdata / "onet" / "soc2018_onet_hierarchy.csv")
+    ssyk = read_taxonomy_csv(realdata / "ssyk2012_se" / "hierarchy.csv.gz")
+    old, new = (
+        esco_tree(realdata / "esco" / f) for f in ("occupations.csv.gz", "esco_v1.2.1_occupations_en_pl.csv.gz")
+    )
+
+    kzis_esco = build_crosswalk(read_correspondence(realdata / "kzis" / "kzis_esco_crosswalk.csv"), kzis, old)
+    s = kzis_esco.statistics()
+    assert (s.pairs, s.source_codes, s.mapped, s.leaves, s.unknown_target) == (2376, 2363, 2363, 2911, ())
+    assert s.unmapped_share == pytest.approx(548 / 2911)
+    bridge = build_crosswalk(read_correspondence(realdata / "esco" / "esco_code_bridge_v108_v121.csv.gz"), old, new)
+    s = bridge.statistics()
+    assert s.one_to_one == s.source_codes == 2937 and s.unknown_source == s.unknown_target == ()
+    s = build_crosswalk(
+        read_correspondence(realdata / "crosswalks" / "ssyk2012_isco08.csv"), ssyk, isco08()
+    ).statistics()
+    assert (s.pairs, s.mapped, s.unmapped) == (565, 400, 0)
+    pairs = read_correspondence(realdata / "crosswalks" / "onet_esco.csv.gz")
+    assert len(pairs) == 4253
+    ids = read_identifiers(realdata / "esco" / "esco_v1.2.1_occupations_en_pl.csv.gz")
+    s = build_crosswalk(pairs.relabel(target=ids), onet, new).statistics()
+    assert s.source_codes >= 940 and all(c.startswith("occupation/") for c in s.unknown_target)
+    # KZiS -> ESCO 1.0.8 -> ESCO 1.2.1 -> ISCO unit groups
+    chain = kzis_esco.then(bridge).then(Crosswalk.truncation(new, 4))
+    log_p = random_log_proba(kzis.num_leaves, 20, 0)
+    found = chain.transfer(log_p)
+    assert np.abs(found.proba.sum(axis=1) + found.unmapped - 1).max() < 1e-9
+    assert chain.target == isco08()
