@@ -63,6 +63,10 @@ class EvaluationSettings:
     #: row attributes to slice by
     slices: list[str] = field(default_factory=lambda: ["language", "source"])
     seed: int = 0
+    #: write report.html and plots/ into the run directory
+    report: bool = True
+    #: quote texts of the validation and test rows in the report; false when it is shared and they are not
+    examples: bool = True
 
     def __post_init__(self) -> None:
         if self.bootstrap < 0:

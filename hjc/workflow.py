@@ -26,6 +26,8 @@ from hjc.evaluate import Evaluation, evaluate
 from hjc.metrics import log_loss_baseline
 from hjc.persistence import PROVENANCE, load, training_record, write_card
 from hjc.provenance import code_state, command_line, describe_data, machine, package_versions, peak_memory_mb
+from hjc.report.save import save_evaluations
+from hjc.report.scores import write_training_counts
 from hjc.taxonomy import Taxonomy, load_taxonomy
 
 #: states after which the same command shows the results instead of training again
@@ -46,8 +48,8 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     """Load the tree and the data, fit, save, evaluate on the validation rows and every test set.
 
     Writes into ``config.run_dir``: the model directory, ``train.yaml`` (provenance), ``metrics.json``, ``metrics.csv``,
-    ``rejects.csv``, ``logs/``. A directory that holds the same run unfinished is continued; finished, its model is
-    evaluated again.
+    ``rejects.csv``, ``logs/``, ``training_counts.csv``, ``scores_<set>.parquet``, ``report.html``, ``plots/``. A
+    directory that holds the same run unfinished is continued; finished, its model is evaluated again.
 
     Raises:
         ConfigError: the data, the tree or the run directory does not fit the settings; the message says what to do.
@@ -66,6 +68,8 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     say(f"run directory  {directory}\n{taxonomy!r}")
     summarise(splits).print(out)
     earlier = record.earlier(directory)
+    if first:
+        write_training_counts(directory, splits.train)
     if earlier is not None and config.trainer.resume:
         say(f"this run is finished: evaluating the model in {directory} (trainer.resume=false trains again)")
         with user_errors():
@@ -181,8 +185,18 @@ def finish(
         if name != "valid" and found.frame.loc[found.frame["slice_kind"] == "language", "slice"].nunique() > 1:
             out.print(found.table(slice="language", title=f"{name}, by language"))
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
+    record.values["rows_per_second"] = {n: round(e.rows_per_second, 1) for n, e in evaluations.items() if e.seconds > 0}
     record.close(directory, status)
     write_card(directory)
+    named = splits.named()
+    page = save_evaluations(
+        directory,
+        {name: (found, named[name]) for name, found in evaluations.items()},
+        report=settings.report,
+        examples=settings.examples,
+    )
+    if page is not None:
+        out.print(f"report: {page}", markup=False, soft_wrap=True)
     out.print(f"run finished: {directory}", markup=False, soft_wrap=True)
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
     log_loss = evaluations["valid"].metrics[deepest] if "valid" in evaluations else None

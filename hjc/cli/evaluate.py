@@ -12,7 +12,7 @@ def evaluate(
     data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, Parquet or JSONL file with codes, or -.")],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Folder for metrics.json, metrics.csv and rejects.csv."),
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for metrics, row scores, report and rejects."),
     ] = None,
     text_column: Annotated[
         list[str] | None,
@@ -27,6 +27,8 @@ def evaluate(
     separator: Annotated[str, typer.Option(help="Separator of a CSV, or tab.")] = "auto",
     encoding: Annotated[str, typer.Option(help="Encoding of a text file, e.g. cp1250.")] = "auto",
     format: Annotated[str, typer.Option(help="csv, tsv, parquet, jsonl; auto goes by the file name.")] = "auto",
+    report: Annotated[bool, typer.Option(help="With -o: write report.html and plots.")] = True,
+    examples: Annotated[bool, typer.Option(help="Quote texts of the rows in the report.")] = True,
     restore_zeros: Annotated[
         bool, typer.Option("--restore-zeros", help="Mend codes that lost leading zeros where only one code fits.")
     ] = False,
@@ -35,12 +37,16 @@ def evaluate(
     with options.one_message():
         from pathlib import Path
 
+        import numpy as np
         from rich.console import Console
 
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
         from hjc.evaluate import evaluate as run_evaluation
+        from hjc.metrics import log_loss_baseline
         from hjc.persistence import load, stored_classifier
+        from hjc.report.save import save_evaluations
+        from hjc.report.scores import read_training_counts, write_counts
 
         stored_classifier(run_dir)
         trained = options.training_data_settings(run_dir)
@@ -63,7 +69,12 @@ def evaluate(
             reasons = rejects["reason"].value_counts().head(5).to_dict()
             why = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.items())
             raise ValueError(f"{data}: no row can be evaluated: {why or 'there are none'}")
-        found = run_evaluation(classifier, rows, bootstrap=bootstrap, seed=seed)
+        counts = read_training_counts(run_dir, classifier.taxonomy)
+        baseline = None
+        if counts is not None:
+            trained_gold = np.repeat(np.arange(len(counts)), counts)
+            baseline = log_loss_baseline(classifier.taxonomy, trained_gold, rows.gold)
+        found = run_evaluation(classifier, rows, bootstrap=bootstrap, seed=seed, baseline=baseline)
         console = Console(highlight=False)
         console.print(found.table(title=f"{name}: {len(rows):,} rows of {data}"))
         for kind in ("language", "source"):
@@ -72,7 +83,14 @@ def evaluate(
         if output is not None:
             found.write(output, name)
             rejects.to_csv(Path(output) / "rejects.csv", index=False, encoding="utf-8")
-            options.note(f"metrics.json, metrics.csv and rejects.csv are in {output}")
+            if counts is not None and Path(output).resolve() != Path(run_dir).resolve():
+                write_counts(output, classifier.taxonomy, counts)
+            scored = {name: (found, rows.labelled())}
+            page = save_evaluations(
+                output, scored, run_dir=run_dir, counts=counts, report=report, examples=examples, keep=True
+            )
+            options.note(f"metrics.json, metrics.csv, rejects.csv and row scores are in {output}")
+            options.note(f"report: {page}" if page else "")
         if len(rejects):
             reasons = rejects["reason"].value_counts().head(3).to_dict()
             why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())

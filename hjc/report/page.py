@@ -1,0 +1,87 @@
+"""An HTML page of tables and plots: plain values in, one self-contained file out. Everything is escaped by Jinja."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from hjc.report.style import data_uri, printable
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a table cell, with a small second line (an interval), a mark, and quoted texts below."""
+
+    text: str
+    small: str = ""
+    mark: str = ""
+    best: bool = False
+    quotes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    cells: Sequence[Cell]
+    #: set apart, as the line of the model without text
+    prior: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table. ``left``: columns that are aligned to the left; ``groups``: heads above the first, (text, columns)."""
+
+    head: Sequence[str]
+    rows: Sequence[Row]
+    left: Sequence[int] = (0,)
+    caption: str = ""
+    groups: Sequence[tuple[str, int]] = ()
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, a plot or a table under a heading, in this order."""
+
+    title: str = ""
+    text: str = ""
+    image: str = ""
+    alt: str = ""
+    caption: str = ""
+    table: Grid | None = None
+
+
+@dataclass
+class Section:
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+def image_block(title: str, image: bytes, alt: str, caption: str) -> Block:
+    return Block(title=title, image=data_uri(image), alt=alt, caption=caption)
+
+
+def render(title: str, sections: Sequence[Section], facts: Sequence[tuple[str, str]] = (), subtitle: str = "") -> str:
+    """The page as one string: styles and images inside, no script, no address outside."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.ChainableUndefined,
+        trim_blocks=False, keep_trailing_newline=True,
+    )  # fmt: skip
+    css = Markup((_TEMPLATES / "style.css").read_text("utf-8"))  # our own file
+    shown = [(key, printable(value)) for key, value in facts]
+    return environment.get_template("report.html.j2").render(
+        title=printable(title), subtitle=subtitle, facts=shown, sections=sections, css=css
+    )
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    part.replace(path)
+    return path
