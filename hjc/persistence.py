@@ -16,6 +16,7 @@ from hjc.classifiers.storage import CONFIG, ModelDir, ModelDirError, read_config
 
 PROVENANCE = "train.yaml"
 CARD = "README.md"
+CALIBRATION = "calibration.json"
 
 #: start of the encoder's name -> licence of its weights, as its authors state it
 LICENCES = {
@@ -32,6 +33,7 @@ LICENCES = {
 def load(directory: str | os.PathLike[str]) -> Classifier:
     """A fitted classifier from the directory that ``save_pretrained`` or ``train.py`` wrote.
 
+    A calibration in the directory becomes ``classifier.calibrator``; ``classifier.calibrated()`` applies it.
     Needs no network, no base encoder and no training data; nothing that a file names is imported, only classes of the
     registry in :mod:`hjc.classifiers`.
 
@@ -48,7 +50,12 @@ def load(directory: str | os.PathLike[str]) -> Classifier:
             raise ModelDirError(f"{path} holds {len(runs)} runs, not one model; give one of them: {shown}")
         if (path.parent / CONFIG).exists():
             raise ModelDirError(f"{path} is a folder inside a run; give the run directory {path.parent}")
-    return classifier_class(stored_classifier(path)).from_pretrained(path)
+    classifier = classifier_class(stored_classifier(path)).from_pretrained(path)
+    if (path / CALIBRATION).exists():
+        from hjc.classifiers.calibrated import read_calibration
+
+        classifier.calibrator = read_calibration(path, classifier.taxonomy)
+    return classifier
 
 
 def stored_classifier(directory: str | os.PathLike[str]) -> str:

@@ -11,9 +11,9 @@ from hjc.calibration.diagnostics import (
     reliability_table,
     top_outcomes,
 )
-from hjc.calibration.fit import KINDS, CalibrationFit, fit_calibrator
+from hjc.calibration.fit import KINDS, CalibrationFit, choose, cross_fit, fit_calibrator
 from hjc.calibration.scaling import ConditionalTemperature, Temperature, VectorScaling
-from hjc.calibration.summary import CalibrationRows, iter_batches, summarise
+from hjc.calibration.summary import CalibrationRows, assign_folds, iter_batches, summarise
 
 __all__ = [
     "KINDS",
@@ -25,9 +25,12 @@ __all__ = [
     "Identity",
     "Temperature",
     "VectorScaling",
+    "assign_folds",
     "brier_decomposition",
     "calibration_table",
+    "choose",
     "classwise_ece",
+    "cross_fit",
     "equal_mass_bins",
     "expected_calibration_error",
     "fit_calibrator",

@@ -244,6 +244,18 @@ def choose(data: CalibrationRows, *, kinds: Sequence[str] = KINDS, margin: float
     return CalibrationFit(fit(data, np.ones(len(data), dtype=bool)), kind, table)
 
 
+def cross_fit(data: CalibrationRows, chosen: CalibrationFit) -> dict[int, Calibrator]:
+    """Fold -> the chosen kind fitted on the rows of all other folds.
+
+    What a row's calibrated probabilities look like when its own label had no part in them: for thresholds and
+    conformal scores on the very rows that calibration used.
+    """
+    line = chosen.table[chosen.table["chosen"]].iloc[0]
+    ridge = None if pd.isna(line["ridge"]) else float(line["ridge"])
+    fit = next(f for kind, r, f, _ in _candidates(data, [chosen.kind]) if kind == chosen.kind and r == ridge)
+    return {int(fold): fit(data, data.fold != fold) for fold in np.unique(data.fold)}
+
+
 def _paired(difference: Float64, share: Float64) -> tuple[float, float]:
     """Weighted mean and its linearised standard error."""
     if not np.isfinite(difference).all():

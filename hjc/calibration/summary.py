@@ -117,7 +117,7 @@ def _temperature_losses(taxonomy: Taxonomy, x: FloatArray, gold: IntArray) -> Fl
     return out
 
 
-def _folds(rows: IntArray, groups: IntArray | None, folds: int, seed: int) -> IntArray:
+def assign_folds(rows: IntArray, groups: IntArray | None, folds: int, seed: int) -> IntArray:
     """Fold of each row from a hash of its group (or its position), so that batches may come in any order."""
     key = rows if groups is None else groups[rows]
     x = key.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)  # splitmix64, wraps on purpose
@@ -194,7 +194,7 @@ def summarise(
         taxonomy=taxonomy,
         gold=everything[r],
         weight=weight[r],
-        fold=_folds(r, group_of, folds, seed),
+        fold=assign_folds(r, group_of, folds, seed),
         temperature_loss=temperature,
         conditionals=Conditionals(*ragged),
         level=level,

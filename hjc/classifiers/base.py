@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import pandas as pd
 from hjc.data.jobdata import JobData
 from hjc.errors import NotFittedError
 from hjc.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from hjc.calibration import Calibrator
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -29,6 +32,9 @@ class Classifier(ABC):
 
     #: the key under which ``hjc.load`` finds the class; stored in config.json
     name: ClassVar[str]
+    #: of the log-probabilities, fitted on validation rows; ``hjc.load`` sets it where the directory holds one. It is
+    #: not applied by this classifier: :meth:`calibrated` gives the one that applies it
+    calibrator: "Calibrator | None" = None
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self.taxonomy = taxonomy
@@ -62,6 +68,16 @@ class Classifier(ABC):
     def parameters(self) -> Mapping[str, Any]:
         """Plain settings of this classifier for tables and cards (name -> value)."""
         return {}
+
+    def calibrated(self) -> "Classifier":
+        """This classifier with its calibrator applied to every probability.
+
+        Raises:
+            ValueError: it has no calibrator.
+        """
+        from hjc.classifiers.calibrated import CalibratedClassifier  # which is a Classifier itself
+
+        return CalibratedClassifier(self)
 
     # ------------------------------------------------------------------ derived
 

@@ -31,6 +31,8 @@ CONFIG = "config.json"
 TAXONOMY = "taxonomy.csv"
 #: files of a run that are written again after the model, so their checksums are not kept
 UNLISTED = frozenset({"metrics.json", "metrics.csv", "train.yaml", "README.md"})
+#: files that are made from a finished model and mean nothing beside another one: a save removes them
+DERIVED = ("calibration.json", "calibration_scores.npz", "drift_profile.json")
 
 _SAVING = ".saving-"
 _COMMIT = ".commit"
@@ -188,6 +190,9 @@ def _finish_commit(target: Path) -> None:
         for name in old:
             if name not in new and _is_safe(name):
                 (target / name).unlink(missing_ok=True)
+    if (commit / CONFIG).exists():
+        for name in DERIVED:
+            (target / name).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         os.replace(commit / CONFIG, target / CONFIG)
     _sync(target)
@@ -318,6 +323,20 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     if TAXONOMY not in config["files"]:
         raise ModelDirError(f"{file}: lists no {TAXONOMY}; {_WAY_OUT}")
     return config
+
+
+def model_fingerprint(directory: str | os.PathLike[str]) -> str:
+    """SHA-256 of config.json, which lists the checksums of all other files: what derived files are tied to."""
+    return _sha256(Path(directory) / CONFIG)
+
+
+def check_derived(directory: str | os.PathLike[str], name: str, fingerprint: object) -> None:
+    """Raise ModelDirError when the derived file ``name`` was made for another model than the one it lies beside."""
+    if fingerprint != model_fingerprint(directory):
+        raise ModelDirError(
+            f"{Path(directory) / name}: was made for another model than the one in this directory; remove the file, "
+            "or copy the whole directory again from where the model was trained"
+        )
 
 
 def _verify(file: Path, expected: Mapping[str, Any]) -> None:

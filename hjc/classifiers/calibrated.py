@@ -1,0 +1,118 @@
+"""A classifier with its calibrator applied, and the file that keeps the calibrator beside the model."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from hjc.calibration import Calibrator, fit_calibrator
+from hjc.calibration.base import FILE_NAME
+from hjc.classifiers import classifier_class
+from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint, read_config
+from hjc.data.jobdata import JobData
+from hjc.taxonomy import Taxonomy
+
+
+class CalibratedClassifier(Classifier):
+    """Another classifier's probabilities, calibrated; everything else of a Classifier follows.
+
+    Args:
+        base: the classifier whose log-probabilities are transformed.
+        calibrator: default ``base.calibrator``.
+
+    Raises:
+        ValueError: there is no calibrator, and ``base`` is fitted (an unfitted one gets its own in :meth:`fit`).
+    """
+
+    name: ClassVar[str] = "calibrated"
+
+    def __init__(self, base: Classifier, calibrator: Calibrator | None = None) -> None:
+        super().__init__(base.taxonomy)
+        self.base = base
+        self.calibrator = calibrator if calibrator is not None else base.calibrator
+        if self.calibrator is None and base.is_fitted:
+            raise ValueError(
+                "the model has no calibration: it was trained without validation rows or with "
+                "evaluation.calibrate=false. Train again with validation rows, or fit one with "
+                "hjc.calibration.fit_calibrator and pass it as calibrator"
+            )
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.base.is_fitted and self.calibrator is not None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        kind = self.calibrator.kind if self.calibrator is not None else None
+        return {**self.base.parameters, "calibration": kind}
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit the base, then the calibrator on the rows of ``valid``.
+
+        Raises:
+            ValueError: no validation rows.
+        """
+        if valid is None or not len(valid.labelled()):
+            raise ValueError("a calibrated classifier needs validation rows with codes: pass valid")
+        self.base.fit(train, valid, run_dir=run_dir)
+        rows = valid.labelled()
+        found = fit_calibrator(self.taxonomy, self.base.iter_log_proba(rows.texts), rows.gold, groups=rows.group)
+        self.calibrator = self.base.calibrator = found.calibrator
+        return self
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        self._check_fitted()
+        assert self.calibrator is not None
+        for rows, log_proba in self.base.iter_log_proba(texts):
+            yield rows, self.calibrator.transform(log_proba)
+
+    def save_pretrained(self, directory: Path) -> None:
+        """The model directory of the base with calibration.json beside it; ``hjc.load`` gives the base back, with its
+        ``calibrator`` set."""
+        self._check_fitted()
+        assert self.calibrator is not None
+        self.base.save_pretrained(directory)
+        write_calibration(directory, self.calibrator)
+
+    @classmethod
+    def from_pretrained(cls, directory: Path) -> Self:
+        base = classifier_class(read_config(directory)["classifier"]).from_pretrained(directory)
+        return cls(base, read_calibration(directory, base.taxonomy))
+
+
+def write_calibration(directory: str | Path, calibrator: Calibrator, details: Mapping[str, Any] | None = None) -> Path:
+    """Write calibration.json into the directory of the finished model that it belongs to.
+
+    Args:
+        details: plain JSON to be kept with it (how it was fitted).
+    """
+    path = Path(directory) / FILE_NAME
+    state = {**calibrator.to_dict(), "model_sha256": model_fingerprint(directory), **(details or {})}
+    part = path.with_name(f".{FILE_NAME}.part")
+    part.write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def read_calibration(directory: str | Path, taxonomy: Taxonomy) -> Calibrator | None:
+    """The calibrator of a model directory, None where there is none.
+
+    Raises:
+        ModelDirError: the file is damaged or belongs to another model.
+    """
+    path = Path(directory) / FILE_NAME
+    if not path.exists():
+        return None
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(state, dict):
+            raise ValueError("no JSON object")
+    except ValueError as error:
+        raise ModelDirError(f"{path}: truncated or altered ({error}); remove it, the model works without") from None
+    if "model_sha256" in state:  # written by hjc.calibration.write_calibrator it is tied to the tree alone
+        check_derived(directory, FILE_NAME, state["model_sha256"])
+    try:
+        return Calibrator.from_dict(taxonomy, state)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelDirError(f"{path}: {error}") from error
