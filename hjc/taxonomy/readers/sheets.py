@@ -1,0 +1,298 @@
+"""Tables as offices publish them: CSV, TSV, text and Excel, plain or gzip, with titles above the header or without.
+
+Plain Python, so that looking at a taxonomy needs neither pandas nor an Excel library; openpyxl (.xlsx) and xlrd (.xls)
+come with the extra ``excel`` and are imported when such a file is opened.
+"""
+
+import csv
+import datetime
+import difflib
+import io
+import itertools
+import re
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hjc.errors import TaxonomyError
+from hjc.taxonomy.csvio import _decode, _separator
+
+#: rows above the header (titles, dates, notes) that are looked through
+HEADER_ROWS = 40
+EXCEL = (".xlsx", ".xlsm", ".xls")
+DELIMITED = (".csv", ".tsv", ".txt", ".tab")
+#: put after the last line: where it is swallowed, a quote was left open
+_END = "\x00end of file\x00"
+_BLANKS = re.compile(r"[\s\u00a0\u200b\u200d\ufeff]+")
+
+
+def suffix_of(path: Path) -> str:
+    """Lower-case ending of a file name, without ``.gz``."""
+    suffixes = [s.lower() for s in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def simple(name: str) -> str:
+    """A column name as it is compared: letters and digits, lower case, without accents."""
+    bare = unicodedata.normalize("NFKD", name)
+    return "".join(c for c in bare if c.isalnum()).lower()
+
+
+def tidy(text: str) -> str:
+    """One line: runs of blanks (also no-break and zero-width ones) become one blank."""
+    return _BLANKS.sub(" ", text).strip()
+
+
+def lines_of(text: str) -> list[str]:
+    """The non-empty lines of a cell that holds a list, each once."""
+    return list(dict.fromkeys(line for part in text.splitlines() if (line := tidy(part))))
+
+
+@dataclass
+class Sheet:
+    """A table with a header. n rows.
+
+    Attributes:
+        path: the file.
+        name: file name, and the sheet's name behind "#" in a workbook with several.
+        header: names of the columns.
+        rows: n rows of as many cells as the header has, text.
+        lines: line (or Excel row) of each, the first line of the file is 1.
+        malformed: row number -> why the row is not one (too few cells, ...).
+        columns: logical name -> name in this file, as the user mapped them.
+    """
+
+    path: Path
+    name: str
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+    malformed: dict[int, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def find(self, *aliases: str) -> int | None:
+        """Number of the first column with one of these names, None without one."""
+        return _find(self.header, aliases, self.columns)
+
+    def need(self, *aliases: str) -> int:
+        """As :meth:`find`. Raises TaxonomyError with the nearest name when there is none."""
+        found = self.find(*aliases)
+        if found is None:
+            raise TaxonomyError(f"{self.name}: {_missing([aliases], self.header, self.columns)}")
+        return found
+
+    def cells(self, column: int | None) -> list[str]:
+        """The n cells of a column; "" everywhere for None."""
+        return [""] * len(self.rows) if column is None else [row[column] for row in self.rows]
+
+
+def _find(header: Sequence[str], aliases: Iterable[str], columns: Mapping[str, str]) -> int | None:
+    names = [simple(h) for h in header]
+    for alias in aliases:
+        wanted = simple(columns.get(alias, alias))
+        if wanted in names:
+            return names.index(wanted)
+    return None
+
+
+def _missing(groups: Iterable[Sequence[str]], header: Sequence[str], columns: Mapping[str, str]) -> str:
+    """What is missing, what is there, and the nearest name of each missing column."""
+    present = {simple(h): h for h in header if h}
+    parts = []
+    for aliases in groups:
+        near = next((m for a in aliases for m in difflib.get_close_matches(simple(a), list(present), 1, 0.6)), None)
+        hint = f" (did you mean {present[near]!r}? Then map it: {aliases[0]}={present[near]})" if near else ""
+        wanted = columns.get(aliases[0], aliases[0])
+        parts.append(f"no column {wanted!r}{hint}")
+    shown = [h for h in header if h]
+    more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
+    return f"{'; '.join(parts)}. Columns are {', '.join(map(repr, shown[:20])) or 'none'}{more}"
+
+
+def _text(value: Any) -> str:
+    """A spreadsheet cell as text. Whole numbers are written without ".0", dates as ISO with a time."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime.datetime | datetime.date):
+        return datetime.datetime(value.year, value.month, value.day).isoformat()
+    return str(value)
+
+
+def _excel_rows(path: Path) -> Iterator[tuple[str, Iterable[tuple[int, list[str]]]]]:
+    """Name and numbered rows of each sheet."""
+    try:
+        if suffix_of(path) == ".xls":
+            import xlrd
+
+            book = xlrd.open_workbook(path)
+            for sheet in book.sheets():
+                yield (
+                    sheet.name,
+                    [(i + 1, [_xls_text(cell, book.datemode) for cell in sheet.row(i)]) for i in range(sheet.nrows)],
+                )
+        else:
+            import openpyxl
+
+            # read_only streams the rows; data_only gives results of formulas, not the formulas
+            workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            try:
+                for worksheet in workbook.worksheets:
+                    worksheet.reset_dimensions()  # the size that some programs write is wrong
+                    rows = ([_text(v) for v in row] for row in worksheet.iter_rows(values_only=True))
+                    yield worksheet.title, enumerate(rows, start=1)
+            finally:
+                workbook.close()
+    except ImportError as error:
+        raise ImportError(
+            f"{path.name} is an Excel file and needs {error.name}: pip install 'hjc[excel]', or save it as CSV (UTF-8)"
+        ) from error
+    except TaxonomyError:
+        raise
+    except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, AssertionError) as error:
+        raise TaxonomyError(f"{path}: cannot be read as Excel ({error}); is the file complete?") from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in ("xlrd", "openpyxl", "zlib", "xml", "struct"):
+            raise TaxonomyError(f"{path}: cannot be read as Excel ({error}); is the file complete?") from error
+        raise
+
+
+def _xls_text(cell: Any, datemode: int) -> str:
+    import xlrd
+
+    if cell.ctype == xlrd.XL_CELL_DATE:
+        return _text(xlrd.xldate_as_datetime(cell.value, datemode))
+    return "" if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR) else _text(cell.value)
+
+
+def _delimited_rows(path: Path, encoding: str | None, separator: str | None) -> Iterator[tuple[int, list[str]]]:
+    text = _decode(path, encoding)
+    csv.field_size_limit(2**31 - 1)
+    if separator is None:
+        head = [line for line in itertools.islice(io.StringIO(text), HEADER_ROWS) if line.strip()]
+        if suffix_of(path) in (".tsv", ".tab", ".txt") and any("\t" in line for line in head):
+            separator = "\t"
+        else:
+            separator = max(
+                (_separator(line) for line in head), key=lambda s: head[0].count(s) if head else 0, default=","
+            )
+    stream = itertools.chain(io.StringIO(text, newline=""), ["" if text.endswith("\n") or not text else "\n", _END])
+    # The O*NET text release does not quote: a quotation mark there is part of the text.
+    quoting = csv.QUOTE_NONE if suffix_of(path) == ".txt" and separator == "\t" else csv.QUOTE_MINIMAL
+    reader = csv.reader((line for line in stream if line), delimiter=separator, quoting=quoting)  # type: ignore[arg-type]
+    start, ended = 1, False
+    for row in reader:
+        if row == [_END]:
+            ended = True
+            break
+        yield start, row
+        start = reader.line_num + 1
+    if not ended:
+        raise TaxonomyError(
+            f"{path}: a quote that opens in or after line {start} is never closed; is the file complete? "
+            f"If quotes mean nothing in it, save it with tabs as .txt"
+        )
+
+
+def open_sheets(
+    path: Path, *, encoding: str | None = None, separator: str | None = None
+) -> Iterator[tuple[str, Iterable[tuple[int, list[str]]]]]:
+    """(sheet name, numbered rows) of a file; one nameless sheet for text files.
+
+    Raises:
+        FileNotFoundError: no such file.
+        TaxonomyError: not text in the encoding, a broken workbook, a quote that is never closed.
+        ImportError: an Excel file without openpyxl or xlrd.
+    """
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], 1)
+        raise FileNotFoundError(f"no such file: {path}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if suffix_of(path) in EXCEL:
+        yield from _excel_rows(path)
+    elif suffix_of(path) in DELIMITED:
+        yield "", _delimited_rows(path, encoding, separator)
+    else:
+        raise TaxonomyError(f"{path}: the name does not tell the format; known are {', '.join((*DELIMITED, *EXCEL))}")
+
+
+def read_sheet(
+    path: Path,
+    required: Sequence[Sequence[str]],
+    *,
+    columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    separator: str | None = None,
+) -> Sheet:
+    """The first table of a file whose header has all the required columns.
+
+    In a workbook every sheet is tried, and in each the first 40 rows: titles and notes stand above many headers.
+
+    Args:
+        required: for each column that must be there the names it may have. Case, blanks and punctuation do not count.
+        columns: logical name (the first of the names) -> name of the column in this file.
+
+    Raises:
+        TaxonomyError: no header is found; names the nearest columns, and the sheets that were looked at.
+        FileNotFoundError, ImportError: see :func:`open_sheets`.
+    """
+    columns = columns or {}
+    best: tuple[int, str, list[str]] = (-1, "", [])
+    looked = []
+    for title, numbered in open_sheets(path, encoding=encoding, separator=separator):
+        looked.append(title)
+        iterator = iter(numbered)
+        for line, row in itertools.islice(iterator, HEADER_ROWS):
+            header = [tidy(cell) for cell in row]
+            found = sum(_find(header, aliases, columns) is not None for aliases in required)
+            if found == len(required):
+                name = f"{path.name}#{title}" if title else path.name
+                return _fill(path, name, header, iterator, columns, line)
+            # the row with the most of them, then with the most cells, is what the user has to mend
+            if any(header) and (found, sum(map(bool, header))) > (best[0], sum(map(bool, best[2]))):
+                best = (found, title, header)
+    if not best[2]:
+        raise TaxonomyError(f"{path} is empty; expected columns {', '.join(repr(a[0]) for a in required)}")
+    lacking = [aliases for aliases in required if _find(best[2], aliases, columns) is None]
+    sheets = f" (sheets looked at: {', '.join(map(repr, looked))})" if len(looked) > 1 else ""
+    raise TaxonomyError(f"{path}: {_missing(lacking, best[2], columns)}{sheets}")
+
+
+def _fill(
+    path: Path,
+    name: str,
+    header: list[str],
+    rows: Iterable[tuple[int, list[str]]],
+    columns: Mapping[str, str],
+    line: int,
+) -> Sheet:
+    while header and not header[-1]:  # spreadsheets have empty columns at the right
+        header.pop()
+    excel = suffix_of(path) in EXCEL
+    sheet = Sheet(path, name, header, [], [], columns=columns)
+    width = len(header)
+    for number, cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if not excel and (len(cells) < width or any(cell.strip() for cell in cells[width:])):
+            sheet.malformed[len(sheet.rows)] = f"{len(cells)} cells where the header has {width}"
+        sheet.rows.append(cells)
+        sheet.lines.append(number)
+    if excel:  # some columns have no name: their cells are kept
+        filled = (max((i for i, cell in enumerate(row) if cell.strip()), default=-1) + 1 for row in sheet.rows)
+        width = max(width, max(filled, default=0))
+        header += [""] * (width - len(header))
+    sheet.rows = [(row + [""] * (width - len(row)))[:width] for row in sheet.rows]
+    return sheet
