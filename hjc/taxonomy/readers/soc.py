@@ -1,0 +1,150 @@
+"""The U.S. SOC, 2018 and 2010: structure, definitions and direct-match titles of the Bureau of Labor Statistics."""
+
+import re
+
+from hjc.taxonomy.readers.collect import Collector
+from hjc.taxonomy.readers.registry import Source, Table, register
+from hjc.taxonomy.readers.result import ImportedTaxonomy
+from hjc.taxonomy.readers.sheets import Sheet, tidy
+
+_CODE = ("code", "SOC Code", "2018 SOC Code", "2010 SOC Code")
+_BROAD = ("Broad Group", "Broad Occupation")
+STRUCTURE = Table(
+    "structure", r".*structure(?!_def).*", (("Major Group",), ("Minor Group",), _BROAD, ("Detailed Occupation",))
+)
+DEFINITIONS = Table(
+    "definitions",
+    r".*definitions.*",
+    (_CODE, ("name", "SOC Title", "title"), ("definition", "SOC Definition")),
+    "definitions",
+)
+TITLES = Table(
+    "direct-match titles",
+    r".*direct.*match.*",
+    (_CODE, ("title", "2018 SOC Direct Match Title", "2010 SOC Direct Match Title", "Direct Match Title")),
+    "direct-match titles",
+)
+_SOC = re.compile(r"\d\d-\d{4}(\.\d\d)?")
+#: minor groups with four significant digits, which the numbers alone do not show
+MINOR_WITH_FOUR = ("15-1200", "31-1100", "51-5100")
+#: detailed occupations whose broad group has another number
+BROAD_OF = {code: "29-1210" for code in ("29-1221", "29-1222", "29-1223", "29-1224", "29-1229")}
+
+
+def parent_by_number(code: str) -> str:
+    """The parent of a code of SOC 2018 or O*NET-SOC 2019 by its digits and the three known irregularities.
+
+    11-1011.00 -> 11-1011 -> 11-1010 -> 11-1000 -> 11-0000 -> "".
+    """
+    if "." in code:
+        return code[:7]
+    if not code.endswith("0"):
+        return BROAD_OF.get(code, code[:6] + "0")
+    if code.endswith("0000"):
+        return ""
+    if code in MINOR_WITH_FOUR or code.endswith("000"):
+        return code[:3] + "0000"
+    four = code[:5] + "00"
+    return four if four in MINOR_WITH_FOUR else code[:4] + "000"
+
+
+def add_structure(collector: Collector, sheet: Sheet, *, depth: int) -> None:
+    """A structure with a column for each level, each row filled in one of them; a row's parent stands above it."""
+    columns = [
+        sheet.need("Major Group"),
+        sheet.need("Minor Group"),
+        sheet.need(*_BROAD),
+        sheet.need("Detailed Occupation"),
+    ]
+    onet = sheet.find("Detailed O*NET-SOC")
+    columns += [onet] if onet is not None else []
+    title_at = sheet.find("title", "SOC or O*NET-SOC 2019 Title", "SOC Title")
+    if title_at is None:  # the title column of the bureau's files has no name
+        title_at = max(columns) + 1
+    path: list[str] = []
+    for row in collector.open(sheet, "structure"):
+        cells = sheet.rows[row]
+        filled = [level for level, column in enumerate(columns) if cells[column].strip()]
+        if len(filled) != 1:
+            collector.reject(sheet, row, "", f"a code in {len(filled)} of the level columns, expected one")
+            continue
+        level = filled[0]
+        code = collector.code(sheet, row, cells[columns[level]])
+        if code and not _SOC.fullmatch(code):
+            collector.reject(sheet, row, code, "not a SOC code such as 11-1011")
+            continue
+        path[level:] = [code]
+        if level >= depth:
+            collector.skip(sheet, row, "below the levels of SOC")
+        else:
+            above = path[level - 1] if level and len(path) == level + 1 else parent_by_number(code)
+            title = tidy(cells[title_at]) if title_at < len(cells) else ""
+            collector.node(code, above if level else "", {"en": title}, sheet=sheet, row=row)
+
+
+def add_definitions(collector: Collector, sheet: Sheet) -> None:
+    """A row for each code with its definition; parents from a parent column, else by number."""
+    code_at, name_at, text_at = (
+        sheet.need(*_CODE),
+        sheet.need("name", "SOC Title", "title"),
+        sheet.need("definition", "SOC Definition"),
+    )
+    parent_at = sheet.find("parent")
+    for row in collector.open(sheet, "definitions"):
+        cells = sheet.rows[row]
+        code = collector.code(sheet, row, cells[code_at])
+        if not code:
+            continue
+        if not _SOC.fullmatch(code):
+            collector.reject(sheet, row, code, "not a SOC code such as 11-1011")
+            continue
+        known = collector.nodes.get(code)
+        parent = (
+            known.parent if known else cells[parent_at].strip() if parent_at is not None else parent_by_number(code)
+        )
+        collector.node(code, parent, {"en": tidy(cells[name_at])}, {"en": cells[text_at].strip()}, sheet=sheet, row=row)
+
+
+def _read(source: Source, collector: Collector) -> ImportedTaxonomy:
+    structure, definitions = source.find(STRUCTURE), source.find(DEFINITIONS, collector)
+    if structure is None and definitions is None:
+        raise source.lacking((STRUCTURE, DEFINITIONS), "SOC structure or definitions")
+    if structure is not None:
+        add_structure(collector, structure, depth=4)
+    if definitions is not None:
+        add_definitions(collector, definitions)
+    titles = source.find(TITLES, collector)
+    if titles is not None:
+        code_at, title_at, illustrative = (
+            titles.need(*_CODE),
+            titles.need(*TITLES.required[1]),
+            titles.find("illustrative", "Illustrative Example"),
+        )
+        for row in collector.open(titles, "direct-match titles"):
+            cells = titles.rows[row]
+            code = collector.code(titles, row, cells[code_at])
+            mark = illustrative is not None and cells[illustrative].strip().lower() in ("1", "x", "y", "yes")
+            collector.text(titles, row, code, "alternative", "en", cells[title_at], "illustrative" if mark else "")
+    return collector.finish()
+
+
+@register(
+    "soc2018",
+    "SOC 2018, U.S. Bureau of Labor Statistics",
+    "structure (xlsx), definitions, direct-match titles",
+    tables=(STRUCTURE, DEFINITIONS, TITLES),
+)
+def read_2018(source: Source, collector: Collector) -> ImportedTaxonomy:
+    """Also from the structure file of O*NET-SOC 2019, whose fifth level is left out."""
+    return _read(source, collector)
+
+
+@register(
+    "soc2010",
+    "SOC 2010, U.S. Bureau of Labor Statistics",
+    "structure (xls), definitions, direct-match titles",
+    tables=(STRUCTURE, DEFINITIONS, TITLES),
+)
+def read_2010(source: Source, collector: Collector) -> ImportedTaxonomy:
+    """The same layouts as SOC 2018."""
+    return _read(source, collector)
