@@ -1,0 +1,150 @@
+"""The O*NET database, as text release (tab-delimited .txt) or Excel files, or as tidy tables.
+
+The database has no table of the groups above its 1,016 occupations. They come from the structure file
+(``SOC_Structure.xlsx``) when it is among the files; without it the codes give the groups, which then have no names.
+"""
+
+import re
+
+from hjc.taxonomy.readers.collect import Collector
+from hjc.taxonomy.readers.registry import Source, Table, register
+from hjc.taxonomy.readers.result import ImportedTaxonomy
+from hjc.taxonomy.readers.sheets import Sheet, tidy
+from hjc.taxonomy.readers.soc import STRUCTURE, add_structure, parent_by_number
+
+_CODE = ("code", "O*NET-SOC Code", "O*NET-SOC 2019 Code", "O*NET-SOC 2010 Code")
+_X = r"\.(txt|xlsx|csv)"
+OCCUPATIONS = Table("Occupation Data", rf"(occupation[ _]data|occupations){_X}", (_CODE, ("title",), ("description",)))
+HIERARCHY = Table("hierarchy", rf".*onet_hierarchy{_X}", (_CODE, ("parent",), ("name",)))
+ALTERNATE = Table("Alternate Titles", rf"alternate[ _]titles{_X}", (_CODE, ("Alternate Title",)), "alternative titles")
+REPORTED = Table(
+    "Sample of Reported Titles",
+    rf"sample[ _]of[ _]reported[ _]titles{_X}",
+    (_CODE, ("Reported Job Title",)),
+    "titles that workers report",
+)
+TIDY_TITLES = Table("titles", rf"titles{_X}", (_CODE, ("kind",), ("title",)))
+TASKS = Table("Task Statements", rf"(task[ _]statements|tasks){_X}", (_CODE, ("task",)), "tasks")
+#: tables with an example and a category
+TOOLS = (
+    (Table("Technology Skills", rf"technology[ _]skills{_X}", (_CODE, ("example",)), "technology"), "technology"),
+    (Table("Tools Used", rf"tools[ _]used{_X}", (_CODE, ("example",)), "tools"), "tool"),
+)
+#: tables with a rating of importance (scale IM) for each element
+RATED = tuple(
+    (Table(name, rf"{name}{_X}", (_CODE, ("element", "Element Name"), ("importance", "Data Value"))), kind)
+    for name, kind in (("Skills", "skill"), ("Knowledge", "knowledge"), ("Abilities", "ability"))
+)
+_ONET = re.compile(r"\d\d-\d{4}\.\d\d")
+
+
+@register(
+    "onet",
+    "O*NET database, U.S. Department of Labor",
+    "Occupation Data, Alternate Titles, Task Statements ... (txt or xlsx), SOC_Structure.xlsx",
+    tables=(
+        OCCUPATIONS,
+        HIERARCHY,
+        STRUCTURE,
+        ALTERNATE,
+        REPORTED,
+        TIDY_TITLES,
+        TASKS,
+        *(t for t, _ in (*TOOLS, *RATED)),
+    ),
+)
+def read(source: Source, collector: Collector) -> ImportedTaxonomy:
+    """Occupation Data is needed, every other table is optional."""
+    occupations = source.find(OCCUPATIONS)
+    if occupations is None:
+        raise source.lacking((OCCUPATIONS,), "Occupation Data")
+    hierarchy, structure = source.find(HIERARCHY), source.find(STRUCTURE)
+    if hierarchy is not None:
+        code_at, parent_at, name_at = hierarchy.need(*_CODE), hierarchy.need("parent"), hierarchy.need("name")
+        for row in collector.open(hierarchy, "hierarchy"):
+            cells = hierarchy.rows[row]
+            code = collector.code(hierarchy, row, cells[code_at])
+            collector.node(code, cells[parent_at].strip(), {"en": tidy(cells[name_at])}, sheet=hierarchy, row=row)
+    elif structure is not None:
+        add_structure(collector, structure, depth=5)
+    else:
+        collector.report.missing["SOC structure"] = "names of the groups; the groups come from the codes"
+    _add_occupations(collector, occupations, inferred=hierarchy is None and structure is None)
+    if (titles := source.find(TIDY_TITLES)) is not None:
+        code_at, kind_at, title_at = titles.need(*_CODE), titles.need("kind"), titles.need("title")
+        for row in collector.open(titles, "titles"):
+            cells = titles.rows[row]
+            kind = "reported" if cells[kind_at] == "reported" else "alternative"
+            collector.text(titles, row, collector.code(titles, row, cells[code_at]), kind, "en", cells[title_at])
+    else:
+        _add_titles(collector, source)
+    if (tasks := source.find(TASKS, collector)) is not None:
+        kinds = tasks.cells(tasks.find("Task Type", "type"))
+        _add(collector, tasks, "task", tasks.need("task"), kinds)
+    for table, kind in TOOLS:
+        if (sheet := source.find(table, collector)) is not None:
+            _add(collector, sheet, kind, sheet.need("example"), sheet.cells(sheet.find("Commodity Title", "category")))
+    for table, kind in RATED:
+        sheet = source.find(table)
+        if sheet is None:
+            collector.report.missing[table.role] = f"ratings of {table.role.lower()}"
+        else:
+            _add_rated(collector, sheet, kind)
+    return collector.finish()
+
+
+def _add_occupations(collector: Collector, sheet: Sheet, *, inferred: bool) -> None:
+    code_at, title_at, text_at = sheet.need(*_CODE), sheet.need("title"), sheet.need("description")
+    for row in collector.open(sheet, "Occupation Data"):
+        cells = sheet.rows[row]
+        code = collector.code(sheet, row, cells[code_at])
+        if not code:
+            continue
+        if not _ONET.fullmatch(code):
+            collector.reject(sheet, row, code, "not an O*NET-SOC code such as 11-1011.00")
+            continue
+        if inferred:
+            below = code
+            while (above := parent_by_number(below)) and above not in collector.nodes:
+                collector.node(above, parent_by_number(above))
+                below = above
+        collector.node(
+            code, code[:7], {"en": tidy(cells[title_at])}, {"en": cells[text_at].strip()}, sheet=sheet, row=row
+        )
+
+
+def _add_titles(collector: Collector, source: Source) -> None:
+    if (sheet := source.find(ALTERNATE, collector)) is not None:
+        short = sheet.cells(sheet.find("Short Title"))
+        code_at, title_at = sheet.need(*_CODE), sheet.need("Alternate Title")
+        for row in collector.open(sheet, "Alternate Titles"):
+            code = collector.code(sheet, row, sheet.rows[row][code_at])
+            collector.text(sheet, row, code, "alternative", "en", sheet.rows[row][title_at])
+            if short[row] and short[row] != "n/a":
+                collector.text(sheet, row, code, "short", "en", short[row])
+    if (sheet := source.find(REPORTED, collector)) is not None:
+        _add(collector, sheet, "reported", sheet.need("Reported Job Title"), [""] * len(sheet))
+
+
+def _add(collector: Collector, sheet: Sheet, kind: str, text_at: int, details: list[str]) -> None:
+    code_at = sheet.need(*_CODE)
+    for row in collector.open(sheet, sheet.name.split(".")[0]):
+        code = collector.code(sheet, row, sheet.rows[row][code_at])
+        detail = "" if details[row] == "n/a" else tidy(details[row])
+        collector.text(sheet, row, code, kind, "en", sheet.rows[row][text_at], detail)
+
+
+def _add_rated(collector: Collector, sheet: Sheet, kind: str) -> None:
+    code_at, name_at = sheet.need(*_CODE), sheet.need("element", "Element Name")
+    value_at, scale_at = sheet.need("importance", "Data Value"), sheet.find("Scale ID")
+    for row in collector.open(sheet, sheet.name.split(".")[0]):
+        cells = sheet.rows[row]
+        if scale_at is not None and cells[scale_at].strip().upper() != "IM":
+            collector.skip(sheet, row, f"scale {cells[scale_at].strip()} (importance IM is used)")
+            continue
+        try:
+            value = f"{float(cells[value_at]):g}"
+        except ValueError:
+            collector.reject(sheet, row, cells[code_at], "importance is not a number", cells[value_at])
+            continue
+        collector.text(sheet, row, collector.code(sheet, row, cells[code_at]), kind, "en", cells[name_at], "", value)
