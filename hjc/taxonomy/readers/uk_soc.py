@@ -1,0 +1,97 @@
+"""The UK's SOC (2010 and 2020) of the Office for National Statistics: structure and coding index.
+
+An entry of the index goes to different codes depending on industry and further words, so these are kept as its detail.
+"""
+
+import re
+
+from hjc.taxonomy.readers.collect import Collector
+from hjc.taxonomy.readers.registry import Source, Table, register
+from hjc.taxonomy.readers.result import ImportedTaxonomy
+from hjc.taxonomy.readers.sheets import Sheet, tidy
+
+_CODE = ("code", "SOC 2020", "SOC2020", "SOC 2010", "SOC2010", "SOC2020 Unit Group", "SOC2010 Unit Group")
+_LEVELS = ("Major Group", "Sub-Major Group", "Minor Group", "Unit Group")
+STRUCTURE = Table(
+    "structure",
+    r"(?!.*index).*structure.*",
+    (
+        ("code", "Unit Group", "SOC2020 Unit Group", "SOC2010 Unit Group"),
+        ("name", "Group Title", "SOC2020 Group Title", "title"),
+    ),
+)
+INDEX = Table(
+    "coding index",
+    r".*index.*",
+    (
+        _CODE,
+        ("title", "INDEXOCC - natural word order", "INDEXOCC-natural word order", "INDEXOCC", "Indexing word order"),
+    ),
+    "index titles",
+)
+
+
+def _level_columns(sheet: Sheet) -> list[int]:
+    found = [sheet.find(name, f"SOC2020 {name}", f"SOC2010 {name}") for name in _LEVELS]
+    return [column for column in found if column is not None]
+
+
+@register(
+    "uk_soc",
+    "SOC 2010 and SOC 2020, UK Office for National Statistics",
+    "structure (csv, xls, xlsx), coding index",
+    tables=(STRUCTURE, INDEX),
+)
+def read(source: Source, collector: Collector) -> ImportedTaxonomy:
+    """Without a structure the groups come from the codes of the index and have no names."""
+    structure, index = source.find(STRUCTURE), source.find(INDEX, collector)
+    if structure is None and index is None:
+        raise source.lacking((STRUCTURE, INDEX), "UK SOC structure or coding index")
+    if structure is not None:
+        _add_structure(collector, structure)
+    else:
+        collector.report.missing["structure"] = "names of the groups; the groups come from the codes of the index"
+    if index is not None:
+        code_at, title_at = index.need(*_CODE), index.need(*INDEX.required[1])
+        natural = index.cells(
+            index.find("title_natural", "INDEXOCC - natural word order", "INDEXOCC-natural word order")
+        )
+        industry = index.cells(index.find("industry", "IND"))
+        more = index.cells(index.find("qualifier", "ADD"))
+        for row in collector.open(index, "coding index"):
+            cells = index.rows[row]
+            code = collector.code(index, row, cells[code_at])
+            if structure is None and re.fullmatch(r"\d{4}", code):
+                for n in range(1, 5):
+                    collector.node(code[:n], code[: n - 1])
+            detail = "; ".join(part for part in (tidy(more[row]), tidy(industry[row])) if part)
+            collector.text(index, row, code, "index", "en", natural[row] or cells[title_at], detail)
+    return collector.finish()
+
+
+def _add_structure(collector: Collector, sheet: Sheet) -> None:
+    levels = _level_columns(sheet)
+    code_at = sheet.find("code")
+    name_at = sheet.need(*STRUCTURE.required[1])
+    descriptions = sheet.cells(sheet.find("Group Description", "SOC2020 Group Description", "description"))
+    parts = [
+        (kind, sheet.cells(at))
+        for name, kind in (("Tasks", "task"), ("Related Job Titles", "example"))
+        if (at := sheet.find(name)) is not None
+    ]
+    for row in collector.open(sheet, "structure"):
+        cells = sheet.rows[row]
+        filled = [cells[at] for at in levels if cells[at].strip()]
+        value = cells[code_at] if code_at is not None else filled[-1] if filled else ""
+        code = collector.code(sheet, row, value)
+        if not code:
+            continue
+        if not re.fullmatch(r"\d{1,4}", code):
+            collector.reject(sheet, row, code, "not a UK SOC code: expected one to four digits")
+        elif collector.node(
+            code, code[:-1], {"en": tidy(cells[name_at])}, {"en": descriptions[row].strip()}, sheet=sheet, row=row
+        ):
+            for kind, values in parts:
+                for item in re.split(r"[\n~;]", values[row]):
+                    if tidy(item):
+                        collector.text(sheet, row, code, kind, "en", tidy(item).lstrip("•- "))
