@@ -1,12 +1,14 @@
-"""``hjc taxonomy show | check``: look at a tree of codes before anything is trained on it."""
+"""``hjc taxonomy show | check | import``: look at a tree of codes before anything is trained on it, or import one."""
 
 from typing import Annotated
 
 import typer
 
 from hjc.cli import options
+from hjc.cli.taxonomy_import import import_
 
-taxonomy_app = typer.Typer(help="Look at a tree of codes, or check its file.", no_args_is_help=True)
+taxonomy_app = typer.Typer(help="Look at a tree of codes, check its file, or import one.", no_args_is_help=True)
+taxonomy_app.command("import")(import_)
 
 _SPEC = typer.Argument(metavar="TAXONOMY", help="isco08, a CSV or TSV of codes, or a model directory.")
 _DIGITS = typer.Option(help="Cumulative code lengths when parents are prefixes, e.g. 1,2,3,4,6.")
