@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hjc.cli import options
+from hjc.cli.carry import crosswalk, revise
 from hjc.cli.data import data_app
 from hjc.cli.evaluate import evaluate
 from hjc.cli.info import info
@@ -50,6 +51,8 @@ app.command(
 app.command("predict")(predict)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
+app.command("crosswalk")(crosswalk)
+taxonomy_app.command("revise")(revise)
 app.add_typer(taxonomy_app, name="taxonomy")
 app.add_typer(data_app, name="data")
 
