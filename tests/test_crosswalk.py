@@ -82,6 +82,13 @@ def test_settled_mass_is_coherent(cw, seed):
     np.testing.assert_allclose(lost, lost_too, atol=1e-12)
     np.testing.assert_allclose(spread[:, cw.target.leaves], cw.transfer_proba(mass[:, cw.source.leaves])[0], atol=1e-12)
     at_or_under = subtree_mass(cw.target, kept)
+    for level in range(1, cw.target.depth + 1):
+        nodes = cw.target.level_nodes(level)
+        for inner, settled in (("keep", kept), ("spread", spread)):
+            found = mass @ cw.level_matrix(level, inner=inner)
+            np.testing.assert_allclose(found[:, :-2], subtree_mass(cw.target, settled)[:, nodes], atol=1e-12)
+            np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
+            np.testing.assert_allclose(found[:, -1], lost, atol=1e-12)
     for node in range(len(cw.target)):
         children = np.flatnonzero(cw.target.parents == node)
         np.testing.assert_allclose(at_or_under[:, node], kept[:, node] + at_or_under[:, children].sum(axis=1))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hjc.prediction_io.coding import NO_WORDS, OK, _encodable, join_texts, text_
 from hjc.prediction_io.readers import Reader, find_column
 from hjc.prediction_io.run import Summary
 from hjc.prediction_io.writers import Writer
-from hjc.taxonomy.crosswalk import Crosswalk, Inner, subtree_mass
+from hjc.taxonomy.crosswalk import Crosswalk, Inner
 from hjc.taxonomy.crosswalk_parts import Float64Array
 from hjc.taxonomy.revision import Revision
 from hjc.taxonomy.tree import IntArray, Taxonomy
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # importing it would import pandas
     from hjc.classifiers.base import Classifier
 
 NO_CODE = "no code"
+UNKNOWN = "unknown code "
 #: rounding that the probabilities of a row may have above one: k numbers with six digits
 _ABOVE_ONE = 1e-3
 
@@ -64,6 +66,11 @@ class CrosswalkPlan:
 
     def ranks(self, level: int) -> int:
         return min(self.top_k, len(self.crosswalk.target.level_nodes(level)))
+
+    @cached_property
+    def matrices(self) -> dict[int, sparse.csr_array]:
+        """level -> (Ns, K + 2) matrix; see :meth:`Crosswalk.level_matrix`."""
+        return {level: self.crosswalk.level_matrix(level, inner=self.inner) for level in self.levels}
 
     @property
     def columns(self) -> dict[str, str]:
@@ -189,7 +196,7 @@ def mass_of_codes(
             for code, p in parts:
                 if (node := taxonomy.index_of.get(code)) is None:
                     unknown[i] += p
-                    status[i] = f"unknown code {code!r}"
+                    status[i] = f"{UNKNOWN}{code!r}"
                 else:
                     rows.append(i)
                     nodes.append(node)
@@ -225,20 +232,21 @@ def carry(mass: SourceMass, plan: CrosswalkPlan, summary: CrosswalkSummary | Non
     from hjc.classifiers.base import top_k_columns
 
     tree = plan.crosswalk.target
-    settled, unmapped = plan.crosswalk.transfer_nodes(mass.nodes, inner=plan.inner)
-    unmapped = unmapped + mass.unknown
-    under = subtree_mass(tree, settled)
-    mapped = settled.sum(axis=1)
-    given = mapped + unmapped + mass.unlisted > 0
+    given = np.array([s == OK or s.startswith(UNKNOWN) for s in mass.status])
+    unmapped = mass.unknown
+    mapped = np.zeros(len(unmapped))
     out: dict[str, list[Any]] = {}
 
     def numbers(values: Float64Array, where: Any = given) -> list[Any]:
         return [float(v) if w else None for v, w in zip(values, where, strict=True)]
 
     for d in plan.levels:
-        at = under[:, tree.level_nodes(d)]
+        found = mass.nodes @ plan.matrices[d]
+        at = np.asarray(found.todense() if sparse.issparse(found) else found)
+        above, unmapped = at[:, -2], at[:, -1] + mass.unknown
+        mapped = at[:, :-1].sum(axis=1)
         with np.errstate(divide="ignore"):
-            columns, proba = top_k_columns(np.log(at), plan.ranks(d))
+            columns, proba = top_k_columns(np.log(at[:, :-2]), plan.ranks(d))
         nodes: IntArray = tree.level_nodes(d)[columns]
         for rank in range(plan.ranks(d)):
             some = proba[:, rank] > 0
@@ -249,7 +257,7 @@ def carry(mass: SourceMass, plan: CrosswalkPlan, summary: CrosswalkSummary | Non
             out[f"{key}_title_{rank + 1}"] = titles
             out[f"{key}_proba_{rank + 1}"] = numbers(np.asarray(proba[:, rank], dtype=np.float64), some)
         if plan.inner == "keep":
-            out[f"{plan.prefix}level{d}_above"] = numbers(np.maximum(0.0, mapped - at.sum(axis=1)))
+            out[f"{plan.prefix}level{d}_above"] = numbers(above)
     out[f"{plan.prefix}unmapped"] = numbers(unmapped)
     if plan.unlisted:
         out[f"{plan.prefix}unlisted"] = numbers(mass.unlisted)
@@ -304,8 +312,8 @@ def carry_table(
         summary.rows += len(chunk)
         summary.pending = 0
         for status in mass.status:
-            if status.startswith("unknown code "):
-                summary.unknown[status.removeprefix("unknown code ").strip("'\"")] += 1
+            if status.startswith(UNKNOWN):
+                summary.unknown[status.removeprefix(UNKNOWN).strip("'\"")] += 1
                 status = "unknown code"
             if status != OK:
                 summary.uncoded[status] = summary.uncoded.get(status, 0) + 1

@@ -131,6 +131,21 @@ class Crosswalk:
         """(Ns,) unmapped share of each source node."""
         return self.matrix[: len(self.source)][:, [len(self.target)]].toarray().ravel()
 
+    def level_matrix(self, level: int, *, inner: Inner = "spread") -> sparse.csr_array:
+        """(Ns, K + 2) from source nodes to the K columns of a target level, "above the level", and unmapped.
+
+        Only ``inner="keep"`` leaves anything above a level.
+        """
+        check_choice("inner", inner, Inner)
+        columns = self.target.level_column[:, self.target.check_level(level) - 1]
+        if inner == "spread":
+            columns = columns[self.target.leaves]
+        k = len(self.target.level_nodes(level))
+        places = np.r_[np.where(columns >= 0, columns, k), k + 1]
+        gather = sparse.csr_array((np.ones(len(places)), (np.arange(len(places)), places)), shape=(len(places), k + 2))
+        to = self.matrix @ self.spread if inner == "spread" else self.matrix
+        return sparse.csr_array(to[: len(self.source)] @ gather)
+
     def of(self, code: str) -> dict[str, float]:
         """target code -> share for one source code, largest first; "" is the unmapped share.
 
