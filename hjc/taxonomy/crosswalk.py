@@ -156,7 +156,7 @@ class Crosswalk:
         start, stop = self.matrix.indptr[node : node + 2]
         found = zip(self.matrix.indices[start:stop].tolist(), self.matrix.data[start:stop].tolist(), strict=True)
         names = (*self.target.codes, NOWHERE)
-        return {names[j]: share for j, share in sorted(found, key=lambda x: (-x[1], x[0]))}
+        return {names[j]: share for j, share in sorted(found, key=lambda x: (-round(x[1], 12), x[0]))}
 
     def statistics(self) -> CrosswalkStatistics:
         """Counts of what is mapped, how, and what is not."""
