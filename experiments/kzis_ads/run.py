@@ -30,8 +30,8 @@ DATA = [
     "data.valid_fraction=0.05",
 ]
 GROUPED = [*DATA, "data.near_duplicates=0.9"]
-SHORT = ["model=e5", "model.max_length=48", "trainer.epochs=2"]
-LONG = ["model=e5", "model.max_length=64", "trainer.epochs=5"]
+SHORT = ["model=e5", "model.max_length=48", "trainer.epochs=1"]
+LONG = ["model=e5", "model.max_length=64", "trainer.epochs=3"]
 
 PLAN = {
     "grouped_topdown": [*GROUPED, *SHORT, "hierarchy=topdown"],

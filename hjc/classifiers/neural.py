@@ -31,7 +31,7 @@ from hjc.taxonomy import Taxonomy
 
 #: rows tokenised and sorted by length together when predicting
 PREDICT_WINDOW = 8192
-#: training rows on which the scale of title-initialised weights is chosen
+#: training rows that join the titles when the head is started from them
 INIT_SAMPLE = 1000
 
 WEIGHTS = "model.safetensors"
@@ -99,7 +99,7 @@ class NeuralClassifier(Classifier):
         if s.head_init == "titles":
             sample = np.random.default_rng(t.seed).permutation(len(train))[:INIT_SAMPLE]
             texts = [train.texts[i] for i in sample]
-            initialise_head(network, self.tokenizer, self.taxonomy, s, texts, train.gold[sample].tolist())
+            initialise_head(network, self.tokenizer, self.taxonomy, s, texts, train.gold[sample].tolist(), t.seed)
         weight = train.weight * self._class_weights(train)
         batchable = Batchable(tokens["train"], train.gold, weight.astype(np.float32))  # type: ignore[arg-type]
         held_out = None

@@ -62,14 +62,6 @@ class Head(nn.Module):
     def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
         raise NotImplementedError
 
-    def score_nodes(self, taxonomy: Taxonomy):  # type: ignore[no-untyped-def]
-        """(num_scores,) node number that each score belongs to."""
-        raise NotImplementedError
-
-    def centre(self, vectors: Tensor) -> Tensor:
-        """Take from node vectors (num_scores, H) what its softmax cannot see: the mean of what competes."""
-        raise NotImplementedError
-
 
 class _NodeHead(Head):
     """Shared by the heads that score every node: sums down the paths, level by level."""
@@ -81,9 +73,6 @@ class _NodeHead(Head):
         # breadth-first order: the nodes of a level are one slice
         edges = [int((taxonomy.level <= d).sum()) for d in range(taxonomy.depth + 1)]
         self.level_slices = list(itertools.pairwise(edges))
-
-    def score_nodes(self, taxonomy: Taxonomy):  # type: ignore[no-untyped-def]
-        return range(len(taxonomy))
 
     def sum_paths(self, values: Tensor) -> Tensor:
         """(B, N) values -> (B, L) sums over the path of each leaf."""
@@ -148,10 +137,6 @@ class TopDownHead(_NodeHead):
             target = (1 - label_smoothing) * target + label_smoothing * mean
         return ((normaliser - target) * counts).sum(1)
 
-    def centre(self, vectors: Tensor) -> Tensor:
-        sums = vectors.new_zeros(self.num_groups, vectors.shape[1]).index_add(0, self.group, vectors)
-        return vectors - (sums / self.widths[:, None])[self.group]
-
 
 class _LeafSoftmax:
     """-log P(gold) under one softmax over leaves; an inner gold node is the sum of its slice of leaves."""
@@ -187,12 +172,6 @@ class BottomUpHead(_LeafSoftmax, Head):
     def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return self._leaf_loss(scores, gold, label_smoothing)
 
-    def score_nodes(self, taxonomy: Taxonomy):  # type: ignore[no-untyped-def]
-        return taxonomy.leaves
-
-    def centre(self, vectors: Tensor) -> Tensor:
-        return vectors - vectors.mean(0)
-
 
 class PathSumHead(_LeafSoftmax, _NodeHead):
     """One softmax over leaves; the logit of a leaf is the sum of the scores of the nodes on its path."""
@@ -206,11 +185,6 @@ class PathSumHead(_LeafSoftmax, _NodeHead):
 
     def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return self._leaf_loss(self.sum_paths(scores), gold, label_smoothing)
-
-    def centre(self, vectors: Tensor) -> Tensor:
-        # Telescoping: each node gets its difference to its parent, so that a leaf's sum is its own vector.
-        above = torch.cat([vectors, vectors.mean(0, keepdim=True)])[self.parents]
-        return vectors - above
 
 
 HEADS: dict[str, type[Head]] = {"topdown": TopDownHead, "bottomup": BottomUpHead, "pathsum": PathSumHead}
