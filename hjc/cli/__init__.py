@@ -8,6 +8,7 @@ import typer
 
 from hjc.cli import options
 from hjc.cli.carry import crosswalk, revise
+from hjc.cli.compare import compare
 from hjc.cli.data import data_app
 from hjc.cli.evaluate import evaluate
 from hjc.cli.info import info
@@ -50,6 +51,7 @@ app.command(
 )(train)
 app.command("predict")(predict)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("info")(info)
 app.command("crosswalk")(crosswalk)
 taxonomy_app.command("revise")(revise)

@@ -28,7 +28,6 @@ EXAMPLE_CHARACTERS = 160
 METRIC_COLUMNS = {
     "log_loss": ("log-loss", 3, False),
     "recall@1": ("recall@1 %", 1, True),
-    "recall@3": ("recall@3 %", 1, True),
     "recall@5": ("recall@5 %", 1, True),
     "recall@10": ("recall@10 %", 1, True),
     "macro_recall": ("macro recall %", 1, True),
