@@ -311,7 +311,8 @@ def texts_from_taxonomy(taxonomy: Taxonomy, texts: pd.DataFrame, settings: Taxon
         [(c.text, c.code, c.language, c.source, reason) for c, reason in maker.rejected],
         columns=["text", "code", "language", "source", "reason"],
     )
-    negatives = pd.DataFrame(list(dict.fromkeys(maker.negatives)), columns=list(NEGATIVE_COLUMNS))
+    once = {n[:4]: n for n in reversed(maker.negatives)}  # the ILO's definitions say what a table may say again
+    negatives = pd.DataFrame(list(once.values())[::-1], columns=list(NEGATIVE_COLUMNS))
     return TaxonomyData(frame, negatives, rejects, _counts(total, frame, rejects), maker.measures)
 
 

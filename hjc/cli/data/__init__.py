@@ -2,6 +2,7 @@
 
 import typer
 
+from hjc.cli.data.from_taxonomy import from_taxonomy
 from hjc.cli.data.manifest import manifest
 from hjc.cli.data.sample import sample, split
 
@@ -9,3 +10,4 @@ data_app = typer.Typer(help="Prepare, sample, split and describe data before tra
 data_app.command("sample")(sample)
 data_app.command("split")(split)
 data_app.command("manifest")(manifest)
+data_app.command("from-taxonomy")(from_taxonomy)

@@ -1,0 +1,65 @@
+"""``hjc data from-taxonomy tax/ -o train.csv``: training texts from an imported taxonomy."""
+
+from typing import Annotated
+
+import typer
+
+from hjc.cli import options
+
+
+def from_taxonomy(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="What `hjc taxonomy import` wrote.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Training table: .csv, .csv.gz or .parquet.")],
+    sources: Annotated[str, typer.Option(help="Of title, alternative, example, description, task ... (all).")] = "",
+    languages: Annotated[str, typer.Option(help="Only these languages, e.g. en,pl (all).")] = "",
+    shared: Annotated[
+        str, typer.Option(help="Texts that several codes have: drop | keep_all (weight 1/k) | most_frequent.")
+    ] = "drop",
+    generic: Annotated[
+        float, typer.Option(help="Skills and knowledge with a normalised entropy above this are left out; 1: none.")
+    ] = 0.8,
+    min_importance: Annotated[float, typer.Option(help="Rating that a skill or knowledge needs.")] = 3.0,
+    min_chars: Annotated[int, typer.Option(help="Tasks and descriptions must be longer.")] = 20,
+    no_context: Annotated[
+        bool, typer.Option("--no-context", help="Skills, technology, tools without a title.")
+    ] = False,
+    leaves_only: Annotated[bool, typer.Option("--leaves-only", help="No texts of inner codes.")] = False,
+    max_per_source: Annotated[int, typer.Option(help="Cap for a code, language and source (0: none).")] = 0,
+    max_per_code: Annotated[int, typer.Option(help="Cap for a code and language (0: none).")] = 0,
+    seed: Annotated[int, typer.Option(help="What the caps keep.")] = 0,
+) -> None:
+    """Write text, code, language, source, weight; hard negatives, rejects and counts beside it."""
+    with options.one_message():
+        from rich.console import Console
+        from rich.table import Table
+
+        from hjc.data.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
+
+        def split(text: str) -> list[str]:
+            return [part.strip() for part in text.split(",") if part.strip()]
+
+        settings = TaxonomyTexts(
+            sources=split(sources),
+            languages=split(languages),
+            shared=shared,
+            generic=generic,
+            min_importance=min_importance,
+            min_chars=min_chars,
+            context={} if no_context else dict(CONTEXT),
+            leaves_only=leaves_only,
+            max_per_source=max_per_source,
+            max_per_code=max_per_code,
+            seed=seed,
+        )
+        made = texts_from_taxonomy(*read_imported(folder), settings)
+        written = made.write(output)
+        table = Table("source", "in", "out", "rejected", "why", title=f"{len(made.texts):,} texts")
+        reasons = [c for c in made.counts.columns if c not in ("source", "in", "out")]
+        for row in made.counts.to_dict("records"):
+            why = ", ".join(f"{row[r]:,} {r}" for r in reasons if row[r])
+            table.add_row(row["source"], f"{row['in']:,}", f"{row['out']:,}", f"{row['in'] - row['out']:,}", why)
+        Console(highlight=False).print(table)
+        typer.echo(
+            f"hard negatives: {len(made.negatives):,}, with the right code {(made.negatives['target'] != '').sum():,}"
+        )
+        typer.echo(f"-> {', '.join(str(path) for path in written)}")
