@@ -63,6 +63,9 @@ class EvaluationSettings:
     #: row attributes to slice by
     slices: list[str] = field(default_factory=lambda: ["language", "source"])
     seed: int = 0
+    #: fit a calibrator on the validation rows and keep it, their outcomes (for thresholds and conformal sets) and a
+    #: drift profile with the model; predictions use it only when asked (hjc predict --calibrated)
+    calibrate: bool = True
     #: write report.html and plots/ into the run directory
     report: bool = True
     #: quote texts of the validation and test rows in the report; false when it is shared and they are not

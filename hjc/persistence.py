@@ -201,6 +201,14 @@ def _data(record: Mapping[str, Any]) -> str:
         lines.append(
             f"{record['rejected_rows']:,} rows could not be used (no text, no code, unknown code; rejects.csv)."
         )
+    if calibration := record.get("calibration"):
+        kind = calibration.get("kind")
+        lines.append(
+            f"Probabilities: calibration.json ({str(kind).replace('_', ' ')}) was fitted on {calibration['rows']:,} "
+            "validation rows; it is applied only when asked (`--calibrated`)."
+            if kind
+            else "No calibration: there were no validation rows."
+        )
     return "\n\n".join(lines)
 
 

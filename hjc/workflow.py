@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from hjc.classifiers.base import Classifier
 from hjc.config import Config, ConfigError
 from hjc.data import Splits, load_job_data, summarise
 from hjc.evaluate import Evaluation, evaluate
+from hjc.evaluate_calibrated import CALIBRATION_TABLE, SELECTIVE_TABLE, calibrate_model, decision_tables, watch
 from hjc.metrics import log_loss_baseline
 from hjc.persistence import PROVENANCE, load, training_record, write_card
 from hjc.provenance import code_state, command_line, describe_data, machine, package_versions, peak_memory_mb
@@ -48,8 +49,9 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     """Load the tree and the data, fit, save, evaluate on the validation rows and every test set.
 
     Writes into ``config.run_dir``: the model directory, ``train.yaml`` (provenance), ``metrics.json``, ``metrics.csv``,
-    ``rejects.csv``, ``logs/``, ``training_counts.csv``, ``scores_<set>.parquet``, ``report.html``, ``plots/``. A
-    directory that holds the same run unfinished is continued; finished, its model is evaluated again.
+    ``rejects.csv``, ``logs/``, ``training_counts.csv``, ``scores_<set>.parquet``, ``report.html``, ``plots/``,
+    ``calibration.csv``, ``selective.csv`` and what :func:`hjc.evaluate_calibrated.calibrate_model` keeps. A directory
+    that holds the same run unfinished is continued; finished, its model is evaluated again.
 
     Raises:
         ConfigError: the data, the tree or the run directory does not fit the settings; the message says what to do.
@@ -165,21 +167,33 @@ def finish(
     directory = Path(config.run_dir)
     settings = config.evaluation
     started = time.monotonic()
-    for name in ("metrics.json", "metrics.csv"):
+    for name in ("metrics.json", "metrics.csv", CALIBRATION_TABLE, SELECTIVE_TABLE):
         (directory / name).unlink(missing_ok=True)
+    if settings.calibrate:
+        fitted = calibrate_model(classifier, directory, splits.train, splits.valid, again=record.trained)
+        record.values["calibration"] = {**(record.values.get("calibration") or {}), **fitted}
+        record.timing["calibrate_seconds"] = round(time.monotonic() - started, 2)
+        out.print(f"calibration: {fitted['kind'] or 'none, as there are no validation rows'}")
     evaluations: dict[str, Evaluation] = {}
     for name, data in splits.named().items():
         if name == "train" or not len(data):
             continue
+        watched = watch(classifier, data)
         found = evaluate(
-            classifier,
+            watched,
             data,
             slices=settings.slices,
             bootstrap=settings.bootstrap,
             seed=settings.seed,
             baseline=log_loss_baseline(classifier.taxonomy, splits.train.gold, data.gold),
         )
+        found = replace(found, seconds=found.seconds - watched.seconds)
         found.write(directory, name)
+        better = watched.calibrated_scores if classifier.calibrator is not None else None
+        tables = decision_tables(
+            classifier.taxonomy, found.scores, better, name=name, replicates=min(settings.bootstrap, 300)
+        )
+        tables.write(directory, name)
         evaluations[name] = found
         out.print(found.table(title=f"{name}: {len(found.scores):,} rows"))
         if name != "valid" and found.frame.loc[found.frame["slice_kind"] == "language", "slice"].nunique() > 1:

@@ -1,0 +1,85 @@
+"""Calibration and selective tables: the same figures as from whole arrays; what a training run leaves behind."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import hjc
+from hjc.calibration import Temperature, top_outcomes
+from hjc.config import compose
+from hjc.evaluate import evaluate
+from hjc.evaluate_calibrated import decision_tables, outcomes_of, watch
+from hjc.metrics import score_rows
+from hjc.validation import ValidationScores
+from hjc.workflow import run_training
+from tests.test_validation import MODEL, TREE, rows
+
+
+def test_outcomes_and_tables_agree_with_whole_arrays(tmp_path):
+    data = rows(300)
+    x = MODEL.predict_log_proba(data.texts)
+    outcomes, expected = outcomes_of(score_rows(TREE, x, data.gold), TREE), top_outcomes(TREE, x, data.gold)
+    for name in ("confidence", "correct", "known", "top"):
+        np.testing.assert_allclose(getattr(outcomes, name), getattr(expected, name), rtol=1e-6)
+    MODEL.calibrator = Temperature(TREE, 3.0)
+    watched = watch(MODEL, data)
+    found = evaluate(watched, data, bootstrap=0, progress=False)
+    plain = evaluate(MODEL, data, bootstrap=0, progress=False)
+    pd.testing.assert_frame_equal(found.frame, plain.frame)
+    tables = decision_tables(TREE, found.scores, watched.calibrated_scores, replicates=0)
+    raw, better = (tables.calibration[tables.calibration.probabilities == p] for p in ("raw", "calibrated"))
+    assert raw.log_loss.tolist() == pytest.approx([plain.metrics[f"level_{d}/log_loss"] for d in (1, 2)])
+    assert (better.log_loss.to_numpy() < raw.log_loss.to_numpy()).all()
+    assert (better.ece.to_numpy() < raw.ece.to_numpy()).all()
+    assert tables.selective["aurc_low"].isna().all() and "automation@0.95" in tables.selective
+    tables.write(tmp_path, "test")
+    decision_tables(TREE, found.scores, name="valid", replicates=5).write(tmp_path, "valid")
+    tables.write(tmp_path, "test")
+    back = pd.read_csv(tmp_path / "selective.csv")
+    assert back.groupby("set").size().to_dict() == {"test": 4, "valid": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "linear"
+    config = compose(
+        ["model=linear", "data=sample", "data.languages=[en,pl]", "model.features=word", "evaluation=quick",
+         f"run_dir={folder}"]
+    )  # fmt: skip
+    return config, run_training(config)
+
+
+def test_a_run_keeps_what_decisions_need(run):
+    config, result = run
+    model = hjc.load(result.directory)
+    record = yaml.safe_load((result.directory / "train.yaml").read_text())
+    state = json.loads((result.directory / "calibration.json").read_text())
+    assert model.calibrator.kind == state["kind"] == record["calibration"]["kind"]
+    assert sum(c["chosen"] for c in record["calibration"]["candidates"]) == 1
+    scores = ValidationScores.load(result.directory, model.taxonomy)
+    assert len(scores) == record["calibration"]["rows"] == state["rows"]
+    assert "calibration" in (result.directory / "README.md").read_text()
+    table = pd.read_csv(result.directory / "calibration.csv")
+    assert set(table.set) == {"valid", "test/titles", "test/ads"}
+    assert set(table.probabilities) == {"raw", "calibrated", "calibrated in sample"}
+    before = {n: (result.directory / n).read_bytes() for n in ("calibration.json", "calibration_scores.npz")}
+    again = run_training(config)  # finished: evaluated again, nothing is fitted anew
+    assert before == {n: (again.directory / n).read_bytes() for n in before}
+    assert yaml.safe_load((result.directory / "train.yaml").read_text())["calibration"] == record["calibration"]
+
+
+def test_without_validation_rows_there_is_a_profile_only(tmp_path):
+    (tmp_path / "a.csv").write_text("text,code\n" + "\n".join(f"nurse ward {i},2221" for i in range(20)))
+    config = compose(
+        ["model=linear", "data=csv", f"data.train=[{tmp_path / 'a.csv'}]", "data.valid_fraction=0", "evaluation=quick",
+         f"run_dir={tmp_path / 'run'}"]
+    )  # fmt: skip
+    directory = run_training(config).directory
+    assert (directory / "drift_profile.json").exists() and not (directory / "calibration.json").exists()
+    with pytest.raises(ValueError, match="without validation rows"):
+        ValidationScores.load(directory, hjc.load(directory).taxonomy)
+    with pytest.raises(ValueError, match="no calibration"):
+        hjc.load(directory).calibrated()
