@@ -27,6 +27,9 @@ def evaluate(
     separator: Annotated[str, typer.Option(help="Separator of a CSV, or tab.")] = "auto",
     encoding: Annotated[str, typer.Option(help="Encoding of a text file, e.g. cp1250.")] = "auto",
     format: Annotated[str, typer.Option(help="csv, tsv, parquet, jsonl; auto goes by the file name.")] = "auto",
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Score the probabilities after the model's calibration.")
+    ] = False,
     report: Annotated[bool, typer.Option(help="With -o: write report.html and plots.")] = True,
     examples: Annotated[bool, typer.Option(help="Quote texts of the rows in the report.")] = True,
     restore_zeros: Annotated[
@@ -43,6 +46,7 @@ def evaluate(
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
         from hjc.evaluate import evaluate as run_evaluation
+        from hjc.evaluate_calibrated import decision_tables, watch
         from hjc.metrics import log_loss_baseline
         from hjc.persistence import load, stored_classifier
         from hjc.report.save import save_evaluations
@@ -64,6 +68,8 @@ def evaluate(
         if output is not None and Path(output).exists() and not Path(output).is_dir():
             raise NotADirectoryError(f"{output} is a file; -o takes a folder")
         classifier = load(run_dir)
+        if calibrated:
+            classifier.calibrated()  # says what to do where there is none
         rows, rejects = read_job_data(data, classifier.taxonomy, settings)
         if not len(rows):
             reasons = rejects["reason"].value_counts().head(5).to_dict()
@@ -74,7 +80,9 @@ def evaluate(
         if counts is not None:
             trained_gold = np.repeat(np.arange(len(counts)), counts)
             baseline = log_loss_baseline(classifier.taxonomy, trained_gold, rows.gold)
-        found = run_evaluation(classifier, rows, bootstrap=bootstrap, seed=seed, baseline=baseline)
+        watched = watch(classifier, rows.labelled())
+        subject = classifier.calibrated() if calibrated else watched
+        found = run_evaluation(subject, rows, bootstrap=bootstrap, seed=seed, baseline=baseline)
         console = Console(highlight=False)
         console.print(found.table(title=f"{name}: {len(rows):,} rows of {data}"))
         for kind in ("language", "source"):
@@ -82,6 +90,12 @@ def evaluate(
                 console.print(found.table(slice=kind))
         if output is not None:
             found.write(output, name)
+            if not calibrated:  # raw and calibrated side by side
+                after = watched.calibrated_scores if classifier.calibrator is not None else None
+                tables = decision_tables(
+                    classifier.taxonomy, found.scores, after, name=name, replicates=min(bootstrap, 300)
+                )
+                tables.write(output, name)
             rejects.to_csv(Path(output) / "rejects.csv", index=False, encoding="utf-8")
             if counts is not None and Path(output).resolve() != Path(run_dir).resolve():
                 write_counts(output, classifier.taxonomy, counts)

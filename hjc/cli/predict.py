@@ -31,6 +31,23 @@ def predict(
     input_format: Annotated[str | None, typer.Option(help="The same for INPUT (by its name; csv for -).")] = None,
     separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Use the model's calibration, fitted on its validation rows.")
+    ] = False,
+    back_off: Annotated[
+        float | None, typer.Option(metavar="P", help="Also the deepest code with at least this probability.")
+    ] = None,
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option(metavar="A", help="Also the deepest code such that this share of coded rows is right."),
+    ] = None,
+    conformal: Annotated[
+        float | None,
+        typer.Option(metavar="ALPHA", help="Also a code and sets that hold the truth with probability 1 - ALPHA."),
+    ] = None,
+    abstain: Annotated[
+        float | None, typer.Option(metavar="P", help="No code at a level where the first has less probability.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory: read, coded and written at a time.")] = 4096,
     rejects: Annotated[
         str | None, typer.Option(help="CSV for unreadable lines (OUT.rejects.csv; nowhere for standard output).")
@@ -43,20 +60,27 @@ def predict(
     New columns, for level 4: hjc_level4_code_1, hjc_level4_title_1, hjc_level4_proba_1, then rank 2 and so on; last
     hjc_status, which is "ok" or says why a row has no codes. Probabilities are those of the level as a whole. Lines
     that are no rows (too many cells, broken JSON) are counted and written to the rejects.
+
+    --back-off, --target-accuracy and --conformal add columns before the status: hjc_backoff_code, hjc_target_code,
+    hjc_conformal_code (each with _level, _title, _proba, _reason), hjc_level4_automatic, hjc_level4_set and
+    hjc_level4_set_size. The last two options need a model that was trained with validation rows.
     """
     with options.one_message():
         _predict(
             run_dir, source, output, text_column, tuple(level or ()), top_k, language, prefix, format, input_format,
-            separator, encoding, batch_size, rejects, overwrite, quiet,
+            separator, encoding, batch_size, rejects, overwrite, quiet, calibrated,
+            {"back_off": back_off, "target_accuracy": target_accuracy, "conformal": conformal, "abstain": abstain},
         )  # fmt: skip
 
 
 def _predict(
     run_dir: str, source: str, output: str, text_column: list[str] | None, levels: tuple[int, ...], top_k: int,
     language: str | None, prefix: str, format: str | None, input_format: str | None, separator: str | None,
-    encoding: str | None, batch_size: int, rejects_path: str | None, overwrite: bool, quiet: bool,
+    encoding: str | None, batch_size: int, rejects_path: str | None, overwrite: bool, quiet: bool, calibrated: bool,
+    rules: dict[str, float | None],
 ) -> None:  # fmt: skip
     from contextlib import ExitStack
+    from dataclasses import replace
     from pathlib import Path
 
     from hjc.persistence import load, stored_classifier
@@ -105,6 +129,21 @@ def _predict(
                 classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
                 **_text_settings(trained),
             )  # fmt: skip
+            if calibrated:
+                classifier = classifier.calibrated()
+            validation = None
+            if any(value is not None for value in rules.values()):
+                from hjc.prediction_io.decide import plan_decisions
+
+                if rules["target_accuracy"] is not None or rules["conformal"] is not None:
+                    from hjc.validation import ValidationScores
+
+                    validation = ValidationScores.load(run_dir, classifier.taxonomy)
+                decisions = plan_decisions(
+                    classifier.taxonomy, plan.levels, validation, calibrated=calibrated, prefix=prefix,
+                    title_language=language, **rules,
+                )  # fmt: skip
+                plan = replace(plan, decisions=decisions)
             plan.check_free(reader.columns)
             writer = stack.enter_context(open_output(output, target_kind, reader, plan.columns))
             summary = Summary()
@@ -112,6 +151,11 @@ def _predict(
             code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
             if progress is not None:
                 progress.clear()
+            if plan.decisions is not None:
+                if not quiet:
+                    options.note(plan.decisions.message())
+                if validation is not None:
+                    options.note(plan.decisions.warning(validation, calibrated))
     except KeyboardInterrupt:
         where = "" if output == "-" else f" to {output}.partial"
         options.note(f"\ninterrupted: {summary.rows:,} rows written{where}")

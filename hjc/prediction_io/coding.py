@@ -15,9 +15,11 @@ from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:  # the classifier is an argument; importing its module would import pandas
     from hjc.classifiers.base import Classifier
+    from hjc.prediction_io.decide import DecisionPlan
 
 OK = "ok"
 EMPTY = "empty text"
+ABSTAINED = "abstained: no code of the chosen levels is probable enough"
 NO_WORDS = "no words: only markup, control characters or punctuation"
 
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
@@ -67,6 +69,8 @@ class Plan:
     joiner: str = "\n"
     max_chars: int = 20_000
     strip_html: bool = False
+    #: further decisions about each row, with columns of their own before the status
+    decisions: "DecisionPlan | None" = None
 
     def __post_init__(self) -> None:
         levels = self.levels or (self.taxonomy.depth,)
@@ -92,7 +96,8 @@ class Plan:
             for rank in range(1, self.ranks(level) + 1):
                 for kind in ("code", "title", "proba"):
                     out[f"{self.prefix}level{level}_{kind}_{rank}"] = "number" if kind == "proba" else "text"
-        return {**out, f"{self.prefix}status": "text"}
+        more = {} if self.decisions is None else self.decisions.columns
+        return {**out, **more, f"{self.prefix}status": "text"}
 
     def check_free(self, columns: Sequence[str]) -> None:
         """Raise ValueError when the input already has a column of that name (it was coded before, say)."""
@@ -125,17 +130,25 @@ def code_texts(
     wanted = [_encodable(cleaned[i]) for i in good]
     nodes = {d: np.empty((len(good), plan.ranks(d)), dtype=np.int64) for d in plan.levels}
     proba = {d: np.empty((len(good), plan.ranks(d)), dtype=np.float64) for d in plan.levels}
+    rules = plan.decisions
+    decided = {} if rules is None else rules.empty(len(texts))
     if wanted:
         for rows, log_proba in classifier.iter_log_proba(wanted):
             for d in plan.levels:
                 columns, proba[d][rows] = top_k_columns(taxonomy.aggregate(log_proba, d), plan.ranks(d))
                 nodes[d][rows] = taxonomy.level_nodes(d)[columns]
+            if rules is not None:
+                rules.decide(log_proba, good[rows], decided)
             if advance is not None:
                 advance(len(rows))
     codes = np.array(taxonomy.codes, dtype=object)
     titles = np.empty(len(taxonomy), dtype=object)
     for node in np.unique(np.concatenate([n.ravel() for n in nodes.values()])).tolist():
         titles[node] = taxonomy.title(node, plan.title_language)
+    least = 0.0 if rules is None or rules.abstain is None else rules.abstain
+    stated = {d: proba[d][:, 0] >= least for d in plan.levels}
+    for i in good[~np.any([stated[d] for d in plan.levels], axis=0)].tolist():
+        status[i] = ABSTAINED
     out: dict[str, list[Any]] = {}
     for d in plan.levels:
         for rank in range(plan.ranks(d)):
@@ -145,8 +158,9 @@ def code_texts(
                 ("proba", proba[d][:, rank]),
             ):
                 column = np.full(len(texts), None, dtype=object)
-                column[good] = values
+                column[good[stated[d]]] = values[stated[d]]
                 out[f"{plan.prefix}level{d}_{kind}_{rank + 1}"] = column.tolist()
+    out |= {name: values.tolist() for name, values in decided.items()}
     out[f"{plan.prefix}status"] = status
     return out
 
