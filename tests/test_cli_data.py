@@ -69,3 +69,68 @@ def test_messages(call, ads, tmp_path) -> None:
     assert code == 2 and "--column" in err
     code, _, err = call("data", "manifest", ads, "-o", tmp_path / "m", "--exclude", "x", "--source-column", "source")
     assert code == 2 and "exclude" in err
+
+
+@pytest.fixture
+def scraped(tmp_path):
+    path = tmp_path / "scraped.csv"
+    ad = "Poszukujemy kucharza do restauracji w centrum Krakowa. Wymagania: doświadczenie w kuchni i dokładność w pracy"
+    rows = [
+        ("5120", "Kucharz", f"<p>{ad}</p><p>tel. 601 234 567</p>"),
+        ("5120", "Kucharz", f"{ad}\ntel. 601 234 568"),  # the same once masked
+        ("9412", "KUCHARZ", f"{ad}\ntel. 601 234 569"),  # the same under another code
+        ("5131", "", "404 Not Found. The page you requested does not exist."),
+        (
+            "5120",
+            "Cook",
+            "We are looking for a cook for our restaurant in the centre of the town, full time, good salary",
+        ),
+    ]
+    pd.DataFrame(rows, columns=["code", "title", "body"]).to_csv(path, index=False)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write("1,2\n")
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "workers"), [("csv", 1), ("parquet", 1), ("jsonl", 2)])
+def test_prepare(call, scraped, tmp_path, suffix, workers) -> None:
+    for package in ("lxml", "ftfy", "lingua", "datasketch"):
+        pytest.importorskip(package)
+    out = tmp_path / f"clean.{suffix}"
+    code, _, err = call(
+        "data", "prepare", scraped, "-o", out, "-t", "title", "-t", "body", "-c", "code", "--languages", "pl,en",
+        "--batch-size", 2, "--workers", workers,
+    )  # fmt: skip
+    assert code == 0, err
+    frame = _read(out)
+    assert len(frame) == 5 and "1 unreadable line" in err
+    assert frame["prep_title"].tolist()[0] == "Kucharz" and frame["prep_body"][0].endswith("tel. [phone]")
+    assert frame["prep_reasons"].fillna("").tolist() == ["", "", "", "error_page", ""]
+    assert frame["prep_language"].fillna("").tolist() == ["pl", "pl", "pl", "en", "en"]
+    assert frame["prep_group"].astype(str).tolist() == ["0", "0", "0", "1", "2"]
+    log = log_of(out)
+    assert (
+        log["rows_in"] == 5 == log["rows_out"] and log["unreadable_lines"] == 1 and log["flagged"] == {"error_page": 1}
+    )
+    assert log["groups_with_several_codes"] == 1 and log["cleaned"]["phone"] == 3
+    assert pd.read_csv(tmp_path / "clean.conflicts.csv", dtype=str)["code"].tolist() == ["5120", "9412"]
+
+    code, _, err = call(
+        "data", "prepare", scraped, "-o", tmp_path / f"kept.{suffix}", "-t", "title", "-t", "body", "-c", "code",
+        "--languages", "pl,en", "--keep-languages", "pl", "--drop", "quality", "--drop", "language",
+        "--drop", "identical", "--batch-size", 2,
+    )  # fmt: skip
+    assert code == 0, err
+    log = log_of(tmp_path / f"kept.{suffix}")
+    assert log["rejected"] == {"identical": 1, "quality: error_page": 1, "language: en": 1}
+    assert log["rows_in"] == log["rows_out"] + log["rows_rejected"] == 5
+    assert _read(tmp_path / f"kept.{suffix}")["code"].astype(str).tolist() == ["5120", "9412"]
+    assert sorted(_read(tmp_path / f"kept.rejected.{suffix}")["prep_rejected"]) == sorted(log["rejected"])
+    code, _, err = call("data", "prepare", out, "-o", tmp_path / "x.csv", "-t", "title")
+    assert code == 2 and "another prefix" in err
+
+
+def _read(path) -> pd.DataFrame:
+    if path.suffix == ".csv":
+        return pd.read_csv(path, dtype={"code": str})
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_json(path, lines=True, dtype={"code": str})

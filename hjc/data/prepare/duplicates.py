@@ -1,0 +1,214 @@
+"""Identical and nearly identical texts among many: groups that splits keep together, and label conflicts within them.
+
+Identical: the same after case-folding and making blanks one. Nearly identical: Jaccard similarity of the sets of word
+shingles (runs of ``SHINGLE`` words) of at least the threshold, estimated by MinHash (Broder 1997) from datasketch;
+pairs are found by locality-sensitive hashing (Leskovec, Rajaraman & Ullman, Mining of Massive Datasets, ch. 3) with
+datasketch's optimal bands, sorted here in NumPy arrays: 4 bytes a permutation and row (512 MB for a million
+rows at 128). The estimate has a standard error of sqrt(s (1 - s) / permutations), 0.035 at s = 0.8.
+
+For up to some ten thousand texts :func:`hjc.data.splitting.near_duplicate_groups` finds all pairs above a tf-idf cosine
+exactly; ``find_groups(texts, method="exact")`` is that.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from hjc.data.splitting import near_duplicate_groups, text_key
+from hjc.taxonomy.tree import IntArray
+
+SHINGLE = 3
+THRESHOLD = 0.8
+PERMUTATIONS = 128
+METHODS = ("minhash", "exact", "identical")
+
+
+@dataclass(frozen=True)
+class DuplicateGroups:
+    """Groups of n rows.
+
+    Attributes:
+        group: (n,) number of the group, by first appearance; a row without duplicates is alone in its group.
+        first: (n,) the first row with the identical text (itself where it is the first).
+    """
+
+    group: IntArray
+    first: IntArray
+
+    @property
+    def size(self) -> IntArray:
+        """(n,) rows of each row's group."""
+        return np.bincount(self.group)[self.group] if len(self.group) else self.group
+
+    def counts(self) -> dict[str, int]:
+        """rows; identical_to_an_earlier; groups_of_several and rows_in_them."""
+        size = np.bincount(self.group) if len(self.group) else np.zeros(0, np.int64)
+        return {
+            "rows": len(self.group),
+            "identical_to_an_earlier": int((self.first != np.arange(len(self.first))).sum()),
+            "groups_of_several": int((size > 1).sum()),
+            "rows_in_them": int(size[size > 1].sum()),
+        }
+
+
+class DuplicateFinder:
+    """Takes texts chunk by chunk and keeps only their hashes; :meth:`groups` at the end.
+
+    Args:
+        threshold: Jaccard similarity of shingles from which texts are nearly identical; None: identical ones only.
+        permutations: of MinHash; more are slower, larger and sharper.
+        seed: of the permutations.
+
+    Raises:
+        ValueError: threshold outside (0, 1]. ImportError: datasketch is not installed.
+    """
+
+    def __init__(self, threshold: float | None = THRESHOLD, *, permutations: int = PERMUTATIONS, seed: int = 1) -> None:
+        if threshold is not None and not 0 < threshold <= 1:
+            raise ValueError(f"threshold: got {threshold}, allowed are above 0 to 1")
+        self.threshold = threshold
+        self.permutations = permutations
+        self._sketch: Any = None
+        if threshold is not None:
+            try:
+                from datasketch import MinHash, MinHashLSH
+            except ImportError as error:
+                raise ImportError(
+                    "near-duplicates need datasketch: pip install 'hjc[prepare]', or look for identical texts only"
+                ) from error
+            self._sketch = MinHash(num_perm=permutations, seed=seed, hashfunc=lambda value: value)
+            lsh = MinHashLSH(threshold=threshold, num_perm=permutations)
+            #: bands and rows of a band: the pair that minimises false positives and negatives around the threshold
+            self.bands, self.band_rows = int(lsh.b), int(lsh.r)
+        self._keys: list[npt.NDArray[np.uint64]] = []
+        self._signatures: list[npt.NDArray[np.uint32]] = []
+        self._worded: list[npt.NDArray[np.bool_]] = []
+
+    def add(self, texts: Sequence[str]) -> None:
+        """The next rows."""
+        keys = [text_key(text) for text in texts]
+        digest = b"".join(hashlib.blake2b(k.encode("utf-8", "surrogatepass"), digest_size=8).digest() for k in keys)
+        self._keys.append(np.frombuffer(digest, dtype=np.uint64))
+        if self._sketch is None:
+            return
+        out = np.empty((len(texts), self.permutations), dtype=np.uint32)
+        worded = np.zeros(len(texts), dtype=bool)
+        for i, key in enumerate(keys):
+            hashes = shingle_hashes(key)
+            worded[i] = bool(hashes)
+            self._sketch.clear()
+            if hashes:
+                self._sketch.update_batch(hashes)
+            out[i] = self._sketch.hashvalues
+        self._signatures.append(out)
+        self._worded.append(worded)
+
+    def groups(self) -> DuplicateGroups:
+        """The groups of all rows so far. Rows of equal text are one; the others are joined by chains of near pairs.
+
+        Texts without a word equal nothing but themselves.
+        """
+        if not self._keys:
+            return DuplicateGroups(np.empty(0, np.int64), np.empty(0, np.int64))
+        _, first_of, inverse = np.unique(np.concatenate(self._keys), return_index=True, return_inverse=True)
+        first = first_of[inverse].astype(np.int64)
+        label = first
+        if self._sketch is not None:
+            if len(self._signatures) > 1:  # one array, so that the chunks can go
+                self._signatures = [np.concatenate(self._signatures)]
+                self._worded = [np.concatenate(self._worded)]
+            left, right = self._near_pairs(np.sort(first_of[self._worded[0][first_of]]))
+            n = len(first)
+            graph = sparse.coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(n, n))
+            label = connected_components(graph, directed=False)[1][first]
+        return DuplicateGroups(pd.factorize(label)[0].astype(np.int64), first)
+
+    def _near_pairs(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """Pairs of rows in the same bucket of some band whose signatures agree in the threshold's share or more.
+
+        Within a bucket each row is compared with the one before it and with the first, not with all others: the work
+        stays linear, and a pair that is missed here has the other bands and the chains.
+        """
+        signatures = self._signatures[0]
+        lefts, rights = [], []
+        for band in range(self.bands):
+            part = np.ascontiguousarray(signatures[rows, band * self.band_rows : (band + 1) * self.band_rows])
+            bucket = part.view(np.dtype((np.void, part.dtype.itemsize * part.shape[1]))).ravel()
+            order = np.argsort(bucket, kind="stable")
+            sorted_bucket = bucket[order]
+            same = np.r_[False, sorted_bucket[1:] == sorted_bucket[:-1]]
+            head = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
+            at = np.flatnonzero(same)
+            for other in (at - 1, head[at]):
+                lefts.append(rows[order[at]])
+                rights.append(rows[order[other]])
+        pairs = np.unique(np.stack([np.concatenate(lefts), np.concatenate(rights)], axis=1), axis=0)
+        keep = np.zeros(len(pairs), dtype=bool)
+        for start in range(0, len(pairs), 100_000):
+            a, b = pairs[start : start + 100_000].T
+            keep[start : start + 100_000] = (signatures[a] == signatures[b]).mean(axis=1) >= self.threshold
+        return pairs[keep, 0], pairs[keep, 1]
+
+
+def shingle_hashes(key: str) -> list[int]:
+    """32-bit hashes of the runs of :data:`SHINGLE` words of a folded text; of all its words where it has fewer."""
+    words = [w for w in key.split(" ") if any(c.isalnum() for c in w)]
+    if not words:
+        return []
+    data = [w.strip(".,;:!?()[]\"'„”“«»-–—•*").encode("utf-8", "surrogatepass") for w in words]
+    runs = max(1, len(data) - SHINGLE + 1)
+    return list({zlib.crc32(b" ".join(data[i : i + SHINGLE])) for i in range(runs)})
+
+
+def find_groups(texts: Sequence[str], *, method: str = "minhash", threshold: float | None = None) -> DuplicateGroups:
+    """Groups of duplicates of texts that are all in memory.
+
+    Args:
+        method: minhash (Jaccard of shingles, estimated; any size) | exact (tf-idf cosine, every pair; see
+            :func:`hjc.data.splitting.near_duplicate_groups`) | identical.
+        threshold: default 0.8 for minhash, 0.9 for exact.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: got {method!r}, allowed are {', '.join(METHODS)}")
+    near = (THRESHOLD if threshold is None else threshold) if method == "minhash" else None
+    finder = DuplicateFinder(near)
+    finder.add(texts)
+    found = finder.groups()
+    if method == "exact":
+        return DuplicateGroups(near_duplicate_groups(list(texts), 0.9 if threshold is None else threshold), found.first)
+    return found
+
+
+def label_conflicts(groups: DuplicateGroups, codes: Sequence[str]) -> pd.DataFrame:
+    """Groups whose rows carry several codes.
+
+    Returns:
+        A line for each group and code, largest groups first: group, kind (identical where one text has several
+        codes, else near), rows_of_group, codes_of_group, code, rows, first_row (0-based). Rows without a code are
+        left out.
+    """
+    if len(codes) != len(groups.group):
+        raise ValueError(f"codes: got {len(codes)} for {len(groups.group)} rows")
+    frame = pd.DataFrame({"group": groups.group, "text": groups.first, "code": list(codes)})
+    frame["row"] = np.arange(len(frame))
+    frame = frame[frame["code"].astype(bool)]
+    columns = ["group", "kind", "rows_of_group", "codes_of_group", "code", "rows", "first_row"]
+    number = frame.groupby("group")["code"].transform("nunique")
+    frame = frame[number > 1]
+    if frame.empty:
+        return pd.DataFrame(columns=columns)
+    split_text = frame.groupby(["group", "text"])["code"].nunique().gt(1).groupby("group").any()
+    out = frame.groupby(["group", "code"]).agg(rows=("row", "size"), first_row=("row", "min")).reset_index()
+    out["kind"] = np.where(out["group"].map(split_text), "identical", "near")
+    out["rows_of_group"] = out.groupby("group")["rows"].transform("sum")
+    out["codes_of_group"] = out.groupby("group")["code"].transform("size")
+    order = ["rows_of_group", "group", "rows", "code"]
+    return out.sort_values(order, ascending=[False, True, False, True])[columns].reset_index(drop=True)
