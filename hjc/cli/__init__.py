@@ -10,11 +10,14 @@ from hjc.cli import options
 from hjc.cli.carry import crosswalk, revise
 from hjc.cli.compare import compare
 from hjc.cli.data import data_app
+from hjc.cli.drift import drift
+from hjc.cli.estimate import estimate
 from hjc.cli.evaluate import evaluate
 from hjc.cli.info import info
 from hjc.cli.predict import predict
 from hjc.cli.taxonomy import taxonomy_app
 from hjc.cli.train import train
+from hjc.cli.translate import translate
 
 app = typer.Typer(
     help="Hierarchical job classification: code job ads to a tree of occupations.",
@@ -52,10 +55,13 @@ app.command(
 app.command("predict")(predict)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
+app.command("estimate")(estimate)
+app.command("drift")(drift)
 app.command("info")(info)
 app.command("crosswalk")(crosswalk)
 taxonomy_app.command("revise")(revise)
 app.add_typer(taxonomy_app, name="taxonomy")
+data_app.command("translate")(translate)
 app.add_typer(data_app, name="data")
 
 

@@ -53,6 +53,12 @@ def training_data_settings(run_dir: str) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
+def text_settings(trained: dict[str, Any]) -> dict[str, Any]:
+    """How training made texts out of cells, as far as train.yaml says it."""
+    known = {"joiner": "text_joiner", "max_chars": "max_chars", "strip_html": "strip_html"}
+    return {ours: trained[theirs] for ours, theirs in known.items() if trained.get(theirs) is not None}
+
+
 def text_columns_of(given: list[str] | None, trained: dict[str, Any]) -> list[str]:
     """The text columns: as given, else those of the training.
 

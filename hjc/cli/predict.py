@@ -127,7 +127,7 @@ def _predict(
             classifier = load(run_dir)
             plan = Plan(
                 classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
-                **_text_settings(trained),
+                **options.text_settings(trained),
             )  # fmt: skip
             if calibrated:
                 classifier = classifier.calibrated()
@@ -171,10 +171,7 @@ def _predict(
         options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
 
 
-def _text_settings(trained: dict[str, Any]) -> dict[str, Any]:
-    """How training made texts out of cells, as far as train.yaml says it."""
-    known = {"joiner": "text_joiner", "max_chars": "max_chars", "strip_html": "strip_html"}
-    return {ours: trained[theirs] for ours, theirs in known.items() if trained.get(theirs) is not None}
+_text_settings = options.text_settings
 
 
 def _interrupt(*_: object) -> None:

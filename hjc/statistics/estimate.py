@@ -60,7 +60,8 @@ def share_interval(
     low = np.where(inside, 1 / (1 + np.exp(np.minimum(half - centre, 700))), np.clip(s - z * e, 0, 1))
     high = np.where(inside, 1 / (1 + np.exp(-centre - half)), np.clip(s + z * e, 0, 1))
     none = 1 - (alpha / 2) ** (1 / effective) if effective >= 1 else 1.0
-    high = np.where(s <= 1e-12, np.maximum(high, none), high)
+    nothing = (s <= 1e-12) | ((s <= 1e-6) & (e <= 0))  # EM leaves a trace where there is nothing
+    high = np.where(nothing, np.maximum(high, none), high)
     low = np.where(s >= 1 - 1e-12, np.minimum(low, 1 - none), low)
     return low, high
 

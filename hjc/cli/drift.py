@@ -1,0 +1,72 @@
+"""``hjc drift``: does a new table look like what the model was made on?"""
+
+import math
+from typing import Annotated
+
+import typer
+
+from hjc.cli import options
+
+
+def drift(
+    run_dir: Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet or JSONL file (.gz too), or -.")],
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="OUT", help="CSV for the table of checks.")
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--text-column", help="Column with the text; repeat it to join several (as in training)."),
+    ] = None,
+    language_column: Annotated[str | None, typer.Option(help="Column with the language.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 4096,
+) -> None:
+    """Compare a table with the validation rows of the model: languages, lengths, words, confidence, predicted shares.
+
+    Prints the checks and a verdict: proceed, recalibrate, or re-audit (code a random sample by hand before publishing).
+    Labels are not needed, and so a change in the meaning of codes cannot be seen.
+    """
+    with options.one_message():
+        from rich.console import Console
+        from rich.table import Table
+
+        from hjc.drift import Profile, compare_profiles
+        from hjc.drift_file import read_profile
+        from hjc.estimation import Columns, Counted, read_rows
+        from hjc.persistence import load, stored_classifier
+        from hjc.prediction_io import format_of, open_input
+        from hjc.validation import update_profile
+
+        stored_classifier(run_dir)
+        trained = options.training_data_settings(run_dir)
+        columns = Columns(texts=options.text_columns_of(text_column, trained), **options.text_settings(trained))
+        kind = format_of(source, None, option="another name")
+        classifier = load(run_dir)
+        reference, of = read_profile(run_dir, classifier.taxonomy)
+        new, counted = Profile(classifier.taxonomy, oov=getattr(classifier, "oov_share", None)), Counted()
+        more = [language_column] if language_column else []
+        with open_input(source, kind, rows=batch_size, encoding=encoding, separator=separator) as reader:
+            for chunk in read_rows(reader, columns, counted, more):
+                languages = [v or "" for v in chunk.more[language_column]] if language_column else None
+                for rows, log_proba in classifier.iter_log_proba(chunk.texts) if chunk.texts else ():
+                    update_profile(new, rows, log_proba, chunk.texts, languages)
+        if not new.rows:
+            raise ValueError(f"{source}: no row can be used: {counted.message()}")
+        found = compare_profiles(reference, new)
+        if output is not None:
+            found.table.to_csv(output, index=False, float_format="%.6g", lineterminator="\n")
+        table = Table("check", "level", "statistic", "value", "chance", "status")
+        for line in found.table.to_dict("records"):
+            noise = "" if math.isnan(line["noise"]) else f"{line['noise']:.3f}"
+            where, statistic = str(line["level"] or ""), str(line["statistic"]).replace("_", " ")
+            table.add_row(line["check"], where, statistic, f"{line['value']:.3f}", noise, line["status"])
+        console = Console(highlight=False)
+        console.print(table)
+        console.print(f"{new.rows:,} rows against {reference.rows:,} {of} rows", markup=False)
+        console.print(f"verdict: {found.verdict}", markup=False)
+        for reason in found.reasons:
+            console.print(f"- {reason}", markup=False)
+        if counted.left_out:
+            options.note(counted.message())

@@ -1,0 +1,127 @@
+"""``hjc estimate``: from texts to published shares per code and domain."""
+
+from typing import Annotated, Any
+
+import typer
+
+from hjc.cli import options
+
+
+def estimate(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet or JSONL file (.gz too), or -.")],
+    run_dir: Annotated[str, typer.Option("--run", metavar="RUN_DIR", help="Model directory, as train.py wrote it.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="CSV to write, or -.")] = "-",
+    level: Annotated[int | None, typer.Option("-l", "--level", help="Deepest level to be published (deepest).")] = None,
+    by: Annotated[
+        str, typer.Option(metavar="A,B", help="Columns whose values are the domains, e.g. region,month.")
+    ] = "",
+    weights: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with survey weights.")] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="classify_and_count, summed, misclassification, calibration, prior_shift, difference or ppi; "
+            "auto is ppi with an audit and summed without."
+        ),
+    ] = "auto",
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--text-column", help="Column with the text; repeat it to join several (as in training)."),
+    ] = None,
+    code_column: Annotated[
+        str | None, typer.Option(help="Count the codes of this column instead of coding texts.")
+    ] = None,
+    audit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Random sample of the rows with the codes that clerks found.")
+    ] = None,
+    audit_code_column: Annotated[str, typer.Option(help="Column of the audit with the right code.")] = "code",
+    audit_inclusion_column: Annotated[
+        str | None, typer.Option(help="Column of the audit with the probability of being audited (equal).")
+    ] = None,
+    audit_stratum_column: Annotated[
+        str | None, typer.Option(help="Column of the audit with the stratum it was drawn in (one).")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Do not apply the model's calibration.")] = False,
+    target: Annotated[
+        str, typer.Option(help="population: the rows are a sample of it. batch: the shares among these very rows.")
+    ] = "population",
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 4096,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
+) -> None:
+    """Estimate shares and counts per code at every level, with standard errors and intervals that add up the tree.
+
+    OUT has the columns of --by, then level, code, title, share, se, low, high, count, count_low, count_high, rows,
+    method and flag (few rows, imprecise, negative, no audit). Probabilities are calibrated where the model can.
+    """
+    with options.one_message():
+        arguments = locals() | {"by": [name.strip() for name in by.split(",") if name.strip()]}
+        _estimate(**arguments)
+
+
+def _estimate(
+    *, source: str, run_dir: str, output: str, level: int | None, by: list[str], weights: str | None, method: str,
+    text_column: list[str] | None, code_column: str | None, audit: str | None, audit_code_column: str,
+    audit_inclusion_column: str | None, audit_stratum_column: str | None, raw: bool, target: str, confidence: float,
+    separator: str | None, encoding: str | None, batch_size: int, overwrite: bool,
+) -> None:  # fmt: skip
+    import sys
+    from pathlib import Path
+
+    from hjc.estimation import FROM_VALIDATION, METHODS, Columns, Counted, estimate_shares, read_audit
+    from hjc.persistence import load, stored_classifier
+    from hjc.prediction_io import check_output, format_of, open_input
+    from hjc.validation import ValidationScores
+
+    if method == "auto":
+        method = "classify_and_count" if code_column else "ppi" if audit else "summed"
+    if method not in METHODS:
+        raise ValueError(f"--method: got {method!r}, allowed are auto, {', '.join(METHODS)}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"--confidence: got {confidence}, allowed are numbers between 0 and 1")
+    stored_classifier(run_dir)
+    check_output(output, source, overwrite=overwrite)
+    trained = options.training_data_settings(run_dir)
+    columns = Columns(
+        texts=() if code_column else options.text_columns_of(text_column, trained), by=by, weights=weights,
+        code=code_column, **options.text_settings(trained),
+    )  # fmt: skip
+    formats = {path: format_of(path, None, option="another name") for path in (source, audit) if path}
+    classifier = load(run_dir)
+    validation = ValidationScores.load(run_dir, classifier.taxonomy) if method in FROM_VALIDATION else None
+    calibrated = classifier.calibrator is not None and not raw
+    if calibrated:
+        classifier = classifier.calibrated()
+    depth = classifier.taxonomy.check_level(level if level is not None else classifier.taxonomy.depth)
+
+    def table(path: str) -> Any:
+        return open_input(path, formats[path], rows=batch_size, encoding=encoding, separator=separator)
+
+    parts: dict[str, Any] = {}
+    if audit:
+        with table(audit) as reader:
+            parts["audit"], parts["audit_domain"] = read_audit(
+                classifier, depth, reader, columns, audit_code_column, Counted(),
+                inclusion_column=audit_inclusion_column, stratum_column=audit_stratum_column,
+            )  # fmt: skip
+    counted = Counted()
+    with table(source) as reader:
+        found = estimate_shares(
+            classifier, reader, columns, level=depth, method=method, validation=validation, calibrated=calibrated,
+            target=target, confidence=confidence, counted=counted, **parts,
+        )  # fmt: skip
+    text = found.to_csv(index=False, lineterminator="\n", float_format="%.8g")
+    if output == "-":
+        sys.stdout.write(text)
+    else:
+        part = Path(f"{output}.partial")
+        part.write_text(text, encoding="utf-8")
+        part.replace(output)
+    options.note(counted.message())
+    if not code_column:
+        kind = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"
+        options.note(f"probabilities: {kind}; method: {method}; see docs/decisions.md on when it is right")
+    flagged = found.loc[found["level"] == depth, "flag"].ne("").sum()
+    total = (found["level"] == depth).sum()
+    options.note(f"{flagged:,} of {total:,} estimates at level {depth} are flagged" if flagged else "")

@@ -1,0 +1,308 @@
+"""``hjc estimate``: shares per code and domain from a table of any size, the model read once, batch by batch.
+
+The rows' level probabilities are summed as they come (:class:`hjc.statistics.CodeTotals`); only the EM correction for
+prior shift needs them again and spools them, at the level wanted, to a temporary file.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hjc.classifiers.base import Classifier
+from hjc.data.hygiene import clean_texts
+from hjc.prediction_io import Reader, find_column, join_texts, text_status
+from hjc.prediction_io.coding import OK
+from hjc.statistics import Audit, CodeTotals, em_prior_shift, estimate_table, make_audit
+from hjc.statistics.estimate import ShareEstimate
+from hjc.taxonomy import Taxonomy
+from hjc.taxonomy.tree import FloatArray
+from hjc.validation import ValidationScores
+
+#: name on the command line -> name in hjc.statistics
+METHODS = {
+    "classify_and_count": "classify_and_count",
+    "summed": "summed_probabilities",
+    "misclassification": "misclassification",
+    "calibration": "calibration",
+    "prior_shift": "em_prior_shift",
+    "difference": "difference",
+    "ppi": "ppi",
+}
+#: methods that correct with the stored outcomes of the validation rows, and those that need an audit
+FROM_VALIDATION = ("misclassification", "calibration", "prior_shift")
+FROM_AUDIT = ("difference", "ppi")
+
+
+@dataclass
+class Counted:
+    """Rows of an input, and those that no share can be made of, by reason."""
+
+    rows: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, rows: int = 1) -> None:
+        self.left_out[reason] = self.left_out.get(reason, 0) + rows
+
+    def message(self) -> str:
+        why = "".join(f"; {count:,} left out ({reason})" for reason, count in self.left_out.items())
+        return f"{self.rows:,} rows{why}"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns mean what: texts (joined), domains, survey weight, code (for tables that are coded)."""
+
+    texts: Sequence[str] = ()
+    by: Sequence[str] = ()
+    weights: str | None = None
+    code: str | None = None
+    joiner: str = "\n"
+    max_chars: int = 20_000
+    strip_html: bool = False
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A chunk: texts that can be coded, domains, weights, and the values of further columns; all of the same rows."""
+
+    texts: list[str]
+    domain: list[tuple[str, ...]]
+    weight: npt.NDArray[np.float64]
+    more: dict[str, list[str | None]]
+
+
+def read_rows(reader: Reader, columns: Columns, counted: Counted, more: Sequence[str] = ()) -> Iterator[Rows]:
+    """The usable rows of a table, chunk by chunk.
+
+    Raises:
+        ValueError: a column does not exist, or a weight is no number from 0.
+    """
+    names = [*columns.texts, *columns.by, *([columns.weights] if columns.weights else []), *more]
+    position = {name: find_column(reader.columns, name, reader.label) for name in names}
+    for chunk in reader.chunks():
+        value = {name: chunk.texts(at, name) for name, at in position.items()}
+        if columns.texts:
+            texts = join_texts([value[name] for name in columns.texts], columns.joiner)
+            cleaned, _ = clean_texts([t or "" for t in texts], columns.max_chars, columns.strip_html)
+            status = [text_status(t) if c or not t else "no words" for t, c in zip(texts, cleaned, strict=True)]
+        else:
+            cleaned, status = [""] * len(chunk), [OK] * len(chunk)
+        weight = np.ones(len(chunk))
+        if columns.weights:
+            weight = np.array([_weight(v, reader.label, columns.weights) for v in value[columns.weights]])
+        use = [i for i, s in enumerate(status) if s == OK]
+        for s in status:
+            if s != OK:
+                counted.leave_out(s)
+        counted.rows += len(chunk)
+        yield Rows(
+            [cleaned[i] for i in use],
+            [tuple((value[name][i] or "").strip() for name in columns.by) for i in use],
+            weight[use],
+            {name: [value[name][i] for i in use] for name in more},
+        )
+
+
+def _weight(value: str | None, path: str, column: str) -> float:
+    try:
+        number = float((value or "").strip().replace(",", "."))
+    except ValueError:
+        number = -1.0
+    if not (np.isfinite(number) and number >= 0):
+        raise ValueError(f"{path}: column {column!r} holds {value!r}; weights are numbers from 0")
+    return number
+
+
+class Spool:
+    """Level log-probabilities of rows in a temporary file, to be gone through again and again."""
+
+    def __init__(self, tree: Taxonomy) -> None:
+        self.tree = tree
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="hjc-estimate-")  # noqa: SIM115
+        self.weight: list[npt.NDArray[np.float64]] = []
+        self.domain: list[tuple[str, ...]] = []
+
+    def add(
+        self, level_log_proba: FloatArray, weight: npt.NDArray[np.float64], domain: Iterable[tuple[str, ...]]
+    ) -> None:
+        self._file.write(np.ascontiguousarray(level_log_proba, dtype=np.float32).tobytes())
+        self.weight.append(weight)
+        self.domain.extend(domain)
+
+    def batches(self, rows: npt.NDArray[np.int64]) -> "SpooledRows":
+        self._file.flush()
+        data = np.memmap(self._file, dtype=np.float32, mode="r", shape=(len(self.domain), self.tree.num_leaves))
+        return SpooledRows(data, rows)
+
+
+@dataclass(frozen=True)
+class SpooledRows:
+    """Some rows of a spool as batches; every iteration starts anew."""
+
+    data: Any
+    rows: npt.NDArray[np.int64]
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        for start in range(0, len(self.rows), 4096):
+            yield np.asarray(self.data[self.rows[start : start + 4096]])
+
+
+def one_hot(taxonomy: Taxonomy, level: int, codes: Sequence[str | None], counted: Counted) -> tuple[Taxonomy, Any, Any]:
+    """Rows that are coded already: (tree cut at the level, positions of usable rows, log of 0/1 probabilities).
+
+    Rows whose code is missing, unknown or above the level are counted as left out.
+    """
+    tree = taxonomy.truncate(level)
+    node = np.array([taxonomy.index_of.get((c or "").strip(), -1) for c in codes], dtype=np.int64)
+    column = np.where(node >= 0, taxonomy.level_column[node, level - 1], -1)
+    for i in np.flatnonzero(column < 0).tolist():
+        reason = (
+            "no code" if not (codes[i] or "").strip() else "unknown code" if node[i] < 0 else "code above the level"
+        )
+        counted.leave_out(reason)
+    use = np.flatnonzero(column >= 0)
+    log_proba = np.full((len(use), tree.num_leaves), -np.inf, dtype=np.float32)
+    log_proba[np.arange(len(use)), column[use]] = 0.0
+    return tree, use, log_proba
+
+
+def read_audit(
+    classifier: Classifier,
+    level: int,
+    reader: Reader,
+    columns: Columns,
+    code_column: str,
+    counted: Counted,
+    *,
+    inclusion_column: str | None = None,
+    stratum_column: str | None = None,
+) -> tuple[Audit, list[tuple[str, ...]]]:
+    """The labelled rows of a random sample of the input, with the domain of each.
+
+    Raises:
+        ValueError: a column does not exist; a row has no usable text, no code or an unknown one (leaving rows of an
+            audit out would bias the estimate).
+    """
+    more = [c for c in (code_column, inclusion_column, stratum_column) if c]
+    parts: list[Rows] = list(read_rows(reader, columns, counted, more))
+    texts = [t for p in parts for t in p.texts]
+    if counted.left_out:
+        raise ValueError(
+            f"{reader.label}: {counted.message()}. Leaving audited rows out would bias the estimate: give them a text, "
+            "or leave such rows out of the input as well"
+        )
+    codes = [c for p in parts for c in p.more[code_column]]
+    tree = classifier.taxonomy
+    if bad := [c for c in codes if (c or "").strip() not in tree.index_of]:
+        raise ValueError(
+            f"{reader.label}: {len(bad)} of {len(codes)} audited rows have no code of the taxonomy, e.g. {bad[0]!r}"
+        )
+    gold = tree.encode([(c or "").strip() for c in codes])
+    inclusion = None
+    if inclusion_column:
+        values = [v for p in parts for v in p.more[inclusion_column]]
+        inclusion = np.array([_weight(v, reader.label, inclusion_column) for v in values])
+    strata = [v or "" for p in parts for v in p.more[stratum_column]] if stratum_column else None
+    audit = make_audit(
+        tree, level, classifier.predict_log_proba(texts), gold,
+        inclusion_probability=inclusion, weights=np.concatenate([p.weight for p in parts]), strata=strata,
+    )  # fmt: skip
+    return audit, [d for p in parts for d in p.domain]
+
+
+def estimate_shares(
+    classifier: Classifier,
+    reader: Reader,
+    columns: Columns,
+    *,
+    level: int,
+    method: str = "summed",
+    validation: ValidationScores | None = None,
+    calibrated: bool = False,
+    audit: Audit | None = None,
+    audit_domain: Sequence[tuple[str, ...]] | None = None,
+    target: str = "population",
+    confidence: float = 0.95,
+    counted: Counted | None = None,
+    progress: Any = None,
+) -> pd.DataFrame:
+    """Shares and counts of every code down to ``level``, for each domain, with standard errors, intervals and flags.
+
+    A level's shares add up to one and a parent is the sum of its children, in every domain.
+
+    Args:
+        method: one of :data:`METHODS`.
+        validation: for :data:`FROM_VALIDATION`; ``calibrated`` says by which probabilities the rows are coded.
+        audit, audit_domain: for :data:`FROM_AUDIT` (:func:`read_audit`).
+        progress: called with the rows of each chunk.
+
+    Raises:
+        ValueError: an unknown method, what it needs is missing, or no row is left.
+    """
+    if method not in METHODS:
+        raise ValueError(f"--method: got {method!r}, allowed are {', '.join(METHODS)}")
+    if method in FROM_VALIDATION and validation is None:
+        raise ValueError(f"--method {method} corrects with the model's validation rows, and there are none")
+    if method in FROM_AUDIT and audit is None:
+        raise ValueError(f"--method {method} needs --audit: a random sample of the rows, coded by clerks")
+    if columns.code and method != "classify_and_count":
+        raise ValueError(
+            f"--code-column: codes without probabilities can only be counted; --method {method} needs texts"
+        )
+    taxonomy, counted = classifier.taxonomy, counted if counted is not None else Counted()
+    level = taxonomy.check_level(level)
+    tree = taxonomy.truncate(level)
+    totals = CodeTotals(tree if columns.code else taxonomy, level)
+    spool = Spool(tree) if method == "prior_shift" else None
+    for chunk in read_rows(reader, columns, counted, [columns.code] if columns.code else []):
+        if columns.code:
+            _, use, log_proba = one_hot(taxonomy, level, chunk.more[columns.code], counted)
+            totals.update(log_proba, chunk.weight[use], [chunk.domain[i] for i in use.tolist()])
+        elif chunk.texts:
+            for at, log_proba in classifier.iter_log_proba(chunk.texts):
+                domain = [chunk.domain[i] for i in at.tolist()]
+                if spool is None:
+                    totals.update(log_proba, chunk.weight[at], domain)
+                else:
+                    spool.add(taxonomy.aggregate(log_proba, level), chunk.weight[at], domain)
+        if progress is not None:
+            progress(counted.rows)
+    if not (totals.rows or (spool and spool.domain)):
+        raise ValueError(f"{reader.label}: no row can be used: {counted.message()}")
+    if spool is not None:
+        assert validation is not None
+        return _prior_shift(spool, validation, level, calibrated, columns.by, confidence)
+    parts: dict[str, Any] = {}
+    if method in FROM_VALIDATION:
+        assert validation is not None
+        parts["confusion"] = validation.confusion(level, calibrated)
+    elif method in FROM_AUDIT:
+        parts |= {"audit": audit, "audit_domain": audit_domain if columns.by else None, "target": target}
+    elif method == "summed":
+        parts["target"] = target
+    return estimate_table(totals, METHODS[method], list(columns.by), confidence=confidence, **parts)
+
+
+def _prior_shift(
+    spool: Spool, validation: ValidationScores, level: int, calibrated: bool, by: Sequence[str], confidence: float
+) -> pd.DataFrame:
+    weight = np.concatenate(spool.weight)
+    number = {d: i for i, d in enumerate(dict.fromkeys(spool.domain))}
+    member = np.array([number[d] for d in spool.domain])
+    prior = validation.prior(level, calibrated)
+    frames = []
+    for domain in number if by else [()]:
+        rows = np.flatnonzero(member == number[domain]) if by else np.arange(len(weight))
+        found: ShareEstimate = em_prior_shift(
+            spool.tree, spool.tree.depth, spool.batches(rows), prior, weight[rows], prior_rows=len(validation)
+        )
+        frame = found.to_frame(None, confidence)
+        for i, (name, value) in enumerate(zip(by, domain, strict=True)):
+            frame.insert(i, name, value)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)

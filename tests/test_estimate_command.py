@@ -1,0 +1,168 @@
+"""hjc estimate and hjc drift: the figures of the statistics package, coherent tables, messages."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import hjc
+from hjc.classifiers import CLASSIFIERS
+from hjc.classifiers.calibrated import write_calibration
+from hjc.drift_file import profile_rows, read_profile, write_profile
+from hjc.estimation import METHODS
+from hjc.statistics import CodeTotals, correct_counts, difference_estimate, em_prior_shift, make_audit
+from hjc.validation import describe_validation
+from tests.test_cli import call  # noqa: F401  a fixture
+from tests.test_validation import TREE, Overconfident, rows
+
+N = 600
+NEW = rows(N, start=20_000)
+REGION = ["north" if i % 3 else "south" for i in range(N)]
+WEIGHT = np.array([1.0 + i % 4 for i in range(N)])
+CODES = [TREE.codes[g] for g in NEW.gold.tolist()]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return describe_validation(Overconfident(TREE), rows(800))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, found):
+    monkeypatch.setitem(CLASSIFIERS, "overconfident", ("tests.test_validation", "Overconfident"))
+    Overconfident(TREE).save_pretrained(tmp_path / "run")
+    write_calibration(tmp_path / "run", found.calibrator)
+    found.scores.save(tmp_path / "run")
+    write_profile(tmp_path / "run", found.profile, "validation")
+    return tmp_path / "run"
+
+
+def write(path, lines):
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["text", "code", "region", "w", "pi"])
+        writer.writerows(lines)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    lines = [(t, c, r, w, 0.2) for t, c, r, w in zip(NEW.texts, CODES, REGION, WEIGHT, strict=True)]
+    write(tmp_path / "audit.csv", lines[::5])
+    return write(tmp_path / "new.csv", [*lines, ("", "11", "north", 1, 1)])
+
+
+def estimate(call, tmp_path, *arguments):  # noqa: F811
+    out = tmp_path / "shares.csv"
+    code, _, err = call("estimate", *arguments, "-o", out, "--overwrite")
+    assert code == 0, err
+    return pd.read_csv(out, dtype={"code": str}, keep_default_na=False), err
+
+
+def test_every_method_gives_the_figures_of_the_library(call, run, table, tmp_path):  # noqa: F811
+    model = hjc.load(run).calibrated()
+    x = model.predict_log_proba(NEW.texts)
+    south = np.array([r == "south" for r in REGION])
+    totals = CodeTotals(TREE)
+    totals.update(x, WEIGHT, [(r,) for r in REGION])
+    scores = describe_validation(Overconfident(TREE), rows(800)).scores
+    at = np.arange(0, N, 5)
+    audit = make_audit(TREE, 2, x[at], NEW.gold[at], weights=WEIGHT[at], inclusion_probability=np.full(len(at), 0.2))
+    counted = totals.classify_and_count(("south",))
+    expected = {
+        "classify_and_count": counted,
+        "summed": totals.summed_probabilities(("south",)),
+        "misclassification": correct_counts(counted, scores.confusion(2, True)),
+        "calibration": correct_counts(counted, scores.confusion(2, True), kind="calibration"),
+        "prior_shift": em_prior_shift(TREE, 2, x[south], scores.prior(2, True), WEIGHT[south], prior_rows=800),
+        "difference": difference_estimate(totals, audit.take(np.flatnonzero(south[at])), ("south",), tuned=False),
+        "ppi": difference_estimate(totals, audit.take(np.flatnonzero(south[at])), ("south",)),
+    }
+    assert set(expected) == set(METHODS)
+    for method, other in expected.items():
+        more = (
+            ("--audit", tmp_path / "audit.csv", "--audit-inclusion-column", "pi")
+            if method in ("difference", "ppi")
+            else ()
+        )
+        found, err = estimate(
+            call,
+            tmp_path,
+            table,
+            "--run",
+            run,
+            "-t",
+            "text",
+            "--by",
+            "region",
+            "--weights",
+            "w",
+            "--method",
+            method,
+            *more,
+        )
+        assert "601 rows; 1 left out (empty text)" in err and "calibrated" in err
+        part = found[found.region == "south"]
+        for name, values in (("share", other.share), ("se", other.se)):
+            wanted = dict(zip(TREE.codes, values.tolist(), strict=True))
+            got = dict(zip(part.code, part[name], strict=True))
+            assert got == pytest.approx(wanted, abs=2e-4), (method, name)
+        for _, domain in found.groupby("region"):
+            sums = domain[domain.level == 2].groupby(domain.code.str[0]).share.sum()
+            top = domain[domain.level == 1].set_index("code").share
+            assert sums.to_dict() == pytest.approx(top.to_dict(), abs=1e-6) and top.sum() == pytest.approx(1)
+
+
+def test_coded_tables_are_counted(call, run, table, tmp_path):  # noqa: F811
+    found, _ = estimate(call, tmp_path, table, "--run", run, "--code-column", "code", "--level", 1, "--weights", "w")
+    # the last row has no text but a code: it counts here
+    expected = np.bincount([int(c[0]) for c in [*CODES, "11"]], [*WEIGHT, 1])[1:]
+    assert found["count"].tolist() == pytest.approx(expected.tolist())
+    bad = write(tmp_path / "bad.csv", [("a", "99", "n", 1, 1), ("a", "", "n", 1, 1), ("a", "21", "n", 1, 1)])
+    _, err = estimate(call, tmp_path, bad, "--run", run, "--code-column", "code")
+    assert "1 left out (no code)" in err and "1 left out (unknown code)" in err
+
+
+def test_messages(call, run, table, tmp_path):  # noqa: F811
+    base = ("estimate", table, "--run", run, "-t", "text")
+    cases = [
+        (("--method", "magic"), "allowed are"),
+        (("--method", "ppi"), "needs --audit"),
+        (("--by", "regoin"), "did you mean 'region'"),
+        (("--weights", "region"), "weights are numbers"),
+        (("--code-column", "code", "--method", "summed"), "can only be counted"),
+        (("--level", 7), "7"),
+        (("--confidence", 95), "--confidence"),
+        (("--audit", table), "Leaving audited rows out"),
+        (("--audit", tmp_path / "audit.csv", "--audit-code-column", "region"), "no code of the taxonomy"),
+    ]
+    for arguments, message in cases:
+        code, _, err = call(*base, *arguments)
+        assert code == 2 and message in err, (arguments, err)
+    (run / "calibration_scores.npz").unlink()
+    code, _, err = call(*base, "--method", "prior_shift")
+    assert code == 2 and "trained without validation rows" in err
+
+
+def test_drift(call, run, table, tmp_path):  # noqa: F811
+    code, out, err = call("drift", run, table, "-t", "text", "-o", tmp_path / "drift.csv")
+    assert code == 0 and "against 800 validation rows" in out and "verdict:" in out and "1 left out" in err
+    assert {"text length", "confidence"} <= set(pd.read_csv(tmp_path / "drift.csv").check)
+    same = write(tmp_path / "same.csv", [("0000017", "", "", "", "")] * 300)
+    _, out, _ = call("drift", run, same, "-t", "text")
+    assert "verdict: re-audit" in out
+    (run / "drift_profile.json").unlink()
+    code, _, err = call("drift", run, table, "-t", "text")
+    assert code == 2 and "has no drift_profile.json" in err
+
+
+def test_profiles_of_training_rows_are_a_sample(run):
+    profile = profile_rows(Overconfident(TREE), NEW, most=100)
+    assert profile.rows == 100 and profile.languages["pl"] == 100
+    write_profile(run, profile, "training")
+    back, of = read_profile(run, TREE)
+    assert of == "training" and back.rows == 100
+    (run / "drift_profile.json").write_text("{")
+    with pytest.raises(ValueError, match="truncated"):
+        read_profile(run, TREE)
