@@ -49,7 +49,9 @@ def _cell(line: Mapping[str, Any], best: bool = False, small: bool = True) -> Ce
 
 def _by(lines: pd.DataFrame, column: str) -> dict[Any, dict[str, Any]]:
     """The lines by the value of a column in which each is another."""
-    return {line[column]: line for line in lines.to_dict("records")}
+    names = [str(name) for name in lines.columns]
+    found = [dict(zip(names, values, strict=True)) for values in lines.itertuples(index=False, name=None)]
+    return {line[column]: line for line in found}
 
 
 def _best(lines: pd.DataFrame) -> set[str]:

@@ -109,10 +109,10 @@ class StoredScores:
         codes = pa.array([*self.taxonomy.codes, ""])
         columns: dict[str, Any] = {
             "row": pa.array(self.row),
-            "id": pa.array(list(self.id), pa.string()).dictionary_encode(),
+            "id": _strings(self.id),
             "key": pa.array(self.key),
-            "language": pa.array(list(self.language), pa.string()).dictionary_encode(),
-            "source": pa.array(list(self.source), pa.string()).dictionary_encode(),
+            "language": _strings(self.language),
+            "source": _strings(self.source),
             "characters": pa.array(self.characters),
             "gold": pa.DictionaryArray.from_arrays(pa.array(self.scores.gold.astype(np.int32)), codes),
         }
@@ -218,6 +218,12 @@ class StoredScores:
             seconds=self.seconds,
             about=self.about,
         )
+
+
+def _strings(values: tuple[str, ...]) -> pa.DictionaryArray:
+    """As a column; halves of surrogate pairs, which UTF-8 has no bytes for, become "?"."""
+    plain = [v if v.isascii() else v.encode("utf-8", "replace").decode("utf-8") for v in values]
+    return pa.array(plain, pa.string()).dictionary_encode()
 
 
 def row_keys(data: JobData) -> IntArray:
