@@ -58,6 +58,7 @@ def crosswalk(
     text_column: Annotated[list[str] | None, typer.Option("-t", "--text-column", help="Text, with a model.")] = None,
     level: Annotated[list[int] | None, typer.Option("-l", "--level", help="Target level; repeatable.")] = None,
     top_k: Annotated[int, typer.Option("-k", "--top-k", help="Codes for each row and level.")] = 3,
+    calibrated: Annotated[bool, typer.Option("--calibrated", help="With a model: use its calibration.")] = False,
     inner: Annotated[
         str, typer.Option(help="Mass at inner target codes: spread over the leaves under them, or keep it there.")
     ] = "spread",
@@ -134,7 +135,7 @@ def crosswalk(
         _carry(
             walk, model, texts if model is not None else source, output, code_column, proba_column, from_level,
             text_column, tuple(level or ()), top_k, inner, prefix, language, format, input_format, separator, encoding,
-            batch_size, overwrite, quiet,
+            batch_size, overwrite, quiet, calibrated,
         )  # fmt: skip
 
 
@@ -302,9 +303,9 @@ def _carry(
     walk: Any, model: str | None, source: str | None, output: str, code: list[str] | None, proba: list[str] | None,
     from_level: int | None, text: list[str] | None, levels: tuple[int, ...], top_k: int, inner: str, prefix: str,
     language: str | None, format: str | None, input_format: str | None, separator: str | None, encoding: str | None,
-    batch_size: int, overwrite: bool, quiet: bool,
+    batch_size: int, overwrite: bool, quiet: bool, calibrated: bool,
 ) -> None:  # fmt: skip
-    from hjc.cli.predict import Progress, _text_settings
+    from hjc.cli.predict import Progress
     from hjc.prediction_io.crosswalk import CrosswalkPlan, CrosswalkSummary, carry_table, coded_columns
     from hjc.taxonomy import explain_unknown
 
@@ -317,8 +318,10 @@ def _carry(
 
         stored_classifier(model)
         trained = options.training_data_settings(model)
-        text_columns, settings = options.text_columns_of(text, trained), _text_settings(trained)
+        text_columns, settings = options.text_columns_of(text, trained), options.text_settings(trained)
         classifier = load(model)
+        if calibrated:
+            classifier = classifier.calibrated()
         _same_tree(classifier.taxonomy, walk.source)
     summary = CrosswalkSummary()
     with _opened(

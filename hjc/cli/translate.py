@@ -1,0 +1,102 @@
+"""``hjc data translate``: texts of a table translated by local models."""
+
+from typing import Annotated
+
+import typer
+
+from hjc.cli import options
+
+
+def translate(
+    source: Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, Parquet or JSONL file (.gz too), or -.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write.")],
+    to: Annotated[list[str], typer.Option("--to", help="Target language, e.g. en; repeatable.")],
+    text_column: Annotated[list[str], typer.Option("-t", "--text-column", help="Column to translate; repeatable.")],
+    start: Annotated[str, typer.Option("--from", help="Language of all rows, e.g. pl.")] = "",
+    language_column: Annotated[str, typer.Option(help="Column with the language of each row.")] = "",
+    argos: Annotated[list[str] | None, typer.Option(help="Folder of Argos packages; repeatable.")] = None,
+    hf: Annotated[
+        list[str] | None, typer.Option(help="Folder of a seq2seq model, or pl-en=FOLDER for one pair; repeatable.")
+    ] = None,
+    language_code: Annotated[
+        list[str] | None, typer.Option(help="What a seq2seq model calls a language: pl=pol_Latn; repeatable.")
+    ] = None,
+    model_prefix: Annotated[
+        str, typer.Option(help="Before every text, for T5: 'translate {source} to {target}: '.")
+    ] = "",
+    beam_size: Annotated[int, typer.Option(min=1, help="Beams of the search.")] = 4,
+    max_tokens: Annotated[int, typer.Option(min=8, help="Longest segment; longer texts are cut at sentences.")] = 200,
+    batch_size: Annotated[int, typer.Option(min=1, help="Segments translated at a time.")] = 32,
+    rows: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 1024,
+    device: Annotated[str | None, typer.Option(help="For seq2seq models: cpu, cuda (cuda if there is one).")] = None,
+    cache: Annotated[str | None, typer.Option(help="File of what was translated (OUT.translations.sqlite).")] = None,
+    format: Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl (by the name of OUT).")] = None,
+    input_format: Annotated[str | None, typer.Option(help="The same for DATA (by its name).")] = None,
+    separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Translate columns of a table: title_en beside title, and title_en_status.
+
+    Nothing is downloaded: the models are folders on this machine. A run that was stopped goes on where it was when it
+    is started again, and the same text is never translated twice.
+    """
+    with options.one_message():
+        from hjc.cli.carry import _opened
+        from hjc.cli.predict import Progress
+        from hjc.data.translate import TranslationCache, Translator
+        from hjc.prediction_io.translation import TranslationPlan, TranslationSummary, base_language, translate_table
+
+        targets = tuple(dict.fromkeys(base_language(language) for language in to))
+        plan = TranslationPlan(tuple(text_column), targets, start, language_column)
+        codes = dict(_pair(text, "--language-code", "pl=pol_Latn") for text in language_code or [])
+        translators: list[Translator] = []
+        for folder in argos or []:
+            from hjc.data.argos import ArgosTranslator
+
+            translators.append(ArgosTranslator(folder, beam_size=beam_size, max_tokens=max_tokens))
+        for text in hf or []:
+            from hjc.nn.seq2seq import Seq2SeqTranslator
+
+            pair, folder = _model(text)
+            translators.append(
+                Seq2SeqTranslator(
+                    folder, pair=pair, codes=codes, prefix=model_prefix, beam_size=beam_size, max_tokens=max_tokens,
+                    device=device,
+                )
+            )  # fmt: skip
+        if not translators:
+            raise ValueError("no model: give --argos FOLDER or --hf FOLDER (docs/translation.md says where to get one)")
+        if output == "-" and cache is None:
+            raise ValueError("give --cache FILE, or a file for -o")
+        summary = TranslationSummary()
+        with (
+            TranslationCache(cache or f"{output}.translations.sqlite") as store,
+            _opened(
+                source, output, plan.new_columns, format, input_format, separator, encoding, rows, overwrite, summary
+            ) as (reader, writer),
+        ):  # fmt: skip
+            progress = None if quiet else Progress(reader)
+            translate_table(
+                reader, writer, plan, translators, store, batch_size=batch_size, progress=progress, summary=summary
+            )
+            if progress is not None:
+                progress.clear()
+        if not quiet:
+            options.note(f"{summary.message()} -> {output}")
+
+
+def _pair(text: str, option: str, example: str) -> tuple[str, str]:
+    left, _, right = text.partition("=")
+    if not left or not right:
+        raise ValueError(f"{option}: got {text!r}, expected something like {example}")
+    return left, right
+
+
+def _model(text: str) -> tuple[tuple[str, str] | None, str]:
+    """``pl-en=FOLDER`` or ``FOLDER``."""
+    import re
+
+    match = re.fullmatch(r"([a-z]{2,3})-([a-z]{2,3})=(.+)", text)
+    return (None, text) if match is None else ((match[1], match[2]), match[3])
