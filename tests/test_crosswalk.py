@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -127,6 +127,7 @@ def test_identity_and_truncation(tree, seed):
 
 @given(cw=crosswalks())
 def test_written_and_read_again(cw, tmp_path_factory):
+    assume(cw.statistics().pairs)  # a table that leads nowhere is refused
     path = tmp_path_factory.mktemp("cw") / "cw.csv"
     cw.to_csv(path)
     again = build_crosswalk(read_correspondence(path), cw.source, cw.target, weights="shares")
@@ -199,6 +200,13 @@ def test_statistics():
     assert (s.leaves, s.mapped, s.partly, s.unmapped, s.inherited) == (3, 2, 1, 0, 0)
     assert s.unknown_source == ("9",) and s.unknown_target == ("z",) and s.targets_not_reached == 2
     assert "'z'" in str(s) and "not in the 'to' tree" in str(s)
+
+
+def test_notes():
+    twice = build_crosswalk(table(("11", "xa"), ("11", "xa")), A, B)
+    assert twice.of("11") == {"xa": 1} and "1 pairs stand more than once" in str(twice.statistics())
+    weighed = build_crosswalk(table(("11", "xa"), ("11", "xb"), weight=[3, 1]), A, B)
+    assert weighed.of("11") == {"xa": 0.5, "xb": 0.5} and "does not use" in str(weighed.statistics())
 
 
 def test_refusals():

@@ -143,6 +143,29 @@ def test_chains_and_refusals(carry, call, files):
     assert code == 2 and "no input file" in err
 
 
+def test_weights_counts_and_a_written_crosswalk(carry, call, files):
+    coded = files / "c.csv"
+    coded.write_text("code\n11\n", encoding="utf-8")
+    (files / "pairs.csv").write_text("source,target,weight\n11,xa,3\n11,ya,1\n", encoding="utf-8")
+    (files / "counts.csv").write_text("code,count\nxa,1\nya,9\n", encoding="utf-8")
+
+    def first(*options):
+        code, _, err = carry(coded, "-c", "code", "-o", files / "o.csv", "--overwrite", *options)
+        assert code == 0, err
+        row = rows_of(files / "o.csv")[0]
+        return row["to_level2_code_1"], float(row["to_level2_proba_1"])
+
+    assert first() == ("xa", 0.5)
+    assert first("--weights", "given", "--matrix", files / "matrix.csv") == ("xa", 0.75)
+    assert first("--weights", "proportional", "--counts", files / "counts.csv") == ("ya", 0.9)
+    (files / "matrix.csv").rename(files / "pairs.csv")
+    assert first() == ("xa", 0.75)  # its header says that these are shares
+    code, _, err = carry(coded, "-c", "code", "-o", files / "o.csv", "--overwrite", "--weights", "proportional")
+    assert code == 2 and "--counts" in err
+    code, _, err = carry(coded, "-c", "code", "-o", files / "o2.csv", "--reverse")
+    assert code == 2 and "other way round" in err
+
+
 def test_columns_of_predict():
     names = ["hjc_level1_code_1", "hjc_level1_proba_1", "hjc_level4_code_2", "hjc_level4_code_1", "to_level9_code_1"]
     assert coded_columns(names, "f") == [("hjc_level4_code_1", ""), ("hjc_level4_code_2", "")]

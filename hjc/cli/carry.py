@@ -117,7 +117,7 @@ def crosswalk(
         for i, path in enumerate(table):
             links = _read(path, source_column, target_column, weight_column, relation_column, relation, reverse, ids)
             # A table that `--matrix` wrote holds shares; its header says so.
-            how = "shares" if weights == "uniform" and links.weight is not None and _is_matrix(path) else weights
+            how = "shares" if weights == "uniform" and not reverse and _is_matrix(path) else weights
             part = build_crosswalk(
                 links, trees[i], trees[i + 1], weights=how, unmapped=unmapped,  # type: ignore[arg-type]
                 target_counts=None if counts is None else read_counts(counts),

@@ -328,10 +328,15 @@ def build_crosswalk(
             f"{name_some(source.leaf_codes, 3)} -> {name_some(target.leaf_codes, 3)}. "
             "Is the table the other way round (reverse), or does it name codes differently?"
         )
+    notes = list(table.notes)
+    if table.weight is not None and weights in ("uniform", "proportional"):
+        notes.append(f"the table has weights, which weights={weights!r} does not use")
+    if table.weight is None and table.repeated:
+        notes.append(f"{table.repeated:,} pairs stand more than once and were counted once")
     own = sparse.csr_array((values, (rows, columns)), shape=(ns + 1, nt + 1))
     return Crosswalk(
         source, target, _complete(own, source, linked, source_counts), spread_matrix(target, target_counts), linked,
-        unknown_source, unknown_target, table.notes,
+        unknown_source, unknown_target, tuple(notes),
     )  # fmt: skip
 
 
