@@ -238,3 +238,14 @@ def test_errors_name_the_cause(tree: Taxonomy, data: JobData) -> None:
         model.fit(JobData.from_lists(other, ["x"], ["a"]))
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="inner node as gold"):
         LinearClassifier(tree, small(hierarchy="plt")).fit(JobData.from_lists(tree, ["x"], ["A"]))
+
+
+def test_flat_logreg_learns_where_classes_and_features_are_many() -> None:
+    """The mean gradient at the start is below 1e-3 here: with that as tolerance nothing is learnt."""
+    codes = [f"c{i:03d}" for i in range(150)]
+    tree = from_edges(codes, [None] * len(codes))
+    texts = [" ".join(f"{code}w{j}" for j in range(20)) for code in codes] * 2
+    data = JobData.from_lists(tree, texts, codes * 2)
+    model = LinearClassifier(tree, small(hierarchy="flat_logreg", features="word", lead_weight=0)).fit(data)
+    assert (model.predict_log_proba(texts[:150]).argmax(axis=1) == np.arange(150)).all()
+    assert model.predict_proba(texts[:150]).max(axis=1).min() > 0.3

@@ -195,7 +195,11 @@ class LinearClassifier(Classifier):
         coefficients = np.zeros((tree.num_leaves, rows.shape[1]), dtype=np.float32)
         intercepts = np.zeros(tree.num_leaves, dtype=np.float32)
         if len(classes) > 1:
-            model = LogisticRegression(C=settings.C, max_iter=settings.max_iter, tol=min(settings.eps, 1e-3))
+            # scikit-learn's tol bounds the mean gradient, which is small at the start already where classes and
+            # features are many: an absolute tol then stops before the first step, with uniform probabilities
+            ones = sparse.csr_matrix((weight, (np.searchsorted(classes, gold), np.arange(len(gold)))))
+            tol = min(settings.eps, 1e-2) * float((ones @ rows).max()) / weight.sum()
+            model = LogisticRegression(C=settings.C, max_iter=settings.max_iter, tol=tol)
             model.fit(rows, gold, sample_weight=weight)
             column = np.full(len(tree), -1, dtype=np.int64)
             column[tree.leaves] = np.arange(tree.num_leaves)
