@@ -52,7 +52,7 @@ class Network(nn.Module):
         return self.head(self.features(input_ids, attention_mask))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_corpus(network: Network, corpus: TokenCorpus, pad_id: int, advance: Any = None) -> Tensor:
     """(n, H) features of a corpus in evaluation mode, float32, on the CPU. ``advance(rows)`` is told of progress."""
     was_training = network.training
@@ -70,7 +70,7 @@ def encode_corpus(network: Network, corpus: TokenCorpus, pad_id: int, advance: A
     network.train(was_training)
     if out is None:
         raise ValueError("nothing to encode: got no rows")
-    return out.clone()
+    return out
 
 
 #: titles encoded at most to start a head (a tree of 3,000 codes in 26 languages has 80,000)
