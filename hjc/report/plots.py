@@ -28,20 +28,19 @@ def learning_curves(log: pd.DataFrame) -> Figure | None:
     losses = [c for c in ("train/loss", "valid/log_loss") if c in numbers and numbers[c].notna().any()]
     if not losses:
         return None
-    figure = new_figure(2.9)
+    figure = new_figure(3.2)
     axes = figure.subplots(1, 2 if recalls else 1, squeeze=False)[0]
     left = axes[0]
     if "train/loss" in losses:
         train = numbers[["step", "train/loss"]].dropna().drop_duplicates("step", keep="last")
         smooth = train["train/loss"].rolling(max(1, len(train) // 20), min_periods=1, center=True).mean()
         left.plot(train["step"], train["train/loss"], color=COLOURS[5], alpha=0.5, linewidth=0.8)
-        left.plot(train["step"], smooth, color=COLOURS[0], label="training loss (batches, smoothed)")
+        left.plot(train["step"], smooth, color=COLOURS[0], label="training (smoothed)")
     if "valid/log_loss" in losses:
         valid = numbers[["step", "valid/log_loss"]].dropna().drop_duplicates("step", keep="last")
-        left.plot(valid["step"], valid["valid/log_loss"], "s--", color=COLOURS[3], label="validation log-loss")
-    left.set(xlabel="optimiser step", ylabel="nats", title="Loss")
-    left.set_ylim(bottom=0)
-    left.legend(loc="lower left")
+        left.plot(valid["step"], valid["valid/log_loss"], "s--", color=COLOURS[3], label="validation")
+    left.set(xlabel="optimiser step", ylabel="nats", title="Log-loss")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     if recalls:
         for i, name in enumerate(recalls):
             part = numbers[["step", name]].dropna().drop_duplicates("step", keep="last")
@@ -49,7 +48,8 @@ def learning_curves(log: pd.DataFrame) -> Figure | None:
             axes[1].plot(part["step"], part[name], f"{marker(i)}-", color=colour(i), label=label)
         axes[1].set(xlabel="optimiser step", ylabel="recall@1", title="Recall@1 on validation rows")
         percent_axis(axes[1])
-        axes[1].legend(loc="upper left", ncols=2)
+        axes[1].set_xlim(left.get_xlim())
+        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower right", ncols=4, columnspacing=1.0)
     return figure
 
 
@@ -160,7 +160,7 @@ def share_plot(levels: Sequence[Sequence[Share]], xlabel: str) -> Figure | None:
         bounds = np.array([s.interval for s in shown]).reshape(-1, 2)
         axes.errorbar(x, y, yerr=np.abs(bounds.T - y), fmt=f"{marker(d)}-", color=colour(d),
                       label=f"level {part[0].level}", linewidth=1.1, elinewidth=1.1)  # fmt: skip
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, fontsize=9 if len(names) <= 7 else 7.5)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set(xlabel=xlabel, ylabel="recall@1")
     percent_axis(axes)
@@ -175,7 +175,7 @@ def name_plot(levels: Sequence[Sequence[Share]], limit: int = 40) -> Figure | No
         return None
     order = sorted(sorted(deepest, key=lambda s: -s.n)[:limit], key=lambda s: (s.value, s.name))
     where = {s.name: i for i, s in enumerate(order)}
-    figure = new_figure(1.0 + 0.24 * len(order))
+    figure = new_figure(1.0 + max(0.13 + 0.035 * len(levels), 0.4 if len(order) <= 6 else 0) * len(order))
     axes = figure.subplots()
     for d, part in enumerate(levels):
         shown = [s for s in part if s.n and s.name in where]
