@@ -87,6 +87,9 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     classifier.save_pretrained(directory)
     record.timing["save_seconds"] = round(time.monotonic() - started, 2)
     say(f"model saved in {directory}")
+    if status in DONE:
+        # only a resume needs them, and with the optimiser's state they are many times the model's size
+        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     if status == "interrupted":
         record.close(directory, status)
         say(
