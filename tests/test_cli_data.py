@@ -134,3 +134,44 @@ def _read(path) -> pd.DataFrame:
     if path.suffix == ".csv":
         return pd.read_csv(path, dtype={"code": str})
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_json(path, lines=True, dtype={"code": str})
+
+
+def test_agreement(call, tmp_path) -> None:
+    wide = pd.DataFrame(
+        {"a": ["5120", "5120", "9412", "2111"], "b": ["5120", "5131", "9412", "xxxx"], "w": [1, 1, 2, 1]}
+    )
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    code, shown, err = call(
+        "data", "agreement", tmp_path / "wide.csv", "-o", tmp_path / "w", "-c", "a", "-c", "b", "--weight-column", "w"
+    )
+    assert code == 0 and "'xxxx'" in err and "all agree" in shown
+    pairs = pd.read_csv(tmp_path / "w" / "pairs.csv").set_index("level")
+    assert pairs["agreement"].tolist() == [1.0, 1.0, 0.75, 0.75] and pairs["units"].tolist() == [3] * 4
+    long = [(i, c, v) for c in "ab" for i, v in enumerate(wide[c])]
+    pd.DataFrame(long, columns=["id", "coder", "code"]).to_csv(tmp_path / "long.csv", index=False)
+    assert call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "l", "--coder-column", "coder")[0] == 0
+    assert pd.read_csv(tmp_path / "l" / "pairs.csv")["agreement"].round(6).tolist() == [1, 1, 0.666667, 0.666667]
+    assert call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "n")[0] == 0
+    assert len(pd.read_csv(tmp_path / "n" / "pairs.csv")) == 0
+    code, _, err = call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "n", "-c", "nothing")
+    assert code == 2 and "'nothing'" in err
+
+
+def test_suspicious(call, tmp_path) -> None:
+    pytest.importorskip("napkinxc")
+    rows = [(f"cook soup in the kitchen {i}", "5120") for i in range(12)] + [
+        (f"drive a van {i}", "8322") for i in range(12)
+    ]
+    rows[3] = (rows[3][0], "8322")
+    rows.append(("no such code", "9999"))
+    pd.DataFrame(rows, columns=["text", "code"]).to_csv(tmp_path / "in.csv", index=False)
+    code, _, err = call(
+        "data", "suspicious", tmp_path / "in.csv", "-o", tmp_path / "s", "--folds", 3, "--set", "features=word"
+    )
+    assert code == 0 and "1 rows cannot be used" in err, err
+    found = pd.read_csv(tmp_path / "s" / "suspicious.csv", dtype={"code": str, "suggested": str})
+    assert found[["row", "code", "suggested"]].to_numpy().tolist() == [[3, "8322", "5120"]]
+    log = json.loads((tmp_path / "s" / "log.json").read_text())
+    assert log["rows"] == log["scored"] == 24 and log["rejected"] == 1
+    code, _, err = call("data", "suspicious", tmp_path / "in.csv", "-o", tmp_path / "s", "--set", "nothing=1")
+    assert code == 2 and "no setting 'nothing'" in err

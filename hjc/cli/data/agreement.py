@@ -1,0 +1,163 @@
+"""``hjc data agreement`` and ``hjc data suspicious``: how good are the labels?"""
+
+from typing import Annotated, Any
+
+import typer
+
+from hjc.cli import options
+
+_TAXONOMY = typer.Option(help="isco08, a CSV or TSV of codes, or a model directory.")
+_DIGITS = typer.Option(help="Cumulative code lengths when parents are prefixes, e.g. 1,2,3,4,6.")
+
+
+def agreement(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Table of codes by several coders.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables.")],
+    code_column: Annotated[
+        list[str] | None,
+        typer.Option("-c", "--code-column", help="One: a line a unit and coder; repeated: a column a coder."),
+    ] = None,
+    unit_column: Annotated[str, typer.Option(help="Column that names the unit (one code column).")] = "id",
+    coder_column: Annotated[str, typer.Option(help="Column that names the coder; none: not known by name.")] = "",
+    weight_column: Annotated[str, typer.Option(help="Survey weight of the unit.")] = "",
+    stratum_column: Annotated[str, typer.Option(help="Stratum of the unit.")] = "",
+    taxonomy: Annotated[str, _TAXONOMY] = "isco08",
+    digits: Annotated[str | None, _DIGITS] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+) -> None:
+    """Agreement at each level with intervals, Cohen's and Fleiss' kappa, Krippendorff's alpha, confusion at level 1."""
+    with options.one_message():
+        import numpy as np
+        from rich.console import Console
+        from rich.table import Table
+
+        from hjc.cli.data.tables import tree_of
+        from hjc.data import read_table
+        from hjc.data.agreement import agreement as measure
+        from hjc.data.agreement import ratings_from_long
+        from hjc.errors import name_some
+
+        tree, frame = tree_of(taxonomy, digits), read_table(source)
+        names = code_column or ["code"]
+        for name in [*names, *filter(None, (weight_column, stratum_column, coder_column))]:
+            if name not in frame.columns:
+                raise ValueError(f"{source}: no column {name!r}; columns are {', '.join(map(repr, frame.columns))}")
+        coders: list[str] | None
+        if len(names) > 1:
+            unit = [str(i) for i in range(len(frame))]
+            cells = [c.strip() for n in names for c in frame[n]]
+            ratings, units, coders, unknown = ratings_from_long(
+                tree, unit * len(names), [n for n in names for _ in unit], cells
+            )
+            first = np.arange(len(frame))
+        else:
+            if unit_column not in frame.columns:
+                raise ValueError(f"{source}: no column {unit_column!r}; give --unit-column")
+            unit = frame[unit_column].tolist()
+            people = frame[coder_column].tolist() if coder_column else None
+            ratings, units, coders, unknown = ratings_from_long(
+                tree, unit, people, [c.strip() for c in frame[names[0]]]
+            )
+            coders = coders if coder_column else None
+            first = np.array(_first(unit), dtype=np.int64)
+        if unknown:
+            options.note(f"{len(unknown)} codes are not in {tree.name!r} and count as missing: {name_some(unknown)}")
+        weights = strata = None
+        if weight_column:
+            try:
+                weights = frame[weight_column].to_numpy(dtype=str)[first].astype(float)
+            except ValueError as error:
+                raise ValueError(f"--weight-column: {error}; numbers are needed") from None
+        if stratum_column:
+            strata = np.unique(frame[stratum_column].to_numpy(dtype=str)[first], return_inverse=True)[1]
+        result = measure(tree, ratings, coders, weights=weights, strata=strata, confidence=confidence)
+        result.write(output)
+        table = Table("level", "units", "all agree", "pairs agree", "Fleiss", "alpha", title=f"{len(units):,} units")
+        for row in result.overall.to_dict("records"):
+            table.add_row(
+                str(row["level"]), f"{row['units']:,}",
+                *(f"{row[k]:.3f} ({row[f'{k}_low']:.3f}, {row[f'{k}_high']:.3f})"
+                  for k in ("all_agree", "pairwise", "fleiss", "alpha")),
+            )  # fmt: skip
+        Console(highlight=False).print(table)
+        options.note(f"pairs.csv, overall.csv and confusion.csv in {output}")
+
+
+def _first(units: list[str]) -> "list[int]":
+    """The first line of each unit, in the order of units."""
+    place: dict[str, int] = {}
+    for i, unit in enumerate(units):
+        place.setdefault(unit, i)
+    return list(place.values())
+
+
+def suspicious(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Labelled table.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the lists.")],
+    text_column: Annotated[list[str] | None, typer.Option("-t", "--text-column", help="Text; repeatable.")] = None,
+    code_column: Annotated[str, typer.Option("-c", "--code-column", help="Column with the code.")] = "code",
+    id_column: Annotated[str, typer.Option(help="Column that names the row.")] = "",
+    group_column: Annotated[str, typer.Option(help="Groups that stay in one fold, such as prep_group.")] = "",
+    taxonomy: Annotated[str, _TAXONOMY] = "isco08",
+    digits: Annotated[str | None, _DIGITS] = None,
+    level: Annotated[int | None, typer.Option("-l", "--level", help="Level of the codes (deepest).")] = None,
+    folds: Annotated[int, typer.Option(help="Parts of the cross-validation.")] = 5,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Setting of the linear classifier.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 1,
+) -> None:
+    """List labels that a cross-validated linear classifier doubts (confident learning), most doubtful first."""
+    with options.one_message():
+        import dataclasses
+
+        import numpy as np
+
+        from hjc.classifiers.linear import LinearClassifier
+        from hjc.classifiers.linear_settings import LinearSettings
+        from hjc.cli.data.tables import note_rejects, read_labelled, tree_of, write_log
+        from hjc.data.suspicious import find_suspicious, out_of_fold
+
+        tree = tree_of(taxonomy, digits)
+        part = read_labelled(
+            source, tree, text_column or ["text"], code_column, id_column=id_column, group_column=group_column
+        )
+        note_rejects(part, source)
+        data = part.data
+        if part.group is not None:
+            given = np.unique(part.group.astype(str), return_inverse=True)[1]
+            alone = np.arange(len(data)) + given.max(initial=0) + 1  # rows without a group are in none
+            data = dataclasses.replace(data, group=np.where(part.group == "", alone, given))
+        settings = LinearSettings(**_settings(setting or []))
+        scores = out_of_fold(
+            data, lambda t: LinearClassifier(t, settings), level=level, folds=folds, seed=seed,
+            progress=lambda done, total: options.note(f"fold {done} of {total}"),
+        )  # fmt: skip
+        result = find_suspicious(data, scores)
+        result.write(output)
+        write_log(
+            f"{output}/log.json", command="suspicious", input=source, level=scores.level, folds=folds, seed=seed,
+            settings=dataclasses.asdict(settings), rejected=len(part.rejects), **result.counts,
+        )  # fmt: skip
+        c = result.counts
+        options.note(
+            f"{c['suspicious']:,} of {c['scored']:,} labels are suspicious; {c['untestable']:,} rows have a code "
+            f"that no other fold has, {c['too_coarse']:,} a code above the level -> {output}/suspicious.csv"
+        )
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from hjc.classifiers.linear_settings import LinearSettings
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--set: got {pair!r}, expected KEY=VALUE such as features=word")
+        found[name] = yaml.safe_load(value)
+    allowed = LinearSettings.__dataclass_fields__
+    if unknown := [name for name in found if name not in allowed]:
+        raise ValueError(f"--set: no setting {unknown[0]!r}; settings are {', '.join(allowed)}")
+    return found

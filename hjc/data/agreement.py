@@ -1,0 +1,355 @@
+"""How well coders agree: agreement at each level, Cohen's and Fleiss' kappa, Krippendorff's alpha, with intervals.
+
+U units (ads), m coders. Codes are compared at each level of the tree: two codes agree at level 2 when their ancestors
+there are the same. A code that ends above a level is missing at it.
+
+Survey weights and strata may be given. Variances are those of the linearised estimate under stratified sampling with
+replacement (Binder 1983; as R's ``survey`` does): with z_i the influence of unit i, var = sum over strata h of
+n_h / (n_h - 1) sum (z_i - mean_h)^2; a stratum of one unit is centred at the mean of all (``lonely.psu="adjust"``).
+Degrees of freedom are units minus strata. Intervals of proportions are of the arcsine of the square root
+(``svyciprop(method="asin")``), which reproduces the asymmetry of the paper's Tables 4 and 5; at a proportion of 0 or 1,
+where that has no width, Wilson's with Kish's effective size. Kappas have symmetric intervals (``svykappa``), alpha a
+stratified bootstrap of units. Independent units are assumed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse, stats
+
+from hjc.taxonomy.tree import IntArray, Taxonomy
+
+Float64 = npt.NDArray[np.float64]
+MISSING = -1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval; ``n`` units it is from. NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+UNDEFINED = Estimate(float("nan"), float("nan"), float("nan"), 0)
+
+
+# ---------------------------------------------------------------------------------------------- design
+
+
+def stratified_se(influence: Float64, strata: IntArray) -> tuple[float, int]:
+    """Standard error of the sum of the influences, and degrees of freedom."""
+    h = np.unique(strata, return_inverse=True)[1]
+    count = np.bincount(h)
+    centre = np.where(count > 1, np.bincount(h, influence) / count, influence.mean())
+    square = np.bincount(h, (influence - centre[h]) ** 2)
+    factor = np.where(count > 1, count / np.maximum(count - 1, 1), 1.0)
+    return float(np.sqrt((factor * square).sum())), max(1, len(influence) - len(count))
+
+
+def proportion(hit: npt.ArrayLike, weights: Float64, strata: IntArray, confidence: float = 0.95) -> Estimate:
+    """The weighted share of units where ``hit`` is true, with its interval."""
+    x = np.asarray(hit, dtype=np.float64)
+    if not len(x) or not weights.sum() > 0:
+        return UNDEFINED
+    share = weights / weights.sum()
+    p = float(np.clip(share @ x, 0, 1))
+    if p <= 1e-12 or p >= 1 - 1e-12:
+        p = round(p)
+        return Estimate(p, *_wilson(p, 1 / float(share @ share), confidence), len(x))
+    se, df = stratified_se(share * (x - p), strata)
+    half = float(stats.t.ppf((1 + confidence) / 2, df)) * se / (2 * np.sqrt(p * (1 - p)))
+    angle = np.arcsin(np.sqrt(p))
+    low, high = max(0.0, angle - half), min(np.pi / 2, angle + half)
+    return Estimate(p, float(np.sin(low) ** 2), float(np.sin(high) ** 2), len(x))
+
+
+def _wilson(p: float, n: float, confidence: float) -> tuple[float, float]:
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    centre, width = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (centre - width) / (1 + z * z / n), (centre + width) / (1 + z * z / n)
+    return (0.0 if p < 0.5 else float(low)), (1.0 if p > 0.5 else float(high))  # called at 0 and 1 only
+
+
+def _symmetric(value: float, influence: Float64, strata: IntArray, confidence: float, n: int) -> Estimate:
+    se, df = stratified_se(influence, strata)
+    half = float(stats.t.ppf((1 + confidence) / 2, df)) * se
+    return Estimate(value, value - half, value + half, n)
+
+
+# ---------------------------------------------------------------------------------------------- coefficients
+
+
+def cohen_kappa(
+    a: IntArray, b: IntArray, weights: Float64 | None = None, strata: IntArray | None = None, confidence: float = 0.95
+) -> Estimate:
+    """Cohen's kappa (1960) of two coders over the units that both coded; weighted by units, interval by linearisation.
+
+    kappa = (p_o - p_e) / (1 - p_e), p_e the sum over codes of the product of the coders' shares. Undefined where both
+    use one and the same code only.
+    """
+    both = (a != MISSING) & (b != MISSING)
+    w, h = _design(len(a), weights, strata)
+    a, b, w, h = a[both], b[both], w[both], h[both]
+    if not len(a) or not w.sum() > 0:
+        return UNDEFINED
+    share = w / w.sum()
+    codes, both_codes = np.unique(np.r_[a, b], return_inverse=True)
+    x, y = both_codes[: len(a)], both_codes[len(a) :]
+    of_a, of_b = np.bincount(x, share, len(codes)), np.bincount(y, share, len(codes))
+    same = (x == y).astype(np.float64)
+    observed, expected = float(share @ same), float(of_a @ of_b)
+    if expected >= 1 - 1e-12:
+        return UNDEFINED
+    # d p_e = share_b(a_i) + share_a(b_i) - 2 p_e
+    drift = of_b[x] + of_a[y] - 2 * expected
+    influence = share * ((same - observed) * (1 - expected) - (1 - observed) * drift) / (1 - expected) ** 2
+    return _symmetric((observed - expected) / (1 - expected), influence, h, confidence, len(a))
+
+
+def fleiss_kappa(
+    ratings: IntArray, weights: Float64 | None = None, strata: IntArray | None = None, confidence: float = 0.95
+) -> Estimate:
+    """Fleiss' kappa (1971) over the units that all coders coded. ratings: (U, m), -1 missing; m of 2 or more.
+
+    kappa = (P - P_e) / (1 - P_e): P the mean over units of the share of agreeing pairs of coders, P_e the sum of
+    squared shares of codes over all coders.
+    """
+    w, h = _design(len(ratings), weights, strata)
+    full = (ratings != MISSING).all(axis=1)
+    table, m = _counts(ratings[full]), ratings.shape[1]
+    w, h = w[full], h[full]
+    if m < 2 or not len(w) or not w.sum() > 0:
+        return UNDEFINED
+    share = w / w.sum()
+    agree = (np.asarray(table.multiply(table).sum(axis=1)).ravel() - m) / (m * (m - 1))
+    of_code = np.asarray(share @ table).ravel() / m
+    observed, expected = float(share @ agree), float(of_code @ of_code)
+    if expected >= 1 - 1e-12:
+        return UNDEFINED
+    drift = 2 * (np.asarray(table @ of_code).ravel() / m - expected)
+    influence = share * ((agree - observed) * (1 - expected) - (1 - observed) * drift) / (1 - expected) ** 2
+    return _symmetric((observed - expected) / (1 - expected), influence, h, confidence, len(w))
+
+
+def krippendorff_alpha(
+    ratings: IntArray,
+    weights: Float64 | None = None,
+    strata: IntArray | None = None,
+    confidence: float = 0.95,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 1,
+) -> Estimate:
+    """Krippendorff's alpha for nominal codes with missing values (Content Analysis, 2004, ch. 11). ratings: (U, m).
+
+    alpha = 1 - (n - 1) sum_u D_u / (n^2 - sum_c n_c^2) with D_u = (m_u^2 - sum_c n_uc^2) / (m_u - 1) over the units
+    with m_u of 2 or more codes, n_c how often code c is used there and n their sum. Weights are scaled to a mean of 1.
+    The interval is of percentiles of alpha over bootstrap samples of units within strata.
+    """
+    w, h = _design(len(ratings), weights, strata)
+    paired = (ratings != MISSING).sum(axis=1) >= 2
+    table, w, h = _counts(ratings[paired]), w[paired], h[paired]
+    if not len(w) or not w.sum() > 0:
+        return UNDEFINED
+    w = w * len(w) / w.sum()
+    m = np.asarray(table.sum(axis=1)).ravel()
+    differ = (m**2 - np.asarray(table.multiply(table).sum(axis=1)).ravel()) / (m - 1)
+
+    def alpha(weight: Float64) -> Float64:
+        n = weight @ m
+        used = np.asarray(weight @ table)
+        possible = n**2 - (used**2).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(possible > 1e-12, 1 - (n - 1) * (weight @ differ) / possible, np.nan)
+
+    value = float(alpha(w[None])[0])
+    if np.isnan(value) or bootstrap < 1:
+        return Estimate(value, float("nan"), float("nan"), len(w))
+    rng = np.random.default_rng(seed)
+    drawn: list[Float64] = []
+    for start in range(0, bootstrap, 100):
+        times = np.zeros((min(100, bootstrap - start), len(w)))
+        for stratum in np.unique(h):
+            units = np.flatnonzero(h == stratum)
+            times[:, units] = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=len(times))
+        drawn.append(alpha(times * w))
+    low, high = np.nanquantile(np.concatenate(drawn), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(value, float(low), float(high), len(w))
+
+
+def _design(n: int, weights: Float64 | None, strata: IntArray | None) -> tuple[Float64, IntArray]:
+    w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    h = np.zeros(n, dtype=np.int64) if strata is None else np.asarray(strata, dtype=np.int64)
+    if w.shape != (n,) or not (np.isfinite(w) & (w >= 0)).all():
+        raise ValueError(f"weights: got shape {w.shape}, expected ({n},) finite numbers from 0")
+    if h.shape != (n,):
+        raise ValueError(f"strata: got shape {h.shape}, expected ({n},)")
+    return w, h
+
+
+def _counts(ratings: IntArray) -> sparse.csr_matrix:
+    """(U, C) how often each unit got each code."""
+    unit, coder = np.nonzero(ratings != MISSING)
+    codes, column = np.unique(ratings[unit, coder], return_inverse=True)
+    return sparse.csr_matrix(
+        (np.ones(len(unit)), (unit, column.ravel())), shape=(len(ratings), max(1, len(codes))), dtype=np.float64
+    )
+
+
+# ---------------------------------------------------------------------------------------------- the report
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Tables of a multiply-coded sample.
+
+    Attributes:
+        pairs: coder_a, coder_b, level, units, agreement, low, high, kappa, kappa_low, kappa_high (the paper's Table 4).
+        overall: level, units (coded by all), all_agree, low, high; pairwise (the share of agreeing pairs of codes,
+            over units with two or more), low, high; fleiss, low, high; alpha_units, alpha, low, high.
+        confusion: coder_a, coder_b, code_a, code_b, units, percent (of the weight of code_a): level 1, the paper's
+            Table 6 in long form.
+    """
+
+    pairs: pd.DataFrame
+    overall: pd.DataFrame
+    confusion: pd.DataFrame
+
+    def write(self, directory: Path | str) -> list[Path]:
+        """Write ``pairs.csv``, ``overall.csv`` and ``confusion.csv``."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("pairs", "overall", "confusion"):
+            getattr(self, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+        return [folder / f"{name}.csv" for name in ("pairs", "overall", "confusion")]
+
+
+def agreement(
+    taxonomy: Taxonomy,
+    ratings: IntArray,
+    coders: Sequence[str] | None = None,
+    *,
+    weights: Float64 | None = None,
+    strata: IntArray | None = None,
+    levels: Sequence[int] | None = None,
+    confidence: float = 0.95,
+    bootstrap: int = 1000,
+    seed: int = 1,
+) -> Agreement:
+    """Agreement of coders at every level.
+
+    Args:
+        ratings: (U, m) node numbers of the codes, -1 where a coder gave none.
+        coders: m names; None: coders are not known by name (codes of a unit in any order), so that there is nothing
+            to say about pairs of them.
+        weights: (U,) survey weights. strata: (U,) strata of the sample.
+
+    Raises:
+        ValueError: shapes do not fit, fewer than two coders, or a number is no node.
+    """
+    ratings = np.asarray(ratings, dtype=np.int64)
+    if ratings.ndim != 2 or ratings.shape[1] < 2:
+        raise ValueError(f"ratings: got shape {ratings.shape}, expected (units, coders) with two coders or more")
+    if coders is not None and len(coders) != ratings.shape[1]:
+        raise ValueError(f"coders: got {len(coders)} names for {ratings.shape[1]} columns of ratings")
+    if ratings.size and not (ratings.min() >= MISSING and ratings.max() < len(taxonomy)):
+        raise ValueError(f"ratings: allowed are -1 to {len(taxonomy) - 1}, got {ratings.min()} to {ratings.max()}")
+    w, h = _design(len(ratings), weights, strata)
+    path = np.vstack([taxonomy.node_path, np.full((1, taxonomy.depth), MISSING)])  # the last line is for -1
+    pairs, overall = [], []
+    for level in levels or range(1, taxonomy.depth + 1):
+        at = path[ratings, taxonomy.check_level(level) - 1]
+        for i, j in combinations(range(at.shape[1]), 2) if coders is not None else ():
+            both = (at[:, i] != MISSING) & (at[:, j] != MISSING)
+            share = proportion(at[both, i] == at[both, j], w[both], h[both], confidence)
+            kappa = cohen_kappa(at[:, i], at[:, j], w, h, confidence)
+            pairs.append((coders[i], coders[j], level, share.n, *_three(share), *_three(kappa)))  # type: ignore[index]
+        full = (at != MISSING).all(axis=1)
+        everyone = proportion((at[full] == at[full, :1]).all(axis=1), w[full], h[full], confidence)
+        alpha = krippendorff_alpha(at, w, h, confidence, bootstrap=bootstrap, seed=seed)
+        overall.append(
+            (level, everyone.n, *_three(everyone), *_three(_pairwise(at, w, h, confidence)),
+             *_three(fleiss_kappa(at, w, h, confidence)), alpha.n, *_three(alpha))
+        )  # fmt: skip
+    names = ["agreement", "low", "high", "kappa", "kappa_low", "kappa_high"]
+    columns = ["level", "units", "all_agree", "all_agree_low", "all_agree_high", "pairwise", "pairwise_low",
+               "pairwise_high", "fleiss", "fleiss_low", "fleiss_high", "alpha_units", "alpha", "alpha_low",
+               "alpha_high"]  # fmt: skip
+    return Agreement(
+        pairs=pd.DataFrame(pairs, columns=["coder_a", "coder_b", "level", "units", *names]),
+        overall=pd.DataFrame(overall, columns=columns),
+        confusion=_confusion(taxonomy, path[ratings, 0], coders, w),
+    )
+
+
+def _three(e: Estimate) -> tuple[float, float, float]:
+    return e.value, e.low, e.high
+
+
+def _pairwise(at: IntArray, w: Float64, h: IntArray, confidence: float) -> Estimate:
+    """The mean over units with two codes or more of the share of agreeing pairs."""
+    m = (at != MISSING).sum(axis=1)
+    several = m >= 2
+    if not several.any():
+        return UNDEFINED
+    table, m = _counts(at[several]), m[several]
+    agree = (np.asarray(table.multiply(table).sum(axis=1)).ravel() - m) / (m * (m - 1))
+    return proportion(agree, w[several], h[several], confidence)
+
+
+def _confusion(taxonomy: Taxonomy, at: IntArray, coders: Sequence[str] | None, w: Float64) -> pd.DataFrame:
+    rows: list[tuple[object, ...]] = []
+    coders = coders if coders is not None else ()
+    at = at if coders else at[:, :0]
+    for i, j in combinations(range(at.shape[1]), 2):
+        both = (at[:, i] != MISSING) & (at[:, j] != MISSING)
+        frame = pd.DataFrame({"a": at[both, i], "b": at[both, j], "w": w[both]})
+        cells = frame.groupby(["a", "b"])["w"].agg(units="size", weight="sum").reset_index()
+        cells["percent"] = 100 * cells["weight"] / cells.groupby("a")["weight"].transform("sum")
+        for code_a, code_b, units, percent in cells[["a", "b", "units", "percent"]].to_numpy().tolist():
+            names = taxonomy.codes[int(code_a)], taxonomy.codes[int(code_b)]
+            rows.append((coders[i], coders[j], *names, int(units), percent))
+    return pd.DataFrame(rows, columns=["coder_a", "coder_b", "code_a", "code_b", "units", "percent"])
+
+
+def ratings_from_long(
+    taxonomy: Taxonomy, units: Sequence[str], coders: Sequence[str] | None, codes: Sequence[str]
+) -> tuple[IntArray, list[str], list[str], list[str]]:
+    """A line for each unit and coder -> (U, m) ratings, the units, the coders, and codes that are not in the taxonomy.
+
+    Without coders the codes of a unit fill its columns in their order. Unknown and empty codes count as missing.
+
+    Raises:
+        ValueError: a coder has two different codes for a unit.
+    """
+    names = list(dict.fromkeys(units))
+    place = {unit: i for i, unit in enumerate(names)}
+    if coders is None:
+        column = (
+            pd.Series(list(units), dtype=object).groupby(list(units), sort=False).cumcount().tolist() if names else []
+        )
+        people = [str(i + 1) for i in range(max(column, default=-1) + 1)]
+    else:
+        people = sorted(set(coders))
+        number = {name: i for i, name in enumerate(people)}
+        column = [number[name] for name in coders]
+    ratings = np.full((len(names), len(people)), MISSING, dtype=np.int64)
+    unknown: dict[str, None] = {}
+    for unit, at, code in zip(units, column, codes, strict=True):
+        if not code:
+            continue
+        if (node := taxonomy.index_of.get(code)) is None:
+            unknown[code] = None
+            continue
+        if ratings[place[unit], at] not in (MISSING, node):
+            raise ValueError(f"unit {unit!r}: coder {people[at]!r} gave it two codes; keep one")
+        ratings[place[unit], at] = node
+    return ratings, names, people, list(unknown)
