@@ -231,7 +231,7 @@ class _Maker:
                 for language, part in rows.groupby("language"):
                     rated = pd.to_numeric(part["value"], errors="coerce").to_numpy(dtype=float)
                     self.measures[f"{kind}/{language}"] = discrimination(
-                        part["text"].tolist(), part["code"].tolist(), rated.tolist(), floor=self.settings.min_importance
+                        part["text"].tolist(), part["code"].tolist(), rated.tolist()
                     )
 
     def chosen(self) -> list[Candidate]:

@@ -16,10 +16,10 @@ _FLAGS = re.IGNORECASE
 #: part -> heading, for each language that has passages with headings
 HEADINGS: dict[str, tuple[tuple[str, str], ...]] = {
     "en": (
-        ("tasks", r"(?<![\w,])Tasks\s+(?:performed\s+)?(?:by\s[^.:;]{3,80}?\s)?(?:usually\s+)?include\s*(?::|-|–)*"),
-        ("examples", r"Examples\s+of\s+the\s+occupations\s+classified\s+here\s*(?::|-)?"),
+        ("tasks", r"\bTasks\s+(?:performed\s+)?(?:by\s[^.:;]{3,80}?\s)?(?:usually\s+|would\s+)?include\s*[:–-]*"),
+        ("examples", r"Examples?\s+of\s+(?:the\s+)?occupations\s+classified\s+here\s*(?::|-)?"),
         ("exclusions", r"(?:Some\s+)?related\s+occupations\s+classified\s+elsewhere\s*(?::|-)?"),
-        ("exclusions", r"(?<![\w,] )Excluded\s+from\s+this\s+(?:[\w-]+\s+)?group\s+are\s*:"),
+        ("exclusions", r"(?-i:Excluded)\s+from\s+this\s+(?:[\w-]+\s+)?group\s+are\s*:"),
         ("children", r"Occupations\s+in\s+this\s+[\w-]+(?:\s+group)?\s+are\s+classified\s+into\s+the\s[^:]{9,50}:"),
         ("notes", r"(?:(?<=^)|(?<=\s))(?-i:Notes?)(?=\s+(?-i:[A-Z]))"),
     ),
