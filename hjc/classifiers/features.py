@@ -12,7 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -270,6 +270,19 @@ class TextFeatures:
     def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """(b, F) float32 CSR; a text without known n-grams gives an empty row."""
         return self._rows(texts, fit=False)
+
+    @cached_property
+    def _known_words(self) -> frozenset[str] | None:
+        block = next((b for b in self._blocks if b.kind == "word" and b.field == "text"), None)
+        terms = block.vocabulary if block is not None else None
+        return None if terms is None or self.settings.word_ngrams[0] > 1 else frozenset(terms)
+
+    def oov_share(self, text: str) -> float:
+        """Share of a text's words that are no features, 0 to 1; 0 where words are hashed or only characters counted."""
+        if (known := self._known_words) is None:
+            return 0.0
+        words = self._prepare([text], "text")["word"][0]
+        return sum(word not in known for word in words) / len(words) if words else 0.0
 
     def save(self, directory: Path) -> None:
         """Write features.json (vocabularies) and one idf_BLOCK.npy a block."""

@@ -262,6 +262,12 @@ class LinearClassifier(Classifier):
         out -= logsumexp(out, axis=1, keepdims=True)
         return out.astype(np.float32)
 
+    def oov_share(self, text: str) -> float:
+        """Share of a text's words that training has not kept as features, for drift profiles."""
+        self._check_fitted()
+        assert self.features is not None
+        return self.features.oov_share(text)
+
     # ------------------------------------------------------------------ storage
 
     def save_pretrained(self, directory: Path) -> None:

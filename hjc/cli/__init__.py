@@ -13,6 +13,7 @@ from hjc.cli.data import data_app
 from hjc.cli.drift import drift
 from hjc.cli.estimate import estimate
 from hjc.cli.evaluate import evaluate
+from hjc.cli.explain import explain
 from hjc.cli.info import info
 from hjc.cli.predict import predict
 from hjc.cli.taxonomy import taxonomy_app
@@ -57,6 +58,7 @@ app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("estimate")(estimate)
 app.command("drift")(drift)
+app.command("explain")(explain)
 app.command("info")(info)
 app.command("crosswalk")(crosswalk)
 taxonomy_app.command("revise")(revise)
