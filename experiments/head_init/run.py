@@ -1,4 +1,4 @@
-"""Does it help to start the head from the titles of the codes? The bundled sample, every head, one pass.
+"""Does it help to start the head from the titles of the codes? The bundled sample, two heads, one pass.
 
 python experiments/head_init/run.py [--only NAME] [--collect]
 """
@@ -18,7 +18,7 @@ PLAN = {
         "trainer.epochs=1",
         "trainer.warmup_steps=30",
     ]
-    for hierarchy in ("topdown", "pathsum", "bottomup")
+    for hierarchy in ("topdown", "bottomup")
     for init in ("titles", "random")
 }
 

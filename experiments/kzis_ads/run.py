@@ -31,14 +31,14 @@ DATA = [
 ]
 GROUPED = [*DATA, "data.near_duplicates=0.9"]
 SHORT = ["model=e5", "model.max_length=48", "trainer.epochs=1"]
-LONG = ["model=e5", "model.max_length=64", "trainer.epochs=3"]
+LONG = ["model=e5", "model.max_length=64", "trainer.epochs=2"]
 
 PLAN = {
     "grouped_topdown": [*GROUPED, *SHORT, "hierarchy=topdown"],
     "grouped_bottomup": [*GROUPED, *SHORT, "hierarchy=bottomup"],
     "grouped_pathsum": [*GROUPED, *SHORT, "hierarchy=pathsum"],
-    "exact_long": [*DATA, *LONG, "hierarchy=topdown"],
-    "grouped_long": [*GROUPED, *LONG, "hierarchy=topdown"],
+    "exact_long": [*DATA, *LONG, "hierarchy=bottomup"],
+    "grouped_long": [*GROUPED, *LONG, "hierarchy=bottomup"],
 }
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from common import data_folder, run_plan
 FOLDER = data_folder() / "isco08_titles_24_languages"
 
 PLAN = {
-    "topdown_24k": [
+    "bottomup_16k": [
         "model=e5",
-        "hierarchy=topdown",
+        "hierarchy=bottomup",
         "model.max_length=32",
         "data=csv",
         f"data.train=[{FOLDER / 'train.csv.gz'}]",
@@ -22,8 +22,8 @@ PLAN = {
         f"data.test=[{FOLDER / 'test.csv.gz'}]",
         "data.language_column=lang",
         "data.source_column=source",
-        "data.max_train_rows=24000",
-        "trainer.epochs=3",
+        "data.max_train_rows=16000",
+        "trainer.epochs=2",
         "trainer.batch_size=64",
     ],
 }
