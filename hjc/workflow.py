@@ -6,6 +6,7 @@ No Hydra here: :func:`run_training` takes the :class:`hjc.config.Config` that Hy
 import json
 import linecache
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
