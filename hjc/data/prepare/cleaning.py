@@ -33,6 +33,7 @@ _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 #: C1 controls, the replacement character, Latin ligatures and line separators: work for ftfy beside mojibake
 _ODD = re.compile("[\x80-\x9f\ufffd\ufb00-\ufb06\u0132\u0133\u2028\u2029]")
+_DIGIT = re.compile(r"\d")
 _BLANKS = re.compile(r"[^\S\n]+")
 _SENTENCE = re.compile(r"(?<=[.!?…;])\s+|\n")
 _EMAIL = re.compile(r"[\w.+-]{1,64}\s?(?:@|\(at\)|\[at\])\s?[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,24}\b")
@@ -191,7 +192,7 @@ def mask(text: str, phone_words: Iterable[str], found: dict[str, int] | None = N
         text = _EMAIL.sub(lambda _: note("email"), text)
     if "://" in text or "www." in text.lower():
         text = _URL.sub(lambda m: note("url") + m[0][len(m[0].rstrip(".,;:!?")) :], text)
-    if any(c.isdigit() for c in text):
+    if _DIGIT.search(text):
         words = frozenset(phone_words)
         text = _PHONE.sub(lambda m: note("phone") if is_phone(m, words) else m[0], text)
     return text

@@ -139,9 +139,10 @@ class DuplicateFinder:
         """
         signatures = self._signatures[0]
         lefts, rights = [], []
+        mix = np.random.default_rng(0).integers(1, 2**63, self.band_rows, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
         for band in range(self.bands):
-            part = np.ascontiguousarray(signatures[rows, band * self.band_rows : (band + 1) * self.band_rows])
-            bucket = part.view(np.dtype((np.void, part.dtype.itemsize * part.shape[1]))).ravel()
+            part = signatures[rows, band * self.band_rows : (band + 1) * self.band_rows]
+            bucket = (part * mix).sum(axis=1, dtype=np.uint64)  # a hash; rows that it confuses are told apart below
             order = np.argsort(bucket, kind="stable")
             sorted_bucket = bucket[order]
             same = np.r_[False, sorted_bucket[1:] == sorted_bucket[:-1]]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 #: characters of a text that are looked at: enough for certainty, and the time is proportional to them
-WINDOW = 400
+WINDOW = 250
 #: below this probability the language counts as unknown
 MIN_CONFIDENCE = 0.5
 #: the 24 languages of the paper's multilingual model

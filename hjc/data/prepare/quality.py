@@ -22,6 +22,7 @@ LONG_WORDS = 250
 #: fewer letters are no title (the paper asked five characters of a description, section 4.3.1; "Cook" has four)
 MIN_LETTERS = 3
 
+_LETTERS = re.compile(r"[^\W\d_]+")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n")
 _TAG = re.compile(
     r"</?(?:html|head|body|meta|link|title|p|br|div|span|ul|ol|li|b|i|u|a|strong|em|h[1-6]|table|tr|td|th|tbody|font|img|script"
@@ -133,10 +134,10 @@ def _landing_page(text: Text) -> float:
 
 def _no_language(text: Text) -> float:
     """Less than half of the characters but blanks are letters."""
-    solid = [c for c in text.bare if not c.isspace()]
-    if len(solid) < 20:
+    solid = sum(map(len, text.bare.split()))
+    if solid < 20:
         return 0.0
-    letters = sum(c.isalpha() for c in solid) / len(solid)
+    letters = sum(map(len, _LETTERS.findall(text.bare))) / solid
     return min(1.0, max(0.0, 2 * (0.75 - letters))) if letters < 0.75 else 0.0
 
 
