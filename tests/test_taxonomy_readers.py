@@ -233,6 +233,18 @@ def test_soc_and_onet_share_the_structure(tmp_path):
     assert of(imported, "alternative") == [("11-1011", "CEO")] and len(imported.report.rejects) == 1
 
 
+def test_soc_editions_are_told_by_name_and_a_second_file_is_named(tmp_path):
+    write_xlsx(tmp_path / "soc_structure_2018.xlsx", {"Sheet1": SOC})
+    write_xlsx(tmp_path / "soc_structure_2018 (copy).xlsx", {"Sheet1": SOC})
+    rows = [["SOC Group", "SOC Code", "SOC Title", "SOC Definition"]]
+    rows += [["x", code, code, ""] for code in ("15-0000", "15-1100", "15-1110", "15-1111")]
+    write_xlsx(tmp_path / "soc_2010_definitions.xlsx", {"SOC": rows})
+    new, old = import_taxonomy("soc2018", tmp_path), import_taxonomy("soc2010", tmp_path)
+    assert new.taxonomy.codes[0] == "11-0000" and old.taxonomy.codes == ("15-0000", "15-1100", "15-1110", "15-1111")
+    assert "several files have such a name" in new.report.notes[0] and len(new.report.ignored) == 2
+    assert old.report.levels == [1, 1, 1, 1]  # a minor group with four digits, as the list has it
+
+
 def test_onet_text_release(tmp_path):
     header = "O*NET-SOC Code\t"
     write(

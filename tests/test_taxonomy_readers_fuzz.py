@@ -167,7 +167,7 @@ def test_any_cells_under_known_headers(tmp_path_factory, kind, rows, seed):
         "noc2021": ["Level", "code", "name_en"], "rome": ["code", "parent", "name"], "uk_soc": ["code", "name"],
         "ssyk2012": ["code", "name", "level"], "csv": ["code", "parent", "title"],
     }[kind]  # fmt: skip
-    name = {"esco": "occupations_en.csv", "onet": "occupations.csv", "soc2010": "definitions.csv", "rome": "hierarchy.csv",
+    name = {"esco": "occupations_en.csv", "onet": "occupations.csv", "soc2010": "definitions_2010.csv", "rome": "hierarchy.csv",
             "kzis": "hierarchy.csv", "ssyk2012": "hierarchy.csv"}.get(kind, "structure.csv")  # fmt: skip
     good = {"esco": ["u/1", "x", "2166.1", "2166"], "onet": ["11-1011.00", "x", "y"]}.get(kind, ["1", "A", "1"])
 

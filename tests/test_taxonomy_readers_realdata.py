@@ -6,6 +6,7 @@ import pytest
 
 from hjc.data.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
 from hjc.data.passages import split_description
+from hjc.errors import TaxonomyError
 from hjc.taxonomy import isco08, read_taxonomy_csv
 from hjc.taxonomy.readers import ImportOptions, import_taxonomy
 from hjc.taxonomy.readers.soc import parent_by_number
@@ -200,3 +201,23 @@ def test_onet_texts_of_the_bi_encoder_document(onet):
     assert not {"Programming", "Repairing", "Science", "Chemistry", "Medicine and Dentistry"} & generic
     shares = made.texts.groupby(made.texts["text"].str.casefold())["weight"].sum()
     assert np.allclose(shares, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("soc2010", "raw/soc/soc_structure_2010.xls"), ("soc2018", "raw/soc/SOC_Structure.xlsx"),
+     ("ssyk2012", "ssyk2012_se/hierarchy.csv.gz"), ("kzis", "raw/kzis/kzis-hierarchy-2023.tsv")],
+)  # fmt: skip
+def test_damaged_published_files(realdata, tmp_path, kind, name):
+    """Cut off or with flipped bytes they are read with an account, or refused with one message."""
+    data = (realdata / name).read_bytes()
+    rng = np.random.default_rng(3)
+    path = tmp_path / name.rsplit("/", 1)[1]
+    for i in range(8):
+        broken = np.frombuffer(data, dtype=np.uint8).copy()
+        broken[rng.integers(len(broken), size=(1, 5, 60)[i % 3])] = 7
+        path.write_bytes(bytes(broken if i % 2 else broken[: rng.integers(len(broken))]))
+        try:
+            assert_accounts(import_taxonomy(kind, path))
+        except TaxonomyError as error:
+            assert path.name in str(error) or kind in str(error)

@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def _decode(path: Path, encoding: str | None) -> str:
     if path.suffix == ".gz":
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise TaxonomyError(f"{path}: not a whole gzip file ({error})") from error
     codec = encoding or next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
     try:

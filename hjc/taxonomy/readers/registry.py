@@ -77,6 +77,7 @@ class Source:
         if not self.files:
             raise TaxonomyError(f"{name_some(self.given)}: no {', '.join((*DELIMITED, *EXCEL))} file in it")
         self.taken: set[Path] = set()
+        self.notes: list[str] = []
 
     def read(self, path: Path, table: Table) -> Sheet:
         """One file as the table. Raises TaxonomyError with the nearest columns when it is not."""
@@ -101,7 +102,11 @@ class Source:
 
     def find(self, table: Table, collector: Collector | None = None) -> Sheet | None:
         """The first such file. Without one its purpose is noted as missing in the report of ``collector``."""
-        found = self.all(table)
+        named = [path for path in self.files if path not in self.taken and table.fits(path)]
+        if len(named) > 1:
+            others = name_some(path.name for path in named[1:])
+            self.notes.append(f"{table.role}: several files have such a name; {named[0].name!r} is read, not {others}")
+        found = [self.read(named[0], table)] if named else self.all(table)
         if not found and collector is not None and table.purpose:
             collector.report.missing[table.role] = table.purpose
         return found[0] if found else None
@@ -174,6 +179,7 @@ def import_taxonomy(
     source = Source([paths] if isinstance(paths, str | Path) else paths, options, READERS[kind].tables)
     collector = Collector(kind, options.name or kind, options.languages)
     imported = READERS[kind].function(source, collector)
+    imported.report.notes += source.notes
     imported.report.ignored += sorted(str(p) for p in source.files if p not in source.taken)
     absent = [x for x in options.languages if x not in imported.taxonomy.titles]
     if absent:

@@ -11,8 +11,8 @@ import io
 import itertools
 import re
 import unicodedata
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,40 +134,54 @@ def _text(value: Any) -> str:
 
 def _excel_rows(path: Path) -> Iterator[tuple[str, Iterable[tuple[int, list[str]]]]]:
     """Name and numbered rows of each sheet."""
-    try:
+    with _workbook_errors(path):
         if suffix_of(path) == ".xls":
             import xlrd
 
-            book = xlrd.open_workbook(path)
-            for sheet in book.sheets():
-                yield (
+            book = xlrd.open_workbook(path, logfile=io.StringIO())  # it prints its warnings
+            sheets = [
+                (
                     sheet.name,
                     [(i + 1, [_xls_text(cell, book.datemode) for cell in sheet.row(i)]) for i in range(sheet.nrows)],
                 )
+                for sheet in book.sheets()
+            ]
         else:
             import openpyxl
 
             # read_only streams the rows; data_only gives results of formulas, not the formulas
             workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            try:
-                for worksheet in workbook.worksheets:
-                    worksheet.reset_dimensions()  # the size that some programs write is wrong
-                    rows = ([_text(v) for v in row] for row in worksheet.iter_rows(values_only=True))
-                    yield worksheet.title, enumerate(rows, start=1)
-            finally:
-                workbook.close()
+    if suffix_of(path) == ".xls":
+        yield from sheets
+        return
+    try:
+        for worksheet in workbook.worksheets:
+            yield worksheet.title, _worksheet_rows(path, worksheet)
+    finally:
+        workbook.close()
+
+
+def _worksheet_rows(path: Path, worksheet: Any) -> Iterator[tuple[int, list[str]]]:
+    with _workbook_errors(path):
+        worksheet.reset_dimensions()  # the size that some programs write is wrong
+        for number, row in enumerate(worksheet.iter_rows(values_only=True), start=1):
+            yield number, [_text(value) for value in row]
+
+
+@contextmanager
+def _workbook_errors(path: Path) -> Iterator[None]:
+    """Whatever a broken workbook makes the Excel libraries raise, of any type, becomes one message."""
+    try:
+        yield
     except ImportError as error:
         raise ImportError(
             f"{path.name} is an Excel file and needs {error.name}: pip install 'hjc[excel]', or save it as CSV (UTF-8)"
         ) from error
-    except TaxonomyError:
+    except (TaxonomyError, MemoryError, PermissionError):
         raise
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, AssertionError) as error:
-        raise TaxonomyError(f"{path}: cannot be read as Excel ({error}); is the file complete?") from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] in ("xlrd", "openpyxl", "zlib", "xml", "struct"):
-            raise TaxonomyError(f"{path}: cannot be read as Excel ({error}); is the file complete?") from error
-        raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise TaxonomyError(f"{path}: cannot be read as Excel ({what}); is the file complete?") from error
 
 
 def _xls_text(cell: Any, datemode: int) -> str:

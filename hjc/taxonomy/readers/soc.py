@@ -1,6 +1,7 @@
 """The U.S. SOC, 2018 and 2010: structure, definitions and direct-match titles of the Bureau of Labor Statistics."""
 
 import re
+from collections.abc import Container
 
 from hjc.taxonomy.readers.collect import Collector
 from hjc.taxonomy.readers.registry import Source, Table, register
@@ -9,21 +10,30 @@ from hjc.taxonomy.readers.sheets import Sheet, tidy
 
 _CODE = ("code", "SOC Code", "2018 SOC Code", "2010 SOC Code")
 _BROAD = ("Broad Group", "Broad Occupation")
-STRUCTURE = Table(
-    "structure", r".*structure(?!_def).*", (("Major Group",), ("Minor Group",), _BROAD, ("Detailed Occupation",))
-)
-DEFINITIONS = Table(
-    "definitions",
-    r".*definitions.*",
-    (_CODE, ("name", "SOC Title", "title"), ("definition", "SOC Definition")),
-    "definitions",
-)
-TITLES = Table(
-    "direct-match titles",
-    r".*direct.*match.*",
-    (_CODE, ("title", "2018 SOC Direct Match Title", "2010 SOC Direct Match Title", "Direct Match Title")),
-    "direct-match titles",
-)
+_TITLE = ("title", "2018 SOC Direct Match Title", "2010 SOC Direct Match Title", "Direct Match Title")
+
+
+def _tables(year: str) -> tuple[Table, Table, Table]:
+    """Structure, definitions and titles of an edition: of 2010 when the file name says so, else of 2018."""
+    of = r"(?=.*2010)" if year == "2010" else r"(?!.*2010)"
+    return (
+        Table(
+            "structure",
+            of + r".*structure(?!_def).*",
+            (("Major Group",), ("Minor Group",), _BROAD, ("Detailed Occupation",)),
+        ),
+        Table(
+            "definitions",
+            of + r".*definitions.*",
+            (_CODE, ("name", "SOC Title", "title"), ("definition", "SOC Definition")),
+            "definitions",
+        ),
+        Table("direct-match titles", of + r".*direct.*match.*", (_CODE, _TITLE), "direct-match titles"),
+    )
+
+
+TABLES = {year: _tables(year) for year in ("2018", "2010")}
+STRUCTURE = TABLES["2018"][0]
 _SOC = re.compile(r"\d\d-\d{4}(\.\d\d)?")
 #: minor groups with four significant digits, which the numbers alone do not show
 MINOR_WITH_FOUR = ("15-1200", "31-1100", "51-5100")
@@ -46,6 +56,15 @@ def parent_by_number(code: str) -> str:
         return code[:3] + "0000"
     four = code[:5] + "00"
     return four if four in MINOR_WITH_FOUR else code[:4] + "000"
+
+
+def _parent_listed(code: str, listed: Container[str]) -> str:
+    """The parent by number, or the minor group with four digits where the list has it (SOC 2010 has other ones)."""
+    four = code[:5] + "00"
+    if code.endswith("0") and four != code and not code.endswith("000") and four in listed:
+        return four
+    parent = parent_by_number(code)
+    return code[:3] + "0000" if parent and code == four and parent not in listed else parent
 
 
 def add_structure(collector: Collector, sheet: Sheet, *, depth: int) -> None:
@@ -90,6 +109,7 @@ def add_definitions(collector: Collector, sheet: Sheet) -> None:
         sheet.need("definition", "SOC Definition"),
     )
     parent_at = sheet.find("parent")
+    listed = {*collector.nodes, *map(tidy, sheet.cells(code_at))}
     for row in collector.open(sheet, "definitions"):
         cells = sheet.rows[row]
         code = collector.code(sheet, row, cells[code_at])
@@ -100,24 +120,29 @@ def add_definitions(collector: Collector, sheet: Sheet) -> None:
             continue
         known = collector.nodes.get(code)
         parent = (
-            known.parent if known else cells[parent_at].strip() if parent_at is not None else parent_by_number(code)
+            known.parent
+            if known
+            else cells[parent_at].strip()
+            if parent_at is not None
+            else _parent_listed(code, listed)
         )
         collector.node(code, parent, {"en": tidy(cells[name_at])}, {"en": cells[text_at].strip()}, sheet=sheet, row=row)
 
 
-def _read(source: Source, collector: Collector) -> ImportedTaxonomy:
-    structure, definitions = source.find(STRUCTURE), source.find(DEFINITIONS, collector)
+def _read(source: Source, collector: Collector, year: str) -> ImportedTaxonomy:
+    tables = TABLES[year]
+    structure, definitions = source.find(tables[0]), source.find(tables[1], collector)
     if structure is None and definitions is None:
-        raise source.lacking((STRUCTURE, DEFINITIONS), "SOC structure or definitions")
+        raise source.lacking(tables, f"SOC {year} structure or definitions")
     if structure is not None:
         add_structure(collector, structure, depth=4)
     if definitions is not None:
         add_definitions(collector, definitions)
-    titles = source.find(TITLES, collector)
+    titles = source.find(tables[2], collector)
     if titles is not None:
         code_at, title_at, illustrative = (
             titles.need(*_CODE),
-            titles.need(*TITLES.required[1]),
+            titles.need(*_TITLE),
             titles.find("illustrative", "Illustrative Example"),
         )
         for row in collector.open(titles, "direct-match titles"):
@@ -132,19 +157,19 @@ def _read(source: Source, collector: Collector) -> ImportedTaxonomy:
     "soc2018",
     "SOC 2018, U.S. Bureau of Labor Statistics",
     "structure (xlsx), definitions, direct-match titles",
-    tables=(STRUCTURE, DEFINITIONS, TITLES),
+    tables=(*TABLES["2018"], *TABLES["2010"]),
 )
 def read_2018(source: Source, collector: Collector) -> ImportedTaxonomy:
     """Also from the structure file of O*NET-SOC 2019, whose fifth level is left out."""
-    return _read(source, collector)
+    return _read(source, collector, "2018")
 
 
 @register(
     "soc2010",
     "SOC 2010, U.S. Bureau of Labor Statistics",
     "structure (xls), definitions, direct-match titles",
-    tables=(STRUCTURE, DEFINITIONS, TITLES),
+    tables=(*TABLES["2010"], *TABLES["2018"]),
 )
 def read_2010(source: Source, collector: Collector) -> ImportedTaxonomy:
     """The same layouts as SOC 2018."""
-    return _read(source, collector)
+    return _read(source, collector, "2010")
