@@ -67,6 +67,7 @@ def _show(values: dict[str, Any]) -> None:
             ("command", record.get("command")),
             ("code", (code.get("commit") or "")[:12] + (" with changes" if code.get("dirty") else "")),
             ("seed", record.get("seed")),
+            ("calibration", ((record.get("calibration") or {}).get("kind") or "").replace("_", " ")),
         ):
             if value not in (None, ""):
                 console.print(f"{key:<11} {value}", markup=False)
