@@ -29,7 +29,9 @@ STREET = (
 )
 
 
-@pytest.mark.parametrize("text", [STREET, STREET.replace(" - (", "\n(").replace(" - ", "\n- ").replace("\n- 52", " - 52")])
+@pytest.mark.parametrize(
+    "text", [STREET, STREET.replace(" - (", "\n(").replace(" - ", "\n- ").replace("\n- 52", " - 52")]
+)
 def test_isco_definition(text):
     parts = split_description(text.replace("\n- 9621", " - 9621"))
     assert parts.text == "Street workers provide services on streets."
@@ -45,7 +47,9 @@ def test_notes_refer_to_other_groups_and_to_their_own():
     )
     at_1120 = split_description(text, related=lambda code: code == "1120")
     assert at_1120.exclusions == (Exclusion("regional sales managers", "1221"),)
-    assert at_1120.notes.startswith("Regional managers are included") and "not classified elsewhere stay" in at_1120.notes
+    assert (
+        at_1120.notes.startswith("Regional managers are included") and "not classified elsewhere stay" in at_1120.notes
+    )
     elsewhere = split_description(text, related=lambda code: False)
     assert [e.target for e in elsewhere.exclusions] == ["1120", "1221"]
 
@@ -128,7 +132,9 @@ def candidates(*rows):
 
 
 def test_policies():
-    given_ = candidates(("boss", "11", "alternative", 3), ("Boss", "12", "alternative", 1), ("chief", "2", "alternative", 1))
+    given_ = candidates(
+        ("boss", "11", "alternative", 3), ("Boss", "12", "alternative", 1), ("chief", "2", "alternative", 1)
+    )
     assert [c.text for c in resolve_shared(TREE, given_, "drop")[0]] == ["chief"]
     kept, weights, lost = resolve_shared(TREE, given_, "keep_all")
     assert weights == [0.5, 0.5, 1.0] and len(kept) == 3 and not lost
@@ -185,13 +191,21 @@ def test_what_becomes_of_each_text():
     made = texts_from_taxonomy(TREE, TEXTS, TaxonomyTexts())
     rows = {(t.source, t.code, t.text) for t in made.texts.itertuples()}
     description = "Shop managers run the shops of a firm."
-    assert ("description", "11", description) in rows and ("title_description", "11", f"Shop managers\n{description}") in rows
+    assert ("description", "11", description) in rows and (
+        "title_description",
+        "11",
+        f"Shop managers\n{description}",
+    ) in rows
     assert ("technology", "11", "Shop managers uses technology: Excel") in rows  # with its occupation nothing is shared
     assert ("skill", "2", "Officers needs skill: Marching") in rows and ("title", "2", "Officers") in rows
     why = {(r.source, r.code, r.text): r.reason for r in made.rejects.itertuples()}
     assert why["alternative", "11", "boss"] == "shared by several codes"
-    assert why["skill", "11", "Listening"].startswith("generic") and why["skill", "11", "Marching"].startswith("importance")
-    assert why["task", "11", "Counts."].startswith("not longer") and why["alternative", "12", "bar manager"].startswith("repeats")
+    assert why["skill", "11", "Listening"].startswith("generic") and why["skill", "11", "Marching"].startswith(
+        "importance"
+    )
+    assert why["task", "11", "Counts."].startswith("not longer") and why["alternative", "12", "bar manager"].startswith(
+        "repeats"
+    )
     assert made.negatives.values.tolist() == [
         ["butcher", "11", "12", "en", "description"], ["butcher", "2", "11", "en", "exclusion"],
         ["stranger", "2", "", "en", "exclusion"], ["people in uniform", "2", "", "en", "scope_note"],
@@ -204,7 +218,9 @@ def test_choices():
     assert only.texts["text"].tolist() == ["oficer"]
     leaves = texts_from_taxonomy(TREE, TEXTS, TaxonomyTexts(leaves_only=True, sources=["title"]))
     assert leaves.texts["code"].tolist() == ["2", "11", "12"] and set(leaves.texts["source"]) == {"title"}
-    all_skills = texts_from_taxonomy(TREE, TEXTS, TaxonomyTexts(generic=1, min_importance=0, sources=["skill"], context={}, shared="keep_all"))
+    all_skills = texts_from_taxonomy(
+        TREE, TEXTS, TaxonomyTexts(generic=1, min_importance=0, sources=["skill"], context={}, shared="keep_all")
+    )
     assert len(all_skills.texts) == 5 and all_skills.texts["weight"].sum() == pytest.approx(2)
     with pytest.raises(ValueError, match="shared: got 'all', allowed are drop"):
         TaxonomyTexts(shared="all")
@@ -220,12 +236,37 @@ def test_choices():
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_commands(tmp_path, format):
-    (tmp_path / "structure.csv").write_text("code,title,definition\n1,Managers,Lead all of the people here.\n11,Chiefs,\n", "utf-8")
+    (tmp_path / "structure.csv").write_text(
+        "code,title,definition\n1,Managers,Lead all of the people here.\n11,Chiefs,\n", "utf-8"
+    )
     run = CliRunner().invoke
-    done = run(app, ["taxonomy", "import", "isco08", str(tmp_path / "structure.csv"), "-o", str(tmp_path / "tax"), "--format", format])
+    done = run(
+        app,
+        [
+            "taxonomy",
+            "import",
+            "isco08",
+            str(tmp_path / "structure.csv"),
+            "-o",
+            str(tmp_path / "tax"),
+            "--format",
+            format,
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert "1/1 codes per level" in done.output and "2 rows = 2 used + 0 rejected" in done.output
-    done = run(app, ["data", "from-taxonomy", str(tmp_path / "tax"), "-o", str(tmp_path / "out" / "train.csv"), "--languages", "en"])
+    done = run(
+        app,
+        [
+            "data",
+            "from-taxonomy",
+            str(tmp_path / "tax"),
+            "-o",
+            str(tmp_path / "out" / "train.csv"),
+            "--languages",
+            "en",
+        ],
+    )
     assert done.exit_code == 0, done.output
     frame = pd.read_csv(tmp_path / "out" / "train.csv", dtype=str)
     assert list(frame.columns) == ["text", "code", "language", "source", "weight"] and len(frame) == 4
@@ -245,6 +286,8 @@ def test_the_training_table_is_read_by_the_loader(tmp_path):
 
     made = texts_from_taxonomy(TREE, TEXTS, TaxonomyTexts(shared="keep_all"))
     path = made.write(tmp_path / "train.csv.gz")[0]
-    settings = DataSettings(train=[str(path)], language_column="language", source_column="source", weight_column="weight", valid_fraction=0)
+    settings = DataSettings(
+        train=[str(path)], language_column="language", source_column="source", weight_column="weight", valid_fraction=0
+    )
     data = load_job_data(settings, TREE).train
     assert len(data) == len(made.texts) and data.weight.sum() == pytest.approx(made.texts["weight"].sum())

@@ -56,7 +56,7 @@ class NeuralClassifier(Classifier):
         self.trainer = trainer or TrainerSettings()
         self.network: Network | None = None
         self.tokenizer: Any = None
-        self.device = torch.device("cpu")
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.fit_result: FitResult | None = None
 
     @property
@@ -155,7 +155,7 @@ class NeuralClassifier(Classifier):
     # ------------------------------------------------------------------ prediction
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the model, for prediction on a GPU."""
+        """Move the model. Without this it predicts on the first GPU where there is one, else on the CPU."""
         self.device = torch.device(device)
         if self.network is not None:
             self.network.to(self.device)
@@ -211,7 +211,7 @@ class NeuralClassifier(Classifier):
         except (RuntimeError, ValueError) as error:
             raise ModelDirError(f"{model.path / WEIGHTS}: does not fit encoder_config.json ({error})") from error
         network.eval()
-        self.network = network
+        self.network = network.to(self.device)
         return self
 
 

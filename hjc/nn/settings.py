@@ -100,7 +100,6 @@ class TrainerSettings:
     deterministic: bool = True
     #: resume from this run directory's last checkpoint when there is one
     resume: bool = True
-    compile: bool = False
     loggers: list[str] = field(default_factory=lambda: ["csv"])
 
     def __post_init__(self) -> None:
