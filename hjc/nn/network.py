@@ -81,7 +81,8 @@ START_STEPS, START_BATCH, START_RATE = 500, 256, 2e-3
 
 def node_titles(taxonomy: Taxonomy, most: int = MAX_TITLES) -> tuple[list[str], list[int]]:
     """Titles and their nodes, language after language, at most ``most`` (the first language comes whole)."""
-    texts, nodes = [], []
+    texts: list[str] = []
+    nodes: list[int] = []
     for titles in taxonomy.titles.values():
         if texts and len(texts) + len(titles) > most:
             break
