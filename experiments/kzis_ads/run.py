@@ -39,14 +39,6 @@ PLAN = {
     "grouped_pathsum": [*GROUPED, *SHORT, "hierarchy=pathsum"],
     "exact_long": [*DATA, *LONG, "hierarchy=bottomup"],
     "grouped_long": [*GROUPED, *LONG, "hierarchy=bottomup"],
-    # the long runs end with a training loss far below the validation loss: half the learning rates
-    "exact_long_half_rate": [
-        *DATA,
-        *LONG,
-        "hierarchy=bottomup",
-        "trainer.learning_rate=1e-4",
-        "trainer.head_learning_rate=1e-3",
-    ],
 }
 
 if __name__ == "__main__":
