@@ -53,6 +53,7 @@ def collect(study: str, runs: Mapping[str, Path], sets: Sequence[str]) -> None:
         minutes = round(record["timing"].get("fit_seconds", 0) / 60, 1)
         table = pd.read_csv(directory / "metrics.csv", dtype={"level": str}, keep_default_na=False)
         table = table[table["set"].isin(sets) & table["metric"].isin(METRICS)]
+        calibrated = _calibrated(directory)
         keys = ["set", "slice_kind", "slice", "level"]
         for key, part in table.groupby(keys, sort=False):
             row: dict[str, object] = {"run": name, **dict(zip(keys, key, strict=True))}
@@ -61,6 +62,9 @@ def collect(study: str, runs: Mapping[str, Path], sets: Sequence[str]) -> None:
                 row[metric] = _short(value)
                 if metric in ("recall@1", "log_loss"):
                     row[f"{metric}_low"], row[f"{metric}_high"] = _short(low), _short(high)
+            if not row["slice"] and (row["set"], row["level"]) in calibrated:
+                accuracy, log_loss = calibrated[row["set"], row["level"]]
+                row["calibrated_recall@1"], row["calibrated_log_loss"] = _short(accuracy), _short(log_loss)
             rows.append({**row, "fit_minutes": minutes})
     if not rows:
         return
@@ -71,6 +75,17 @@ def collect(study: str, runs: Mapping[str, Path], sets: Sequence[str]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     print(f"{len(rows)} rows written to {path}")
+
+
+def _calibrated(directory: Path) -> dict[tuple[object, object], tuple[str, str]]:
+    """(set, level) -> recall@1 and log-loss after the calibrator that was fitted on the validation rows."""
+    path = directory / "calibration.csv"
+    if not path.exists():
+        return {}
+    table = pd.read_csv(path, dtype=str)
+    table = table[table["probabilities"] == "calibrated"]
+    columns = table[["set", "level", "accuracy", "log_loss"]].itertuples(index=False)
+    return {(name, level): (accuracy, loss) for name, level, accuracy, loss in columns}
 
 
 def _short(value: object) -> str:
