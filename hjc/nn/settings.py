@@ -65,7 +65,7 @@ class TrainerSettings:
     epochs: int = 3
     #: stop after this many optimiser steps (0: epochs decide)
     max_steps: int = 0
-    #: stop after this many minutes, finishing the schedule early is not attempted (0: no limit)
+    #: stop after this many minutes, wherever the schedule is by then (0: no limit)
     max_minutes: float = 0.0
     batch_size: int = 32
     accumulate: int = 1
