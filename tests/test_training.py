@@ -125,6 +125,21 @@ def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(tmp_path, monkey
     np.testing.assert_allclose(resumed.predict_log_proba(valid.texts), whole.predict_log_proba(valid.texts), atol=1e-5)
 
 
+def test_every_epoch_has_its_own_order(monkeypatch):
+    """Lightning tells only some samplers which epoch it is; ours has to be among them."""
+    tree = toy_tree()
+    step, order = TrainingModule.training_step, {}
+
+    def spy(self, batch, index):
+        order.setdefault(self.current_epoch, []).extend(batch["row"].tolist())
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TrainingModule, "training_step", spy)
+    NeuralClassifier(tree, settings(), trainer(epochs=2)).fit(toy_data(tree, 4))
+    assert sorted(order[0]) == sorted(order[1]) == list(range(28))
+    assert order[0] != order[1]
+
+
 def test_checkpoints_of_other_settings_or_data_are_not_resumed(tmp_path):
     tree = toy_tree()
     train, valid = toy_data(tree, 4), toy_data(tree, 2, seed=1)
