@@ -1,6 +1,6 @@
 """Exceptions that callers may want to catch by name; everything else is a built-in exception."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class TaxonomyError(ValueError):
@@ -17,3 +17,9 @@ def name_some(values: Iterable[object], limit: int = 5) -> str:
     shown = ", ".join(repr(str(v)) for v in items[:limit])
     more = len(items) - limit
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise ValueError naming what was got and what is allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}")

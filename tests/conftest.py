@@ -1,6 +1,8 @@
 """Fixtures and settings that every test may use."""
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,21 @@ def realdata() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}: set HJC_DATA to the folder that has it")
     return folder.resolve()
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """``call("predict", ...)`` runs the hjc command in this process: (exit code, standard output, standard error)."""
+    from hjc.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hjc", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 
 import hjc
-from hjc.cli import main
 from hjc.taxonomy import from_edges
 from tests.stub_classifier import StubClassifier, register
 
@@ -42,18 +41,6 @@ def ads(tmp_path):
     path = tmp_path / "ads.csv"
     path.write_text('id,text,code\n007,cook,012\n007,"a ""b"",\nc",11\n3,,021\n4,<p></p>,01\n', encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hjc", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
 
 
 def rows_of(path) -> list[dict[str, str]]:

@@ -1,24 +1,9 @@
 """The ``hjc data`` commands: files in, files out, logs that add up."""
 
 import json
-import sys
 
 import pandas as pd
 import pytest
-
-from hjc.cli import main
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hjc", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

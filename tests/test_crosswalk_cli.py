@@ -2,14 +2,12 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import hjc
-from hjc.cli import main
 from hjc.prediction_io.crosswalk import coded_columns, mass_of_codes
 from hjc.taxonomy import isco08, read_taxonomy_csv, write_taxonomy_csv
 from hjc.taxonomy.crosswalk import build_crosswalk
@@ -27,18 +25,6 @@ def files(tmp_path):
     write_taxonomy_csv(B, tmp_path / "B.csv")
     (tmp_path / "pairs.csv").write_text(PAIRS, encoding="utf-8")
     return tmp_path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hjc", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from hjc.drift_file import profile_rows, read_profile, write_profile
 from hjc.estimation import METHODS
 from hjc.statistics import CodeTotals, correct_counts, difference_estimate, em_prior_shift, make_audit
 from hjc.validation import describe_validation
-from tests.test_cli import call  # noqa: F401  a fixture
 from tests.test_validation import TREE, Overconfident, rows
 
 N = 600
@@ -53,14 +52,14 @@ def table(tmp_path):
     return write(tmp_path / "new.csv", [*lines, ("", "11", "north", 1, 1)])
 
 
-def estimate(call, tmp_path, *arguments):  # noqa: F811
+def estimate(call, tmp_path, *arguments):
     out = tmp_path / "shares.csv"
     code, _, err = call("estimate", *arguments, "-o", out, "--overwrite")
     assert code == 0, err
     return pd.read_csv(out, dtype={"code": str}, keep_default_na=False), err
 
 
-def test_every_method_gives_the_figures_of_the_library(call, run, table, tmp_path):  # noqa: F811
+def test_every_method_gives_the_figures_of_the_library(call, run, table, tmp_path):
     model = hjc.load(run).calibrated()
     x = model.predict_log_proba(NEW.texts)
     south = np.array([r == "south" for r in REGION])
@@ -114,7 +113,7 @@ def test_every_method_gives_the_figures_of_the_library(call, run, table, tmp_pat
             assert sums.to_dict() == pytest.approx(top.to_dict(), abs=1e-6) and top.sum() == pytest.approx(1)
 
 
-def test_coded_tables_are_counted(call, run, table, tmp_path):  # noqa: F811
+def test_coded_tables_are_counted(call, run, table, tmp_path):
     found, _ = estimate(call, tmp_path, table, "--run", run, "--code-column", "code", "--level", 1, "--weights", "w")
     # the last row has no text but a code: it counts here
     expected = np.bincount([int(c[0]) for c in [*CODES, "11"]], [*WEIGHT, 1])[1:]
@@ -124,7 +123,7 @@ def test_coded_tables_are_counted(call, run, table, tmp_path):  # noqa: F811
     assert "1 left out (no code)" in err and "1 left out (unknown code)" in err
 
 
-def test_messages(call, run, table, tmp_path):  # noqa: F811
+def test_messages(call, run, table, tmp_path):
     base = ("estimate", table, "--run", run, "-t", "text")
     cases = [
         (("--method", "magic"), "allowed are"),
@@ -145,7 +144,7 @@ def test_messages(call, run, table, tmp_path):  # noqa: F811
     assert code == 2 and "trained without validation rows" in err
 
 
-def test_drift(call, run, table, tmp_path):  # noqa: F811
+def test_drift(call, run, table, tmp_path):
     code, out, err = call("drift", run, table, "-t", "text", "-o", tmp_path / "drift.csv")
     assert code == 0 and "against 800 validation rows" in out and "verdict:" in out and "1 left out" in err
     assert {"text length", "confidence"} <= set(pd.read_csv(tmp_path / "drift.csv").check)

@@ -13,7 +13,6 @@ from hjc.classifiers.calibrated import write_calibration
 from hjc.decision import back_off
 from hjc.prediction_io.decide import plan_decisions
 from hjc.validation import describe_validation
-from tests.test_cli import call  # noqa: F401  a fixture
 from tests.test_validation import TREE, Overconfident, rows
 
 
@@ -41,7 +40,7 @@ def table(out):
     return list(csv.DictReader(io.StringIO(out)))
 
 
-def test_all_rules_at_once(call, run, ads):  # noqa: F811
+def test_all_rules_at_once(call, run, ads):
     code, out, err = call(
         "predict", run, ads, "-t", "text", "-l", 1, "-l", 2, "--calibrated", "--back-off", 0.6,
         "--target-accuracy", 0.5, "--conformal", 0.2, "--abstain", 0.4,
@@ -71,7 +70,7 @@ def test_all_rules_at_once(call, run, ads):  # noqa: F811
     assert "backoff: coded" in err and "warning" not in err
 
 
-def test_a_model_without_validation_rows_says_so(call, run, ads):  # noqa: F811
+def test_a_model_without_validation_rows_says_so(call, run, ads):
     (run / "calibration_scores.npz").unlink()
     for option in (("--conformal", 0.1), ("--target-accuracy", 0.9)):
         code, _, err = call("predict", run, ads, "-t", "text", *option)
@@ -83,7 +82,7 @@ def test_a_model_without_validation_rows_says_so(call, run, ads):  # noqa: F811
     assert "no calibration" in call("evaluate", run, ads, "-t", "text", "--calibrated")[2]
 
 
-def test_bad_numbers_are_refused(call, run, ads):  # noqa: F811
+def test_bad_numbers_are_refused(call, run, ads):
     for option, value in (("--back-off", 1.5), ("--target-accuracy", 95), ("--conformal", 0), ("--abstain", 0)):
         code, _, err = call("predict", run, ads, "-t", "text", option, value)
         assert code == 2 and option in err and "allowed" in err, err
@@ -91,14 +90,14 @@ def test_bad_numbers_are_refused(call, run, ads):  # noqa: F811
         plan_decisions(TREE, (2,), conformal=0.1)
 
 
-def test_other_texts_give_a_warning(call, run, tmp_path):  # noqa: F811
+def test_other_texts_give_a_warning(call, run, tmp_path):
     path = tmp_path / "same.csv"
     path.write_text("text\n" + "17\n" * 200)
     code, _, err = call("predict", run, path, "-t", "text", "--conformal", 0.1)
     assert code == 0 and "exchangeability is doubtful" in err
 
 
-def test_evaluate(call, run, ads, tmp_path):  # noqa: F811
+def test_evaluate(call, run, ads, tmp_path):
     options = ("-t", "text", "--bootstrap", 0, "--no-report")
     assert call("evaluate", run, ads, *options, "-o", tmp_path / "raw")[0] == 0
     assert call("evaluate", run, ads, *options, "-o", tmp_path / "cal", "--calibrated")[0] == 0

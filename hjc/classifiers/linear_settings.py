@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from hjc.errors import check_choice
+
 HIERARCHIES = ("topdown", "bottomup", "plt", "flat_logreg")
 FEATURES = ("word", "char", "both")
 NORMAL_FORMS = ("NFKC", "NFC")
@@ -10,11 +12,6 @@ LOSSES = ("log", "l2")
 SOLVERS = {"log": ("L2R_LR", "L2R_LR_DUAL"), "l2": ("L2R_L2LOSS_SVC", "L2R_L2LOSS_SVC_DUAL")}
 INNER_GOLD = ("auto", "drop")
 WEIGHTS = ("exact", "ignore")
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"model.{name}: got {value!r}, allowed are {', '.join(allowed)}")
 
 
 def _at_least(name: str, value: float, low: float, *, strictly: bool = False) -> None:
@@ -88,16 +85,16 @@ class LinearSettings:
     batch_size: int = 512
 
     def __post_init__(self) -> None:
-        _choice("name", self.name, ("linear",))
-        _choice("hierarchy", self.hierarchy, HIERARCHIES)
-        _choice("features", self.features, FEATURES)
-        _choice("normal_form", self.normal_form, NORMAL_FORMS)
-        _choice("dotless_i", self.dotless_i, DOTLESS_I)
-        _choice("loss", self.loss, LOSSES)
-        _choice("inner_gold", self.inner_gold, INNER_GOLD)
-        _choice("weights", self.weights, WEIGHTS)
+        check_choice("model.name", self.name, ("linear",))
+        check_choice("model.hierarchy", self.hierarchy, HIERARCHIES)
+        check_choice("model.features", self.features, FEATURES)
+        check_choice("model.normal_form", self.normal_form, NORMAL_FORMS)
+        check_choice("model.dotless_i", self.dotless_i, DOTLESS_I)
+        check_choice("model.loss", self.loss, LOSSES)
+        check_choice("model.inner_gold", self.inner_gold, INNER_GOLD)
+        check_choice("model.weights", self.weights, WEIGHTS)
         if self.solver:
-            _choice(f"solver (for loss {self.loss})", self.solver, SOLVERS[self.loss])
+            check_choice(f"model.solver (for loss {self.loss})", self.solver, SOLVERS[self.loss])
         for name in ("word_ngrams", "char_ngrams"):
             span = list(getattr(self, name))
             if len(span) != 2 or not 1 <= span[0] <= span[1]:

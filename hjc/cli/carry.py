@@ -1,6 +1,5 @@
 """``hjc crosswalk`` and ``hjc taxonomy revise``: codes of one taxonomy, or of an old edition, to another."""
 
-import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -268,35 +267,19 @@ def _opened(
         check_output(str(chosen), source, overwrite=True)
         chosen.unlink(missing_ok=True)
     unreadable = Rejects(chosen)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with ExitStack() as stack:
-            stack.callback(unreadable.close)
-            reader = stack.enter_context(
-                open_input(
-                    source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
-                    table_output=target_kind != "jsonl",
-                )
-            )  # fmt: skip
-            if taken := [c for c in columns if c in reader.columns]:
-                raise ValueError(f"the input already has a column {taken[0]!r}; give another --prefix")
-            writer = stack.enter_context(open_output(output, target_kind, reader, columns))
-            yield reader, writer
-    except KeyboardInterrupt:
-        where = "" if output == "-" else f" to {output}.partial"
-        options.note(f"\ninterrupted: {summary.rows:,} rows read, and written{where}")
-        raise typer.Exit(options.INTERRUPTED) from None
-    except Exception:
-        if summary.rows and output != "-":
-            options.note(f"stopped after {summary.rows:,} rows, which are in {output}.partial")
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with options.stopping_early(output, summary, "read, and written"), ExitStack() as stack:
+        stack.callback(unreadable.close)
+        reader = stack.enter_context(
+            open_input(
+                source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
+                table_output=target_kind != "jsonl",
+            )
+        )  # fmt: skip
+        if taken := [c for c in columns if c in reader.columns]:
+            raise ValueError(f"the input already has a column {taken[0]!r}; give another --prefix")
+        writer = stack.enter_context(open_output(output, target_kind, reader, columns))
+        yield reader, writer
     options.note(unreadable.message())
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _carry(

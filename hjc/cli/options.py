@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an error inside hjc (stack trace), 2 something the user ca
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,33 @@ def one_message() -> Iterator[None]:
             raise
         note(f"error: {error}")
         raise typer.Exit(2) from None
+
+
+@contextmanager
+def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command that writes a table with exit code 130; says how far it came.
+
+    Args:
+        output: "-" or the file, whose rows so far are then in OUTPUT.partial.
+        summary: its ``rows`` are those so far. what: "12 rows WHAT to out.csv.partial".
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        where = "" if output == "-" else f" to {output}.partial"
+        note(f"\ninterrupted: {summary.rows:,} rows {what}{where}")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception:
+        if summary.rows and output != "-":
+            note(f"stopped after {summary.rows:,} rows, which are in {output}.partial")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def training_data_settings(run_dir: str) -> dict[str, Any]:

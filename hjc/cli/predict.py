@@ -1,6 +1,5 @@
 """``hjc predict``: code a table of any size."""
 
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,70 +111,50 @@ def _predict(
         Path(chosen).unlink(missing_ok=True)
     unreadable = Rejects(None if chosen is None else Path(chosen))
     summary = Summary()
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with ExitStack() as stack:
-            stack.callback(unreadable.close)
-            reader = stack.enter_context(
-                open_input(
-                    source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
-                    table_output=target_kind != "jsonl",
-                )
-            )  # fmt: skip
-            for name in columns:
-                find_column(reader.columns, name, reader.label)
-            classifier = load(run_dir)
-            plan = Plan(
-                classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
-                **options.text_settings(trained),
-            )  # fmt: skip
-            if calibrated:
-                classifier = classifier.calibrated()
-            validation = None
-            if any(value is not None for value in rules.values()):
-                from hjc.prediction_io.decide import plan_decisions
+    with options.stopping_early(output, summary, "written"), ExitStack() as stack:
+        stack.callback(unreadable.close)
+        reader = stack.enter_context(
+            open_input(
+                source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
+                table_output=target_kind != "jsonl",
+            )
+        )  # fmt: skip
+        for name in columns:
+            find_column(reader.columns, name, reader.label)
+        classifier = load(run_dir)
+        plan = Plan(
+            classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
+            **options.text_settings(trained),
+        )  # fmt: skip
+        if calibrated:
+            classifier = classifier.calibrated()
+        validation = None
+        if any(value is not None for value in rules.values()):
+            from hjc.prediction_io.decide import plan_decisions
 
-                if rules["target_accuracy"] is not None or rules["conformal"] is not None:
-                    from hjc.validation import ValidationScores
+            if rules["target_accuracy"] is not None or rules["conformal"] is not None:
+                from hjc.validation import ValidationScores
 
-                    validation = ValidationScores.load(run_dir, classifier.taxonomy)
-                decisions = plan_decisions(
-                    classifier.taxonomy, plan.levels, validation, calibrated=calibrated, prefix=prefix,
-                    title_language=language, **rules,
-                )  # fmt: skip
-                plan = replace(plan, decisions=decisions)
-            plan.check_free(reader.columns)
-            writer = stack.enter_context(open_output(output, target_kind, reader, plan.columns))
-            summary = Summary()
-            progress = None if quiet else Progress(reader)
-            code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
-            if progress is not None:
-                progress.clear()
-            if plan.decisions is not None:
-                if not quiet:
-                    options.note(plan.decisions.message())
-                if validation is not None:
-                    options.note(plan.decisions.warning(validation, calibrated))
-    except KeyboardInterrupt:
-        where = "" if output == "-" else f" to {output}.partial"
-        options.note(f"\ninterrupted: {summary.rows:,} rows written{where}")
-        raise typer.Exit(options.INTERRUPTED) from None
-    except Exception:
-        if summary.rows and output != "-":
-            options.note(f"stopped after {summary.rows:,} rows, which are in {output}.partial")
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+                validation = ValidationScores.load(run_dir, classifier.taxonomy)
+            decisions = plan_decisions(
+                classifier.taxonomy, plan.levels, validation, calibrated=calibrated, prefix=prefix,
+                title_language=language, **rules,
+            )  # fmt: skip
+            plan = replace(plan, decisions=decisions)
+        plan.check_free(reader.columns)
+        writer = stack.enter_context(open_output(output, target_kind, reader, plan.columns))
+        progress = None if quiet else Progress(reader)
+        code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
+        if progress is not None:
+            progress.clear()
+        if plan.decisions is not None:
+            if not quiet:
+                options.note(plan.decisions.message())
+            if validation is not None:
+                options.note(plan.decisions.warning(validation, calibrated))
     options.note(unreadable.message())
     if not quiet:
         options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
-
-
-_text_settings = options.text_settings
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 class Progress:

@@ -18,10 +18,9 @@ import pandas as pd
 
 from hjc.data.discrimination import GENERIC, IMPORTANT, Discrimination, discrimination
 from hjc.data.passages import Passages, split_description
-from hjc.data.settings import check_choice
 from hjc.data.shared_labels import SHARED, Candidate, resolve_shared
 from hjc.data.tables import read_table
-from hjc.errors import name_some
+from hjc.errors import check_choice, name_some
 from hjc.taxonomy.csvio import UNDETERMINED, read_taxonomy_csv
 from hjc.taxonomy.tree import Taxonomy
 

@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
+from hjc.errors import check_choice
+
 ROLES = ("train", "valid", "test", "split")
 FORMATS = ("auto", "csv", "tsv", "parquet", "jsonl", "datasets", "plain")
 SINGLETONS = ("train", "test", "sample")
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise ValueError naming what was got and what is allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}")
 
 
 @dataclass(kw_only=True, slots=True)

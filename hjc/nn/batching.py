@@ -167,7 +167,7 @@ class BatchLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"yielded": self.yielded, "of": len(self)}
+        return {"yielded": self.yielded}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         # a finished epoch starts the next one from its beginning

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from hjc.errors import check_choice
 from hjc.nn.hub import resolve_folder
 from hjc.nn.offline import XLMR_SPECIAL_TOKENS
 from hjc.nn.pruning import prune
-from hjc.nn.settings import POOLINGS, NeuralSettings, check_choice
+from hjc.nn.settings import POOLINGS, NeuralSettings
 from hjc.nn.tiny import build_tiny
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hjc.nn.settings import HIERARCHIES, check_choice
+from hjc.errors import check_choice
+from hjc.nn.settings import HIERARCHIES
 from hjc.taxonomy import Taxonomy
 
 
@@ -36,7 +37,6 @@ class Head(nn.Module):
         self.linear = nn.Linear(hidden, num_scores)
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
-        self.num_leaves = taxonomy.num_leaves
 
     def _constant(self, name: str, value) -> None:  # type: ignore[no-untyped-def]
         self.register_buffer(

@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from hjc.errors import check_choice
+
 HIERARCHIES = ("topdown", "bottomup", "pathsum")
 POOLINGS = ("mean", "cls", "max")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 HEAD_INITS = ("titles", "random")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise ValueError naming what was got and what is allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """An estimate of shares of codes at every level of a tree, with intervals, flags, and the change between two."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -144,10 +144,6 @@ class ShareEstimate:
                 )
             )
         return pd.concat(lines, ignore_index=True)
-
-    def with_notes(self, *notes: str) -> "ShareEstimate":
-        """The same with more notes."""
-        return replace(self, notes=(*self.notes, *notes))
 
 
 @dataclass(frozen=True)

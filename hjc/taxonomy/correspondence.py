@@ -11,19 +11,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hjc.errors import TaxonomyError, name_some
+from hjc.errors import TaxonomyError, check_choice, name_some
 
 #: how the links of one source code share its mass; see :func:`link_shares`
 Weights = Literal["uniform", "proportional", "given", "shares"]
 #: stands for "no target code" among the targets of a source code
 NOWHERE = ""
 _TOLERANCE = 1e-6
-
-
-def check_choice(name: str, got: str, allowed: object) -> None:
-    """Raise ValueError when ``got`` is none of the values of a ``Literal``."""
-    if got not in get_args(allowed):
-        raise ValueError(f"{name}: got {got!r}, allowed are {', '.join(get_args(allowed))}")
 
 
 @dataclass(frozen=True)
@@ -165,7 +159,7 @@ def link_shares(
         ValueError: an unknown way to weigh; ``given`` or ``shares`` without weights in the table; ``proportional``
             without counts, or with a negative one; ``shares`` that sum to more than one.
     """
-    check_choice("weights", weights, Weights)
+    check_choice("weights", weights, get_args(Weights))
     if weights in ("given", "shares") and table.weight is None:
         raise ValueError(
             f"weights={weights!r}: {table.name} has no weights; name its weight column, or use 'uniform' or "

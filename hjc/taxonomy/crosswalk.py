@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from hjc.errors import TaxonomyError, name_some
-from hjc.taxonomy.correspondence import NOWHERE, Correspondence, Weights, check_choice, link_shares
+from hjc.errors import TaxonomyError, check_choice, name_some
+from hjc.taxonomy.correspondence import NOWHERE, Correspondence, Weights, link_shares
 from hjc.taxonomy.crosswalk_parts import (
     CrosswalkStatistics,
     Float64Array,
@@ -136,7 +136,7 @@ class Crosswalk:
 
         Only ``inner="keep"`` leaves anything above a level.
         """
-        check_choice("inner", inner, Inner)
+        check_choice("inner", inner, get_args(Inner))
         columns = self.target.level_column[:, self.target.check_level(level) - 1]
         if inner == "spread":
             columns = columns[self.target.leaves]
@@ -254,7 +254,7 @@ class Crosswalk:
         With ``inner="keep"`` mass stays at inner target nodes, with ``spread`` it all comes to lie at leaves.
         :func:`subtree_mass` turns settled mass into the probability of "this node or one below it".
         """
-        check_choice("inner", inner, Inner)
+        check_choice("inner", inner, get_args(Inner))
         m = sparse.csr_array(mass) if sparse.issparse(mass) else np.asarray(mass, dtype=np.float64)
         self._check(m, len(self.source))
         out = m @ self.matrix[: len(self.source)]
@@ -296,7 +296,7 @@ def build_crosswalk(
         TaxonomyError: no pair of the table has both codes in the trees, or a code of the counts is in no tree.
         ValueError: options that do not fit the table (see ``link_shares``), or negative counts.
     """
-    check_choice("unmapped", unmapped, Unmapped)
+    check_choice("unmapped", unmapped, get_args(Unmapped))
     weight_of = None if target_counts is None else node_counts(target, target_counts)
     shares = link_shares(
         table, weights, known=target.index_of,

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from hjc.errors import TaxonomyError, name_some
-from hjc.taxonomy.correspondence import NOWHERE, Correspondence, Weights, check_choice, link_shares
+from hjc.errors import TaxonomyError, check_choice, name_some
+from hjc.taxonomy.correspondence import NOWHERE, Correspondence, Weights, link_shares
 from hjc.taxonomy.crosswalk_parts import Float64Array, node_counts, subtree_mass
 from hjc.taxonomy.tree import IntArray, Taxonomy
 
@@ -259,7 +259,7 @@ def plan_revision(
     Raises:
         TaxonomyError: no pair leads to a code of the new tree. ValueError: an option that is not allowed.
     """
-    check_choice("split", split, Split)
+    check_choice("split", split, get_args(Split))
     target.check_level(min_level)
     if not 0.5 < inner_share <= 1:
         raise ValueError(f"inner_share: got {inner_share}, allowed is more than 0.5 up to 1")
