@@ -234,6 +234,19 @@ def test_the_first_ctrl_c_stops_in_good_order(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+def test_ctrl_c_is_given_back_after_an_error(monkeypatch):
+    def fail(self, batch, index):
+        raise MemoryError("full")
+
+    monkeypatch.setattr(TrainingModule, "training_step", fail)
+    before = signal.getsignal(signal.SIGINT)
+    tree = toy_tree()
+    with pytest.raises(MemoryError):
+        NeuralClassifier(tree, settings(), trainer()).fit(toy_data(tree, 2))
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 DDP = """
 import os
 import sys

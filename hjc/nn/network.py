@@ -10,6 +10,7 @@ from hjc.nn.batching import TokenCorpus, collate, inference_batches, tokenize
 from hjc.nn.encoder import pool
 from hjc.nn.heads import Head, build_head
 from hjc.nn.settings import NeuralSettings
+from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
 #: padded tokens in one forward pass without gradients
@@ -53,20 +54,20 @@ class Network(nn.Module):
 
 
 @torch.no_grad()
-def encode_corpus(network: Network, corpus: TokenCorpus, pad_id: int, advance: Any = None) -> Tensor:
-    """(n, H) features of a corpus in evaluation mode, float32, on the CPU. ``advance(rows)`` is told of progress."""
+def encode_corpus(network: Network, corpus: TokenCorpus, pad_id: int, description: str = "encoding") -> Tensor:
+    """(n, H) features of a corpus in evaluation mode, float32, on the CPU; a bar where it takes longer."""
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
     out: Tensor | None = None
-    for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
-        batch = {k: v.to(device) for k, v in collate(corpus, rows, pad_id).items()}
-        features = network.features(**batch).cpu()
-        if out is None:
-            out = torch.empty(len(corpus), features.shape[1])
-        out[torch.from_numpy(rows)] = features
-        if advance is not None:
-            advance(len(rows))
+    with rows_progress(description, len(corpus)) as bar:
+        for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
+            batch = {k: v.to(device) for k, v in collate(corpus, rows, pad_id).items()}
+            features = network.features(**batch).cpu()
+            if out is None:
+                out = torch.empty(len(corpus), features.shape[1])
+            out[torch.from_numpy(rows)] = features
+            bar.advance(len(rows))
     network.train(was_training)
     if out is None:
         raise ValueError("nothing to encode: got no rows")
@@ -121,7 +122,7 @@ def initialise_head(
     corpus = tokenize(tokenizer, [*titles, *texts], settings.max_length, settings.prefix)
     head = network.head
     device = head.linear.weight.device
-    vectors = encode_corpus(network, corpus, tokenizer.pad_token_id).to(device)
+    vectors = encode_corpus(network, corpus, tokenizer.pad_token_id, "encoding titles of codes").to(device)
     target = torch.as_tensor([*nodes, *gold], device=device)
     optimizer = torch.optim.AdamW(head.parameters(), lr=START_RATE, weight_decay=0.01)
     generator = torch.Generator().manual_seed(seed)

@@ -111,6 +111,7 @@ class Limits(Callback):
         self.timed_out = False
         self.started = 0.0
         self.previous: Any = None
+        self.first_step = 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.monotonic()
@@ -133,7 +134,11 @@ class Limits(Callback):
         if self.timed_out or self.interrupted:
             trainer.should_stop = True
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.first_step = trainer.global_step  # above 0 after a resume
+
+    def release(self) -> None:
+        """Give Ctrl-C back, however the fit ended (Lightning calls no hook of ours after an error)."""
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
 
@@ -306,6 +311,7 @@ def fit_network(
         try:
             trainer.fit(module, datamodule=Loaders(train, valid, pad_id, settings), ckpt_path=resume_from)
         finally:
+            limits.release()
             finish_loggers(settings.loggers)
     seconds = time.monotonic() - started
     if valid is not None and best.best_model_path:
@@ -317,12 +323,13 @@ def fit_network(
     else:
         status = "early_stopped" if early.stopped_epoch else "finished"
     score = best.best_model_score
+    rows_seen = (trainer.global_step - limits.first_step) * settings.accumulate * settings.batch_size
     return FitResult(
         status=status,
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
         seconds=seconds,
-        rows_per_second=trainer.global_step * settings.accumulate * settings.batch_size / max(seconds, 1e-9),
+        rows_per_second=rows_seen / max(seconds, 1e-9),
         best_valid_log_loss=None if score is None or valid is None else float(score),
         precision=str(precision),
         resumed=resume_from is not None,
