@@ -299,7 +299,12 @@ def _prior_shift(
     for domain in number if by else [()]:
         rows = np.flatnonzero(member == number[domain]) if by else np.arange(len(weight))
         found: ShareEstimate = em_prior_shift(
-            spool.tree, spool.tree.depth, spool.batches(rows), prior, weight[rows], prior_rows=len(validation)
+            spool.tree,
+            spool.tree.depth,
+            spool.batches(rows),
+            prior,
+            weight[rows],
+            prior_rows=validation.prior_rows(level, calibrated),
         )
         frame = found.to_frame(None, confidence)
         for i, (name, value) in enumerate(zip(by, domain, strict=True)):

@@ -74,7 +74,9 @@ def test_every_method_gives_the_figures_of_the_library(call, run, table, tmp_pat
         "summed": totals.summed_probabilities(("south",)),
         "misclassification": correct_counts(counted, scores.confusion(2, True)),
         "calibration": correct_counts(counted, scores.confusion(2, True), kind="calibration"),
-        "prior_shift": em_prior_shift(TREE, 2, x[south], scores.prior(2, True), WEIGHT[south], prior_rows=800),
+        "prior_shift": em_prior_shift(
+            TREE, 2, x[south], scores.prior(2, True), WEIGHT[south], prior_rows=scores.prior_rows(2, True)
+        ),
         "difference": difference_estimate(totals, audit.take(np.flatnonzero(south[at])), ("south",), tuned=False),
         "ppi": difference_estimate(totals, audit.take(np.flatnonzero(south[at])), ("south",)),
     }

@@ -15,6 +15,7 @@ ROOT = Path(hjc.__file__).parent
 LAYERS = {
     "errors": 0,
     "progress": 0,
+    "index": 1,
     "taxonomy": 1,
     "data": 2,
     "metrics": 2,
@@ -32,6 +33,7 @@ LAYERS = {
     "prediction_io": 5,
     "provenance": 5,
     "validation": 5,
+    "validation_scores": 5,
     "drift_file": 5,
     "evaluate_calibrated": 5,
     "estimation": 5,
@@ -42,7 +44,12 @@ LAYERS = {
     "cli": 7,
 }
 #: plain dataclasses that every layer may read
-SETTINGS = {"hjc.nn.settings", "hjc.data.settings", "hjc.classifiers.linear_settings"}
+SETTINGS = {
+    "hjc.nn.settings",
+    "hjc.data.settings",
+    "hjc.classifiers.linear_settings",
+    "hjc.classifiers.embedding.settings",
+}
 #: outermost modules that may import these packages, also inside functions
 ONLY_IN = {
     "torch": ("hjc.nn.", "hjc.classifiers.neural"),
