@@ -23,6 +23,13 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hjc.classifiers.embedding.settings import (
+    BiEncoderSettings,
+    HybridSettings,
+    JointSettings,
+    PrototypeSettings,
+    RetrievalSettings,
+)
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.nn.settings import NeuralSettings, TrainerSettings
@@ -97,7 +104,15 @@ class Config:
 
 
 #: classifier name -> its settings; a YAML file of ``model/`` has the schema ``<name>_schema`` in its defaults list
-MODELS: dict[str, type[Any]] = {"neural": NeuralSettings, "linear": LinearSettings}
+MODELS: dict[str, type[Any]] = {
+    "neural": NeuralSettings,
+    "linear": LinearSettings,
+    "prototype": PrototypeSettings,
+    "biencoder": BiEncoderSettings,
+    "joint": JointSettings,
+    "retrieval": RetrievalSettings,
+    "hybrid": HybridSettings,
+}
 #: section of the configuration -> the dataclasses that may fill it
 SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "model": tuple(MODELS.values()),
@@ -107,7 +122,7 @@ SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "evaluation": (EvaluationSettings,),
 }
 #: groups that fill a part of another section
-EXTRA_GROUPS = ("hierarchy", "logger", "experiment")
+EXTRA_GROUPS = ("hierarchy", "encoder", "logger", "experiment")
 
 
 def _slug(value: str) -> str:
@@ -120,6 +135,18 @@ def _dirname(value: str) -> str:
     return re.sub(r"[^\w.,=+-]+", "-", str(value))[:120].strip("-.,") or "job"
 
 
+def _run_name(model: str, encoder: str, hierarchy: str) -> str:
+    """``multilingual-e5-small_topdown`` of a neural model, ``linear_topdown``, ``biencoder_multilingual-e5-small``."""
+    if model == "neural":
+        return f"{_slug(encoder)}_{hierarchy}"
+    return f"{model}_{_slug(encoder)}" if encoder else f"{model}_{hierarchy}"
+
+
+def _default_hierarchy(name: str) -> str:
+    """How the probabilities of a kind of model chain when nothing is chosen: the default of its settings."""
+    return str(next(f.default for f in fields(MODELS[name]) if f.name == "hierarchy"))
+
+
 def register() -> None:
     """Put the schemas into Hydra's ConfigStore."""
     store = ConfigStore.instance()
@@ -128,6 +155,8 @@ def register() -> None:
         store.store(group="model", name=f"{name}_schema", node=settings)
     OmegaConf.register_new_resolver("hjc.slug", _slug, replace=True)
     OmegaConf.register_new_resolver("hjc.dirname", _dirname, replace=True)
+    OmegaConf.register_new_resolver("hjc.run_name", _run_name, replace=True)
+    OmegaConf.register_new_resolver("hjc.hierarchy", _default_hierarchy, replace=True)
 
 
 register()
@@ -296,7 +325,7 @@ def _unknown_key(key: str) -> str:
         return f"{key}: {section} has no setting {leaf!r} (did you mean {homes[0]}?)"
     if section == "model" and leaf in options:  # a setting of another model, e.g. model=linear model.encoder=...
         owner = [name for name, cls in MODELS.items() if leaf in {f.name for f in fields(cls)}]
-        return f"{key}: {leaf!r} is a setting of {' and '.join(owner)} models only; the chosen model is of another kind"
+        return f"{key}: {leaf!r} is a setting of {', '.join(owner)} models only; the chosen model is of another kind"
     return f"{key}: {section} has no setting {leaf!r}{_nearest(leaf, options, section + '.')}"
 
 

@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 import hjc.configs
-from hjc.classifiers.linear_settings import LinearSettings
-from hjc.config import Config, ConfigError, compose
-from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.config import MODELS, Config, ConfigError, compose
+from hjc.nn.settings import TrainerSettings
 
 CONFIGS = Path(hjc.configs.__file__).parent
 ROOT = CONFIGS.parent.parent
@@ -22,6 +21,7 @@ NEEDS = {
     "taxonomy/soc": ["taxonomy.path=tree.csv"],
     "hierarchy/plt": ["model=linear"],
     "hierarchy/flat_logreg": ["model=linear"],
+    "encoder/use": ["model=prototype"],
 }
 FILES = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.yaml"))
 
@@ -35,7 +35,7 @@ def test_every_file_composes(name: str) -> None:
     plus = "+" if group == "sweep" else ""
     config = compose([*NEEDS.get(name, []), f"{plus}{group}={option}"])
     assert isinstance(config, Config)
-    assert isinstance(config.model, NeuralSettings | LinearSettings)
+    assert isinstance(config.model, tuple(MODELS.values()))
     # what the file says is what the settings hold: a key that composes but reaches nothing would be a trap
     raw = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text("utf-8")) or {}
     if group in ("model", "trainer", "evaluation", "taxonomy", "data"):
@@ -44,7 +44,9 @@ def test_every_file_composes(name: str) -> None:
             if key != "defaults" and "${" not in str(value) and f"{group}.{key}" not in " ".join(NEEDS.get(name, [])):
                 assert getattr(section, key) == value, key
     elif group == "hierarchy":
-        assert config.model.hierarchy == option
+        assert config.model.hierarchy == ("topdown" if option == "default" else option)
+    elif group == "encoder":
+        assert config.model.encoder == raw["encoder"]
     elif group == "logger":
         assert config.trainer.loggers == raw["loggers"]
 
@@ -56,6 +58,8 @@ def test_defaults() -> None:
     assert config.run_dir.startswith("outputs/") and config.run_dir.endswith(config.name)
     assert config.data.sample and config.taxonomy.path == "isco08"
     assert compose(["model=linear", "hierarchy=bottomup"]).name == "linear_bottomup"
+    assert compose(["model=biencoder", "encoder=minilm"]).name == "biencoder_all-MiniLM-L6-v2"
+    assert compose(["model=joint"]).model.hierarchy == "pathsum"
 
 
 def test_one_seed_reaches_every_part() -> None:
@@ -124,7 +128,7 @@ def test_mistakes_are_named(override: str, expected: str) -> None:
 
 
 def test_setting_of_another_model() -> None:
-    with pytest.raises(ConfigError, match="a setting of neural models only"):
+    with pytest.raises(ConfigError, match=r"a setting of neural, prototype, .* models only"):
         compose(["model=linear", "model.encoder=xlm-roberta-base"])
     with pytest.raises(ConfigError, match="got 'pathsum', allowed are"):
         compose(["model=linear", "hierarchy=pathsum"])

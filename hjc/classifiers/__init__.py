@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 CLASSIFIERS: dict[str, tuple[str, str]] = {
     "neural": ("hjc.classifiers.neural", "NeuralClassifier"),
     "linear": ("hjc.classifiers.linear", "LinearClassifier"),
+    "prototype": ("hjc.classifiers.embedding.prototype", "PrototypeClassifier"),
+    "biencoder": ("hjc.classifiers.embedding.biencoder", "BiEncoderClassifier"),
+    "joint": ("hjc.classifiers.embedding.joint", "JointEmbeddingClassifier"),
+    "retrieval": ("hjc.classifiers.embedding.retrieval", "RetrieveAndRerankClassifier"),
+    "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier"),
 }
 
-#: classifiers that are fitted by Lightning and take TrainerSettings
-TRAINED = frozenset({"neural"})
+#: classifiers that take TrainerSettings
+TRAINED = frozenset({"neural", "prototype", "biencoder", "joint", "retrieval"})
 
 
 def classifier_class(name: str) -> "type[Classifier]":

@@ -1,0 +1,202 @@
+"""Texts of labels, and the vectors made of them: which text stands for which leaf.
+
+M label texts, L leaves, H width. A leaf may have several texts (languages, aliases); its score is their maximum or
+log-mean-exp.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.classifiers.embedding.settings import EmbeddingSettings
+from hjc.classifiers.storage import load_arrays, save_arrays
+from hjc.data.passages import split_description
+from hjc.data.tables import read_table
+from hjc.errors import check_choice, name_some
+from hjc.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+#: characters of a description that ``title_desc`` takes, as in the O*NET bi-encoder document
+DESCRIPTION_CHARS = 200
+VECTORS, TEXTS = "label_vectors.safetensors", "label_texts.json"
+#: sharpness of log-mean-exp pooling: the scale of the ranking loss
+POOLING_SCALE = 20.0
+
+
+@dataclass(frozen=True)
+class LabelTexts:
+    """M texts of labels.
+
+    Attributes:
+        texts: M texts.
+        leaf: (M,) number of the leaf (column of the log-probabilities) that each text describes. Every leaf has one.
+        missing: codes of leaves for which no text was found; their code stands in.
+    """
+
+    texts: tuple[str, ...]
+    leaf: IntArray
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.leaf):
+            raise ValueError(f"leaf: got {len(self.leaf)} numbers for {len(self.texts)} texts")
+
+
+def label_texts(taxonomy: Taxonomy, settings: EmbeddingSettings) -> LabelTexts:
+    """The texts of every leaf by ``label_mode``, ``label_languages`` and ``label_file``.
+
+    A leaf without a title in the wanted languages takes the one in any language, and without any its code (these are
+    listed in ``missing`` and warned about). The same text for the same leaf comes once.
+
+    Raises:
+        ValueError: ``label_languages`` names a language that the taxonomy does not have, or ``label_file`` lacks a
+            column or has codes that are not in the taxonomy only.
+        FileNotFoundError: there is no ``label_file``.
+    """
+    languages = list(settings.label_languages) or list(taxonomy.titles)
+    for language in languages:
+        check_choice("model.label_languages", language, tuple(taxonomy.titles) or ("(the taxonomy has no titles)",))
+    pairs: dict[tuple[str, int], None] = {}
+    for leaf, node in enumerate(taxonomy.leaves.tolist()):
+        for language in languages:
+            if text := _text(taxonomy, node, language, settings.label_mode):
+                pairs[text, leaf] = None
+    if settings.label_file:
+        for text, leaf in _from_file(taxonomy, settings):
+            pairs[text, leaf] = None
+    have = {leaf for _, leaf in pairs}
+    missing = []
+    for leaf, node in enumerate(taxonomy.leaves.tolist()):
+        if leaf not in have:
+            own = taxonomy.codes[node]
+            title = taxonomy.title(node)
+            if title in ("", own):
+                missing.append(own)
+            pairs[title or own, leaf] = None
+    if missing:
+        logger.warning(
+            "%d of %d leaves have no title: their code stands for it (%s)",
+            len(missing),
+            taxonomy.num_leaves,
+            name_some(missing),
+        )
+    ordered = sorted(pairs, key=lambda pair: pair[1])  # stable: texts of a leaf keep their order
+    return LabelTexts(
+        tuple(text for text, _ in ordered), np.array([leaf for _, leaf in ordered], np.int64), tuple(missing)
+    )
+
+
+def _text(taxonomy: Taxonomy, node: int, language: str, mode: str) -> str:
+    title = taxonomy.titles.get(language, ("",) * len(taxonomy))[node].strip()
+    if mode == "title":
+        return title
+    whole = taxonomy.descriptions.get(language, ("",) * len(taxonomy))[node].strip()
+    # what belongs elsewhere is in the group's own words: similarity would take it for a description of it
+    description = " ".join(split_description(whole, language).text.split()) if whole else ""
+    if mode == "title_desc":
+        description = description[:DESCRIPTION_CHARS]
+    return ". ".join(part for part in (title.rstrip("."), description) if part)
+
+
+def _from_file(taxonomy: Taxonomy, settings: EmbeddingSettings) -> list[tuple[str, int]]:
+    path = Path(settings.label_file).expanduser()
+    table = read_table(path)
+    if absent := {"code", "text"} - set(table.columns):
+        raise ValueError(
+            f"model.label_file: {path} has the columns {name_some(list(table.columns))}; it needs code and text, and "
+            f"lacks {name_some(sorted(absent))}"
+        )
+    if settings.label_kinds:
+        if "kind" not in table.columns:
+            raise ValueError(f"model.label_kinds: {path} has no column kind; leave label_kinds empty")
+        for kind in settings.label_kinds:
+            check_choice("model.label_kinds", kind, tuple(sorted(table["kind"].dropna().unique())))
+        table = table[table["kind"].isin(settings.label_kinds)]
+    if settings.label_languages and "language" in table.columns:
+        table = table[table["language"].isin([*settings.label_languages, ""]) | table["language"].isna()]
+    column = {taxonomy.codes[node]: leaf for leaf, node in enumerate(taxonomy.leaves.tolist())}
+    found = [
+        (" ".join(text.split()), column[code])
+        for code, text in zip(table["code"].tolist(), table["text"].tolist(), strict=True)
+        if isinstance(text, str) and isinstance(code, str) and text.strip() and code in column
+    ]
+    if not found:
+        raise ValueError(
+            f"model.label_file: none of the {len(table):,} rows of {path} has a text for a leaf of {taxonomy.name!r} "
+            f"(codes such as {name_some(table['code'].dropna().unique().tolist())})"
+        )
+    if len(found) < len(table):
+        logger.info("%s: %d of %d rows are texts of leaves", path, len(found), len(table))
+    return found
+
+
+@dataclass(frozen=True)
+class LabelIndex:
+    """Label texts with their unit vectors: scores of leaves for queries by exact matrix products.
+
+    Attributes:
+        vectors: (M, H) float32, rows of length 1, sorted by leaf.
+        leaf: (M,) leaf of each row, ascending; every one of L leaves occurs.
+        texts: M texts that the vectors were made of ("" for a vector without one).
+        pooling: max | logsumexp.
+    """
+
+    vectors: FloatArray
+    leaf: IntArray
+    texts: tuple[str, ...]
+    pooling: str = "max"
+
+    def __post_init__(self) -> None:
+        if not len(self.vectors) == len(self.leaf) == len(self.texts):
+            raise ValueError(f"got {len(self.vectors)} vectors, {len(self.leaf)} leaves and {len(self.texts)} texts")
+        if len(self.leaf) and (np.diff(self.leaf) < 0).any():
+            raise ValueError("leaf: must be ascending, so that the texts of a leaf lie side by side")
+
+    @property
+    def num_leaves(self) -> int:
+        return int(self.leaf[-1]) + 1 if len(self.leaf) else 0
+
+    def scores(self, queries: FloatArray) -> FloatArray:
+        """(B, H) unit vectors -> (B, L) cosines of leaves, float32: the best text of each, or the log-mean-exp.
+
+        log-mean-exp: (1/20) ln mean exp(20 cos), so that more texts do not make a leaf more probable by themselves.
+        """
+        cosine = queries @ self.vectors.T
+        if len(self.leaf) == self.num_leaves:  # one text a leaf
+            return np.asarray(cosine)
+        starts = np.searchsorted(self.leaf, np.arange(self.num_leaves))
+        best = np.maximum.reduceat(cosine, starts, axis=1)
+        if self.pooling == "max":
+            return np.asarray(best)
+        # float32 is enough: the best text of the leaf is taken out before the exponential
+        cosine -= best[:, self.leaf]
+        cosine *= POOLING_SCALE
+        np.exp(cosine, out=cosine)
+        counts = np.diff(np.append(starts, len(self.leaf)))
+        return np.asarray(best + np.log(np.add.reduceat(cosine, starts, axis=1) / counts) / np.float32(POOLING_SCALE))
+
+    def save(self, folder: Path) -> None:
+        """Write vectors and texts into a model directory: nothing is encoded again when it is loaded."""
+        save_arrays(folder / VECTORS, {"vectors": self.vectors, "leaf": self.leaf})
+        (folder / TEXTS).write_text(json.dumps(list(self.texts), ensure_ascii=False, indent=0), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, pooling: str) -> "LabelIndex":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ModelDirError, ValueError: the files are damaged or do not fit together.
+        """
+        arrays: Mapping[str, npt.NDArray[Any]] = load_arrays(folder / VECTORS)
+        texts: Sequence[str] = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
+        return cls(arrays["vectors"], arrays["leaf"], tuple(texts), pooling)

@@ -1,0 +1,210 @@
+"""Typed settings of the embedding family. Plain dataclasses: no torch, no NumPy, no Hydra; Hydra only fills them."""
+
+from dataclasses import dataclass, field
+
+from hjc.errors import check_choice
+from hjc.nn.settings import POOLINGS
+
+#: the frozen multilingual sentence encoder of the extra ``offline`` (512 wide, NumPy only)
+USE = "use-multilingual"
+LABEL_MODES = ("title", "title_desc", "full_text")
+LABEL_POOLINGS = ("max", "logsumexp")
+ENCODER_PRECISIONS = ("32", "bf16")
+
+
+@dataclass(kw_only=True, slots=True)
+class EmbeddingSettings:
+    """What every embedding classifier has: an encoder, and texts of the labels. Stored in config.json."""
+
+    name: str = "prototype"
+    #: how node scores become probabilities: one softmax over the leaves, inner nodes are sums
+    hierarchy: str = "bottomup"
+
+    #: hub name, local folder, "tiny", or "use-multilingual" (frozen, fast, from the extra `offline`)
+    encoder: str = "intfloat/multilingual-e5-small"
+    revision: str | None = None
+    pooling: str = "mean"
+    #: text put before every text, as the encoder was pre-trained with ("query: " for the E5 family)
+    prefix: str = ""
+    max_length: int = 64
+    #: keep only the first n layers (0: all)
+    num_layers: int = 0
+    #: keep only the pieces that the training texts, the labels and a safety alphabet use. Smaller and faster to train;
+    #: labels added later in other words are cut into shorter pieces
+    prune_vocabulary: bool = False
+    #: arithmetic of encoding: 32 (the same everywhere) or bf16 (faster where the processor has it; cosines move by
+    #: about 0.001)
+    precision: str = "32"
+    tiny_hidden: int = 128
+    tiny_layers: int = 2
+    tiny_vocabulary: int = 8000
+
+    #: text of a label: title | title_desc (title and the first 200 characters of its description) | full_text (title
+    #: and the whole description, without what it says about occupations classified elsewhere)
+    label_mode: str = "title"
+    #: languages of titles and descriptions ([]: all that the taxonomy has)
+    label_languages: list[str] = field(default_factory=list)
+    #: further texts of labels: a CSV or Parquet file with columns code, text and optionally kind, language
+    #: (texts.csv.gz of `hjc taxonomy import` is one); "": none
+    label_file: str = ""
+    #: kinds of that file to use ([]: all)
+    label_kinds: list[str] = field(default_factory=list)
+    #: a label with several texts scores as its best one (max) or as their log-mean-exp (logsumexp)
+    label_pooling: str = "max"
+
+    def __post_init__(self) -> None:
+        check_choice("model.pooling", self.pooling, POOLINGS)
+        check_choice("model.precision", self.precision, ENCODER_PRECISIONS)
+        check_choice("model.label_mode", self.label_mode, LABEL_MODES)
+        check_choice("model.label_pooling", self.label_pooling, LABEL_POOLINGS)
+        if self.max_length < 4:
+            raise ValueError(f"model.max_length: got {self.max_length}, allowed are integers from 4")
+        if not self.encoder:
+            raise ValueError(f"model.encoder: none is given; set a hub name, a folder, tiny or {USE}")
+
+
+PROTOTYPES = ("direct", "average", "finetuned")
+PROTOTYPE_LOSSES = ("contrastive", "softmax")
+
+
+@dataclass(kw_only=True, slots=True)
+class PrototypeSettings(EmbeddingSettings):
+    """A vector for each category: of its title, the mean of its training texts, or fitted."""
+
+    name: str = "prototype"
+    #: direct: the label's own text | average: mean of its training texts | finetuned: fitted, from the mean
+    prototype: str = "finetuned"
+    #: how many training texts the label's own text counts for in a mean (0: leaves with training texts forget it)
+    label_weight: float = 1.0
+    #: contrastive: squared cosine distance to the own prototype, and hinge to hard negatives | softmax: -log P(gold)
+    loss: str = "softmax"
+    #: margin of the contrastive loss (cosine distance, 0 to 2)
+    margin: float = 0.5
+    #: hard negatives a row: the nearest wrong prototypes
+    negatives: int = 10
+    #: keep the encoder as it is and fit the prototypes only
+    freeze_encoder: bool = True
+
+    def __post_init__(self) -> None:
+        EmbeddingSettings.__post_init__(self)
+        check_choice("model.name", self.name, ("prototype",))
+        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
+        check_choice("model.prototype", self.prototype, PROTOTYPES)
+        check_choice("model.loss", self.loss, PROTOTYPE_LOSSES)
+        if self.label_weight < 0 or self.negatives < 1 or not 0 < self.margin <= 2:
+            raise ValueError(
+                f"model: got label_weight={self.label_weight}, negatives={self.negatives}, margin={self.margin}; "
+                "allowed are label_weight from 0, negatives from 1, margin above 0 to 2"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class BiEncoderSettings(EmbeddingSettings):
+    """Texts and labels through one encoder that is fine-tuned by a ranking loss."""
+
+    name: str = "biencoder"
+    prune_vocabulary: bool = True
+    label_mode: str = "title_desc"
+    #: factor of the cosines in the ranking loss
+    ranking_scale: float = 20.0
+    #: hard negatives a row, from siblings of the gold code and from "classified elsewhere" passages (0: only the batch)
+    hard_negatives: int = 1
+
+    def __post_init__(self) -> None:
+        EmbeddingSettings.__post_init__(self)
+        check_choice("model.name", self.name, ("biencoder",))
+        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
+        if self.ranking_scale <= 0 or self.hard_negatives < 0:
+            raise ValueError(
+                f"model: got ranking_scale={self.ranking_scale}, hard_negatives={self.hard_negatives}; allowed are "
+                "ranking_scale above 0 and hard_negatives from 0"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class JointSettings(EmbeddingSettings):
+    """Texts and the categories of every level in one space, with hierarchy triplets and a similarity graph."""
+
+    name: str = "joint"
+    hierarchy: str = "pathsum"
+    freeze_encoder: bool = True
+    #: weights of the terms; 0 switches one off
+    classification_weight: float = 1.0
+    hierarchy_weight: float = 0.1
+    similarity_weight: float = 0.1
+    #: margin of the triplet term (cosine)
+    margin: float = 0.2
+    #: file of a category graph (`hjc taxonomy graph`); "": built from the similarity of titles and descriptions
+    graph: str = ""
+
+    def __post_init__(self) -> None:
+        EmbeddingSettings.__post_init__(self)
+        check_choice("model.name", self.name, ("joint",))
+        check_choice("model.hierarchy", self.hierarchy, ("pathsum", "topdown"))
+        if min(self.classification_weight, self.hierarchy_weight, self.similarity_weight) < 0:
+            raise ValueError("model: weights of loss terms are numbers from 0")
+        if self.classification_weight == 0:
+            raise ValueError("model.classification_weight: got 0; without it nothing learns to classify")
+
+
+RERANKERS = ("rules", "cross_encoder", "chat", "none")
+
+
+@dataclass(kw_only=True, slots=True)
+class RetrievalSettings(EmbeddingSettings):
+    """Extract, retrieve the k nearest leaves, vote by ancestor, re-rank where they disagree, or decline."""
+
+    name: str = "retrieval"
+    label_mode: str = "title_desc"
+    #: candidates (0: chosen on validation rows among candidate_grid)
+    candidates: int = 0
+    candidate_grid: list[int] = field(default_factory=lambda: [3, 5, 10, 15, 25])
+    #: level at which candidates vote (0: the deepest): unanimous there, nothing is re-ranked
+    vote_level: int = 0
+    #: rules | cross_encoder (fine-tuned on pairs of training text and label) | chat (an endpoint) | none
+    reranker: str = "rules"
+    #: take title, duties and skills out of the ad before encoding
+    extraction: bool = True
+    #: decline where the most probable code of the vote level has less than this (0: never)
+    decline_below: float = 0.0
+    #: settings of the re-ranker `chat`: endpoint, model name, limits; see docs/retrieval.md
+    chat_url: str = ""
+    chat_model: str = ""
+    chat_cache: str = ""
+
+    def __post_init__(self) -> None:
+        EmbeddingSettings.__post_init__(self)
+        check_choice("model.name", self.name, ("retrieval",))
+        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
+        check_choice("model.reranker", self.reranker, RERANKERS)
+        if self.candidates < 0 or not self.candidate_grid or min(self.candidate_grid) < 1:
+            raise ValueError(
+                f"model: got candidates={self.candidates}, candidate_grid={self.candidate_grid}; allowed are 0 "
+                "(chosen) or a number of candidates, and a grid of numbers from 1"
+            )
+        if not 0 <= self.decline_below < 1:
+            raise ValueError(f"model.decline_below: got {self.decline_below}, allowed are 0 (never) to below 1")
+        if self.reranker == "chat" and not (self.chat_url and self.chat_model):
+            raise ValueError("model.reranker=chat needs model.chat_url and model.chat_model")
+
+
+HYBRID_KINDS = ("auto", "mixture", "loglinear")
+
+
+@dataclass(kw_only=True, slots=True)
+class HybridSettings:
+    """Several fitted classifiers over one taxonomy as one."""
+
+    name: str = "hybrid"
+    hierarchy: str = "bottomup"
+    #: run directories of the parts
+    parts: list[str] = field(default_factory=list)
+    #: mixture of probabilities | loglinear: product of powers | auto: cross-validated log-loss decides
+    kind: str = "auto"
+    #: weights by the number of training rows of a leaf (0, 1-9, 10-99, 100 and more)
+    by_support: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("model.name", self.name, ("hybrid",))
+        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
+        check_choice("model.kind", self.kind, HYBRID_KINDS)
