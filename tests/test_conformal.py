@@ -200,3 +200,15 @@ def test_fitted_rules_are_stored_as_json():
         SplitConformal.from_dict(random_taxonomy(3), sets.to_dict())
     with pytest.raises(ValueError, match="kind"):
         HierarchicalConformal.from_dict(taxonomy, sets.to_dict())
+
+
+def test_a_difference_too_small_to_matter_is_not_reported():
+    rng = np.random.default_rng(0)
+    a, b = rng.random(60_000), rng.random(60_000) + 0.02
+    assert check_exchangeability(a, b).doubtful and not check_exchangeability(a, b, least=0.05).doubtful
+    assert check_exchangeability(a, b + 0.1, least=0.05).doubtful
+    groups = [np.array(["pl", "en"])[(rng.random(20_000) < share).astype(int)] for share in (0.5, 0.53)]
+    same = rng.random(20_000)
+    for least, doubtful in ((0.0, True), (0.05, False)):
+        found = check_exchangeability(same, same, reference_groups=groups[0], new_groups=groups[1], least=least)
+        assert found.doubtful == doubtful

@@ -44,6 +44,28 @@ def predict(
         float | None,
         typer.Option(metavar="ALPHA", help="Also a code and sets that hold the truth with probability 1 - ALPHA."),
     ] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="--target-accuracy: a threshold for each most probable level-1 code.")
+    ] = False,
+    conformal_by: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="The probability holds within each: language or group (level-1 code)."),
+    ] = None,
+    conformal_score: Annotated[str, typer.Option(help="Score of the sets: lac, aps or raps.")] = "lac",
+    conformal_codes: Annotated[
+        int | None, typer.Option(metavar="K", help="Also at most K codes, of any level, that hold the set.")
+    ] = None,
+    language_column: Annotated[
+        str | None, typer.Option(help="Column with the language of a row (as in training, where it is there).")
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(metavar="COST", help="Also the code of least expected cost: lca, levels, or a cost table."),
+    ] = None,
+    path: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Also codes of one path: leaf (to the most probable leaf) or greedy."),
+    ] = None,
     abstain: Annotated[
         float | None, typer.Option(metavar="P", help="No code at a level where the first has less probability.")
     ] = None,
@@ -60,15 +82,22 @@ def predict(
     hjc_status, which is "ok" or says why a row has no codes. Probabilities are those of the level as a whole. Lines
     that are no rows (too many cells, broken JSON) are counted and written to the rejects.
 
-    --back-off, --target-accuracy and --conformal add columns before the status: hjc_backoff_code, hjc_target_code,
-    hjc_conformal_code (each with _level, _title, _proba, _reason), hjc_level4_automatic, hjc_level4_set and
-    hjc_level4_set_size. The last two options need a model that was trained with validation rows.
+    --back-off, --cost, --target-accuracy and --conformal add columns before the status: hjc_backoff_code,
+    hjc_bayes_code, hjc_target_code, hjc_conformal_code (each with _level, _title, _proba, _reason), hjc_bayes_cost,
+    hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size. The last two options need a model that was trained
+    with validation rows. The first codes of the levels are each level's own and may disagree; --path adds
+    hjc_level4_path, codes of one path, and hjc_coherent.
     """
     with options.one_message():
         _predict(
             run_dir, source, output, text_column, tuple(level or ()), top_k, language, prefix, format, input_format,
             separator, encoding, batch_size, rejects, overwrite, quiet, calibrated,
-            {"back_off": back_off, "target_accuracy": target_accuracy, "conformal": conformal, "abstain": abstain},
+            language_column,
+            {
+                "back_off": back_off, "target_accuracy": target_accuracy, "by_group": by_group, "conformal": conformal,
+                "conformal_by": conformal_by, "conformal_score": conformal_score, "conformal_codes": conformal_codes,
+                "cost": cost, "path": path, "abstain": abstain,
+            },
         )  # fmt: skip
 
 
@@ -76,7 +105,7 @@ def _predict(
     run_dir: str, source: str, output: str, text_column: list[str] | None, levels: tuple[int, ...], top_k: int,
     language: str | None, prefix: str, format: str | None, input_format: str | None, separator: str | None,
     encoding: str | None, batch_size: int, rejects_path: str | None, overwrite: bool, quiet: bool, calibrated: bool,
-    rules: dict[str, float | None],
+    language_column: str | None, rules: dict[str, Any],
 ) -> None:  # fmt: skip
     from contextlib import ExitStack
     from dataclasses import replace
@@ -129,11 +158,11 @@ def _predict(
         if calibrated:
             classifier = classifier.calibrated()
         validation = None
-        if any(value is not None for value in rules.values()):
+        if any(value is not None and value is not False and value != "lac" for value in rules.values()):
             from hjc.prediction_io.decide import plan_decisions
 
             if rules["target_accuracy"] is not None or rules["conformal"] is not None:
-                from hjc.validation import ValidationScores
+                from hjc.validation_scores import ValidationScores
 
                 validation = ValidationScores.load(run_dir, classifier.taxonomy)
             decisions = plan_decisions(
@@ -141,10 +170,16 @@ def _predict(
                 title_language=language, **rules,
             )  # fmt: skip
             plan = replace(plan, decisions=decisions)
+            language_column = _language_column(language_column, trained, reader.columns, rules["conformal_by"])
+            for sentence in decisions.notes:
+                options.note(f"warning: {sentence}")
         plan.check_free(reader.columns)
         writer = stack.enter_context(open_output(output, target_kind, reader, plan.columns))
         progress = None if quiet else Progress(reader)
-        code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
+        code_table(
+            classifier, reader, writer, plan, columns, language_column=language_column, progress=progress,
+            summary=summary,
+        )  # fmt: skip
         if progress is not None:
             progress.clear()
         if plan.decisions is not None:
@@ -155,6 +190,20 @@ def _predict(
     options.note(unreadable.message())
     if not quiet:
         options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
+
+
+def _language_column(given: str | None, trained: dict[str, Any], present: Any, by: str | None) -> str | None:
+    """The column as given, else that of the training where the input has it.
+
+    Raises:
+        ValueError: there is none, and the sets are to be by language.
+    """
+    name = given or ("" if trained.get("sample") else str(trained.get("language_column") or ""))
+    if given or name in present:
+        return name
+    if by == "language":
+        raise ValueError("--conformal-by language: which column has the language? Give --language-column NAME")
+    return None
 
 
 class Progress:

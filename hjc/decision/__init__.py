@@ -2,6 +2,7 @@
 
 from hjc.decision.conformal import ConformalSets, SplitConformal, cover_nodes, fit_conformal
 from hjc.decision.cost import BayesDecision, bayes_decision
+from hjc.decision.cost_table import CostTable, read_cost_table
 from hjc.decision.exchangeability import ExchangeabilityCheck, check_exchangeability
 from hjc.decision.hierarchical import HierarchicalConformal, fit_hierarchical_conformal
 from hjc.decision.review import ReviewPlan, review_plan
@@ -23,6 +24,7 @@ __all__ = [
     "REASONS",
     "BayesDecision",
     "ConformalSets",
+    "CostTable",
     "Decisions",
     "ExchangeabilityCheck",
     "HierarchicalConformal",
@@ -43,6 +45,7 @@ __all__ = [
     "fit_thresholds",
     "greedy_path",
     "lower_bound",
+    "read_cost_table",
     "review_plan",
     "top_k",
 ]

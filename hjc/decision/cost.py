@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.decision.cost_table import CostTable
 from hjc.decision.rules import Decisions, Reason, decisions
 from hjc.taxonomy.tree import FloatArray, Taxonomy
 
@@ -85,11 +86,11 @@ def bayes_decision(
     Args:
         cost: "lca" (:func:`path_costs` with ``stated`` and ``missed``), "levels" (:func:`level_costs` with ``weights``
             and ``undetermined``), or a matrix (N, L) or (N + 1, L): cost of stating node i when leaf column j is true,
-            the last row for stating nothing.
+            the last row for stating nothing; or a :class:`CostTable` of the nodes that may be stated.
         candidates: "leaves", "nodes" or "all" (nodes, or nothing where that costs least).
 
     Raises:
-        ValueError: unknown cost or candidates, or a matrix of another shape.
+        ValueError: unknown cost or candidates, a matrix of another shape, or no candidate is left.
     """
     n = len(taxonomy)
     if candidates not in ("leaves", "nodes", "all"):
@@ -102,6 +103,10 @@ def bayes_decision(
             if cost == "lca"
             else level_costs(taxonomy, log_proba, weights, undetermined)
         )
+    elif isinstance(cost, CostTable):
+        expected = np.full((len(np.asarray(log_proba)), n + 1), np.inf)
+        places = np.where(cost.nodes < 0, n, cost.nodes)
+        expected[:, places] = np.exp(np.asarray(log_proba, dtype=np.float64)) @ cost.cost.T
     else:
         matrix = np.asarray(cost, dtype=np.float64)
         if matrix.shape not in ((n, taxonomy.num_leaves), (n + 1, taxonomy.num_leaves)):
@@ -113,6 +118,8 @@ def bayes_decision(
         expected[:, n] = np.inf
     if candidates == "leaves":
         expected[:, :n][:, ~taxonomy.is_leaf] = np.inf
+    if not np.isfinite(expected).any(axis=1).all():
+        raise ValueError(f"candidates {candidates!r}: the costs name none of them; allow others, or give their costs")
     # Ties (a chain of single children) go to the deeper node: last minimum, silence first of all.
     order = np.r_[n, np.arange(n)]
     rounded = np.round(expected[:, order], 12)

@@ -25,6 +25,7 @@ def check_exchangeability(
     reference_groups: npt.ArrayLike | None = None,
     new_groups: npt.ArrayLike | None = None,
     level: float = 0.01,
+    least: float = 0.0,
 ) -> ExchangeabilityCheck:
     """Label-free test of calibration rows against new rows: exchangeable rows have the same law of every score.
 
@@ -35,6 +36,8 @@ def check_exchangeability(
     Args:
         reference, new: (n,) or (n, D) and (m,) or (m, D) scores that need no labels.
         level: p-values below it are doubtful.
+        least: differences (Kolmogorov-Smirnov distance; total variation of the mix) up to it are not, however sure:
+            with tens of thousands of rows every difference is significant, and one of 0.05 moves coverage little.
     """
     a, b = (np.asarray(x, dtype=np.float64) for x in (reference, new))
     a, b = (x[:, None] if x.ndim == 1 else x for x in (a, b))
@@ -42,10 +45,12 @@ def check_exchangeability(
         raise ValueError(
             f"scores: got shapes {a.shape} and {b.shape}, expected rows of the same width, at least one each"
         )
-    tests = {
-        f"the scores of level {d + 1}" if a.shape[1] > 1 else "the scores": float(ks_2samp(a[:, d], b[:, d]).pvalue)
-        for d in range(a.shape[1])
-    }
+    tests: dict[str, float] = {}
+    size: dict[str, float] = {}
+    for d in range(a.shape[1]):
+        name = f"the scores of level {d + 1}" if a.shape[1] > 1 else "the scores"
+        found = ks_2samp(a[:, d], b[:, d])
+        tests[name], size[name] = float(found.pvalue), float(found.statistic)
     new_only: list[str] = []
     if reference_groups is not None and new_groups is not None:
         ga, gb = np.asarray(reference_groups).astype(str), np.asarray(new_groups).astype(str)
@@ -54,8 +59,10 @@ def check_exchangeability(
         new_only = [n for n, c in zip(names, counts.T, strict=True) if c[0] == 0]
         if len(names) > 1:
             tests["the mix of groups"] = float(chi2_contingency(counts).pvalue)
+            share = counts / counts.sum(axis=1, keepdims=True)
+            size["the mix of groups"] = float(np.abs(share[0] - share[1]).sum() / 2)
     p = min(1.0, min(tests.values()) * len(tests))
-    differing = [name for name, value in tests.items() if value * len(tests) < level]
+    differing = [name for name, value in tests.items() if value * len(tests) < level and size[name] > least]
     doubtful = bool(differing or new_only)
     if not doubtful:
         return ExchangeabilityCheck(

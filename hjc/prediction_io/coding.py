@@ -112,11 +112,13 @@ def code_texts(
     texts: Sequence[str | None],
     plan: Plan,
     advance: Callable[[int], None] | None = None,
+    languages: Sequence[str] | None = None,
 ) -> dict[str, list[Any]]:
     """The new columns of a chunk of texts: column -> values in the order of ``texts``.
 
     A text that cannot be coded gets None in every column but the status, which says why. ``advance`` is called with
-    the number of rows of every batch that the classifier has done.
+    the number of rows of every batch that the classifier has done; ``languages`` of the rows are for decisions that
+    depend on them.
     """
     from hjc.classifiers.base import top_k_columns
 
@@ -138,7 +140,9 @@ def code_texts(
                 columns, proba[d][rows] = top_k_columns(taxonomy.aggregate(log_proba, d), plan.ranks(d))
                 nodes[d][rows] = taxonomy.level_nodes(d)[columns]
             if rules is not None:
-                rules.decide(log_proba, good[rows], decided)
+                at = good[rows]
+                spoken = None if languages is None else [languages[i] for i in at.tolist()]
+                rules.decide(log_proba, at, decided, spoken)
             if advance is not None:
                 advance(len(rows))
     codes = np.array(taxonomy.codes, dtype=object)

@@ -46,6 +46,7 @@ def code_table(
     plan: Plan,
     text_columns: Sequence[str],
     *,
+    language_column: str | None = None,
     progress: Callable[[Summary], None] | None = None,
     summary: Summary | None = None,
 ) -> Summary:
@@ -53,13 +54,15 @@ def code_table(
 
     Args:
         text_columns: joined by ``plan.joiner``, empty cells left out.
+        language_column: languages of the rows, for decisions by language; compared in lower case, as in training.
         progress: called after every batch of the classifier and every chunk.
         summary: counted up in place, so that an interrupted caller can still say how far it came.
 
     Raises:
-        ValueError: a text column does not exist.
+        ValueError: a column does not exist.
     """
     summary = summary if summary is not None else Summary()
+    spoken = None if language_column is None else find_column(reader.columns, language_column, reader.label)
     positions = [find_column(reader.columns, name, reader.label) for name in text_columns]
 
     def advance(rows: int) -> None:
@@ -69,7 +72,10 @@ def code_table(
 
     for chunk in reader.chunks():
         parts = [chunk.texts(i, name) for i, name in zip(positions, text_columns, strict=True)]
-        coded = code_texts(classifier, join_texts(parts, plan.joiner), plan, advance)
+        languages = None
+        if spoken is not None and language_column is not None:
+            languages = [(cell or "").strip().lower() for cell in chunk.texts(spoken, language_column)]
+        coded = code_texts(classifier, join_texts(parts, plan.joiner), plan, advance, languages)
         writer.write(chunk, coded)
         summary.rows += len(chunk)
         summary.pending = 0
