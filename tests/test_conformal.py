@@ -12,6 +12,7 @@ from hjc.decision import (
     ConformalSets,
     HierarchicalConformal,
     SplitConformal,
+    check_exchangeability,
     cover_nodes,
     fit_conformal,
     fit_hierarchical_conformal,
