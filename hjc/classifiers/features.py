@@ -1,7 +1,8 @@
 """Text -> sparse tf-idf rows for 24 languages, with a state that is stored as JSON and NumPy arrays, never pickled.
 
 Every text takes one way: Unicode normalisation, case folding, tokens (letters, combining marks, digits), n-grams
-counted by scikit-learn, sublinear tf-idf, each block scaled to length 1, blocks side by side, row scaled to length 1.
+counted by scikit-learn when fitting and by :mod:`hjc.classifiers.ngrams` after it (the same counts, sooner), sublinear
+tf-idf, each block scaled to length 1, blocks side by side, row scaled to length 1.
 
 Defined results at the edges: a text is read up to ``max_chars`` characters; a text without any known n-gram (empty,
 punctuation only, unseen vocabulary) gives an empty row, which the classifier answers with the training prior. Markup
@@ -22,6 +23,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.ngrams import CharNgrams, WordNgrams
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -65,7 +67,7 @@ def normalise(text: str, *, form: str = "NFKC", casefold: bool = True, dotless_i
 
 
 @cache
-def _token_pattern() -> re.Pattern[str]:
+def token_pattern() -> re.Pattern[str]:
     """A letter or digit, then letters, digits and combining marks (``\\w`` has no marks), then + or # as in C++, C#."""
     starts, marks = [], ""
     inside = False
@@ -81,7 +83,7 @@ def _token_pattern() -> re.Pattern[str]:
 
 def tokens(text: str) -> list[str]:
     """The words of a normalised text, in order."""
-    return _token_pattern().findall(text)
+    return token_pattern().findall(text)
 
 
 def lead(text: str) -> str:
@@ -123,7 +125,7 @@ class _Block:
         self.name = f"{field}_{kind}"
         self.weight = settings.lead_weight if field == "lead" else 1.0
         self._sublinear = settings.sublinear_tf
-        low, high = settings.word_ngrams if kind == "word" else settings.char_ngrams
+        low, high = self._span = settings.word_ngrams if kind == "word" else settings.char_ngrams
         common: dict[str, Any] = {"ngram_range": (low, high), "lowercase": False, "dtype": np.float32}
         if kind == "word":  # a "text" is a list of tokens, so splitting is all that is left to do
             common |= {"analyzer": "word", "tokenizer": _itself, "preprocessor": _itself, "token_pattern": None}
@@ -136,6 +138,8 @@ class _Block:
             self._counter = HashingVectorizer(n_features=settings.hashing, alternate_sign=False, norm=None, **common)
         else:
             self._counter = CountVectorizer(**common)
+        #: counts n-grams of the fitted vocabulary: of texts for words, of single tokens for characters
+        self._known: CharNgrams | WordNgrams | None = None
         self.idf = np.zeros(0, dtype=np.float32)
 
     @property
@@ -148,7 +152,9 @@ class _Block:
 
     def _count(self, texts: Sequence[list[str]], *, fit: bool = False) -> sparse.csr_matrix:
         """Counts of n-grams. Characters: (texts x tokens) @ (tokens x n-grams), so each distinct token is cut once."""
-        count = self._counter.fit_transform if fit and not self._hashed else self._counter.transform
+        count: Callable[..., Any] = self._counter.transform
+        if not self._hashed:
+            count = self._counter.fit_transform if fit or self._known is None else self._known
         if self.kind == "word":
             return sparse.csr_matrix(count(texts))
         number: dict[str, int] = {}
@@ -171,6 +177,7 @@ class _Block:
         df = np.bincount(counts.indices, minlength=counts.shape[1])
         if not self._hashed:
             counts, df = self._prune(counts, df)
+            self._index()
         # scikit-learn's smooth idf: ln((1 + n) / (1 + df)) + 1
         self.idf = (np.log((1 + n) / (1 + df)) + 1).astype(np.float32)
         return self._weigh(counts)
@@ -193,12 +200,17 @@ class _Block:
         self._counter.vocabulary_ = {terms[column]: i for i, column in enumerate(keep.tolist())}
         return sparse.csr_matrix(counts[:, keep]), df[keep]
 
+    def _index(self) -> None:
+        kind = WordNgrams if self.kind == "word" else CharNgrams
+        self._known = kind(self.vocabulary or [], *self._span)
+
     def transform(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
         return self._weigh(self._count(texts))
 
     def restore(self, vocabulary: list[str] | None, idf: FloatArray) -> None:
         if vocabulary is not None:
             self._counter.vocabulary_ = {term: i for i, term in enumerate(vocabulary)}
+            self._index()
         self.idf = np.asarray(idf, dtype=np.float32)
 
     def _weigh(self, counts: Any) -> sparse.csr_matrix:

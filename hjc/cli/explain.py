@@ -1,28 +1,40 @@
 """``hjc explain``: which words drove a code."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hjc.cli import options
 
+if TYPE_CHECKING:
+    from hjc.explain import LevelExplanation
+    from hjc.taxonomy import Taxonomy
+
 
 def explain(
-    run_dir: Annotated[str, typer.Argument(help="Model directory, as train.py wrote it (a linear model).")],
+    run_dir: Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")],
     text: Annotated[str, typer.Argument(help="The text, as in training: the title, a line break, the description.")],
-    level: Annotated[list[int] | None, typer.Option("-l", "--level", help="Level; repeatable (all).")] = None,
+    level: Annotated[
+        list[int] | None,
+        typer.Option("-l", "--level", help="Level; repeatable (linear models: all, others: the deepest)."),
+    ] = None,
+    code: Annotated[str | None, typer.Option(help="Explain this code (the most probable one).")] = None,
+    against: Annotated[str | None, typer.Option(help="Compare it with this one (its most probable sibling).")] = None,
+    method: Annotated[
+        str, typer.Option(help="linear, gradients or occlusion (leaving words out); auto: the model's own.")
+    ] = "auto",
     words: Annotated[int, typer.Option(min=1, help="Words shown for each level.")] = 8,
     language: Annotated[str | None, typer.Option(help="Language of the titles, e.g. pl.")] = None,
     calibrated: Annotated[bool, typer.Option("--calibrated", help="Show calibrated probabilities.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, every word with its place in the text.")] = False,
 ) -> None:
     """Show the code of each level, the sibling that came second, and which words spoke for (+) and against (-) it.
 
-    The numbers are parts of the difference between the two scores, before the softmax among siblings; with those of the
-    other words and a constant they add up to it exactly.
+    Linear models: exact parts of the difference between the two scores. Neural models: integrated gradients of the
+    log-probability of the code, and of its lead over the second (needs captum: pip install "hjc[explain]"). Others:
+    what the log-probability loses without the word.
     """
     with options.one_message():
-        from rich.console import Console
-
         from hjc.explain import explain_text
         from hjc.persistence import load, stored_classifier
 
@@ -30,22 +42,69 @@ def explain(
         classifier = load(run_dir)
         if calibrated:
             classifier = classifier.calibrated()
-        tree, console = classifier.taxonomy, Console(highlight=False)
+        tree = classifier.taxonomy
+        found = explain_text(classifier, text, level, code=code, against=against, method=method)
+        if json:
+            _print_json({"text": text, "levels": [_plain(tree, one, language) for one in found]})
+        else:
+            _print_text(tree, found, words, language)
 
-        def show(message: str) -> None:
-            console.print(message, markup=False, soft_wrap=True)
 
-        for found in explain_text(classifier, text, level):
-            title = tree.title(found.node, language)
-            show(f"level {found.level}  {tree.codes[found.node]} {title}  {found.probability:.3f}")
-            if found.second < 0:
-                show("         it has no sibling: nothing to decide")
-                continue
+def _print_json(values: dict[str, Any]) -> None:
+    from json import dumps
+
+    typer.echo(dumps(values, ensure_ascii=False, indent=1))
+
+
+def _plain(tree: "Taxonomy", found: "LevelExplanation", language: str | None) -> dict[str, Any]:
+    out: dict[str, Any] = {"level": found.level, "method": found.method}
+    for key, node, p in (("code", found.node, found.probability), ("second", found.second, found.second_probability)):
+        named = {"code": tree.codes[node], "title": tree.title(node, language), "probability": p}
+        out[key] = named if node >= 0 else None
+    for key in ("value", "constant", "difference", "difference_constant"):
+        out[key] = getattr(found, key)
+    return {**out, "words": [w._asdict() for w in found.words], "notes": list(found.notes)}
+
+
+def _print_text(tree: "Taxonomy", explanations: "list[LevelExplanation]", words: int, language: str | None) -> None:
+    from rich.console import Console
+
+    from hjc.explain import METHODS
+
+    console = Console(highlight=False)
+
+    def show(message: str) -> None:
+        console.print(message, markup=False, soft_wrap=True)
+
+    for found in explanations:
+        show(
+            f"level {found.level}  {tree.codes[found.node]} {tree.title(found.node, language)}  {found.probability:.3f}"
+        )
+        if found.method != "linear":
+            show(f"         {_line(found, 'part', words)}; {_from_to(found.constant, found.value)}")
+        if found.second >= 0:
             title = tree.title(found.second, language)
             show(f"  before {tree.codes[found.second]} {title}  {found.second_probability:.3f}")
-            shown = [f"{word} {part:+.2f}" for word, part in found.words[:words] if abs(part) >= 0.005]
-            rest = sum(part for _, part in found.words[words:])
-            more = [f"other words {rest:+.2f}"] if len(found.words) > words else []
-            show(
-                f"         {', '.join([*shown, *more, f'constant {found.constant:+.2f}'])}; sum {found.difference:+.2f}"
+            end = (
+                f"constant {found.difference_constant:+.2f}; sum {found.difference:+.2f}"
+                if found.method == "linear"
+                else _from_to(found.difference_constant, found.difference)
             )
+            show(f"         {_line(found, 'lead', words)}; {end}")
+        elif found.method == "linear":
+            show("         it has no sibling: nothing to decide")
+    for note in dict.fromkeys(note for found in explanations for note in found.notes):
+        options.note(f"note: {note}")
+    options.note("; ".join(dict.fromkeys(METHODS[found.method] for found in explanations)))
+
+
+def _line(found: "LevelExplanation", which: str, words: int) -> str:
+    ranked = found.by_word(which)
+    shown = [f"{word} {part:+.2f}" for word, part in ranked[:words] if abs(part) >= 0.005]
+    if len(ranked) > words:
+        shown.append(f"other words {sum(part for _, part in ranked[words:]):+.2f}")
+    return ", ".join(shown) or "no word counts"
+
+
+def _from_to(without: float, with_words: float) -> str:
+    return f"from {without:+.2f} without the words to {with_words:+.2f}"
