@@ -56,7 +56,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def measure(data: JobData, hierarchy: str, features: str, rows: int, repeats: int) -> dict[str, object]:
-    settings = LinearSettings(hierarchy=hierarchy, features=features)
+    settings = LinearSettings(hierarchy=hierarchy, features=features, score_scale=1.0)  # napkinXC has no such scale
     model = LinearClassifier(data.taxonomy, settings)
     fit = seconds(lambda: model.fit(data))
     texts = [data.texts[i] for i in np.random.default_rng(0).choice(len(data), rows, replace=False).tolist()]

@@ -1,5 +1,6 @@
 """LinearClassifier as a user meets it: it learns, its rows are distributions, it is stored whole, it needs no torch."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -249,3 +250,13 @@ def test_flat_logreg_learns_where_classes_and_features_are_many() -> None:
     model = LinearClassifier(tree, small(hierarchy="flat_logreg", features="word", lead_weight=0)).fit(data)
     assert (model.predict_log_proba(texts[:150]).argmax(axis=1) == np.arange(150)).all()
     assert model.predict_proba(texts[:150]).max(axis=1).min() > 0.3
+
+
+def test_a_model_from_before_score_scale_predicts_as_it_did(tree: Taxonomy, data: JobData, tmp_path: Path) -> None:
+    model = LinearClassifier(tree, LinearSettings(min_df=1, score_scale=1.0)).fit(data)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del config["parameters"]["score_scale"]
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    again = LinearClassifier.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(again.predict_log_proba(data.texts), model.predict_log_proba(data.texts))

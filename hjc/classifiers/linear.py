@@ -32,13 +32,13 @@ from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_weights import (
     LinearNodes,
     chain,
-    conditional_log_proba,
     napkinxc_tree,
     ovr_log_proba,
     plt_log_proba,
     read_weights,
 )
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
+from hjc.classifiers.topdown import TopDown, scale_scores
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
@@ -75,6 +75,8 @@ class LinearClassifier(Classifier):
         self.fit_report: dict[str, int] = {}
         self._nodes: LinearNodes | None = None
         self._files: dict[str, bytes] = {}
+        self._leaf_prior: FloatArray = np.zeros((0, 1))
+        self._topdown: TopDown | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -113,6 +115,7 @@ class LinearClassifier(Classifier):
             weight = repeats.astype(np.float64)
             self._fit_napkinxc(rows if len(take) == len(gold) else rows[take], gold[take])
         self.row_counts = count_rows(self.taxonomy, gold, weight)
+        self._ready()
         self.fit_report["rows_used"] = len(usable)
         self.fit_report["unseen_leaves"] = int((self.row_counts[self.taxonomy.leaves] == 0).sum())
         return self
@@ -179,8 +182,14 @@ class LinearClassifier(Classifier):
                 model = kind(folder, tree_structure=napkinxc_tree(tree, label_inner=has_inner), **options)
             _seed_c_library(settings.seed)
             model.fit(rows, [int(label) for label in column[gold]])
-            self._nodes = read_weights(Path(folder) / "weights.bin", rows.shape[1])
+            self._nodes = self._read(Path(folder) / "weights.bin", rows.shape[1])
             self._files = {f: (Path(folder) / f).read_bytes() for f in _NAPKIN_FILES if (Path(folder) / f).exists()}
+
+    def _read(self, path: Path, num_features: int) -> LinearNodes:
+        nodes = read_weights(path, num_features)
+        if self.settings.hierarchy != "topdown" or len(nodes.bias) != len(self.taxonomy) + 1:
+            return nodes
+        return scale_scores(nodes, self.taxonomy, self.settings.score_scale)
 
     def _fit_logreg(self, rows: sparse.csr_matrix, gold: IntArray, weight: FloatArray) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -230,20 +239,10 @@ class LinearClassifier(Classifier):
         self._check_fitted()
         nodes, tree, floor = self._nodes, self.taxonomy, self.settings.floor
         assert nodes is not None
-        conditional_prior = prior(tree, self.row_counts)
-        leaf_prior = chain(np.log(conditional_prior)[None, :], tree)
+        leaf_prior = self._leaf_prior
         if self.settings.hierarchy == "topdown":
-            seen = self.row_counts > 0
-            p = np.exp(conditional_log_proba(nodes, rows, tree))
-            p[:, ~seen] = 0
-            total = np.add.reduceat(p, tree.group_slice[:, 0], axis=1)[:, tree.group]
-            known = total > 0
-            np.divide(p, total, out=p, where=known)
-            p *= 1 - floor
-            p += floor * conditional_prior.astype(np.float32)
-            p = np.where(known, p, conditional_prior.astype(np.float32))
-            with np.errstate(divide="ignore"):
-                out = chain(np.log(p), tree)
+            assert self._topdown is not None
+            out = self._topdown(nodes, rows)  # (L, b)
         else:
             if self.settings.hierarchy == "flat_logreg":
                 leaf = nodes.scores(rows)
@@ -254,13 +253,19 @@ class LinearClassifier(Classifier):
             leaf[:, self.row_counts[tree.leaves] == 0] = -np.inf
             leaf -= logsumexp(leaf, axis=1, keepdims=True)
             with np.errstate(divide="ignore"):
-                out = np.logaddexp(leaf + np.log1p(-floor), leaf_prior + np.log(np.float64(floor)))
-        empty = np.diff(rows.indptr) == 0
-        out[empty] = leaf_prior
+                out = np.logaddexp(leaf.T + np.float32(np.log1p(-floor)), leaf_prior + np.float32(np.log(floor)))
+        out[:, np.diff(rows.indptr) == 0] = leaf_prior
         # the declared floor of every classifier; what it adds (below 1e-10 a leaf) is taken off the whole row
-        out = np.maximum(out, LOG_PROBA_FLOOR).astype(np.float64)
-        out -= logsumexp(out, axis=1, keepdims=True)
-        return out.astype(np.float32)
+        np.maximum(out, LOG_PROBA_FLOOR, out=out)
+        out -= np.log(np.exp(out).sum(axis=0, dtype=np.float64)).astype(np.float32)
+        return np.ascontiguousarray(out.T)
+
+    def _ready(self) -> None:
+        """What prediction needs beside the estimators, once for all chunks."""
+        conditional = prior(self.taxonomy, self.row_counts)
+        log_prior = chain(np.log(conditional)[None, :], self.taxonomy)
+        self._leaf_prior = np.asarray(log_prior.T, dtype=np.float32)  # (L, 1)
+        self._topdown = TopDown(self.taxonomy, conditional, self.row_counts, self.settings.floor)
 
     def oov_share(self, text: str) -> float:
         """Share of a text's words that training has not kept as features, for drift profiles."""
@@ -302,7 +307,8 @@ class LinearClassifier(Classifier):
         if unknown := sorted(set(stored.parameters) - known):
             raise ModelDirError(f"{directory}: parameters {name_some(unknown)} are not known to this hjc: upgrade hjc")
         try:
-            model = cls(stored.taxonomy, LinearSettings(**stored.parameters))
+            # models from before there was a score_scale had none: they go on predicting what they did
+            model = cls(stored.taxonomy, LinearSettings(**{"score_scale": 1.0, **stored.parameters}))
             folder = stored.path
             model.features = TextFeatures.load(folder, model.settings)
             model.row_counts = np.load(stored.file("row_counts.npy"), allow_pickle=False)
@@ -319,11 +325,12 @@ class LinearClassifier(Classifier):
                 )
             else:
                 path = stored.file("napkinxc/weights.bin")
-                model._nodes = read_weights(path, model.features.num_features)
+                model._nodes = model._read(path, model.features.num_features)
                 model._files = {f: (path.parent / f).read_bytes() for f in _NAPKIN_FILES if (path.parent / f).exists()}
                 expected = len(model.taxonomy) + 1
                 if model.settings.hierarchy != "bottomup" and len(model._nodes.bias) != expected:
                     raise ValueError(f"{path} has {len(model._nodes.bias)} estimators, the tree needs {expected}")
+            model._ready()
         except (KeyError, TypeError, ValueError) as error:
             raise ModelDirError(f"{directory}: {error}") from error
         return model

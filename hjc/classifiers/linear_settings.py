@@ -64,12 +64,16 @@ class LinearSettings:
     #: thread, L2R_LR or L2R_L2LOSS_SVC with several. A dual solver on several threads gives other weights each time
     solver: str = ""
     #: inverse strength of the L2 penalty (liblinear's C; scikit-learn's C for flat_logreg)
-    C: float = 10.0
+    C: float = 30.0
     #: tolerance of the solver
     eps: float = 0.1
     max_iter: int = 100
     #: weights below this size are set to 0 (size on disk and speed against accuracy)
     threshold: float = 0.1
+    #: topdown with loss log: scores of three and more siblings are multiplied by this before their softmax (1: as
+    #: napkinXC). One-versus-rest scores are log-odds against all the others, which a softmax counts twice where two
+    #: siblings compete: without it the probabilities are too sure
+    score_scale: float = 0.8
     #: share of the training prior mixed into each conditional distribution (topdown) or into the leaf distribution
     #: (others), so that codes without training rows keep a declared probability
     floor: float = 0.02
@@ -103,7 +107,7 @@ class LinearSettings:
             _at_least(name, getattr(self, name), 1)
         for name in ("max_features", "hashing", "max_chars", "threads", "seed", "lead_weight", "threshold"):
             _at_least(name, getattr(self, name), 0)
-        for name in ("C", "eps"):
+        for name in ("C", "eps", "score_scale"):
             _at_least(name, getattr(self, name), 0, strictly=True)
         if not 0 <= self.floor < 1:
             raise ValueError(f"model.floor: got {self.floor!r}, allowed are numbers from 0 and below 1")
