@@ -15,6 +15,7 @@ from hjc.metrics.bootstrap import (
 from hjc.metrics.calibration_error import ECE_BINS
 from hjc.metrics.levels import COUNTS, METRICS, RECALL_AT, level_metrics
 from hjc.metrics.rows import RowScores, score_rows
+from hjc.metrics.triplets import triplet_accuracy
 
 __all__ = [
     "COUNTS",
@@ -32,4 +33,5 @@ __all__ = [
     "replicate_metrics",
     "score_constant",
     "score_rows",
+    "triplet_accuracy",
 ]
