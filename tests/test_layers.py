@@ -38,6 +38,7 @@ LAYERS = {
     "evaluate_calibrated": 5,
     "estimation": 5,
     "explain": 5,
+    "vectors": 5,
     "config": 6,
     "workflow": 6,
     "configs": 6,

@@ -24,7 +24,7 @@ from hjc.nn.encoder import (
     save_encoder_config,
     save_tokenizer,
 )
-from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network, initialise_head
+from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network, dropout_passes, encode_corpus, initialise_head
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.nn.training import Batchable, FitResult, fit_network
 from hjc.taxonomy import Taxonomy
@@ -173,6 +173,35 @@ class NeuralClassifier(Classifier):
                 with torch.inference_mode():
                     log_proba = network(**batch)
                 yield rows + start, log_proba.float().cpu().numpy()
+
+    def vectors(self, texts: Sequence[str]) -> FloatArray:
+        """(n, H) float32: the pooled vectors that the head sees, for comparing texts."""
+        self._check_fitted()
+        network, s = self.network, self.settings
+        assert network is not None
+        if not len(texts):
+            return np.zeros((0, network.head.linear.in_features), dtype=np.float32)
+        corpus = tokenize(self.tokenizer, texts, s.max_length, s.prefix)
+        return encode_corpus(network, corpus, self.tokenizer.pad_token_id).numpy()
+
+    def iter_dropout_log_proba(
+        self, texts: Sequence[str], passes: int = 10, seed: int = 0
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield rows (b,) and log-probabilities (passes, b, L), each pass with dropout of its own (Gal & Ghahramani
+        2016): samples of what the model could as well have learnt.
+
+        Raises:
+            ValueError: the model has no dropout, so that all passes would be equal.
+        """
+        self._check_fitted()
+        network, s = self.network, self.settings
+        assert network is not None
+        for start in range(0, len(texts), PREDICT_WINDOW):
+            corpus = tokenize(self.tokenizer, texts[start : start + PREDICT_WINDOW], s.max_length, s.prefix)
+            for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
+                batch = {k: v.to(self.device) for k, v in collate(corpus, rows, self.tokenizer.pad_token_id).items()}
+                found = dropout_passes(network, batch, passes, seed + start + int(rows[0]))
+                yield rows + start, found.float().cpu().numpy()
 
     # ------------------------------------------------------------------ persistence
 

@@ -8,6 +8,7 @@ from hjc.cli import options
 
 if TYPE_CHECKING:
     from hjc.explain import LevelExplanation
+    from hjc.explain.neighbours import Neighbour, Neighbours
     from hjc.taxonomy import Taxonomy
 
 
@@ -24,6 +25,16 @@ def explain(
         str, typer.Option(help="linear, gradients or occlusion (leaving words out); auto: the model's own.")
     ] = "auto",
     words: Annotated[int, typer.Option(min=1, help="Words shown for each level.")] = 8,
+    neighbours: Annotated[
+        int, typer.Option("-n", "--neighbours", min=0, help="Also the training texts nearest to it.")
+    ] = 0,
+    train: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where they are looked for (the data that train.yaml names).")
+    ] = None,
+    text_column: Annotated[
+        list[str] | None, typer.Option("-t", "--text-column", help="Text column of FILE; repeatable (as in training).")
+    ] = None,
+    code_column: Annotated[str | None, typer.Option(help="Code column of FILE (as in training).")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the titles, e.g. pl.")] = None,
     calibrated: Annotated[bool, typer.Option("--calibrated", help="Show calibrated probabilities.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, every word with its place in the text.")] = False,
@@ -32,22 +43,39 @@ def explain(
 
     Linear models: exact parts of the difference between the two scores. Neural models: integrated gradients of the
     log-probability of the code, and of its lead over the second (needs captum: pip install "hjc[explain]"). Others:
-    what the log-probability loses without the word.
+    what the log-probability loses without the word. --neighbours compares texts in the model's own space.
     """
     with options.one_message():
         from hjc.explain import explain_text
+        from hjc.explain.neighbours import nearest_texts
+        from hjc.explain.training_rows import rows_of_file, training_rows
         from hjc.persistence import load, stored_classifier
 
         stored_classifier(run_dir)
+        columns = []
+        if train is not None:
+            columns = options.text_columns_of(text_column, options.training_data_settings(run_dir))
         classifier = load(run_dir)
         if calibrated:
             classifier = classifier.calibrated()
         tree = classifier.taxonomy
         found = explain_text(classifier, text, level, code=code, against=against, method=method)
-        if json:
-            _print_json({"text": text, "levels": [_plain(tree, one, language) for one in found]})
-        else:
+        values: dict[str, Any] = {"text": text, "levels": [_plain(tree, one, language) for one in found]}
+        if not json:
             _print_text(tree, found, words, language)
+        if neighbours:
+            rows = (
+                training_rows(run_dir, tree)
+                if train is None
+                else rows_of_file(train, run_dir, tree, text_columns=columns, code_column=code_column)
+            )
+            near = nearest_texts(classifier, text, rows, neighbours)
+            if json:
+                values["neighbours"] = [_neighbour(tree, one, language) for one in near.nearest]
+            else:
+                _print_neighbours(tree, near, language)
+        if json:
+            _print_json(values)
 
 
 def _print_json(values: dict[str, Any]) -> None:
@@ -108,3 +136,22 @@ def _line(found: "LevelExplanation", which: str, words: int) -> str:
 
 def _from_to(without: float, with_words: float) -> str:
     return f"from {without:+.2f} without the words to {with_words:+.2f}"
+
+
+def _neighbour(tree: "Taxonomy", near: "Neighbour", language: str | None) -> dict[str, Any]:
+    named = {"code": tree.codes[near.gold], "title": tree.title(near.gold, language)}
+    return {**named, "similarity": near.similarity, "copies": near.copies, "row": near.row, "text": near.text}
+
+
+def _print_neighbours(tree: "Taxonomy", near: "Neighbours", language: str | None) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    some = "" if near.compared == near.total else f"the {near.compared:,} nearest by words of "
+    console.print(f"nearest training texts ({near.space}; {some}{near.total:,} texts)", markup=False, soft_wrap=True)
+    for one in near.nearest:
+        text = " ".join(one.text.split())
+        text = text if len(text) <= 120 else text[:119].rstrip() + "…"
+        times = f" ({one.copies} times)" if one.copies > 1 else ""
+        line = f"  {one.similarity:.3f}  {tree.codes[one.gold]} {tree.title(one.gold, language)}{times}: {text}"
+        console.print(line, markup=False, soft_wrap=True)

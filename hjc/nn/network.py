@@ -74,6 +74,30 @@ def encode_corpus(network: Network, corpus: TokenCorpus, pad_id: int, descriptio
     return out
 
 
+@torch.no_grad()
+def dropout_passes(network: Network, batch: dict[str, Tensor], passes: int, seed: int) -> Tensor:
+    """(passes, B, L) log-probabilities with dropout at work; the network is left as it was, the generators too.
+
+    Raises:
+        ValueError: no dropout is at work in this network (a frozen encoder's never is).
+    """
+    was_training = network.training
+    network.train()
+    try:
+        active = [m for m in network.modules() if isinstance(m, nn.Dropout) and m.training and m.p > 0]
+        if not active:
+            raise ValueError(
+                "the model was trained without dropout (model.dropout=0 and none in the encoder, or a frozen encoder): "
+                "passes through it do not differ"
+            )
+        devices = [d for d in {p.device for p in network.parameters()} if d.type == "cuda"]
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            return torch.stack([network(**batch) for _ in range(passes)])
+    finally:
+        network.train(was_training)
+
+
 #: titles encoded at most to start a head (a tree of 3,000 codes in 26 languages has 80,000)
 MAX_TITLES = 20_000
 #: AdamW steps, rows a step and learning rate of a head's start

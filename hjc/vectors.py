@@ -1,0 +1,80 @@
+"""Vectors of texts in a model's own space: for nearest training texts, drift checks and diverse samples."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from hjc.classifiers.base import Classifier
+from hjc.classifiers.calibrated import CalibratedClassifier
+from hjc.classifiers.features import TextFeatures
+from hjc.classifiers.linear import LinearClassifier
+from hjc.classifiers.linear_settings import LinearSettings
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+TF_IDF = "tf-idf"
+ENCODER = "vectors of the encoder"
+#: columns that tf-idf rows are folded to where they have to be dense
+FOLDED = 512
+
+
+class TextVectors(NamedTuple):
+    """(n, H) dense or sparse rows of length 1 (0 for a text without known words), and the name of their space."""
+
+    space: str
+    rows: Any
+
+    def cosine(self, other: "TextVectors") -> FloatArray:
+        """(n, m) cosines with the rows of another set in the same space."""
+        product = self.rows @ other.rows.T
+        return np.asarray(product.toarray() if sparse.issparse(product) else product)
+
+
+def space_of(classifier: Classifier) -> str | None:
+    """:data:`TF_IDF`, :data:`ENCODER`, or None where the classifier has no vectors of its own."""
+    base = classifier.base if isinstance(classifier, CalibratedClassifier) else classifier
+    if isinstance(base, LinearClassifier):
+        return TF_IDF
+    return ENCODER if hasattr(base, "vectors") else None
+
+
+def text_vectors(classifier: Classifier, texts: Sequence[str]) -> TextVectors | None:
+    """Where the classifier places texts: tf-idf rows of a linear model, pooled vectors of an encoder, else None."""
+    base: Any = classifier.base if isinstance(classifier, CalibratedClassifier) else classifier
+    space = space_of(base)
+    if space == TF_IDF:
+        return TextVectors(TF_IDF, base.features.transform(list(texts)))
+    if space == ENCODER:
+        return TextVectors(ENCODER, unit_rows(base.vectors(list(texts))))
+    return None
+
+
+def word_vectors(corpus: Sequence[str]) -> TextFeatures:
+    """Tf-idf features made on a corpus, for classifiers without vectors: ``.transform(texts)``."""
+    features = TextFeatures(LinearSettings(min_df=1, lead_weight=0.0, features="word"))
+    features.fit_transform(list(corpus))
+    return features
+
+
+def unit_rows(x: FloatArray) -> FloatArray:
+    """Rows scaled to length 1; zeros stay."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.where(length > 0, length, 1), dtype=np.float32)
+
+
+def dense(vectors: TextVectors, columns: int = FOLDED) -> FloatArray:
+    """(n, H) float32. Sparse rows are folded to ``columns`` by a fixed random sign and place of each of their columns.
+
+    Inner products are kept on average, with an error of about 1 / sqrt(columns) (feature hashing; Weinberger et al.
+    2009, lemma 2). The fold depends on the number of columns alone: two batches of one model get the same.
+    """
+    if not sparse.issparse(vectors.rows):
+        return np.asarray(vectors.rows, dtype=np.float32)
+    size = vectors.rows.shape[1]
+    rng = np.random.default_rng(size)
+    sign, place = rng.choice([-1.0, 1.0], size), rng.integers(0, columns, size)
+    fold = sparse.csr_matrix((sign, (np.arange(size), place)), shape=(size, columns))
+    return np.asarray((vectors.rows @ fold).toarray(), dtype=np.float32)
