@@ -203,6 +203,8 @@ class HybridSettings:
     kind: str = "auto"
     #: weights by the number of training rows of a leaf (0, 1-9, 10-99, 100 and more)
     by_support: bool = True
+    #: draws validation rows and folds
+    seed: int = 1
 
     def __post_init__(self) -> None:
         check_choice("model.name", self.name, ("hybrid",))

@@ -1,0 +1,209 @@
+"""HybridClassifier: several fitted classifiers over one taxonomy, combined by weights from validation rows."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from hjc.classifiers import CLASSIFIERS, classifier_class
+from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.combine import Combination, Rows, choose_combination
+from hjc.classifiers.embedding.settings import HybridSettings
+from hjc.classifiers.storage import (
+    ModelDirError,
+    load_arrays,
+    read_config,
+    read_model_dir,
+    save_arrays,
+    write_model_dir,
+)
+from hjc.data.jobdata import JobData
+from hjc.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = "combination.safetensors"
+PARTS = "parts"
+#: texts that go through all parts together
+PREDICT_ROWS = 2048
+#: validation rows used at most: as many as keep rows x leaves at this, within these bounds (it bounds time and memory)
+MAX_CELLS, FEWEST_ROWS, MOST_ROWS = 3_000_000, 500, 4000
+
+
+@dataclass(frozen=True)
+class HybridFit:
+    """What was chosen; ``candidates``: cross-validated log-loss of every candidate."""
+
+    status: str
+    family: str
+    by_support: bool
+    candidates: list[dict[str, Any]]
+
+
+class HybridClassifier(Classifier):
+    """A mixture or log-linear combination of classifiers (see :mod:`hjc.classifiers.combine`).
+
+    Codes without training rows can come from a part that knows label texts, frequent codes from one that was trained:
+    weights may differ by how many training rows a leaf has.
+
+    Args:
+        taxonomy: the tree of all parts. A part on a deeper tree that is this one when cut is summed up.
+        settings: what the model is; stored with it.
+        parts: fitted classifiers; default: those of ``settings.parts`` (run directories).
+
+    Raises:
+        ValueError: no parts, or a part's tree is another one.
+        FileNotFoundError, ModelDirError: a run directory cannot be read.
+    """
+
+    name: ClassVar[str] = "hybrid"
+
+    def __init__(
+        self, taxonomy: Taxonomy, settings: HybridSettings | None = None, parts: Sequence[Classifier] | None = None
+    ) -> None:
+        super().__init__(taxonomy)
+        self.settings = settings or HybridSettings()
+        self.parts = list(parts) if parts is not None else [_load(Path(p)) for p in self.settings.parts]
+        if len(self.parts) < 2:
+            raise ValueError(
+                f"model.parts: got {len(self.parts)} parts; give two or more run directories over the same taxonomy: "
+                "model.parts=[outputs/linear,outputs/e5]"
+            )
+        for number, part in enumerate(self.parts):
+            if part.taxonomy != taxonomy and not _is_cut(part.taxonomy, taxonomy):
+                raise ValueError(
+                    f"model.parts: part {number} ({part.name}) codes to {part.taxonomy!r}, the hybrid to {taxonomy!r}; "
+                    "all parts need the same tree"
+                )
+        self.combination: Combination | None = None
+        self.fit_result: HybridFit | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.combination is not None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        found = asdict(self.settings) | {"part_names": [part.name for part in self.parts]}
+        if self.combination is not None:
+            found |= {"family": self.combination.family, "weights": np.round(self.combination.weights, 4).tolist()}
+        return found
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit the weights on validation rows; the parts stay as they are.
+
+        ``train`` tells how many training rows each leaf has. Rows that a part was trained on would make it look better
+        than it is: ``valid`` must be held out from all of them.
+
+        Raises:
+            ValueError: there are no validation rows, or fewer than 10.
+        """
+        if valid is None or not len(valid):
+            raise ValueError("a hybrid takes its weights from validation rows: got none; set data.valid or data.split")
+        for kind, data in (("train", train), ("valid", valid)):
+            if data.taxonomy != self.taxonomy:
+                raise ValueError(f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {self.taxonomy!r}")
+        rows = valid.labelled()
+        most = int(np.clip(MAX_CELLS // self.taxonomy.num_leaves, FEWEST_ROWS, MOST_ROWS))
+        rows = rows.take(np.sort(np.random.default_rng(self.settings.seed).permutation(len(rows))[:most]))
+        made = Rows.make(self.taxonomy, self._parts_log_proba(rows.texts), rows.gold, rows.weight)
+        families = ("mixture", "loglinear") if self.settings.kind == "auto" else (self.settings.kind,)
+        found = choose_combination(
+            made,
+            self._leaf_counts(train),
+            families=families,
+            by_support=self.settings.by_support,
+            seed=self.settings.seed,
+        )
+        self.combination = found.combination
+        self.fit_result = HybridFit(
+            "finished",
+            found.combination.family,
+            bool(found.combination.support.any()),
+            found.table.to_dict("records"),  # type: ignore[arg-type]
+        )
+        return self
+
+    def _leaf_counts(self, train: JobData) -> IntArray:
+        """(L,) training rows of each leaf; rows with an inner gold code support no single leaf."""
+        by_node = np.bincount(train.gold[train.gold >= 0], minlength=len(self.taxonomy))
+        return by_node[self.taxonomy.leaves].astype(np.int64)
+
+    def _parts_log_proba(self, texts: Sequence[str]) -> list[FloatArray]:
+        return [_on_tree(part, self.taxonomy, texts) for part in self.parts]
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        """See the base class; 2,048 texts at a time."""
+        self._check_fitted()
+        assert self.combination is not None
+        for start in range(0, len(texts), PREDICT_ROWS):
+            chunk = texts[start : start + PREDICT_ROWS]
+            yield np.arange(start, start + len(chunk)), self.combination.log_proba(self._parts_log_proba(chunk))
+
+    # ------------------------------------------------------------------ persistence
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write the model directory; every part lies in it whole, below ``parts/``."""
+        self._check_fitted()
+        found = self.combination
+        assert found is not None
+
+        def write(folder: Path) -> None:
+            save_arrays(folder / WEIGHTS, {"weights": found.weights, "bias": found.bias, "support": found.support})
+            for number, part in enumerate(self.parts):
+                part.save_pretrained(folder / PARTS / str(number))
+
+        write_model_dir(
+            directory,
+            classifier=self.name,
+            parameters=asdict(self.settings) | {"family": found.family, "number_of_parts": len(self.parts)},
+            taxonomy=self.taxonomy,
+            files=write,
+        )
+
+    @classmethod
+    def from_pretrained(cls, directory: Path) -> Self:
+        """Read a model directory with all its parts; the run directories that they came from are not needed.
+
+        Raises:
+            ModelDirError: files are missing, truncated, altered or do not fit together.
+        """
+        model = read_model_dir(directory, expected_classifier=cls.name)
+        values = model.parameters
+        family, count = values.pop("family", None), values.pop("number_of_parts", None)
+        if family not in ("single", "mixture", "loglinear") or not isinstance(count, int):
+            raise ModelDirError(f"{model.path}: config.json does not say how parts are combined; save the model again")
+        if unknown := sorted(set(values) - {f.name for f in fields(HybridSettings)}):
+            raise ModelDirError(f"{model.path}: unknown settings {', '.join(unknown)}; upgrade hjc")
+        parts = [_load(model.path / PARTS / str(number)) for number in range(count)]
+        self = cls(model.taxonomy, HybridSettings(**values), parts)
+        arrays = load_arrays(model.file(WEIGHTS))
+        try:
+            made = Combination(family, arrays["weights"], arrays["bias"], arrays["support"])
+        except KeyError as error:
+            raise ModelDirError(f"{model.path / WEIGHTS}: lacks {error}") from None
+        shapes = (made.weights.shape[0], made.support.shape)
+        if shapes != (count, (model.taxonomy.num_leaves,)) or made.support.max() >= made.weights.shape[1]:
+            raise ModelDirError(f"{model.path / WEIGHTS}: weights {shapes} do not fit {count} parts and the taxonomy")
+        self.combination = made
+        return self
+
+
+def _on_tree(part: Classifier, taxonomy: Taxonomy, texts: Sequence[str]) -> FloatArray:
+    """(B, L) log-probabilities of a part over the leaves of the hybrid's tree."""
+    log_proba = part.predict_log_proba(texts)
+    return log_proba if part.taxonomy == taxonomy else part.taxonomy.aggregate(log_proba, taxonomy.depth)
+
+
+def _is_cut(deeper: Taxonomy, taxonomy: Taxonomy) -> bool:
+    return deeper.depth > taxonomy.depth and deeper.truncate(taxonomy.depth) == taxonomy
+
+
+def _load(directory: Path) -> Classifier:
+    name = str(read_config(directory)["classifier"])
+    if name not in CLASSIFIERS:
+        raise ModelDirError(f"{directory}: there is no classifier {name!r}, known are {', '.join(sorted(CLASSIFIERS))}")
+    return classifier_class(name).from_pretrained(directory)
