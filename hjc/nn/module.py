@@ -14,7 +14,7 @@ from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 
-def parameter_groups(network: Network, settings: TrainerSettings) -> list[dict[str, Any]]:
+def parameter_groups(network: Any, settings: TrainerSettings) -> list[dict[str, Any]]:
     """AdamW groups: encoder and head with their own learning rates, no decay on biases and normalisation weights."""
     norms = {id(p) for m in network.modules() if "norm" in type(m).__name__.lower() for p in m.parameters()}
     encoder = {id(p) for p in network.encoder.parameters()}
@@ -43,21 +43,28 @@ def learning_rate_factor(step: int, total: int, warmup: int, schedule: str) -> f
     return 1.0 - progress if schedule == "linear" else 0.5 * (1.0 + float(np.cos(np.pi * progress)))
 
 
-class TrainingModule(pl.LightningModule):
-    """Wraps a :class:`Network` for Lightning.
+def validation_metrics(scores: RowScores, taxonomy: Taxonomy) -> dict[str, float]:
+    """``valid/level_1/recall@1`` and so on, as the loggers get them, and ``valid/log_loss`` at the deepest level."""
+    metrics: dict[str, float] = {}
+    for level in range(1, taxonomy.depth + 1):
+        for key, value in level_metrics(scores, taxonomy, level).items():
+            metrics[f"valid/level_{level}/{key}"] = float(value)
+    metrics["valid/log_loss"] = metrics[f"valid/level_{taxonomy.depth}/log_loss"]
+    return metrics
 
-    ``total_steps`` is the number of optimiser steps of the whole schedule. The loss of a batch is
-    sum(weight * -log P(gold)) / sum(weight) over all processes.
+
+class OptimisedModule(pl.LightningModule):
+    """What every network of ours needs from Lightning: AdamW groups, schedule, clipping, dropout on.
+
+    ``network.encoder`` is what trains at the encoder's learning rate. ``total_steps`` is the number of optimiser steps
+    of the whole schedule.
     """
 
-    def __init__(self, network: Network, taxonomy: Taxonomy, settings: TrainerSettings, total_steps: int) -> None:
+    def __init__(self, network: Any, settings: TrainerSettings, total_steps: int) -> None:
         super().__init__()
         self.network = network
-        self.taxonomy = taxonomy
         self.settings = settings
         self.total_steps = total_steps
-        self.scores: list[tuple[Tensor, RowScores]] = []
-        self.last_metrics: dict[str, float] = {}
 
     def on_fit_start(self) -> None:
         # Lightning keeps the mode a module has; from_pretrained leaves it in evaluation mode, without dropout.
@@ -73,6 +80,29 @@ class TrainingModule(pl.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """Clip to a norm ourselves: Lightning refuses to under mixed precision with a fused optimiser.
+
+        With 16-mixed the gradients are still scaled here, and so is the bound.
+        """
+        if bound := self.settings.gradient_clip:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            scale = float(scaler.get_scale()) if scaler is not None else 1.0
+            nn.utils.clip_grad_norm_(self.parameters(), bound * scale)
+
+
+class TrainingModule(OptimisedModule):
+    """Wraps a :class:`Network` for Lightning.
+
+    The loss of a batch is sum(weight * -log P(gold)) / sum(weight) over all processes.
+    """
+
+    def __init__(self, network: Network, taxonomy: Taxonomy, settings: TrainerSettings, total_steps: int) -> None:
+        super().__init__(network, settings, total_steps)
+        self.taxonomy = taxonomy
+        self.scores: list[tuple[Tensor, RowScores]] = []
+        self.last_metrics: dict[str, float] = {}
+
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
         features = self.network.features(batch["input_ids"], batch["attention_mask"])
         losses = self.network.head.loss(features, batch["gold"], self.settings.label_smoothing)
@@ -86,16 +116,6 @@ class TrainingModule(pl.LightningModule):
         loss = (losses * weight).sum() / total.clamp(min=1e-12) * world
         self.log("train/loss", loss.detach() / world, prog_bar=True, reduce_fx="sum", sync_dist=True, on_step=True)
         return loss
-
-    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        """Clip to a norm ourselves: Lightning refuses to under mixed precision with a fused optimiser.
-
-        With 16-mixed the gradients are still scaled here, and so is the bound.
-        """
-        if bound := self.settings.gradient_clip:
-            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            scale = float(scaler.get_scale()) if scaler is not None else 1.0
-            nn.utils.clip_grad_norm_(self.parameters(), bound * scale)
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
         log_proba = self.network(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
@@ -117,11 +137,7 @@ class TrainingModule(pl.LightningModule):
         # in the order of the rows: sums of floats are then the same for every number of processes
         order = torch.cat([rows for rows, _ in parts]).argsort().numpy()
         scores = RowScores.concat([s for _, s in parts]).take(order)
-        metrics: dict[str, float] = {}
-        for level in range(1, self.taxonomy.depth + 1):
-            for key, value in level_metrics(scores, self.taxonomy, level).items():
-                metrics[f"valid/level_{level}/{key}"] = float(value)
-        metrics["valid/log_loss"] = metrics[f"valid/level_{self.taxonomy.depth}/log_loss"]
+        metrics = validation_metrics(scores, self.taxonomy)
         self.last_metrics = metrics
         self.log("valid/log_loss", metrics["valid/log_loss"], prog_bar=True, rank_zero_only=False, sync_dist=False)
         self.log_dict({k: v for k, v in metrics.items() if k != "valid/log_loss" and np.isfinite(v)}, sync_dist=False)

@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from hjc.nn.batching import BatchLoader, EpochBatches, Rows, TokenCorpus, collate, inference_batches, share
-from hjc.nn.module import TrainingModule
+from hjc.nn.module import OptimisedModule, TrainingModule
 from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
@@ -114,6 +114,10 @@ class Limits(Callback):
         self.first_step = 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """The clock runs, and Ctrl-C is ours until :meth:`release`."""
         self.started = time.monotonic()
         try:
             self.previous = signal.signal(signal.SIGINT, self._interrupt)
@@ -129,10 +133,14 @@ class Limits(Callback):
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        if self.reached():
+            trainer.should_stop = True
+
+    def reached(self) -> bool:
+        """Whether it is time to stop, by the clock or by Ctrl-C."""
         if self.max_minutes and time.monotonic() - self.started > 60 * self.max_minutes:
             self.timed_out = True
-        if self.timed_out or self.interrupted:
-            trainer.should_stop = True
+        return self.timed_out or self.interrupted
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.first_step = trainer.global_step  # above 0 after a resume
@@ -252,25 +260,47 @@ def fit_network(
 ) -> FitResult:
     """Fit in place; afterwards the network holds the best weights by validation log-loss at the deepest level.
 
-    Without validation rows it holds the last weights (or their moving average). ``run_dir/checkpoints`` keeps what a
-    resume needs: a later call with the same ``fingerprint`` (settings and data) goes on where a killed run stopped.
+    See :func:`fit_module`.
+    """
+    rows = len(train.corpus)
+    module = TrainingModule(network, taxonomy, settings, total_steps(rows, settings))
+    loaders = Loaders(train, valid, pad_id, settings)
+    return fit_module(module, loaders, rows, valid is not None, settings, run_dir, fingerprint)
+
+
+def fit_module(
+    module: OptimisedModule,
+    loaders: pl.LightningDataModule,
+    rows: int,
+    validated: bool,
+    settings: TrainerSettings,
+    run_dir: Path,
+    fingerprint: str,
+) -> FitResult:
+    """Fit ``module.network`` in place; afterwards it holds the best weights by the ``valid/log_loss`` that is logged.
+
+    Without validation rows (``validated`` false) it holds the last weights (or their moving average).
+    ``run_dir/checkpoints`` keeps what a resume needs: a later call with the same ``fingerprint`` (settings and data)
+    goes on where a killed run stopped.
+
+    Args:
+        rows: of the training set, which make ``ceil(rows / batch_size)`` batches an epoch.
 
     Raises:
         ValueError: the run directory holds checkpoints of other settings or other data.
     """
-    steps = total_steps(len(train.corpus), settings)
-    per_epoch = -(-len(train.corpus) // settings.batch_size)
+    network = module.network
+    per_epoch = -(-rows // settings.batch_size)
     checkpoints = run_dir / "checkpoints"
     resume_from = _resume_point(checkpoints, fingerprint, settings)
-    module = TrainingModule(network, taxonomy, settings, steps)
     every = max(1, per_epoch // settings.validate_per_epoch)
     best = ModelCheckpoint(
         checkpoints,
         filename="best",
-        monitor="valid/log_loss" if valid is not None else None,
+        monitor="valid/log_loss" if validated else None,
         save_top_k=1,
         save_last=True,
-        save_on_train_epoch_end=valid is None,
+        save_on_train_epoch_end=not validated,
         enable_version_counter=False,
     )
     limits = Limits(settings.max_minutes)
@@ -280,7 +310,7 @@ def fit_network(
 
         callbacks.append(EMAWeightAveraging(use_buffers=False, decay=settings.ema_decay))
     early = EarlyStopping("valid/log_loss", patience=settings.patience, check_on_train_epoch_end=False)
-    if settings.patience and valid is not None:
+    if settings.patience and validated:
         callbacks.append(early)
     precision = resolve_precision(settings.precision)
     started = time.monotonic()
@@ -298,8 +328,8 @@ def fit_network(
             precision=precision,  # type: ignore[arg-type]
             accumulate_grad_batches=settings.accumulate,
             deterministic="warn" if settings.deterministic else False,
-            val_check_interval=every if valid is not None else None,
-            limit_val_batches=None if valid is not None else 0,
+            val_check_interval=every if validated else None,
+            limit_val_batches=None if validated else 0,
             num_sanity_val_steps=0,
             log_every_n_steps=min(10, per_epoch),
             callbacks=callbacks,
@@ -309,12 +339,12 @@ def fit_network(
             default_root_dir=str(run_dir),
         )
         try:
-            trainer.fit(module, datamodule=Loaders(train, valid, pad_id, settings), ckpt_path=resume_from)
+            trainer.fit(module, datamodule=loaders, ckpt_path=resume_from)
         finally:
             limits.release()
             finish_loggers(settings.loggers)
     seconds = time.monotonic() - started
-    if valid is not None and best.best_model_path:
+    if validated and best.best_model_path:
         _load_weights(network, Path(best.best_model_path))
     if limits.interrupted:
         status = "interrupted"
@@ -330,7 +360,7 @@ def fit_network(
         epochs=trainer.current_epoch,
         seconds=seconds,
         rows_per_second=rows_seen / max(seconds, 1e-9),
-        best_valid_log_loss=None if score is None or valid is None else float(score),
+        best_valid_log_loss=None if score is None or not validated else float(score),
         precision=str(precision),
         resumed=resume_from is not None,
     )
@@ -355,6 +385,6 @@ def _resume_point(checkpoints: Path, fingerprint: str, settings: TrainerSettings
     return None
 
 
-def _load_weights(network: Network, checkpoint: Path) -> None:
+def _load_weights(network: Any, checkpoint: Path) -> None:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
