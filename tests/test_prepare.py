@@ -1,5 +1,9 @@
 """Cleaning, the quality gate, languages and duplicates."""
 
+import re
+import unicodedata
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,8 +21,8 @@ from hjc.data.prepare import (
     label_conflicts,
     load_phrases,
 )
-from hjc.data.prepare.cleaning import mask, squeeze
-from hjc.data.prepare.duplicates import shingle_hashes
+from hjc.data.prepare.cleaning import _ODD, mask, repairer, squeeze
+from hjc.data.prepare.duplicates import FACTORS, Sketcher, shingle_hashes
 from hjc.data.prepare.phrases import fold, hits
 
 AD = (
@@ -92,6 +96,23 @@ def test_cleaning_never_fails_and_settles(text: str) -> None:
     assert once == squeeze(once)
     assert not any(0xD800 <= ord(c) <= 0xDFFF for c in once)
     judge(once)
+
+
+@given(st.text(alphabet="aZ zćŁÓéÃÂØÙâ€™Ââ„¢œŒ…”•–¼³Ź°š£ГўВЂВр× \u00a0\u0081ﬁ²Ðα.,\n", max_size=40))
+def test_mojibake_is_looked_for_in_pieces(text: str) -> None:
+    """Asking ftfy of the surroundings of characters beyond ASCII is asking it of the whole text."""
+    import ftfy
+    from ftfy.badness import is_bad
+
+    config = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, fix_character_width=False)
+    whole = ftfy.fix_text(text, config) if is_bad(text) or _ODD.search(text) else unicodedata.normalize("NFC", text)
+    assert repairer()(text) == whole
+
+
+@given(st.text(alphabet="a \n\t\r\u00a0\u2028\u2009\x1f\x85", max_size=12))
+def test_squeeze_by_hand(text: str) -> None:
+    lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in text.splitlines())
+    assert squeeze(text) == "\n".join(line for line in lines if line)
 
 
 # ---------------------------------------------------------------------------------------------- the gate
@@ -170,7 +191,7 @@ def test_index_finds_what_a_search_finds(words: list[str]) -> None:
 
 
 def jaccard(a: str, b: str) -> float:
-    x, y = set(shingle_hashes(fold(a))), set(shingle_hashes(fold(b)))
+    x, y = (set(shingle_hashes([fold(t)])[0].tolist()) for t in (a, b))
     return len(x & y) / len(x | y)
 
 
@@ -200,6 +221,35 @@ def test_groups_of_duplicates() -> None:
     assert find_groups([]).counts()["rows"] == 0
 
 
+def test_shingles_of_many_texts_are_those_of_each() -> None:
+    texts = ["a b c d", "", "Cook", "!!", "cook, nurse", "a b - c", "x" * 60, "„b” c d e"]
+    keys = [fold(text) for text in texts]
+    hashes, size = shingle_hashes(keys)
+    assert size.tolist() == [2, 0, 1, 0, 1, 1, 1, 2]
+
+    def by_hand(key: str) -> list[int]:
+        words = [zlib.crc32(w.strip("„”,").encode()) for w in key.split() if any(c.isalnum() for c in w)]
+        words += [0] * (3 - len(words) if words else 0)
+        return [sum(f * w for f, w in zip(FACTORS, words[i : i + 3], strict=True)) % 2**32
+                for i in range(max(0, len(words) - 2))]  # fmt: skip
+
+    assert hashes.tolist() == [h for key in keys for h in by_hand(key)]
+    assert hashes[0] == hashes[4]  # punctuation does not count
+    for some in ([], ["", "!"]):
+        assert len(shingle_hashes(some)[0]) == 0 and shingle_hashes(some)[1].tolist() == [0] * len(some)
+
+
+def test_signatures_are_those_of_datasketch() -> None:
+    datasketch = pytest.importorskip("datasketch")
+    texts = [AD, "", "Cook", "a b c d", AD[100:]]
+    sketch = Sketcher(32, seed=5)(texts)
+    assert sketch.worded.tolist() == [True, False, True, True, True]
+    for text, signature in zip(texts, sketch.signatures, strict=True):
+        one = datasketch.MinHash(32, seed=5, hashfunc=lambda value: value)
+        one.update_batch(shingle_hashes([fold(text)])[0].tolist())
+        assert signature.tolist() == one.hashvalues.tolist()
+
+
 def test_groups_against_all_pairs() -> None:
     """Near-duplicates made by changing words: pairs well above the threshold are together, others apart."""
     pytest.importorskip("datasketch")
@@ -217,7 +267,7 @@ def test_groups_against_all_pairs() -> None:
     for start in range(0, len(texts), 33):  # in chunks
         finder.add(texts[start : start + 33])
     group = finder.groups().group
-    sets = [set(shingle_hashes(text)) for text in texts]
+    sets = [set(zip(words, words[1:], words[2:], strict=False)) for words in map(str.split, texts)]
     together = apart = 0
     for i in range(len(texts)):
         for j in range(i):

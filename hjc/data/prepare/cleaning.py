@@ -12,7 +12,7 @@ from typing import Any
 from unicodedata import normalize
 
 from hjc.data.hygiene import has_html
-from hjc.data.prepare.phrases import Phrases, built_in, fold, hits
+from hjc.data.prepare.phrases import Folded, Phrases, built_in, fold, hits
 
 #: what an e-mail address, a URL and a telephone number become
 MASKS = {"email": "[email]", "url": "[url]", "phone": "[phone]"}
@@ -33,12 +33,22 @@ _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 #: C1 controls, the replacement character, Latin ligatures and line separators: work for ftfy beside mojibake
 _ODD = re.compile("[\x80-\x9f\ufffd\ufb00-\ufb06\u0132\u0133\u2028\u2029]")
-_DIGIT = re.compile(r"\d")
-_BLANKS = re.compile(r"[^\S\n]+")
+#: characters beyond ASCII with at most four ASCII characters between them
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]+(?:[\x00-\x7f]{1,4}[^\x00-\x7f]+)*")
+#: pieces of text that are remembered (some 30 MB)
+_REMEMBERED = 200_000
+#: one of these stands in every text that has blanks to be made one
+_LOOSE = (
+    "  ", " \n", "\n ", "\n\n",
+    *map(chr, (*range(0x09, 0x0A), *range(0x0B, 0x0E), *range(0x1C, 0x20), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))),
+    *map(chr, (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)),
+)  # fmt: skip
+_ROUND_BUTTONS = " .!?»›>|•-"
 _SENTENCE = re.compile(r"(?<=[.!?…;])\s+|\n")
 _EMAIL = re.compile(r"[\w.+-]{1,64}\s?(?:@|\(at\)|\[at\])\s?[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,24}\b")
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'()\[\]]+", re.IGNORECASE)
 _PHONE = re.compile(r"(?<![\w.,/+-])(?:\+|00)?\(?\d[\d \t\xa0().\-/]{5,20}\d(?![\w%])")
+_DIGITS = re.compile(r"\d[\d \t\xa0().\-/]{5,20}\d")  # what _PHONE needs, found faster
 _DATE = re.compile(
     r"(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./](?:19|20)\d\d|(?:19|20)\d\d ?[-/] ?(?:19|20)\d\d"
 )
@@ -62,10 +72,14 @@ class CleaningSettings:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A cleaned text and what was found in it: html, repaired, email, url, phone, boilerplate -> how often."""
+    """A cleaned text and what was found in it: html, repaired, email, url, phone, boilerplate -> how often.
+
+    ``folded`` is the text as the quality gate looks at it.
+    """
 
     text: str
     found: dict[str, int]
+    folded: Folded = field(repr=False, compare=False)
 
 
 def clean(text: str, settings: CleaningSettings | None = None) -> Cleaned:
@@ -82,18 +96,20 @@ def clean(text: str, settings: CleaningSettings | None = None) -> Cleaned:
         found["html"] = 1
         text = strip_html(text)
     if settings.unicode:
-        mended = _ftfy()(text)
+        mended = repairer()(text)
         if mended != text:
             found["repaired"] = 1
             text = mended
     if settings.mask:
         text = mask(text, settings.phrases.phone_words, found)
     text = squeeze(text)
+    folded = Folded(text)
     if settings.boilerplate:
-        text, cut = cut_boilerplate(text, settings.phrases)
+        text, cut = cut_boilerplate(text, settings.phrases, folded)
         if cut:
             found["boilerplate"] = cut
-    return Cleaned(text, found)
+            folded = Folded(text)
+    return Cleaned(text, found, folded)
 
 
 # ---------------------------------------------------------------------------------------------- mark-up and characters
@@ -153,7 +169,7 @@ def _lxml() -> tuple[Any, Callable[[str], Any]]:
 
 
 @lru_cache(maxsize=1)
-def _ftfy() -> Callable[[str], str]:
+def repairer() -> Callable[[str], str]:
     try:
         import ftfy
         from ftfy.badness import is_bad
@@ -161,19 +177,40 @@ def _ftfy() -> Callable[[str], str]:
         raise ImportError("repairing characters needs ftfy: pip install 'hjc[prepare]', or switch it off") from error
     # Quotation marks and letters of other widths are left as people wrote them.
     config = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, fix_character_width=False, explain=False)
+    #: surroundings of characters beyond ASCII in which ftfy sees no mojibake
+    harmless: set[str] = set()
+
+    def suspect(text: str) -> bool:
+        """ftfy's own test for mojibake (37 patterns of up to 7 characters), asked once of each surrounding.
+
+        Each pattern holds a character beyond ASCII, at most two ASCII characters before the first and two behind the
+        last such, so no match is missed by looking at these pieces.
+        """
+        for found in _BEYOND_ASCII.finditer(text):
+            piece = text[max(0, found.start() - 2) : found.end() + 2]
+            if piece in harmless:
+                continue
+            if is_bad(piece):
+                return is_bad(text)  # a piece may match at its start what is no start in the text
+            if len(harmless) >= _REMEMBERED:
+                harmless.clear()
+            harmless.add(piece)
+        return False
 
     def repair(text: str) -> str:
         if text.isascii():
             return text
-        # ftfy's own test for mojibake first: its whole treatment takes ten times as long
-        return ftfy.fix_text(text, config) if is_bad(text) or _ODD.search(text) else normalize("NFC", text)
+        # the test first: the whole treatment takes many times as long
+        return ftfy.fix_text(text, config) if _ODD.search(text) or suspect(text) else normalize("NFC", text)
 
     return repair
 
 
 def squeeze(text: str) -> str:
     """Blanks made one, lines trimmed, empty lines left out."""
-    lines = (_BLANKS.sub(" ", line).strip() for line in text.splitlines())
+    if not any(map(text.__contains__, _LOOSE)) and text == text.strip():
+        return text
+    lines = (" ".join(line.split()) for line in text.splitlines())
     return "\n".join(line for line in lines if line)
 
 
@@ -192,7 +229,7 @@ def mask(text: str, phone_words: Iterable[str], found: dict[str, int] | None = N
         text = _EMAIL.sub(lambda _: note("email"), text)
     if "://" in text or "www." in text.lower():
         text = _URL.sub(lambda m: note("url") + m[0][len(m[0].rstrip(".,;:!?")) :], text)
-    if _DIGIT.search(text):
+    if _DIGITS.search(text):
         words = frozenset(phone_words)
         text = _PHONE.sub(lambda m: note("phone") if is_phone(m, words) else m[0], text)
     return text
@@ -218,20 +255,25 @@ def is_phone(match: "re.Match[str]", phone_words: frozenset[str]) -> bool:
 # ---------------------------------------------------------------------------------------------- boilerplate
 
 
-def cut_boilerplate(text: str, phrases: Phrases) -> tuple[str, int]:
+def cut_boilerplate(text: str, phrases: Phrases, folded: Folded | None = None) -> tuple[str, int]:
     """The text without sentences that hold a consent phrase and lines that are the caption of a button; how many.
 
-    A sentence ends at a line break or after . ! ? ; and a blank. A text of nothing else stays as it is.
+    A sentence ends at a line break or after . ! ? ; and a blank. A text of nothing else stays as it is. The text is
+    taken to be squeezed.
     """
-    found = phrases.find(fold(text))
+    look = Folded(text) if folded is None else folded
+    found = phrases.find(look.folded, look.words)
     consent, buttons = found.get("consent", []), frozenset(found.get("button", ()))
     if not consent and not buttons:
         return text, 0
+    longest = max(map(len, buttons), default=0)  # folding makes no text shorter
     kept, cut, start = [], 0, 0
     ends = [(m.start(), m.end()) for m in _SENTENCE.finditer(text)]
     for stop, after in [*ends, (len(text), len(text))]:
-        sentence = fold(text[start:stop])
-        if hits(sentence, consent) or sentence.strip(" .!?»›>|•-") in buttons:
+        sentence = text[start:stop]
+        short = len(sentence.strip(_ROUND_BUTTONS)) <= longest
+        plain = fold(sentence) if consent or short else ""
+        if hits(plain, consent) or (short and plain.strip(_ROUND_BUTTONS) in buttons):
             cut += 1
         else:
             kept.append(text[start:after])

@@ -1,9 +1,9 @@
 """Identical and nearly identical texts among many: groups that splits keep together, and label conflicts within them.
 
 Identical: the same after case-folding and making blanks one. Nearly identical: Jaccard similarity of the sets of word
-shingles (runs of ``SHINGLE`` words) of at least the threshold, estimated by MinHash (Broder 1997) from datasketch;
-pairs are found by locality-sensitive hashing (Leskovec, Rajaraman & Ullman, Mining of Massive Datasets, ch. 3) with
-datasketch's optimal bands, sorted here in NumPy arrays: 4 bytes a permutation and row (512 MB for a million
+shingles (runs of ``SHINGLE`` words) of at least the threshold, estimated by MinHash (Broder 1997) with datasketch's
+permutations; pairs are found by locality-sensitive hashing (Leskovec, Rajaraman & Ullman, Mining of Massive Datasets,
+ch. 3) with datasketch's optimal bands, sorted here in NumPy arrays: 4 bytes a permutation and row (512 MB for a million
 rows at 128). The estimate has a standard error of sqrt(s (1 - s) / permutations), 0.035 at s = 0.8.
 
 For up to some ten thousand texts :func:`hjc.data.splitting.near_duplicate_groups` finds all pairs above a tf-idf cosine
@@ -14,7 +14,8 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,14 @@ from hjc.data.splitting import near_duplicate_groups, text_key
 from hjc.taxonomy.tree import IntArray
 
 SHINGLE = 3
+#: odd numbers (of the golden ratio and of MurmurHash3) by which word hashes are weighted in the hash of a run
+FACTORS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)
+#: words whose hashes are remembered (some 15 MB)
+REMEMBERED = 100_000
 THRESHOLD = 0.8
 PERMUTATIONS = 128
+#: of a text without shingles
+EMPTY = 0xFFFFFFFF
 METHODS = ("minhash", "exact", "identical")
 
 
@@ -59,8 +66,74 @@ class DuplicateGroups:
         }
 
 
+@dataclass(frozen=True)
+class Sketch:
+    """All that is kept of n texts.
+
+    Attributes:
+        keys: (n,) hashes of the texts.
+        signatures: (n, permutations) of MinHash; (n, 0) where only identical texts are wanted.
+        worded: (n,) whether the text has a word.
+    """
+
+    keys: npt.NDArray[np.uint64]
+    signatures: npt.NDArray[np.uint32]
+    worded: npt.NDArray[np.bool_]
+
+
+class Sketcher:
+    """Texts -> :class:`Sketch`, by datasketch's permutations h -> a h + b modulo 2^32 of shingle hashes.
+
+    Args:
+        permutations: of MinHash; 0: only the hashes of whole texts.
+        seed: of the permutations.
+
+    Raises:
+        ImportError: datasketch is not installed.
+    """
+
+    def __init__(self, permutations: int = PERMUTATIONS, *, seed: int = 1) -> None:
+        self.permutations = permutations
+        if permutations:
+            try:
+                from datasketch import MinHash
+            except ImportError as error:
+                raise ImportError(
+                    "near-duplicates need datasketch: pip install 'hjc[prepare]', or look for identical texts only"
+                ) from error
+            factors, terms = MinHash(num_perm=permutations, seed=seed, scheme="affine32").permutations
+            self._factors, self._terms = factors.tolist(), terms.tolist()
+
+    def __call__(self, texts: Sequence[str]) -> Sketch:
+        """The sketch of n texts."""
+        keys = [text_key(text) for text in texts]
+        digest = b"".join(hashlib.blake2b(k.encode("utf-8", "surrogatepass"), digest_size=8).digest() for k in keys)
+        signatures = np.full((len(texts), self.permutations), EMPTY, dtype=np.uint32)
+        worded = np.zeros(len(texts), dtype=bool)
+        if self.permutations:
+            hashes, size = shingle_hashes(keys)
+            worded = size > 0
+            hashes = mix(hashes)
+            # one permutation of all texts at a time: far fewer steps than one text and all permutations
+            starts = (np.cumsum(size) - size)[worded]
+            permuted = np.empty_like(hashes)
+            for i, (a, b) in enumerate(zip(self._factors, self._terms, strict=True)):
+                if len(starts):
+                    np.multiply(hashes, np.uint32(a), out=permuted)
+                    np.add(permuted, np.uint32(b), out=permuted)
+                    signatures[worded, i] = np.minimum.reduceat(permuted, starts)
+        return Sketch(np.frombuffer(digest, dtype=np.uint64), signatures, worded)
+
+
+def mix(hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """MurmurHash3's finalizer, which datasketch applies before the permutations."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        hashes = (hashes ^ (hashes >> np.uint32(shift))) * np.uint32(factor)
+    return hashes ^ (hashes >> np.uint32(16))
+
+
 class DuplicateFinder:
-    """Takes texts chunk by chunk and keeps only their hashes; :meth:`groups` at the end.
+    """Takes texts chunk by chunk, or their sketches, and keeps only these; :meth:`groups` at the end.
 
     Args:
         threshold: Jaccard similarity of shingles from which texts are nearly identical; None: identical ones only.
@@ -75,16 +148,10 @@ class DuplicateFinder:
         if threshold is not None and not 0 < threshold <= 1:
             raise ValueError(f"threshold: got {threshold}, allowed are above 0 to 1")
         self.threshold = threshold
-        self.permutations = permutations
-        self._sketch: Any = None
+        self.sketcher = Sketcher(0 if threshold is None else permutations, seed=seed)
         if threshold is not None:
-            try:
-                from datasketch import MinHash, MinHashLSH
-            except ImportError as error:
-                raise ImportError(
-                    "near-duplicates need datasketch: pip install 'hjc[prepare]', or look for identical texts only"
-                ) from error
-            self._sketch = MinHash(num_perm=permutations, seed=seed, hashfunc=lambda value: value)
+            from datasketch import MinHashLSH
+
             lsh = MinHashLSH(threshold=threshold, num_perm=permutations)
             #: bands and rows of a band: the pair that minimises false positives and negatives around the threshold
             self.bands, self.band_rows = int(lsh.b), int(lsh.r)
@@ -94,22 +161,13 @@ class DuplicateFinder:
 
     def add(self, texts: Sequence[str]) -> None:
         """The next rows."""
-        keys = [text_key(text) for text in texts]
-        digest = b"".join(hashlib.blake2b(k.encode("utf-8", "surrogatepass"), digest_size=8).digest() for k in keys)
-        self._keys.append(np.frombuffer(digest, dtype=np.uint64))
-        if self._sketch is None:
-            return
-        out = np.empty((len(texts), self.permutations), dtype=np.uint32)
-        worded = np.zeros(len(texts), dtype=bool)
-        for i, key in enumerate(keys):
-            hashes = shingle_hashes(key)
-            worded[i] = bool(hashes)
-            self._sketch.clear()
-            if hashes:
-                self._sketch.update_batch(hashes)
-            out[i] = self._sketch.hashvalues
-        self._signatures.append(out)
-        self._worded.append(worded)
+        self.take(self.sketcher(texts))
+
+    def take(self, sketch: Sketch) -> None:
+        """The next rows, sketched elsewhere with the same permutations."""
+        self._keys.append(sketch.keys)
+        self._signatures.append(sketch.signatures)
+        self._worded.append(sketch.worded)
 
     def groups(self) -> DuplicateGroups:
         """The groups of all rows so far. Rows of equal text are one; the others are joined by chains of near pairs.
@@ -121,10 +179,9 @@ class DuplicateFinder:
         _, first_of, inverse = np.unique(np.concatenate(self._keys), return_index=True, return_inverse=True)
         first = first_of[inverse].astype(np.int64)
         label = first
-        if self._sketch is not None:
-            if len(self._signatures) > 1:  # one array, so that the chunks can go
-                self._signatures = [np.concatenate(self._signatures)]
-                self._worded = [np.concatenate(self._worded)]
+        if self.threshold is not None:
+            self._signatures = [_stacked(self._signatures)]
+            self._worded = [np.concatenate(self._worded)]
             left, right = self._near_pairs(np.sort(first_of[self._worded[0][first_of]]))
             n = len(first)
             graph = sparse.coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(n, n))
@@ -159,14 +216,65 @@ class DuplicateFinder:
         return pairs[keep, 0], pairs[keep, 1]
 
 
-def shingle_hashes(key: str) -> list[int]:
-    """32-bit hashes of the runs of :data:`SHINGLE` words of a folded text; of all its words where it has fewer."""
-    words = [w for w in key.split(" ") if any(c.isalnum() for c in w)]
-    if not words:
-        return []
-    data = [w.strip(".,;:!?()[]\"'„”“«»-–—•*").encode("utf-8", "surrogatepass") for w in words]
-    runs = max(1, len(data) - SHINGLE + 1)
-    return list({zlib.crc32(b" ".join(data[i : i + SHINGLE])) for i in range(runs)})
+def _stacked(parts: list[npt.NDArray[np.uint32]]) -> npt.NDArray[np.uint32]:
+    """The parts as one array; each is let go as soon as it is copied, so that they are not in memory twice."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), dtype=np.uint32)
+    parts.reverse()
+    start = 0
+    while parts:
+        part = parts.pop()
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole
+
+
+def shingle_hashes(keys: Sequence[str]) -> tuple[npt.NDArray[np.uint32], IntArray]:
+    """Hashes of the runs of :data:`SHINGLE` words of folded texts; of all its words where a text has fewer.
+
+    A word is taken without punctuation; what has neither letter nor digit is none. The hash of a run is
+    sum_j FACTORS[j] crc32(word_j) modulo 2^32: a word is hashed once, however often it comes again.
+
+    Returns:
+        The hashes, text by text, and how many each text has, 0 where it has no word.
+    """
+    words: list[list[int]] = []
+    for key in keys:
+        parts = key.split(" ")
+        known = list(map(_known.get, parts))
+        if None in known:
+            known = [word_hash(part) if value is None else value for part, value in zip(parts, known, strict=True)]
+        found = cast("list[int]", list(filter(None, known)))
+        if found and len(found) < SHINGLE:
+            found += [0] * (SHINGLE - len(found))
+        words.append(found)
+    length = np.fromiter(map(len, words), np.int64, len(words))
+    flat = np.fromiter(chain.from_iterable(words), np.uint32, int(length.sum()))
+    size = np.maximum(0, length - SHINGLE + 1)
+    if not len(flat):
+        return flat, size
+    whole = np.zeros(len(flat) - SHINGLE + 1, dtype=np.uint32)
+    for j, factor in enumerate(FACTORS):
+        whole += flat[j : j + len(whole)] * np.uint32(factor)
+    text = np.repeat(np.arange(len(words)), length)
+    return whole[text[: len(whole)] == text[SHINGLE - 1 :]], size
+
+
+#: part of a text -> hash of the word that it is, 0 for none; most words of a text have been there before
+_known: dict[str, int] = {}
+
+
+def word_hash(part: str) -> int:
+    """crc32 of a word without the punctuation around it; 0 where there is neither letter nor digit."""
+    value = 0
+    if any(c.isalnum() for c in part):
+        value = zlib.crc32(part.strip(".,;:!?()[]\"'„”“«»-–—•*").encode("utf-8", "surrogatepass")) or 1
+    if len(part) <= 40:
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        _known[part] = value
+    return value
 
 
 def find_groups(texts: Sequence[str], *, method: str = "minhash", threshold: float | None = None) -> DuplicateGroups:

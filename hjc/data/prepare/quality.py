@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hjc.data.prepare.cleaning import MASKS
-from hjc.data.prepare.phrases import Phrases, built_in, fold, hits, words_of
+from hjc.data.prepare.phrases import Folded, Phrases, built_in, fold, hits, words_of
 
 #: score from which a text is flagged
 THRESHOLD = 0.5
@@ -35,26 +35,33 @@ _CODE = re.compile(
     r"|[.#]?[\w-]+\s*\{[^{}]*:[^{}]*\}|@media[^{]*\{|<!doctype[^>]*>|\"@(?:context|type)\"\s*:",
     re.IGNORECASE,
 )
+#: one of these, or a brace, stands in everything that _CODE finds
+_CODE_SIGN = re.compile(r"\bvar\s|document\.|window\.|<!doctype|\"@", re.IGNORECASE)
+#: ASCII but letters, and every byte of other characters
+_NOT_LETTERS = bytes(b for b in range(256) if not chr(b).isalpha() or b > 127)
 
 
 class Text:
-    """A text with what several rules need of it, computed when asked for."""
+    """A text with what several rules need of it, computed when asked for (``look``: where that was done before)."""
 
-    def __init__(self, text: str, phrases: Phrases) -> None:
+    def __init__(self, text: str, phrases: Phrases, look: Folded | None = None) -> None:
         self.raw = text
         self.phrases = phrases
-        for tag in MASKS.values():
-            text = text.replace(tag, " ")
+        if any(map(text.__contains__, MASKS.values())):
+            look = None
+            for tag in MASKS.values():
+                text = text.replace(tag, " ")
         #: without the masks of e-mail, URL and telephone
         self.bare = text.strip()
+        self._look = Folded(self.bare) if look is None else look
 
-    @cached_property
+    @property
     def folded(self) -> str:
-        return fold(self.bare)
+        return self._look.folded
 
-    @cached_property
+    @property
     def words(self) -> list[str]:
-        return words_of(self.folded)
+        return self._look.words
 
     @cached_property
     def sentences(self) -> list[str]:
@@ -90,7 +97,11 @@ def _raw_html(text: Text) -> float:
     """Ten times the share of characters in tags, entities, scripts and style sheets: flagged from 5 % on."""
     if "<" not in text.raw and "{" not in text.raw and "&" not in text.raw and '"@' not in text.raw:
         return 0.0
-    inside = sum(len(m[0]) for m in _TAG.finditer(text.raw)) + sum(len(m[0]) for m in _CODE.finditer(text.raw))
+    inside = 0
+    if "<" in text.raw or "&" in text.raw:
+        inside += sum(len(m[0]) for m in _TAG.finditer(text.raw))
+    if "{" in text.raw or _CODE_SIGN.search(text.raw):  # the patterns themselves are slow
+        inside += sum(len(m[0]) for m in _CODE.finditer(text.raw))
     return min(1.0, 10 * inside / max(1, len(text.raw)))
 
 
@@ -114,12 +125,19 @@ def _cookie_notice(text: Text) -> float:
 
 def _empty_shell(text: Text) -> float:
     """Fewer than three letters; a placeholder; or nothing but headings that end with a colon."""
-    if sum(c.isalpha() for c in text.bare[:100]) < MIN_LETTERS:
+    if not text.bare[:MIN_LETTERS].isalpha() and sum(c.isalpha() for c in text.bare[:100]) < MIN_LETTERS:
         return 1.0
     if len(text.words) <= 12 and text.found("placeholder"):
         return 1.0
     if "lorem ipsum" in text.folded:
         return 1.0
+    # A heading ends its line, and there are no fewer sentences than lines: most texts are done with that.
+    if text.bare.count(":") < 2:
+        return 0.0
+    lines = [line for line in text.bare.split("\n") if line.strip()]
+    ending = sum(line.rstrip().endswith(":") for line in lines)
+    if ending < 2 or ending <= 0.6 * len(lines):
+        return 0.0
     headings = sum(s.endswith(":") for s in text.sentences)
     return headings / len(text.sentences) if headings >= 2 and headings / len(text.sentences) > 0.6 else 0.0
 
@@ -134,6 +152,10 @@ def _landing_page(text: Text) -> float:
 
 def _no_language(text: Text) -> float:
     """Less than half of the characters but blanks are letters."""
+    # First by ASCII letters and ordinary blanks alone, which is quick and never takes signs for letters.
+    raw = text.bare.encode("utf-8", "replace")
+    if len(raw.translate(None, _NOT_LETTERS)) >= 0.75 * (len(text.bare) - raw.count(b" ") - raw.count(b"\n")):
+        return 0.0
     solid = sum(map(len, text.bare.split()))
     if solid < 20:
         return 0.0
@@ -178,9 +200,14 @@ class Verdict:
 
 
 def judge(
-    text: str, *, phrases: Phrases | None = None, threshold: float = THRESHOLD, rules: Sequence[Rule] = RULES
+    text: str,
+    *,
+    phrases: Phrases | None = None,
+    threshold: float = THRESHOLD,
+    rules: Sequence[Rule] = RULES,
+    folded: Folded | None = None,
 ) -> Verdict:
-    """Apply the rules to one (cleaned) text."""
-    look = Text(text, phrases if phrases is not None else built_in())
+    """Apply the rules to one (cleaned) text; ``folded`` is what cleaning made of it already."""
+    look = Text(text, phrases if phrases is not None else built_in(), folded)
     scores = sorted(((rule.score(look), -i, rule.name) for i, rule in enumerate(rules)), reverse=True)
     return Verdict(scores[0][0] if scores else 0.0, tuple(name for score, _, name in scores if score >= threshold))
