@@ -109,6 +109,9 @@ class BiEncoderSettings(EmbeddingSettings):
     ranking_scale: float = 20.0
     #: hard negatives a row, from siblings of the gold code and from "classified elsewhere" passages (0: only the batch)
     hard_negatives: int = 1
+    #: texts that are not of a code: NAME.negatives.csv of `hjc data from-taxonomy` (columns text, code, target); "":
+    #: the passages are taken from the taxonomy's descriptions
+    negatives_file: str = ""
 
     def __post_init__(self) -> None:
         EmbeddingSettings.__post_init__(self)

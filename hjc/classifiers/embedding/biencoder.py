@@ -1,0 +1,188 @@
+"""The bi-encoder: texts and labels through one encoder that a ranking loss fine-tunes.
+
+The loss (MultipleNegativesRankingLoss of sentence-transformers; van den Oord et al. 2018, Henderson et al. 2017) of a
+row with text a, label text p and the candidates C of its batch (label texts of all rows, and hard negatives) is
+-ln [exp(s cos(a, p)) / sum over c in C of exp(s cos(a, c))]. Labels are known by their texts alone, so that codes added
+later need no training (:meth:`~hjc.classifiers.embedding.base.EmbeddingClassifier.for_taxonomy`).
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from hjc.classifiers.embedding.base import EmbeddingClassifier
+from hjc.classifiers.embedding.encoders import load_pretrained
+from hjc.classifiers.embedding.labels import LabelTexts
+from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
+from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
+from hjc.data.jobdata import JobData
+from hjc.data.passages import split_description
+from hjc.data.tables import read_table
+from hjc.errors import name_some
+from hjc.nn.pairs import NO_TARGET, Negative, PairBatches
+
+if TYPE_CHECKING:
+    from hjc.nn.training import FitResult
+
+logger = logging.getLogger(__name__)
+
+
+class BiEncoderClassifier(EmbeddingClassifier):
+    """Fine-tunes an encoder so that a text lies near the texts of its label.
+
+    Rows of weight 0 are left out of training; other weights do not matter to a ranking loss (a warning says so).
+    """
+
+    name: ClassVar[str] = "biencoder"
+    settings_class = BiEncoderSettings
+    fit_result: "FitResult | None" = None
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fine-tune on labelled rows; keep the best weights by validation log-loss (at the best scale) of all leaves.
+
+        A gold code may be an inner node: a leaf under it is taken by chance in every epoch. ``run_dir`` receives
+        ``checkpoints/`` (to resume) and ``logs/``. Without ``valid`` the last weights are kept.
+
+        Raises:
+            ModuleNotFoundError: the extra ``embedding`` is not installed.
+            ValueError: no rows, unlabelled rows, another taxonomy than the classifier's, a frozen encoder.
+        """
+        s, t = self.settings, self.trainer
+        if s.encoder == USE:
+            raise ValueError(f"model.encoder={USE} cannot be fine-tuned; choose another encoder, or model=prototype")
+        try:
+            from hjc.nn.biencoder_training import fit_encoder
+            from hjc.nn.text_encoder import TorchTextEncoder
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f'training a bi-encoder needs {error.name}: pip install "hjc[embedding]"', name=error.name
+            ) from error
+        valid = self._check_data(train, valid)
+        train = _with_weight(train)
+        labels = self._label_texts()
+        excluded = self._excluded() if s.hard_negatives else []
+        texts = [*labels.texts, *(text for _, text, _ in excluded)]
+        elsewhere: dict[int, list[Negative]] = defaultdict(list)
+        for i, (node, _, target) in enumerate(excluded):
+            elsewhere[node].append(Negative(len(labels.texts) + i, target))
+        corpus = list(train.texts) if valid is None else [*train.texts, *valid.texts]
+        encoder = load_pretrained(s, corpus, texts, seed=t.seed)
+        assert isinstance(encoder, TorchTextEncoder)
+        self.encoder = None  # until it is fitted
+        batches = PairBatches(
+            self.taxonomy,
+            train.gold,
+            labels.leaf,
+            batch_size=t.batch_size,
+            hard_negatives=s.hard_negatives,
+            seed=t.seed,
+            elsewhere=elsewhere,
+        )
+        if (used := batches.rows_per_epoch) < len(train):
+            logger.info(
+                "%d of %d rows an epoch: codes with more than %d rows send others every time",
+                used,
+                len(train),
+                len(batches),
+            )
+        with tempfile.TemporaryDirectory() as scratch:
+            self.fit_result = fit_encoder(
+                encoder,
+                train.texts,
+                texts,
+                batches,
+                t,
+                Path(run_dir) if run_dir is not None else Path(scratch),
+                self._fingerprint(train, valid),
+                scale=s.ranking_scale,
+                score=None if valid is None else lambda: self._score(encoder, labels, valid),
+            )
+        self.encoder = encoder
+        self.labels = self._index(labels)
+        self._fit_scale(valid)
+        return self
+
+    def _score(self, encoder: Any, labels: LabelTexts, valid: JobData) -> float:
+        """Validation log-loss (nats) of an encoder, at the scale that is best for it."""
+        from hjc.classifiers.embedding.labels import LabelIndex
+
+        sample = np.sort(np.random.default_rng(self.trainer.seed).permutation(len(valid))[:MAX_ROWS])
+        rows = valid.take(sample)
+        vectors = encoder.encode(labels.texts, progress=False)
+        index = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling)
+        cosines = index.scores(encoder.encode(rows.texts, progress=False))
+        scale = fit_scale(self.taxonomy, cosines, rows.gold, rows.weight)
+        losses = negative_log_likelihood(self.taxonomy, log_softmax(np.float32(scale) * cosines), rows.gold)
+        return float(np.average(losses, weights=rows.weight))
+
+    def _excluded(self) -> list[tuple[int, str, int]]:
+        """(node, text, node that the text is of or -1) for texts that are said not to be of a node.
+
+        From ``negatives_file`` where one is given, else from the "classified elsewhere" passages of descriptions.
+        """
+        tree = self.taxonomy
+        found: dict[tuple[int, str, int], None] = {}
+        if self.settings.negatives_file:
+            return self._from_negatives_file()
+        wanted = self.settings.label_languages or list(tree.descriptions)
+        for language in (x for x in tree.descriptions if x in wanted):
+            for node, description in enumerate(tree.descriptions[language]):
+                for item in split_description(description, language).exclusions if description else ():
+                    found[node, item.text, tree.index_of.get(item.target, NO_TARGET)] = None
+        return [(n, text, target) for n, text, target in found if not self._related(n, target)]
+
+    def _from_negatives_file(self) -> list[tuple[int, str, int]]:
+        """Rows of a file of `hjc data from-taxonomy`: columns text, code and target."""
+        path, tree = Path(self.settings.negatives_file).expanduser(), self.taxonomy
+        table = read_table(path)
+        if absent := {"text", "code", "target"} - set(table.columns):
+            raise ValueError(
+                f"model.negatives_file: {path} lacks the columns {name_some(sorted(absent))}; "
+                "`hjc data from-taxonomy` writes such files"
+            )
+        if self.settings.label_languages and "language" in table.columns:
+            table = table[table["language"].isin([*self.settings.label_languages, ""]) | table["language"].isna()]
+        cells = zip(table["code"].tolist(), table["text"].tolist(), table["target"].tolist(), strict=True)
+        found = {
+            (tree.index_of[code], " ".join(text.split()), tree.index_of.get(target, NO_TARGET)): None
+            for code, text, target in cells
+            if isinstance(text, str) and text.strip() and code in tree.index_of
+        }
+        if not found:
+            raise ValueError(
+                f"model.negatives_file: none of the {len(table):,} rows of {path} is about a code of {tree.name!r}"
+            )
+        return [(n, text, target) for n, text, target in found if not self._related(n, target)]
+
+    def _related(self, node: int, target: int) -> bool:
+        """Whether one of two nodes lies above the other: then the target is no wrong answer."""
+        if target == NO_TARGET:
+            return False
+        (a, b), (c, d) = self.taxonomy.leaf_slice[[node, target]].tolist()
+        return bool(a < d and c < b)
+
+    def _fingerprint(self, train: JobData, valid: JobData | None) -> str:
+        """Identifies a run for resuming: settings, tree and data; not what only bounds how long it may take."""
+        trainer = asdict(self.trainer)
+        for key in ("max_minutes", "resume", "loggers", "workers", "devices", "threads"):
+            trainer.pop(key)
+        parts = [asdict(self.settings), trainer, self.taxonomy.hash, train.hash, valid.hash if valid else None]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _with_weight(train: JobData) -> JobData:
+    """Rows of positive weight; says so where weights are not all the same."""
+    if (train.weight == train.weight[0]).all():
+        return train
+    logger.warning("the ranking loss of a bi-encoder knows no weights: rows of weight 0 are left out, others count 1")
+    kept = train.take(train.weight > 0)
+    if not len(kept):
+        raise ValueError("train: every row has weight 0")
+    return kept

@@ -1,0 +1,131 @@
+"""What watches over the training of a bi-encoder: validation, best weights, limits, complete checkpoints, logs."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+from transformers import TrainerCallback
+
+from hjc.nn.settings import TrainerSettings
+from hjc.nn.training import Limits
+from hjc.progress import RowsBar
+
+STATE, BEST = "hjc_state.json", "best.safetensors"
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a state dict, whole or not at all."""
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    part = path.with_name(f".{path.name}.part")
+    save_file(state, part, metadata={"format": "pt"})
+    part.replace(path)
+
+
+@dataclass
+class Progress:
+    """What a resume must know beside weights and optimiser."""
+
+    best: float | None = None
+    best_step: int = 0
+    #: validations since the best one
+    waited: int = 0
+    #: steps, epoch and log-loss of every validation
+    validations: list[dict[str, float]] = field(default_factory=list)
+
+
+class Watch(TrainerCallback):
+    """Validates with our scorer, keeps the best weights, stops in good order, writes complete checkpoints and logs."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        folder: Path,
+        settings: TrainerSettings,
+        per_epoch: int,
+        score: Callable[[], float] | None,
+        loggers: list[Any],
+        bar: RowsBar,
+        rows_per_step: float,
+        progress: Progress,
+    ) -> None:
+        self.model, self.folder, self.settings, self.per_epoch, self.score = model, folder, settings, per_epoch, score
+        self.every = max(1, per_epoch // max(1, settings.validate_per_epoch))
+        self.loggers, self.bar, self.rows_per_step, self.progress = loggers, bar, rows_per_step, progress
+        self.limits = Limits(settings.max_minutes)
+        self.early_stopped = False
+        self.loss = float("nan")
+
+    def validate(self, step: int) -> None:
+        """Score the weights as they are; keep them where they are the best so far."""
+        if self.score is None:
+            return
+        p, value = self.progress, self.score()
+        p.validations.append({"step": step, "epoch": step / self.per_epoch, "log_loss": value})
+        if p.best is None or value < p.best:
+            p.best, p.best_step, p.waited = value, step, 0
+            save_weights(self.model, self.folder / BEST)
+        else:
+            p.waited += 1
+            self.early_stopped = bool(self.settings.patience) and p.waited >= self.settings.patience
+        self.log({"valid/log_loss": value}, step)
+        self.bar.tell(f"valid log-loss {value:.3f} (best {p.best:.3f} at step {p.best_step})")
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(values, step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step, last = state.global_step, state.global_step >= state.max_steps
+        self.bar.advance(round(step * self.rows_per_step) - round((step - 1) * self.rows_per_step))
+        limits = self.limits
+        if limits.max_minutes and time.monotonic() - limits.started > 60 * limits.max_minutes:
+            limits.timed_out = True
+        end = last or limits.timed_out
+        if (end or step % self.per_epoch % self.every == 0) and not limits.interrupted:
+            self.validate(step)
+            control.should_save = True
+        if limits.interrupted or limits.timed_out or self.early_stopped:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "lr"}
+            self.log({new: float(logs[old]) for old, new in names.items() if old in logs}, state.global_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The checkpoint is complete when it has our state; then the older ones go."""
+        folder = self.folder / f"checkpoint-{state.global_step}"
+        part = folder / f".{STATE}.part"
+        part.write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
+        part.replace(folder / STATE)
+        for other in self.folder.glob("checkpoint-*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def resume_point(checkpoints: Path, fingerprint: str, settings: TrainerSettings) -> Path | None:
+    """The last complete checkpoint of the same run, if there is one; else the folder is made ready for a new run.
+
+    Raises:
+        ValueError: checkpoints of other settings or other data lie there.
+    """
+    run = checkpoints / "run.json"
+    complete = [p.parent for p in checkpoints.glob(f"checkpoint-*/{STATE}")]
+    if complete and settings.resume:
+        found = json.loads(run.read_text(encoding="utf-8")).get("fingerprint") if run.exists() else None
+        if found != fingerprint:
+            raise ValueError(
+                f"{checkpoints} holds checkpoints of a run with other settings or other data. Give this run another "
+                "directory, or delete that folder, or set trainer.resume=false to start over in it."
+            )
+        return max(complete, key=lambda p: int(p.name.rpartition("-")[2]))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints.mkdir(parents=True)
+    run.write_text(json.dumps({"fingerprint": fingerprint, "trainer": asdict(settings)}, indent=1), encoding="utf-8")
+    return None
