@@ -68,12 +68,14 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """A chunk: texts that can be coded, domains, weights, and the values of further columns; all of the same rows."""
+    """A chunk: texts that can be coded, domains, weights, and the values of further columns; all of the same rows.
+    ``row``: (n,) their 0-based positions among all rows of the input."""
 
     texts: list[str]
     domain: list[tuple[str, ...]]
     weight: npt.NDArray[np.float64]
     more: dict[str, list[str | None]]
+    row: npt.NDArray[np.int64]
 
 
 def read_rows(reader: Reader, columns: Columns, counted: Counted, more: Sequence[str] = ()) -> Iterator[Rows]:
@@ -84,6 +86,7 @@ def read_rows(reader: Reader, columns: Columns, counted: Counted, more: Sequence
     """
     names = [*columns.texts, *columns.by, *([columns.weights] if columns.weights else []), *more]
     position = {name: find_column(reader.columns, name, reader.label) for name in names}
+    before = 0
     for chunk in reader.chunks():
         value = {name: chunk.texts(at, name) for name, at in position.items()}
         if columns.texts:
@@ -105,7 +108,9 @@ def read_rows(reader: Reader, columns: Columns, counted: Counted, more: Sequence
             [tuple((value[name][i] or "").strip() for name in columns.by) for i in use],
             weight[use],
             {name: [value[name][i] for i in use] for name in more},
+            before + np.array(use, dtype=np.int64),
         )
+        before += len(chunk)
 
 
 def _weight(value: str | None, path: str, column: str) -> float:

@@ -16,6 +16,7 @@ from hjc.cli.evaluate import evaluate
 from hjc.cli.explain import explain
 from hjc.cli.info import info
 from hjc.cli.predict import predict
+from hjc.cli.review import review
 from hjc.cli.taxonomy import taxonomy_app
 from hjc.cli.train import train
 from hjc.cli.translate import translate
@@ -57,6 +58,7 @@ app.command("predict")(predict)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("estimate")(estimate)
+app.command("review")(review)
 app.command("drift")(drift)
 app.command("explain")(explain)
 app.command("info")(info)
