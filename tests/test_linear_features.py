@@ -212,3 +212,10 @@ def test_errors_say_what_to_do() -> None:
 def test_settings_are_checked(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LinearSettings(**change)  # type: ignore[arg-type]
+
+
+@given(st.text("aZ09 +#_-.\t\x00é", max_size=30))
+def test_tokens_of_ascii_texts_take_a_short_way_to_the_same_words(text: str) -> None:
+    # a trailing word of another script forces the general way
+    assert [*tokens(text), "é"] == tokens(text + " é")
+    assert normalise(text) == normalise(text + " é")[:-2]

@@ -7,7 +7,8 @@ number of its first k - 1 symbols (a node of the trie) and its last symbol. That
 is hashed away. The columns and counts are those of CountVectorizer with the same vocabulary (tested).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -143,9 +144,8 @@ class WordNgrams:
     def __call__(self, texts: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """(texts, columns) float32 CSR."""
         lengths = _lengths(texts)
-        get: Callable[[str, int], int] = self._number.get
-        total = int(lengths.sum())
-        symbols = np.fromiter((get(token, -1) for text in texts for token in text), dtype=np.int64, count=total)
+        found = map(self._number.get, chain.from_iterable(texts), repeat(-1))
+        symbols = np.fromiter(found, dtype=np.int64, count=int(lengths.sum()))
         return self._table.count(symbols, lengths, self._low, self._high)
 
 
