@@ -13,6 +13,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from hjc.evaluate import Evaluation
+    from hjc.evaluate_calibrated import DecisionTables
 
 #: metric -> (column head, format); percentages are scaled by 100
 _COLUMNS = {
@@ -170,3 +171,31 @@ def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
     if dropped:
         parts.append(f"no room for {', '.join(dropped)}: see metrics.csv")
     return "; ".join(parts) + "."
+
+
+def decisions_table(tables: "DecisionTables", title: str | None = None) -> Table:
+    """Calibration before and after and the share of rows that can be coded automatically: a line a level."""
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left",
+        caption="ECE: debiased, of the most probable code; by code: its mean over codes; AURC: area under the "
+        "risk-coverage curve; auto: % of rows that can be coded at this accuracy, with 95 % intervals.",
+    )  # fmt: skip
+    for head in ("level", "", "log-loss", "ECE", "by code", "AURC", "auto 90 %", "auto 95 %"):
+        table.add_column(head, justify="left" if head in ("level", "") else "right", no_wrap=True)
+    merged = tables.calibration.merge(
+        tables.selective.drop(columns=["n", "accuracy"]), on=["set", "probabilities", "level"]
+    )
+    for level, lines in merged.groupby("level", sort=True):
+        cells: list[list[Text]] = [[] for _ in range(7)]
+        for line in lines.to_dict("records"):
+            cells[0].append(Text(str(line["probabilities"])))
+            for column, name in zip(cells[1:], ("log_loss", "ece", "classwise_ece", "aurc"), strict=False):
+                column.append(Text(f"{line[name]:.3f}"))
+            for column, target in zip(cells[5:], ("0.9", "0.95"), strict=True):
+                rate, low, high = (100 * float(line[f"automation@{target}{end}"]) for end in ("", "_low", "_high"))
+                cell = Text(f"{rate:.0f}")
+                if not math.isnan(low):
+                    cell.append(f" ({low:.0f}-{high:.0f})", style="dim")
+                column.append(cell)
+        table.add_row(str(level), *(Text("\n").join(column) for column in cells))
+    return table

@@ -166,11 +166,12 @@ def risk_coverage_band(
     at = np.linspace(0, 1, points)[1:]
     order = np.argsort(-c, kind="stable")
     y, w = y[order], w[order]
+    last = np.flatnonzero(np.r_[np.diff(c[order]) != 0, True])  # equal confidences: errors spread evenly among them
     rng = np.random.default_rng(seed)
 
     def curve(weight: Float64) -> Float64:
-        mass = np.cumsum(weight)
-        wrong = np.cumsum(weight * (1 - y))
+        mass = np.r_[0.0, np.cumsum(weight)[last]]
+        wrong = np.r_[0.0, np.cumsum(weight * (1 - y))[last]]
         return np.asarray(np.interp(at * mass[-1], mass, wrong) / (at * mass[-1]))
 
     draws = np.array([curve(rng.multinomial(len(y), np.full(len(y), 1 / len(y))) * w) for _ in range(replicates)])

@@ -25,7 +25,8 @@ from hjc.classifiers.embedding.settings import USE
 from hjc.config import Config, ConfigError
 from hjc.data import Splits, load_job_data, summarise
 from hjc.evaluate import Evaluation, evaluate
-from hjc.evaluate_calibrated import CALIBRATION_TABLE, SELECTIVE_TABLE, calibrate_model, decision_tables, watch
+from hjc.evaluate_calibrated import TABLES, DecisionTables, calibrate_model, watch
+from hjc.evaluate_table import decisions_table
 from hjc.metrics import log_loss_baseline
 from hjc.persistence import PROVENANCE, load, training_record, write_card
 from hjc.provenance import code_state, command_line, describe_data, machine, package_versions, peak_memory_mb
@@ -174,7 +175,7 @@ def finish(
     directory = Path(config.run_dir)
     settings = config.evaluation
     started = time.monotonic()
-    for name in ("metrics.json", "metrics.csv", CALIBRATION_TABLE, SELECTIVE_TABLE):
+    for name in ("metrics.json", "metrics.csv", *TABLES):
         (directory / name).unlink(missing_ok=True)
     if settings.calibrate:
         fitted = calibrate_model(classifier, directory, splits.train, splits.valid, again=record.trained)
@@ -182,10 +183,11 @@ def finish(
         record.timing["calibrate_seconds"] = round(time.monotonic() - started, 2)
         out.print(f"calibration: {fitted['kind'] or 'none, as there are no validation rows'}")
     evaluations: dict[str, Evaluation] = {}
+    decided: dict[str, DecisionTables] = {}
     for name, data in splits.named().items():
         if name == "train" or not len(data):
             continue
-        watched = watch(classifier, data)
+        watched = watch(classifier, data, directory, in_sample=name == "valid")
         found = evaluate(
             watched,
             data,
@@ -196,13 +198,11 @@ def finish(
         )
         found = replace(found, seconds=found.seconds - watched.seconds)
         found.write(directory, name)
-        better = watched.calibrated_scores if classifier.calibrator is not None else None
-        tables = decision_tables(
-            classifier.taxonomy, found.scores, better, name=name, replicates=min(settings.bootstrap, 300)
-        )
-        tables.write(directory, name)
+        decided[name] = watched.tables(found.scores, name, replicates=min(settings.bootstrap, 300))
+        decided[name].write(directory, name)
         evaluations[name] = found
         out.print(found.table(title=f"{name}: {len(found.scores):,} rows"))
+        out.print(decisions_table(decided[name], title=f"{name}: calibration and automatic coding"))
         if name != "valid" and found.frame.loc[found.frame["slice_kind"] == "language", "slice"].nunique() > 1:
             out.print(found.table(slice="language", title=f"{name}, by language"))
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
@@ -215,6 +215,7 @@ def finish(
         {name: (found, named[name]) for name, found in evaluations.items()},
         report=settings.report,
         examples=settings.examples,
+        decided=decided,
     )
     if page is not None:
         out.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -29,12 +29,19 @@ def test_outcomes_and_tables_agree_with_whole_arrays(tmp_path):
     found = evaluate(watched, data, bootstrap=0, progress=False)
     plain = evaluate(MODEL, data, bootstrap=0, progress=False)
     pd.testing.assert_frame_equal(found.frame, plain.frame)
-    tables = decision_tables(TREE, found.scores, watched.calibrated_scores, replicates=0)
+    tables = watched.tables(found.scores, "test", replicates=0)
+    other = watch(MODEL, data, calibrated=True)  # the calibrated ones are passed on, the raw ones watched
+    again = other.tables(evaluate(other, data, bootstrap=0, progress=False).scores, "test", replicates=0)
+    for name in ("calibration", "selective", "rules", "classwise"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(tables, name))
     raw, better = (tables.calibration[tables.calibration.probabilities == p] for p in ("raw", "calibrated"))
     assert raw.log_loss.tolist() == pytest.approx([plain.metrics[f"level_{d}/log_loss"] for d in (1, 2)])
     assert (better.log_loss.to_numpy() < raw.log_loss.to_numpy()).all()
     assert (better.ece.to_numpy() < raw.ece.to_numpy()).all()
     assert tables.selective["aurc_low"].isna().all() and "automation@0.95" in tables.selective
+    assert (better.classwise_ece.to_numpy() < raw.classwise_ece.to_numpy()).all()
+    parts = raw.reliability - raw.resolution + raw.uncertainty + raw.within_variance - raw.within_covariance
+    np.testing.assert_allclose(parts, raw.brier)
     tables.write(tmp_path, "test")
     decision_tables(TREE, found.scores, name="valid", replicates=5).write(tmp_path, "valid")
     tables.write(tmp_path, "test")
@@ -65,6 +72,11 @@ def test_a_run_keeps_what_decisions_need(run):
     table = pd.read_csv(result.directory / "calibration.csv")
     assert set(table.set) == {"valid", "test/titles", "test/ads"}
     assert set(table.probabilities) == {"raw", "calibrated", "calibrated in sample"}
+    rules = pd.read_csv(result.directory / "decisions.csv", keep_default_na=False)
+    assert set(rules.set) == {"test/titles", "test/ads"} and set(rules.probabilities) == {"raw", "calibrated"}
+    assert {"conformal set by language", "target accuracy by group", "back-off", "greedy path"} <= set(rules.rule)
+    by_code = pd.read_csv(result.directory / "classwise.csv", dtype={"code": str})
+    assert set(by_code.set) == set(table.set) and set(by_code.level) == {1, 2, 3, 4}
     before = {n: (result.directory / n).read_bytes() for n in ("calibration.json", "calibration_scores.npz")}
     again = run_training(config)  # finished: evaluated again, nothing is fitted anew
     assert before == {n: (again.directory / n).read_bytes() for n in before}

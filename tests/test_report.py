@@ -276,7 +276,7 @@ def test_report(tmp_path: Path) -> None:
     raw = path.read_text("utf-8")
     page = Page(raw)
     assert (
-        "script" not in page.tags and raw.count("<img ") == page.tags.count("img") == page.text.count("Recall@1 by") + 5
+        "script" not in page.tags and raw.count("<img ") == page.tags.count("img") == page.text.count("Recall@1 by") + 6
     )
     assert all(a.startswith(("data:image/png;base64,", "#s")) for a in page.addresses)
     assert "<script>alert(1)</script>" in page.text and "{{ 7*7 }}" in page.text  # shown, not run
@@ -284,6 +284,7 @@ def test_report(tmp_path: Path) -> None:
         "Learning curves",
         "Confusion at level 2",
         "Reliability",
+        "Calibration and automatic coding",
         "Most confused pairs",
         "without text",
         "<b>bad</b>",
@@ -293,8 +294,8 @@ def test_report(tmp_path: Path) -> None:
     names = {p.name for p in (tmp_path / "plots").iterdir()}
     assert names == {"learning_curves.png"} | {
         f"test_{x}.png"
-        for x in ("recall_at_k", "confusion_1", "confusion_2", "reliability", "by_training_rows", "by_language",
-                  "by_source", "by_length")
+        for x in ("recall_at_k", "confusion_1", "confusion_2", "reliability", "risk_coverage", "by_training_rows",
+                  "by_language", "by_source", "by_length")
     }  # fmt: skip
     assert {p.name for p in score_files(tmp_path)} == {"scores_valid.parquet", "scores_test.parquet"}
 

@@ -1,6 +1,7 @@
 """Calibration of leaf log-probabilities on validation data, coherent up the tree; and whether it is needed."""
 
 from hjc.calibration.base import Calibrator, Chain, Identity, read_calibrator, write_calibrator
+from hjc.calibration.classwise import ClasswiseCounts
 from hjc.calibration.diagnostics import (
     brier_decomposition,
     calibration_table,
@@ -21,6 +22,7 @@ __all__ = [
     "CalibrationRows",
     "Calibrator",
     "Chain",
+    "ClasswiseCounts",
     "ConditionalTemperature",
     "Identity",
     "Temperature",

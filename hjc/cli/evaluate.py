@@ -38,6 +38,7 @@ def evaluate(
 ) -> None:
     """Print the metrics of every level, with 95 % intervals, and write them to a folder."""
     with options.one_message():
+        from dataclasses import replace
         from pathlib import Path
 
         import numpy as np
@@ -46,7 +47,8 @@ def evaluate(
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
         from hjc.evaluate import evaluate as run_evaluation
-        from hjc.evaluate_calibrated import decision_tables, watch
+        from hjc.evaluate_calibrated import watch
+        from hjc.evaluate_table import decisions_table
         from hjc.metrics import log_loss_baseline
         from hjc.persistence import load, stored_classifier
         from hjc.report.save import save_evaluations
@@ -80,30 +82,28 @@ def evaluate(
         if counts is not None:
             trained_gold = np.repeat(np.arange(len(counts)), counts)
             baseline = log_loss_baseline(classifier.taxonomy, trained_gold, rows.gold)
-        watched = watch(classifier, rows.labelled())
-        subject = classifier.calibrated() if calibrated else watched
-        found = run_evaluation(subject, rows, bootstrap=bootstrap, seed=seed, baseline=baseline)
+        watched = watch(classifier, rows.labelled(), run_dir, calibrated=calibrated)
+        found = run_evaluation(watched, rows, bootstrap=bootstrap, seed=seed, baseline=baseline)
+        found = replace(found, seconds=found.seconds - watched.seconds)
+        tables = watched.tables(found.scores, name, replicates=min(bootstrap, 300), seed=seed)
         console = Console(highlight=False)
         console.print(found.table(title=f"{name}: {len(rows):,} rows of {data}"))
         for kind in ("language", "source"):
             if (found.frame["slice_kind"] == kind).any():
                 console.print(found.table(slice=kind))
+        console.print(decisions_table(tables, title=f"{name}: calibration and automatic coding"))
         if output is not None:
             found.write(output, name)
-            if not calibrated:  # raw and calibrated side by side
-                after = watched.calibrated_scores if classifier.calibrator is not None else None
-                tables = decision_tables(
-                    classifier.taxonomy, found.scores, after, name=name, replicates=min(bootstrap, 300)
-                )
-                tables.write(output, name)
+            tables.write(output, name)
             rejects.to_csv(Path(output) / "rejects.csv", index=False, encoding="utf-8")
             if counts is not None and Path(output).resolve() != Path(run_dir).resolve():
                 write_counts(output, classifier.taxonomy, counts)
             scored = {name: (found, rows.labelled())}
             page = save_evaluations(
-                output, scored, run_dir=run_dir, counts=counts, report=report, examples=examples, keep=True
-            )
-            options.note(f"metrics.json, metrics.csv, rejects.csv and row scores are in {output}")
+                output, scored, run_dir=run_dir, counts=counts, report=report, examples=examples, keep=True,
+                decided={name: tables},
+            )  # fmt: skip
+            options.note(f"metrics, tables of calibration and decisions, rejects.csv and row scores are in {output}")
             options.note(f"report: {page}" if page else "")
         if len(rejects):
             reasons = rejects["reason"].value_counts().head(3).to_dict()

@@ -1,7 +1,6 @@
 """The plots of a run report. Each function takes numbers and returns a figure, None when there is nothing to show."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -10,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hjc.metrics import RowScores
-from hjc.report.style import COLOURS, GREY, colour, marker, new_figure, percent_axis, printable, shorten
-from hjc.report.tables import Confusion, Reliability, Share, recall_curve, wilson
+from hjc.report.style import COLOURS, colour, marker, new_figure, percent_axis, printable, shorten
+from hjc.report.tables import Confusion, Share, recall_curve
 from hjc.taxonomy import Taxonomy
 
 #: a matrix of at most so many codes gets its counts written into the cells
@@ -112,36 +111,6 @@ def confusion_matrix(matrix: Confusion, taxonomy: Taxonomy) -> Figure | None:
 def shown_title(taxonomy: Taxonomy, node: int) -> str:
     """The English title where there is one, fit to be shown."""
     return printable(taxonomy.title(node, "en"))
-
-
-def reliability_diagram(levels: Sequence[Reliability], ece: Mapping[int, float]) -> Figure | None:
-    """A panel a level: accuracy in bins of equal row counts against their mean confidence, with the diagonal."""
-    levels = [r for r in levels if r.n.sum()]
-    if not levels:
-        return None
-    columns = min(3, len(levels)) if len(levels) != 4 else 4
-    lines = math.ceil(len(levels) / columns)
-    figure = new_figure(0.5 + (2.35 if columns < 4 else 2.1) * lines)
-    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for panel, r in zip(panels, levels, strict=False):
-        histogram, edges = np.histogram(r.all_confidence, bins=20, range=(0, 1))
-        panel.bar(edges[:-1], 0.25 * histogram / max(histogram.max(), 1), width=0.05, align="edge", color="#dddddd")
-        panel.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
-        bounds = np.array([wilson(a * n, n) for a, n in zip(r.accuracy, r.n.tolist(), strict=True)])
-        error = np.abs(bounds.T - r.accuracy)
-        panel.errorbar(r.confidence, r.accuracy, yerr=error, fmt="o-", color=COLOURS[0], ecolor=COLOURS[5],
-                       linewidth=1.2, elinewidth=1.1, markersize=3.5)  # fmt: skip
-        value = ece.get(r.level, math.nan)
-        panel.set_title(f"level {r.level}" + ("" if math.isnan(value) else f", ECE {value:.3f}"))
-        percent_axis(panel)
-        percent_axis(panel, "x")
-        panel.set_xticks([0, 0.5, 1.0], labels=["0", "50", "100 %"])
-        panel.tick_params(labelbottom=True)
-    for panel in panels[len(levels) :]:
-        panel.set_axis_off()
-    figure.supxlabel("probability of the most probable code", fontsize=9)
-    figure.supylabel("how often it is right", fontsize=9)
-    return figure
 
 
 def share_plot(levels: Sequence[Sequence[Share]], xlabel: str) -> Figure | None:

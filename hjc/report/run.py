@@ -1,7 +1,6 @@
 """The report of one run: ``report.html`` and the plots beside it, from evaluations that are still in memory."""
 
 import csv
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,10 @@ from matplotlib.figure import Figure
 
 from hjc.data.jobdata import JobData
 from hjc.evaluate import Evaluation
+from hjc.evaluate_calibrated import DecisionTables, decision_tables
 from hjc.persistence import training_record
 from hjc.report import plots
+from hjc.report.decided import decision_blocks
 from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render, write_text
 from hjc.report.scores import IntArray, counts_under, file_name, read_training_counts
 from hjc.report.sections import codes_blocks, files_section, levels_grid, pairs_block, shares_grid, size_text
@@ -25,7 +26,6 @@ from hjc.report.tables import (
     by_name,
     confusion,
     gold_counts,
-    reliability,
 )
 
 REPORT = "report.html"
@@ -56,6 +56,7 @@ def write_report(
     examples: bool = True,
     title: str | None = None,
     file: str = REPORT,
+    decided: Mapping[str, DecisionTables] | None = None,
 ) -> Path:
     """Write ``report.html`` and ``plots/*.png`` into a run directory.
 
@@ -69,6 +70,7 @@ def write_report(
             the texts are not.
         title: default: the name of the run.
         file: name of the page.
+        decided: set -> tables of calibration and decisions; without, reliability is of the probabilities evaluated.
 
     Raises:
         ValueError: no set, or an evaluation and data of different rows; a damaged training_counts.csv.
@@ -99,7 +101,8 @@ def write_report(
             section = Section(f"Results on {name}")
             section.blocks.append(Block(table=levels_grid(evaluation)))
             if name in tests:
-                _details(section.blocks, name, evaluation, data, below, examples, pictures)
+                made = (decided or {}).get(name)
+                _details(section.blocks, name, evaluation, data, below, examples, pictures, made)
             sections.append(section)
     sections += [_rejects_section(folder), files_section(folder, (file, PLOTS))]
     if title is None:
@@ -181,6 +184,7 @@ def _details(
     below: IntArray | None,
     examples: bool,
     pictures: _Pictures,
+    made: DecisionTables | None,
 ) -> None:
     """Plots and tables of one set, into ``blocks``."""
     scores, tree = evaluation.scores, evaluation.taxonomy
@@ -203,11 +207,9 @@ def _details(
         picture(f"confusion_{level}", plots.confusion_matrix(matrix, tree), f"Confusion at level {level}",
                 f"Confusion matrix at level {level}",
                 f"Each line sums to 100 % of the rows of a gold code; the diagonal is right.{hidden}")  # fmt: skip
-    ece = {d: evaluation.metrics.get(f"level_{d}/ece", math.nan) for d in levels}
-    picture("reliability", plots.reliability_diagram([reliability(scores, d) for d in levels], ece), "Reliability",
-            "Reliability diagram by level",
-            "On the diagonal, probabilities are what they say; below it, the model is too sure. Dots are bins of equal "
-            "row counts with 95 % intervals; grey bars show how often each probability occurs.")  # fmt: skip
+    tables = made if made is not None else decision_tables(tree, scores, name=name, replicates=300)
+    found = tables.calibration[["probabilities", "level", "ece"]].itertuples(index=False)
+    decision_blocks(blocks, tables, {(kind, level): ece for kind, level, ece in found}, picture)
     if below is not None:
         shares = [by_bucket(scores, tree, d, gold_counts(scores, tree, d, below), TRAINING_BUCKETS) for d in levels]
         picture("by_training_rows", plots.share_plot(shares, "training rows of the gold code"),

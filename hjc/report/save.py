@@ -4,13 +4,16 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hjc.classifiers.storage import CONFIG
 from hjc.data.jobdata import JobData
 from hjc.evaluate import Evaluation
 from hjc.persistence import training_record
 from hjc.report.scores import IntArray, StoredScores, score_files
+
+if TYPE_CHECKING:
+    from hjc.evaluate_calibrated import DecisionTables
 
 
 def run_facts(directory: str | Path, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def save_evaluations(
     report: bool = True,
     examples: bool = True,
     keep: bool = False,
+    decided: Mapping[str, "DecisionTables"] | None = None,
 ) -> Path | None:
     """Write ``scores_<set>.parquet`` for each set and, with ``report``, the report and its plots.
 
@@ -56,6 +60,7 @@ def save_evaluations(
         counts: (N,) training rows of each node, for the report.
         keep: scores, plots and reports of other sets in the directory stay; the report is then called
             ``report_<set>.html`` where the directory is a model directory, whose own report it would replace.
+        decided: set -> tables of calibration and decisions, for the report.
 
     Returns:
         The report's path, or None.
@@ -78,4 +83,4 @@ def save_evaluations(
     name = REPORT
     if keep and (folder / CONFIG).exists():
         name = written[0].name.replace("scores_", "report_").replace(".parquet", ".html")
-    return write_report(folder, sets, record=record, counts=counts, examples=examples, file=name)
+    return write_report(folder, sets, record=record, counts=counts, examples=examples, file=name, decided=decided)
