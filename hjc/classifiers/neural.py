@@ -1,7 +1,5 @@
 """The neural classifier: a Hugging Face encoder with a hierarchical head, fine-tuned."""
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -13,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.fitting import class_weights, run_fingerprint
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.nn.batching import collate, inference_batches, tokenize
@@ -25,6 +24,7 @@ from hjc.nn.encoder import (
     save_tokenizer,
 )
 from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network, dropout_passes, encode_corpus, initialise_head
+from hjc.nn.seed import seed_everything
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.nn.training import Batchable, FitResult, fit_network
 from hjc.taxonomy import Taxonomy
@@ -100,7 +100,7 @@ class NeuralClassifier(Classifier):
             sample = np.random.default_rng(t.seed).permutation(len(train))[:INIT_SAMPLE]
             texts = [train.texts[i] for i in sample]
             initialise_head(network, self.tokenizer, self.taxonomy, s, texts, train.gold[sample].tolist(), t.seed)
-        weight = train.weight * self._class_weights(train)
+        weight = train.weight * class_weights(train, t.class_weights)
         batchable = Batchable(tokens["train"], train.gold, weight.astype(np.float32))  # type: ignore[arg-type]
         held_out = None
         if valid is not None:
@@ -114,7 +114,7 @@ class NeuralClassifier(Classifier):
                 self.tokenizer.pad_token_id,
                 t,
                 Path(run_dir) if run_dir is not None else Path(scratch),
-                self._fingerprint(train, valid),
+                run_fingerprint(s, t, train, valid),
             )
         if s.lora_rank:
             network.encoder = merge_lora(network.encoder)
@@ -132,25 +132,6 @@ class NeuralClassifier(Classifier):
             raise ValueError("train: got no rows; see the rejects file for why rows were not used")
         if unlabelled := int((data.gold < 0).sum()):
             raise ValueError(f"{kind}: {unlabelled} of {len(data)} rows have no code; pass data.labelled()")
-
-    def _class_weights(self, train: JobData) -> FloatArray:
-        """(n,) weight of each row by the frequency of its gold code, mean 1."""
-        kind = self.trainer.class_weights
-        if kind == "none":
-            return np.ones(len(train), dtype=np.float32)
-        counts = np.bincount(train.gold, weights=train.weight, minlength=len(self.taxonomy))
-        weight = 1.0 / np.maximum(counts[train.gold], 1e-12)
-        if kind == "sqrt":
-            weight = np.sqrt(weight)
-        return (weight * len(train) / weight.sum()).astype(np.float32)
-
-    def _fingerprint(self, train: JobData, valid: JobData | None) -> str:
-        """Identifies a run for resuming: settings, tree and data; not what only bounds how long it may take."""
-        trainer = asdict(self.trainer)
-        for key in ("max_minutes", "resume", "loggers", "workers", "devices", "threads"):
-            trainer.pop(key)
-        parts = [asdict(self.settings), trainer, self.taxonomy.hash, train.hash, valid.hash if valid else None]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     # ------------------------------------------------------------------ prediction
 
@@ -242,9 +223,3 @@ class NeuralClassifier(Classifier):
         network.eval()
         self.network = network.to(self.device)
         return self
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch and NumPy's global generator (libraries draw from it); Python's random is not used."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)

@@ -15,7 +15,7 @@ import numpy as np
 from hjc.classifiers.base import Classifier, FloatArray, IntArray
 from hjc.classifiers.embedding.encoders import TextEncoder, read_encoder
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_texts
-from hjc.classifiers.embedding.scale import DEFAULT_SCALE, MAX_ROWS, fit_scale, log_softmax
+from hjc.classifiers.embedding.scale import DEFAULT_SCALE, MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
@@ -87,14 +87,46 @@ class EmbeddingClassifier(Classifier):
         vectors = self.encoder.encode(labels.texts, "encoding labels")
         return LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling)
 
-    def _fit_scale(self, valid: JobData | None) -> None:
-        """Set ``scale`` by validation log-loss; without validation rows the declared default stays."""
+    def _fit_scale(self, valid: JobData | None, vectors: FloatArray | None = None) -> None:
+        """Set ``scale`` by validation log-loss; without validation rows the declared default stays.
+
+        Args:
+            vectors: (n, H) of the validation rows, where they are known already.
+        """
         if valid is None:
             logger.warning("no validation rows: the scale of the cosines stays %g", self.scale)
             return
-        sample = np.random.default_rng(self.trainer.seed).permutation(len(valid))[:MAX_ROWS]
-        rows = valid.take(np.sort(sample))
-        self.scale = fit_scale(self.taxonomy, self.cosines(rows.texts), rows.gold, rows.weight)
+        sample = np.sort(np.random.default_rng(self.trainer.seed).permutation(len(valid))[:MAX_ROWS])
+        rows = valid.take(sample)
+        found = self.vectors(rows.texts) if vectors is None else vectors[sample]
+        self.scale = fit_scale(self.taxonomy, self._scores(found), rows.gold, rows.weight, self._to_log_proba)
+
+    def _start_scale(
+        self, train: JobData, vectors: FloatArray, valid: JobData | None, valid_vectors: FloatArray | None
+    ) -> float:
+        """The scale for vectors that are about to be fitted: by validation rows, else by training rows."""
+        data, known = (train, vectors) if valid is None or valid_vectors is None else (valid, valid_vectors)
+        some = np.sort(np.random.default_rng(self.trainer.seed).permutation(len(data))[:MAX_ROWS])
+        gold, weight = data.gold[some], data.weight[some]
+        return fit_scale(self.taxonomy, self._scores(known[some]), gold, weight, self._to_log_proba)
+
+    def _log_loss(self, vectors: FloatArray, data: JobData) -> float:
+        """Mean of -ln P(gold) of rows whose vectors (n, H) are known, at their gold's own level."""
+        total = 0.0
+        for start in range(0, len(data), PREDICT_ROWS):
+            chunk = slice(start, start + PREDICT_ROWS)
+            log_proba = self.log_proba_of_vectors(vectors[chunk])
+            total += float(negative_log_likelihood(self.taxonomy, log_proba, data.gold[chunk]).sum())
+        return total / len(data)
+
+    def _scores(self, vectors: FloatArray) -> FloatArray:
+        """(n, H) unit vectors -> what :meth:`_to_log_proba` takes once it is scaled: (n, L) cosines."""
+        assert self.labels is not None
+        return self.labels.scores(vectors)
+
+    def _to_log_proba(self, scaled: FloatArray) -> FloatArray:
+        """Scaled scores -> (n, L) natural-log leaf probabilities."""
+        return log_softmax(scaled)
 
     # ------------------------------------------------------------------ prediction
 
@@ -112,8 +144,7 @@ class EmbeddingClassifier(Classifier):
 
     def log_proba_of_vectors(self, vectors: FloatArray) -> FloatArray:
         """(n, H) unit vectors -> (n, L) natural-log leaf probabilities, float32."""
-        assert self.labels is not None
-        return log_softmax(np.float32(self.scale) * self.labels.scores(vectors))
+        return self._to_log_proba(np.float32(self.scale) * self._scores(vectors))
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class; 2,048 texts at a time."""

@@ -69,7 +69,7 @@ def label_texts(taxonomy: Taxonomy, settings: EmbeddingSettings) -> LabelTexts:
     pairs: dict[tuple[str, int], None] = {}
     for leaf, node in enumerate(taxonomy.leaves.tolist()):
         for language in languages:
-            if text := _text(taxonomy, node, language, settings.label_mode):
+            if text := node_text(taxonomy, node, language, settings.label_mode):
                 pairs[text, leaf] = None
     if settings.label_file:
         for text, leaf in _from_file(taxonomy, settings):
@@ -96,7 +96,7 @@ def label_texts(taxonomy: Taxonomy, settings: EmbeddingSettings) -> LabelTexts:
     )
 
 
-def _text(taxonomy: Taxonomy, node: int, language: str, mode: str) -> str:
+def node_text(taxonomy: Taxonomy, node: int, language: str, mode: str) -> str:
     title = taxonomy.titles.get(language, ("",) * len(taxonomy))[node].strip()
     if mode == "title":
         return title

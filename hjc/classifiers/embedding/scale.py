@@ -1,5 +1,7 @@
 """From cosines to probabilities: the scale (inverse temperature) that validation rows ask for."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -32,13 +34,20 @@ def negative_log_likelihood(taxonomy: Taxonomy, log_proba: FloatArray, gold: Int
     return out
 
 
-def fit_scale(taxonomy: Taxonomy, scores: FloatArray, gold: IntArray, weight: npt.NDArray[np.float32]) -> float:
-    """The scale s > 0 that minimises the weighted mean of -ln softmax(s * scores)[gold].
+def fit_scale(
+    taxonomy: Taxonomy,
+    scores: FloatArray,
+    gold: IntArray,
+    weight: npt.NDArray[np.float32],
+    to_log_proba: Callable[[FloatArray], FloatArray] = log_softmax,
+) -> float:
+    """The scale s > 0 that minimises the weighted mean of -ln P(gold), with log P = to_log_proba(s * scores).
 
     Args:
-        scores: (B, L) cosines.
+        scores: (B, L) cosines, or what else ``to_log_proba`` takes.
         gold: (B,) node numbers, leaves or inner nodes.
         weight: (B,) not negative.
+        to_log_proba: from scaled scores to (B, L) leaf log-probabilities.
 
     Raises:
         ValueError: there are no rows of positive weight.
@@ -48,7 +57,7 @@ def fit_scale(taxonomy: Taxonomy, scores: FloatArray, gold: IntArray, weight: np
     share = weight / weight.sum()
 
     def loss(log_scale: float) -> float:
-        log_proba = log_softmax(np.float32(np.exp(log_scale)) * scores)
+        log_proba = to_log_proba(np.float32(np.exp(log_scale)) * scores)
         return float(share @ negative_log_likelihood(taxonomy, log_proba, gold))
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-3})

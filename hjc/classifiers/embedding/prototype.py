@@ -1,0 +1,203 @@
+"""A vector a category: of its label, the mean of its training texts, or fitted.
+
+After the O*NET category-embedding study, which compares `direct` < `average` < `finetuned` by top-1 accuracy and time;
+the rest (cosines to coherent log-probabilities, the scale from validation rows, evaluation) the family shares.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.classifiers.embedding.base import EmbeddingClassifier
+from hjc.classifiers.embedding.encoders import load_pretrained
+from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_texts
+from hjc.classifiers.embedding.means import label_means, leaf_means
+from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
+from hjc.classifiers.fitting import class_weights, run_fingerprint
+from hjc.data.jobdata import JobData
+from hjc.taxonomy import Taxonomy
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PrototypeFit:
+    """What happened; goes into train.yaml.
+
+    Attributes:
+        status: finished | early_stopped | time_limit | interrupted.
+        seconds: all of ``fit``; ``encode_seconds`` of them computed vectors, ``train_seconds`` fitted prototypes.
+        epochs, steps: 0 where nothing is fitted by gradient.
+        best_valid_log_loss: that of the kept state during fitting; None where nothing is fitted or validated.
+        valid_log_loss: of the final classifier with its fitted scale, all validation rows, nats; None without them.
+        leaves_with_rows: leaves whose code is gold of a training row.
+    """
+
+    status: str
+    seconds: float
+    encode_seconds: float
+    train_seconds: float
+    epochs: float
+    steps: int
+    best_valid_log_loss: float | None
+    valid_log_loss: float | None
+    scale: float
+    leaves_with_rows: int
+
+
+class PrototypeClassifier(EmbeddingClassifier):
+    """Nearest prototype by cosine; see :class:`~hjc.classifiers.embedding.settings.PrototypeSettings`.
+
+    * ``direct``: the label's texts, no training rows (a leaf with several texts scores by ``label_pooling``).
+    * ``average``: unit mean of a leaf's training vectors and its label vector, which counts as ``label_weight`` rows.
+      A row whose gold code is an inner node is spread evenly over the leaves under it. A leaf without rows keeps its
+      label vector.
+    * ``finetuned``: trainable vectors that start as the average; see :class:`hjc.nn.prototypes.PrototypeSpace` for
+      the losses. The label texts of a leaf are training texts of it with ``label_weight`` in all, so that a leaf
+      without rows is not only ever pushed away. The encoder is frozen (vectors are computed once) or learns along.
+    """
+
+    name: ClassVar[str] = "prototype"
+    settings_class: ClassVar[type[EmbeddingSettings]] = PrototypeSettings
+    fit_result: PrototypeFit | None = None
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Compute or fit the prototypes, then the scale on ``valid``.
+
+        Raises:
+            ValueError: no rows, unlabelled rows, another taxonomy than the classifier's, or an encoder that cannot be
+                fitted with ``freeze_encoder=False``.
+        """
+        valid = self._check_data(train, valid)
+        s, started = self.settings, time.monotonic()
+        end_to_end = s.prototype == "finetuned" and not s.freeze_encoder
+        if end_to_end and s.encoder == USE:
+            raise ValueError(f"model.freeze_encoder=false: {USE} cannot be trained; take another model.encoder")
+        texts = self._label_texts()
+        corpus = () if s.prototype == "direct" else train.texts
+        self.labels = None  # a second fit starts from nothing
+        self.encoder = load_pretrained(s, corpus, texts.texts, seed=self.trainer.seed)
+        index = self._index(texts)
+        train_vectors = None if s.prototype == "direct" else self.encoder.encode(train.texts, "encoding training texts")
+        valid_vectors = None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")
+        encoded = time.monotonic() - started
+        details: Any = None
+        if train_vectors is None:
+            labels = index
+        else:
+            prototypes = leaf_means(
+                self.taxonomy, train_vectors, train.gold, train.weight, label_means(index), s.label_weight
+            )
+            labels = one_each(prototypes)
+            if s.prototype == "finetuned":
+                fitted, self.scale, details = self._finetune(
+                    prototypes, index, texts, train, train_vectors, valid, valid_vectors, run_dir
+                )
+                labels = one_each(fitted)
+        self.labels = labels
+        trained = time.monotonic() - started - encoded
+        if end_to_end and valid is not None:
+            valid_vectors = self.encoder.encode(valid.texts, "encoding validation texts")
+        self._fit_scale(valid, valid_vectors)
+        self.fit_result = PrototypeFit(
+            status="finished" if details is None else details.status,
+            seconds=round(time.monotonic() - started, 3),
+            encode_seconds=round(encoded, 3),
+            train_seconds=0.0 if details is None else round(trained, 3),
+            epochs=0 if details is None else details.epochs,
+            steps=0 if details is None else details.steps,
+            best_valid_log_loss=None if details is None else details.best_valid_log_loss,
+            valid_log_loss=None if valid is None or valid_vectors is None else self._log_loss(valid_vectors, valid),
+            scale=round(self.scale, 4),
+            leaves_with_rows=int(np.isin(self.taxonomy.leaves, train.gold).sum()),
+        )
+        return self
+
+    def _finetune(
+        self,
+        prototypes: FloatArray,
+        index: LabelIndex,
+        texts: LabelTexts,
+        train: JobData,
+        vectors: FloatArray,
+        valid: JobData | None,
+        valid_vectors: FloatArray | None,
+        run_dir: Path | None,
+    ) -> tuple[FloatArray, float, Any]:
+        """(L, H) fitted prototypes, the scale that was learnt with them, and what the trainer tells."""
+        from hjc.nn.prototypes import PrototypeSpace  # torch
+
+        s, t = self.settings, self.trainer
+        self.labels = one_each(prototypes)
+        space = PrototypeSpace(
+            self.taxonomy,
+            prototypes,
+            loss=s.loss,
+            margin=s.margin,
+            negatives=s.negatives,
+            scale=self._start_scale(train, vectors, valid, valid_vectors),
+        )
+        row_weight = train.weight * class_weights(train, t.class_weights)
+        label_gold = self.taxonomy.leaves[index.leaf]
+        label_weight = s.label_weight / np.bincount(index.leaf)[index.leaf]
+        gold = np.concatenate([train.gold, label_gold])
+        weight = np.concatenate([row_weight, label_weight]).astype(np.float32)
+        details: Any
+        if s.freeze_encoder:
+            from hjc.nn.vector_training import VectorRows, fit_on_vectors
+
+            rows = VectorRows(np.concatenate([vectors, index.vectors]), gold, weight)
+            held_out = None
+            if valid is not None and valid_vectors is not None:
+                held_out = VectorRows(valid_vectors, valid.gold, valid.weight)
+            details = fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
+        else:
+            from hjc.nn.end_to_end import fit_end_to_end
+
+            encoder: Any = self.encoder
+            details = fit_end_to_end(
+                encoder,
+                space,
+                self.taxonomy,
+                ((*train.texts, *texts.texts), gold, weight),
+                None if valid is None else (valid.texts, valid.gold, valid.weight),
+                t,
+                run_dir,
+                run_fingerprint(s, t, train, valid),
+            )
+        fitted = space.prototypes.detach().cpu().numpy()
+        length = np.linalg.norm(fitted, axis=1, keepdims=True)
+        return fitted / np.maximum(length, 1e-12), float(space.log_scale.detach().exp()), details
+
+    def for_taxonomy(self, taxonomy: Taxonomy) -> Self:
+        """See the base class. Prototypes of codes that both trees have as leaves stay; others get their label vector,
+        the unit mean of the label's texts."""
+        if self.settings.prototype == "direct":
+            return super().for_taxonomy(taxonomy)
+        self._check_fitted()
+        assert self.labels is not None and self.encoder is not None
+        made = type(self)(taxonomy, self.settings, self.trainer)
+        made.encoder, made.scale = self.encoder, self.scale
+        old = {code: i for i, code in enumerate(self.taxonomy.leaf_codes)}
+        known = np.array([old.get(code, -1) for code in taxonomy.leaf_codes])
+        vectors = np.zeros((taxonomy.num_leaves, self.labels.vectors.shape[1]), dtype=np.float32)
+        vectors[known >= 0] = self.labels.vectors[known[known >= 0]]
+        new = np.flatnonzero(known < 0)
+        if len(new):
+            texts = label_texts(taxonomy, self.settings)
+            wanted = np.flatnonzero(np.isin(texts.leaf, new))
+            found = self.encoder.encode([texts.texts[i] for i in wanted.tolist()], "encoding new labels")
+            place = np.searchsorted(new, texts.leaf[wanted])
+            vectors[new] = label_means(LabelIndex(found, place, ("",) * len(place)))
+        made.labels = one_each(vectors)
+        return made
+
+
+def one_each(vectors: FloatArray) -> LabelIndex:
+    """The index of one vector a leaf."""
+    values = np.asarray(vectors, dtype=np.float32)
+    return LabelIndex(values, np.arange(len(values)), ("",) * len(values))

@@ -1,0 +1,35 @@
+"""What every classifier with TrainerSettings needs before its first step: weights of rows, identity of a run."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.data.jobdata import JobData
+from hjc.nn.settings import TrainerSettings
+
+FloatArray = npt.NDArray[np.float32]
+
+#: trainer settings that only bound how long a run takes, or say where it runs
+NOT_IDENTITY = ("max_minutes", "resume", "loggers", "workers", "devices", "threads")
+
+
+def class_weights(train: JobData, kind: str) -> FloatArray:
+    """(n,) weight of each row by the frequency of its gold code, mean 1; ``kind``: none | balanced | sqrt."""
+    if kind == "none":
+        return np.ones(len(train), dtype=np.float32)
+    counts = np.bincount(train.gold, weights=train.weight, minlength=len(train.taxonomy))
+    weight = 1.0 / np.maximum(counts[train.gold], 1e-12)
+    if kind == "sqrt":
+        weight = np.sqrt(weight)
+    return (weight * len(train) / weight.sum()).astype(np.float32)
+
+
+def run_fingerprint(settings: Any, trainer: TrainerSettings, train: JobData, valid: JobData | None) -> str:
+    """SHA-256 that identifies a run for resuming: settings, tree and data; not what only bounds how long it takes."""
+    kept = {k: v for k, v in asdict(trainer).items() if k not in NOT_IDENTITY}
+    parts = [asdict(settings), kept, train.taxonomy.hash, train.hash, valid.hash if valid else None]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,222 @@
+"""Fitting a small torch module on vectors that were computed once, by a frozen encoder: minibatches of AdamW.
+
+The loop is short because nothing here takes long: no checkpoints to resume from, no processes. What it keeps from
+:mod:`hjc.nn.training`: schedule, limits, Ctrl-C, loggers, and the best state by validation log-loss.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from hjc.metrics import RowScores, score_rows
+from hjc.nn.module import learning_rate_factor, validation_metrics
+from hjc.nn.settings import TrainerSettings
+from hjc.nn.training import Limits, build_loggers, finish_loggers
+from hjc.progress import rows_progress
+from hjc.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
+
+VALID_ROWS = 1024
+
+
+class VectorModule(nn.Module):
+    """From vectors to leaf log-probabilities, and the loss by which that is learnt. The interface of a head."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H) vectors -> (B, L) float32 natural-log leaf probabilities."""
+        raise NotImplementedError
+
+    def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """(B, H) vectors and (B,) gold nodes -> (B,) losses, before any weighting."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class VectorRows:
+    """Labelled vectors: (n, H) float32, gold nodes (n,), weights (n,)."""
+
+    vectors: npt.NDArray[np.float32]
+    gold: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32]
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        return tuple(torch.as_tensor(x, device=device) for x in (self.vectors, self.gold, self.weight))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class VectorFit:
+    """What happened: ``status`` is finished | early_stopped | time_limit | interrupted.
+
+    ``best_epoch`` counts passes over the rows until the kept state: 0 is the start, None when nothing was validated.
+    """
+
+    status: str
+    steps: int
+    epochs: float
+    seconds: float
+    rows_per_second: float
+    best_valid_log_loss: float | None
+    best_epoch: float | None
+
+
+def fit_on_vectors(
+    module: VectorModule,
+    taxonomy: Taxonomy,
+    train: VectorRows,
+    valid: VectorRows | None,
+    settings: TrainerSettings,
+    run_dir: Path | None = None,
+) -> VectorFit:
+    """Fit in place; afterwards the module holds the best state by validation log-loss at the deepest level.
+
+    The state before the first step is validated too, so that fitting never ends worse than it began (by that measure).
+    Without validation rows the last state is kept. The first Ctrl-C, and ``max_minutes``, end it in good order. The
+    loss of a batch is sum(weight * loss) / sum(weight). Of the trainer settings, those of encoders, of precision, of
+    processes and ``ema_decay`` have no effect; ``batch_size * accumulate`` rows are one step.
+
+    Args:
+        run_dir: ``run_dir/logs`` receives what the loggers write; None: nothing is logged.
+
+    Raises:
+        ValueError: no rows, or none of positive weight.
+    """
+    n = len(train.gold)
+    if not n or not (train.weight > 0).any():
+        raise ValueError(f"train: got {n} rows, none of positive weight; there is nothing to learn from")
+    if settings.ema_decay:
+        logger.warning("trainer.ema_decay has no effect where the encoder is frozen")
+    torch.manual_seed(settings.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() and settings.accelerator != "cpu" else "cpu")
+    module.to(device)
+    vectors, gold, weight = train.tensors(device)
+    size = settings.batch_size * settings.accumulate
+    per_epoch = -(-n // size)
+    total = per_epoch * settings.epochs
+    total = min(total, settings.max_steps) if settings.max_steps else total
+    every = max(1, per_epoch // settings.validate_per_epoch)
+    optimizer = torch.optim.AdamW(
+        module.parameters(),
+        lr=settings.head_learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+    )
+    warmup = min(settings.warmup_steps, total // 2)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor(step, total, warmup, settings.schedule)
+    )
+    loggers = [] if run_dir is None else build_loggers(settings.loggers, run_dir / "logs")
+    best = _Best(module, taxonomy, valid, settings.patience)
+    limits = Limits(settings.max_minutes)
+    limits.start()
+    started, step, stop = time.monotonic(), 0, False
+    try:
+        _log(loggers, best.look(0.0), 0)
+        with rows_progress("fitting vectors", total * size) as bar:
+            while step < total and not stop:
+                epoch = step // per_epoch
+                order = torch.as_tensor(np.random.default_rng([settings.seed, epoch]).permutation(n), device=device)
+                module.train()
+                for rows in order.split(size)[: total - step]:
+                    optimizer.zero_grad()
+                    losses = module.loss(vectors[rows], gold[rows], settings.label_smoothing)
+                    loss = (losses * weight[rows]).sum() / weight[rows].sum().clamp(min=1e-12)
+                    loss.backward()
+                    if settings.gradient_clip:
+                        nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
+                    optimizer.step()
+                    schedule.step()
+                    step += 1
+                    bar.advance(len(rows))
+                    if step % 10 == 0:
+                        _log(loggers, {"train/loss": float(loss.detach())}, step)
+                    stop = limits.reached()
+                    if step % every == 0 or step == total or stop:
+                        _log(loggers, best.look(step / per_epoch), step)
+                        module.train()
+                        stop = stop or best.exhausted
+                    if stop:
+                        break
+    finally:
+        limits.release()
+        for one in loggers:
+            one.finalize("success")
+        if loggers:
+            finish_loggers(settings.loggers)
+    seconds = time.monotonic() - started
+    best.restore()
+    module.eval()
+    if limits.interrupted:
+        status = "interrupted"
+    elif limits.timed_out:
+        status = "time_limit"
+    else:
+        status = "early_stopped" if step < total else "finished"
+    return VectorFit(
+        status=status,
+        steps=step,
+        epochs=round(step / per_epoch, 3),
+        seconds=seconds,
+        rows_per_second=step * size / max(seconds, 1e-9),
+        best_valid_log_loss=best.log_loss,
+        best_epoch=best.epoch,
+    )
+
+
+def _log(loggers: list[Any], values: dict[str, float], step: int) -> None:
+    finite = {k: v for k, v in values.items() if np.isfinite(v)}
+    for one in loggers:
+        if finite:
+            one.log_metrics(finite, step)
+
+
+class _Best:
+    """Validates, and remembers the best state."""
+
+    def __init__(self, module: VectorModule, taxonomy: Taxonomy, valid: VectorRows | None, patience: int) -> None:
+        self.module, self.taxonomy, self.valid, self.patience = module, taxonomy, valid, patience
+        self.log_loss: float | None = None
+        self.epoch: float | None = None
+        self.state: dict[str, Tensor] = {}
+        self.worse = 0
+
+    def look(self, epoch: float) -> dict[str, float]:
+        """Validate now; the figures for the loggers."""
+        if self.valid is None:
+            return {}
+        metrics = self._metrics(self.valid)
+        value = metrics["valid/log_loss"]
+        if self.log_loss is None or value < self.log_loss:
+            self.log_loss, self.epoch, self.worse = value, round(epoch, 3), 0
+            self.state = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+        else:
+            self.worse += 1
+        return metrics
+
+    @torch.no_grad()
+    def _metrics(self, valid: VectorRows) -> dict[str, float]:
+        self.module.eval()
+        device = next(self.module.parameters()).device
+        parts = []
+        for start in range(0, len(valid.gold), VALID_ROWS):
+            chunk = slice(start, start + VALID_ROWS)
+            log_proba = self.module(torch.as_tensor(valid.vectors[chunk], device=device)).float().cpu().numpy()
+            parts.append(score_rows(self.taxonomy, log_proba, valid.gold[chunk]))
+        return validation_metrics(RowScores.concat(parts), self.taxonomy)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience is over."""
+        return bool(self.patience) and self.worse >= self.patience
+
+    def restore(self) -> None:
+        if self.state:
+            self.module.load_state_dict(self.state)
