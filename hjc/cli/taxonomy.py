@@ -1,14 +1,16 @@
-"""``hjc taxonomy show | check | import``: look at a tree of codes before anything is trained on it, or import one."""
+"""``hjc taxonomy show | check | import | graph``: look at a tree of codes before anything is trained on it."""
 
 from typing import Annotated
 
 import typer
 
 from hjc.cli import options
+from hjc.cli.taxonomy_graph import graph
 from hjc.cli.taxonomy_import import import_
 
 taxonomy_app = typer.Typer(help="Look at a tree of codes, check its file, or import one.", no_args_is_help=True)
 taxonomy_app.command("import")(import_)
+taxonomy_app.command("graph")(graph)
 
 _SPEC = typer.Argument(metavar="TAXONOMY", help="isco08, a CSV or TSV of codes, or a model directory.")
 _DIGITS = typer.Option(help="Cumulative code lengths when parents are prefixes, e.g. 1,2,3,4,6.")

@@ -126,15 +126,27 @@ class CategoryGraph:
         order = np.lexsort((nodes, -values))[:k]
         return [Link(code, self.taxonomy.codes[nodes[i]], float(values[i])) for i in order.tolist()]
 
-    def strongest(self, k: int = 10, *, apart: int | None = None) -> list[Link]:
-        """The k strongest pairs; with ``apart`` only those that the tree holds apart at that level already."""
+    def strongest(self, k: int = 10, *, apart: int | None = None, leaves: bool = False) -> list[Link]:
+        """The k strongest pairs; with ``apart`` only those that the tree holds apart at that level already, with
+        ``leaves`` only those of two leaves."""
         rows, columns, values = self._upper()
+        if leaves:
+            both = self.taxonomy.is_leaf[rows] & self.taxonomy.is_leaf[columns]
+            rows, columns, values = rows[both], columns[both], values[both]
         if apart is not None:
             far = self.taxonomy.lca_level(rows, columns) < self.taxonomy.check_level(apart)
             rows, columns, values = rows[far], columns[far], values[far]
         codes = self.taxonomy.codes
         order = np.lexsort((columns, rows, -values))[:k]
         return [Link(codes[rows[i]], codes[columns[i]], float(values[i])) for i in order.tolist()]
+
+    def links_per_level(self) -> list[tuple[int, int, int]]:
+        """For each level: its nodes, those of them with any link, and the pairs of two of its nodes."""
+        rows, columns, _ = self._upper()
+        level, depth = self.taxonomy.level, self.taxonomy.depth
+        pairs = np.bincount(level[rows][level[rows] == level[columns]], minlength=depth + 1)
+        nodes, linked = np.bincount(level), np.bincount(level[self.linked], minlength=depth + 1)
+        return [(int(nodes[d]), int(linked[d]), int(pairs[d])) for d in range(1, depth + 1)]
 
     def _upper(self) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:
         m = sparse.coo_array(sparse.triu(self.matrix, k=1))
