@@ -179,7 +179,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
 
 def _with_weight(train: JobData) -> JobData:
     """Rows of positive weight; says so where weights are not all the same."""
-    if (train.weight == train.weight[0]).all():
+    if train.weight[0] > 0 and (train.weight == train.weight[0]).all():
         return train
     logger.warning("the ranking loss of a bi-encoder knows no weights: rows of weight 0 are left out, others count 1")
     kept = train.take(train.weight > 0)
