@@ -16,7 +16,7 @@ import pandas as pd
 from hjc.calibration.conditionals import as_leaf_log_proba
 from hjc.errors import name_some
 from hjc.statistics.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
 
 Float64 = npt.NDArray[np.float64]
 
@@ -28,6 +28,8 @@ AUC_MODERATE, AUC_LARGE = 0.6, 0.75
 #: share of rows in languages the reference did not have, from which a difference is moderate, large
 NEW_LANGUAGE_MODERATE, NEW_LANGUAGE_LARGE = 0.01, 0.05
 MIN_ROWS = 100
+#: principal directions of the features that a stored profile keeps
+COLUMNS = 32
 VERDICTS = ("proceed", "recalibrate", "re-audit")
 
 _LENGTH_EDGES = np.r_[0, 2.0 ** np.arange(0, 14)]  # characters: empty, 1, 2-3, 4-7, ..., 8192 and more
@@ -38,6 +40,13 @@ _OOV_EDGES = np.r_[0, 1e-9, np.linspace(0.1, 1, 10)]  # none at all, then tenths
 def _histogram(values: Any, edges: Float64) -> Float64:
     v = np.clip(np.asarray(values, dtype=np.float64), edges[0], np.nextafter(edges[-1], edges[0]))
     return np.bincount(np.searchsorted(edges, v, side="right") - 1, minlength=len(edges) - 1).astype(np.float64)
+
+
+def _short(values: Float64) -> Any:
+    """Nested lists of five significant digits."""
+    return (
+        np.vectorize(lambda v: float(f"{v:.5g}"), otypes=[float])(values).tolist() if values.size else values.tolist()
+    )
 
 
 class Profile:
@@ -62,8 +71,12 @@ class Profile:
             np.zeros(len(taxonomy.level_nodes(d))) for d in range(1, taxonomy.depth + 1)
         ]  # fmt: skip
         self.features: Float64 | None = None
+        #: what the features are, and for a stored profile the (H,) mean and (H, k) directions they were projected on
+        self.space = ""
+        self.projection: tuple[Float64, Float64] | None = None
         self._keys: Float64 = np.zeros(0)
-        self._sample, self._rng = sample, np.random.default_rng(seed)
+        self._coming: Float64 = np.zeros(0)
+        self.sample, self._rng = sample, np.random.default_rng(seed)
 
     def update(
         self,
@@ -91,18 +104,64 @@ class Profile:
             if self._oov is not None:
                 self.oov += _histogram([self._oov(t) for t in texts], _OOV_EDGES)
         if features is not None:
-            self._keep(np.asarray(features, dtype=np.float64))
+            rows = np.asarray(features, dtype=np.float64)
+            self.keep(rows[self.choose(len(rows))])
 
-    def _keep(self, features: Float64) -> None:
-        """The rows with the smallest random keys are an even sample of all rows, whatever the batches."""
-        keys = np.r_[self._keys, self._rng.random(len(features))]
-        rows = features if self.features is None else np.r_[self.features, features]
-        least = np.sort(np.argsort(keys, kind="stable")[: self._sample])
-        self._keys, self.features = keys[least], rows[least]
+    def choose(self, n: int) -> IntArray:
+        """Positions among ``n`` further rows whose features are wanted; give them to :meth:`keep` at once.
+
+        The rows with the smallest random keys are an even sample of all rows, whatever the batches; features that
+        cost much are computed for those alone.
+        """
+        coming = self._rng.random(n)
+        least = np.argsort(np.r_[self._keys, coming], kind="stable")[: self.sample]
+        wanted = np.sort(least[least >= len(self._keys)]) - len(self._keys)
+        self._coming = coming[wanted]
+        return wanted
+
+    def keep(self, features: npt.ArrayLike) -> None:
+        """Features (m, H) of the rows that :meth:`choose` named."""
+        new = np.asarray(features, dtype=np.float64)
+        if len(new) != len(self._coming):
+            raise ValueError(f"keep: got {len(new)} rows, choose asked for {len(self._coming)}")
+        if not len(new):
+            return
+        keys = np.r_[self._keys, self._coming]
+        rows = new if self.features is None else np.r_[self.features, new]
+        least = np.sort(np.argsort(keys, kind="stable")[: self.sample])
+        self._keys, self.features, self._coming = keys[least], rows[least], np.zeros(0)
+
+    def project(self, columns: int = COLUMNS) -> None:
+        """Shorten the features to ``columns`` principal directions of half of the rows; the other half stays.
+
+        The directions fit the rows they were found on better than any others. Those are therefore not kept: the rows
+        that are kept and new ones look alike where nothing changed.
+        """
+        if self.projection is not None or self.features is None or len(self.features) < 4:
+            return
+        order = self._rng.permutation(len(self.features))
+        half, kept = self.features[order[: len(order) // 2]], self.features[np.sort(order[len(order) // 2 :])]
+        mean = half.mean(axis=0)
+        directions = np.linalg.svd(half - mean, full_matrices=False)[2][:columns].T
+        self.projection = (mean, directions)
+        self.features, self._keys = (kept - mean) @ directions, np.zeros(0)
+
+    def features_for(self, reference: "Profile") -> Float64 | None:
+        """The features as the reference has them.
+
+        Raises:
+            ValueError: they are of another size: of another model.
+        """
+        if self.features is None or reference.projection is None:
+            return self.features
+        mean, directions = reference.projection
+        if self.features.shape[1] != len(mean):
+            raise ValueError(f"features: got {self.features.shape[1]} columns, the reference has {len(mean)}")
+        return np.asarray((self.features - mean) @ directions)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready. Features are kept as float32 values; no text is in it."""
-        features = None if self.features is None else self.features.astype(np.float32).astype(float).tolist()
+        """JSON-ready. Features are kept to five digits; no text is in it."""
+        projection = None if self.projection is None else [_short(x) for x in self.projection]
         return {
             "format_version": FORMAT_VERSION,
             "taxonomy_hash": self.taxonomy.hash,
@@ -113,7 +172,9 @@ class Profile:
             "confidence": self.confidence.tolist(),
             "confidence_sum": self.confidence_sum.tolist(),
             "prior": [p.tolist() for p in self.prior],
-            "features": features,
+            "features": None if self.features is None else _short(self.features),
+            "space": self.space,
+            "projection": projection,
         }
 
     @classmethod
@@ -127,6 +188,9 @@ class Profile:
         out.confidence, out.confidence_sum = np.array(state["confidence"]), np.array(state["confidence_sum"])
         out.prior = [np.array(p) for p in state["prior"]]
         out.features = None if state["features"] is None else np.array(state["features"])
+        out.space = str(state.get("space", ""))
+        if (projection := state.get("projection")) is not None:
+            out.projection = (np.array(projection[0]), np.array(projection[1]))
         return out
 
 
@@ -197,8 +261,8 @@ def compare_profiles(reference: Profile, new: Profile, *, seed: int = 0) -> Drif
         add_psi("predicted shares", d + 1, reference.prior[d], new.prior[d])
         distance = jensen_shannon(reference.prior[d], new.prior[d])
         add("predicted shares", d + 1, "jensen_shannon", distance, np.nan, lines[-1]["status"])
-    if reference.features is not None and new.features is not None:
-        _feature_tests(reference.features, new.features, seed, add)
+    if reference.features is not None and (features := new.features_for(reference)) is not None:
+        _feature_tests(reference.features, features, seed, add)
     table = pd.DataFrame(lines)
     verdict, more = _verdict(table, reference, new)
     return DriftReport(verdict, (*reasons, *more), table)

@@ -1,6 +1,7 @@
 """The drift profile of a model: what its validation (or training) rows looked like, stored beside it without texts."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from hjc.data.jobdata import JobData
 from hjc.drift import Profile
 from hjc.taxonomy import Taxonomy
 from hjc.validation import update_profile
+from hjc.vectors import TF_IDF, dense, space_of, text_vectors, unit_rows
 
 PROFILE_FILE = "drift_profile.json"
 #: training rows that are profiled where there are no validation rows
 TRAINING_SAMPLE = 5000
+#: validation rows whose vectors are looked at: half for the directions, half to be compared with
+VECTOR_SAMPLE = 2000
 
 
 def profile_rows(classifier: Classifier, data: JobData, *, most: int = TRAINING_SAMPLE, seed: int = 0) -> Profile:
@@ -29,6 +33,28 @@ def profile_rows(classifier: Classifier, data: JobData, *, most: int = TRAINING_
     for at, log_proba in classifier.iter_log_proba(rows.texts):
         update_profile(profile, at, log_proba, rows.texts, rows.language)
     return profile
+
+
+def add_vectors(profile: Profile, classifier: Classifier, texts: Sequence[str]) -> None:
+    """Add vectors of an even sample of the texts, in the classifier's own space: pooled vectors of an encoder, tf-idf
+    rows folded to 512 columns; nothing where it has none."""
+    space = space_of(classifier)
+    if space is None or not len(texts):
+        return
+    wanted = profile.choose(len(texts))
+    found = text_vectors(classifier, [texts[i] for i in wanted.tolist()]) if len(wanted) else None
+    profile.space = f"{space}, folded" if space == TF_IDF else space
+    profile.keep(unit_rows(dense(found)) if found is not None else np.zeros((0, 0)))
+
+
+def describe_vectors(profile: Profile, classifier: Classifier, texts: Sequence[str]) -> None:
+    """Give a profile of validation rows their vectors, in a form that is small to store.
+
+    Not for rows the classifier was trained on: it knows all their words, and new rows differ from them by that alone.
+    """
+    profile.sample = VECTOR_SAMPLE
+    add_vectors(profile, classifier, texts)
+    profile.project()
 
 
 def write_profile(directory: str | Path, profile: Profile, rows: str) -> Path:

@@ -24,7 +24,7 @@ from hjc.calibration.diagnostics import TopOutcomes
 from hjc.classifiers.base import Classifier, FloatArray, IntArray
 from hjc.classifiers.calibrated import read_calibration, write_calibration
 from hjc.data.jobdata import JobData
-from hjc.drift_file import PROFILE_FILE, profile_rows, write_profile
+from hjc.drift_file import PROFILE_FILE, describe_vectors, profile_rows, write_profile
 from hjc.evaluate_rules import COLUMNS as RULE_COLUMNS
 from hjc.evaluate_rules import RuleRows
 from hjc.metrics import RowScores, score_rows
@@ -231,6 +231,7 @@ def calibrate_model(
             fitted = {"candidates": candidates}
             write_calibration(folder, found.calibrator, {"rows": len(labelled), **fitted})
             found.scores.save(folder)
+            describe_vectors(found.profile, classifier, labelled.texts)
             write_profile(folder, found.profile, "validation")
     classifier.calibrator = read_calibration(folder, classifier.taxonomy)
     kind = classifier.calibrator.kind if classifier.calibrator is not None else None

@@ -23,7 +23,8 @@ def drift(
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 4096,
 ) -> None:
-    """Compare a table with the validation rows of the model: languages, lengths, words, confidence, predicted shares.
+    """Compare a table with the validation rows of the model: languages, lengths, words, confidence, predicted shares,
+    and where the model places the texts.
 
     Prints the checks and a verdict: proceed, recalibrate, or re-audit (code a random sample by hand before publishing).
     Labels are not needed, and so a change in the meaning of codes cannot be seen.
@@ -33,7 +34,7 @@ def drift(
         from rich.table import Table
 
         from hjc.drift import Profile, compare_profiles
-        from hjc.drift_file import read_profile
+        from hjc.drift_file import add_vectors, read_profile
         from hjc.estimation import Columns, Counted, read_rows
         from hjc.persistence import load, stored_classifier
         from hjc.prediction_io import format_of, open_input
@@ -52,6 +53,8 @@ def drift(
                 languages = [v or "" for v in chunk.more[language_column]] if language_column else None
                 for rows, log_proba in classifier.iter_log_proba(chunk.texts) if chunk.texts else ():
                     update_profile(new, rows, log_proba, chunk.texts, languages)
+                if reference.features is not None:
+                    add_vectors(new, classifier, chunk.texts)
         if not new.rows:
             raise ValueError(f"{source}: no row can be used: {counted.message()}")
         found = compare_profiles(reference, new)
@@ -65,6 +68,12 @@ def drift(
         console = Console(highlight=False)
         console.print(table)
         console.print(f"{new.rows:,} rows against {reference.rows:,} {of} rows", markup=False)
+        console.print(
+            f"features: {reference.space or 'vectors'}, {len(reference.features):,} rows"
+            if reference.features is not None
+            else "features: not compared; the profile has no vectors of its rows",
+            markup=False,
+        )
         console.print(f"verdict: {found.verdict}", markup=False)
         for reason in found.reasons:
             console.print(f"- {reason}", markup=False)
