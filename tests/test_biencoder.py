@@ -256,7 +256,7 @@ def test_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     data = toy_data(tree, 2)
     with pytest.raises(ValueError, match="cannot be fine-tuned"):
         BiEncoderClassifier(tree, settings(encoder="use-multilingual")).fit(data)
-    with pytest.raises(ValueError, match="ema_decay=0.9"):
+    with pytest.raises(ValueError, match=r"ema_decay=0\.9"):
         BiEncoderClassifier(tree, settings(), trainer(ema_decay=0.9)).fit(data)
     with pytest.raises(ValueError, match="every row has weight 0"):
         nothing = np.r_[np.zeros(len(data))].astype(np.float32)

@@ -49,7 +49,7 @@ def plans(draw: st.DrawFn) -> tuple[PairBatches, np.ndarray]:
 
 @given(plans(), st.integers(0, 3))
 def test_batches_of_an_epoch(made: tuple[PairBatches, np.ndarray], epoch: int) -> None:
-    plan, leaf = made
+    plan, _leaf = made
     gold, number = plan.gold, len(plan)
     codes, counts = np.unique(gold, return_counts=True)
     assert number == int(np.ceil(len(gold) / min(plan.batch_size, len(codes))))
