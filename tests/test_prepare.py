@@ -294,3 +294,33 @@ def test_language() -> None:
         LanguageIdentifier(["pl"])
     with pytest.raises(ValueError, match="'xx'"):
         LanguageIdentifier(["pl", "xx"])
+
+
+def test_frequent_words_decide_only_without_doubt() -> None:
+    from hjc.data.prepare.language_words import FLOOR, MARGIN, WordModel, built_in
+
+    model = built_in()
+    assert len(model.languages) == 25 and "uk" not in model.languages
+    assert model.sure(AD) is not None and model.sure(AD)[0] == "en" and model.sure(AD)[1] > 0.9999
+    polish = "Poszukujemy osób do pracy w magazynie oraz na produkcji, które są dostępne od zaraz i nie boją się pracy"
+    assert model.sure(polish)[0] == "pl"
+    assert model.sure(AD + " Wymagania: obsługa wózków.") is None  # another alphabet
+    assert model.sure("Warehouse worker") is None and model.sure("") is None
+    assert model.serves(["pl", "en", "uk", "zh"]) and not model.serves(["pl", "tr"])
+    # by hand: six words of a, of which one is known to b as well
+    lines = [*(f"w{chr(97 + i)}\ta:1000" for i in range(5)), "shared\ta:1000\tb:1000"]
+    small = WordModel(lines)
+    text = "Wa, wb; wc wd we shared shared unknown"
+    margin = 5 * np.log(1000 / 1e6 / FLOOR)
+    assert margin > MARGIN and small.sure(text) == ("a", pytest.approx(1 / (1 + np.exp(-margin))))
+    assert small.sure(text.replace("we", "")) is None  # five words
+    assert small.sure(text + " ż") is None
+
+
+def test_words_change_no_answer() -> None:
+    pytest.importorskip("lingua")
+    from hjc.data.prepare import LanguageIdentifier
+
+    quick, slow = LanguageIdentifier(["pl", "en", "de"]), LanguageIdentifier(["pl", "en", "de"], quick=False)
+    assert quick.identify(AD)[0] == slow.identify(AD)[0] == "en"
+    assert LanguageIdentifier(["pl", "tr"])._words is None  # Turkish is not in the table
