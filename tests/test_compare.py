@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from hjc.metrics import RowScores, level_metrics, paired_difference, score_rows
 from hjc.report.compare_files import write_comparison
 from hjc.report.compare_tables import _tex, latex, markdown, sections, terminal
 from hjc.report.comparison import COLUMNS, COMPARED, Comparison, compare_runs, holm_adjusted
-from hjc.report.pairing import DifferentRowsError, align, common_sets, find_runs
+from hjc.report.pairing import DifferentRowsError, _what_differs, align, common_sets, find_runs
 from hjc.report.scores import StoredScores, write_training_counts
 from hjc.taxonomy import from_prefix_codes
 from hjc.workflow import run_training
@@ -216,6 +218,13 @@ def test_sweeps_and_names(run: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "sweep" / "11_failed" / "train.yaml").write_text("status: failed\n")
     found, notes = find_runs([tmp_path / "sweep", tmp_path / "other" / "1_x", tmp_path / "sweep" / "9_x"])
     assert [r.name for r in found] == ["sweep/1_x", "sweep/9_x", "sweep/10_x", "other/1_x"]
+    jobs = [f"jobs/{i}_hierarchy={h},model.C={c},x.y=[a,b]" for i, (h, c) in enumerate((("plt", 1), ("topdown", 2)))]
+    for job in jobs:
+        run(job, data, 1.0)
+    assert [r.name for r in find_runs([tmp_path / "jobs"])[0]] == [
+        "hierarchy=plt,model.C=1",
+        "hierarchy=topdown,model.C=2",
+    ]
     assert any("11_failed" in note for note in notes) and any("more than once" in note for note in notes)
     with pytest.raises(FileNotFoundError, match="no such directory"):
         find_runs([tmp_path / "nowhere"])
@@ -273,6 +282,27 @@ def test_files(run: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="takes a folder"):
         write_comparison(found, tmp_path / "file")
+
+
+def test_names_of_jobs_say_what_differs() -> None:
+    assert _what_differs(["0_a=1,b=2", "1_a=1,b=3"]) == ["b=2", "b=3"]
+    assert _what_differs(["0_a=[1,2],+b.c=2", "1_a=[1,3],+b.c=2"]) == ["a=[1,2]", "a=[1,3]"]
+    assert _what_differs(["0_a=1,b=2", "1_a=1"]) == ["0_b=2", "1"]  # the second would have no name
+    assert _what_differs(["0_a=1", "baseline"]) == ["0_a=1", "baseline"]
+    assert _what_differs(["0_a=1"]) == ["0_a=1"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(run: Callable[..., Path], tmp_path: Path) -> None:
+    data = rows(60)
+    found = quick(run("a_[1]%", data, 1.0), run("b_<script>&50%", data, 0.2))
+    write_comparison(found, tmp_path)
+    page = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{compare.tex}\\end{document}"
+    (tmp_path / "page.tex").write_text(page)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_from_training_to_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -230,10 +230,13 @@ def _md(text: str) -> str:
 
 
 def latex(title: str, found: Comparison) -> str:
-    """Tables for a paper (needs booktabs): costs, and for each set the values and the differences by level."""
+    """Tables for a paper (needs booktabs and graphicx): costs; for each set the values and the differences by level.
+
+    A table that is wider than the line is scaled down to it.
+    """
     parts = [
         f"% {printable(title)}",
-        "% \\usepackage{booktabs}",
+        "% \\usepackage{booktabs,graphicx}",
         _tex_table(cost_grid(found), "Runs and what they cost."),
     ]
     for name, rows in found.sets.items():
@@ -255,6 +258,7 @@ def _tex_table(grid: Grid, caption: str, small: bool = False) -> str:
         "\\begin{table}",
         "\\centering",
         f"\\caption{{{caption}}}",
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
     ]
@@ -268,7 +272,7 @@ def _tex_table(grid: Grid, caption: str, small: bool = False) -> str:
             text = f"\\textbf{{{text}}}" if c.best and not (small and c.small) else text
             cells.append(text + ("" if small else _TEX_MARKS.get(c.mark, "")))
         lines.append(" & ".join(cells) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"])
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}"])
 
 
 _TEX = {

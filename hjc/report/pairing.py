@@ -32,7 +32,8 @@ class Run:
 def find_runs(directories: Sequence[str | os.PathLike[str]]) -> tuple[list[Run], list[str]]:
     """The runs in the given directories and, for sweeps, in those below; and notes on what was left out.
 
-    Runs are named by the shortest end of their path that tells them apart.
+    Runs are named by the shortest end of their path that tells them apart; the jobs of a sweep by the overrides that
+    not all of them have.
 
     Raises:
         FileNotFoundError: a directory does not exist.
@@ -82,7 +83,25 @@ def _names(paths: Sequence[Path]) -> list[str]:
         names = ["/".join(p[-length:]) for p in parts]
         if len(set(names)) == len(names):
             break
-    return names
+    return _what_differs(names)
+
+
+#: the directory of a sweep's job: its number, then its overrides
+_JOB = re.compile(r"(?P<number>\d+)_(?P<overrides>[^=/]+=[^/]*)")
+
+
+def _what_differs(names: list[str]) -> list[str]:
+    """Names of a sweep's jobs without the overrides that all have, and without the number where that is enough."""
+    jobs = [_JOB.fullmatch(name) for name in names]
+    if len(names) < 2 or not all(jobs):
+        return names
+    # a comma separates overrides where the name of a setting follows; others are inside of a value
+    overrides = [re.split(r",(?=[+~]*[\w./@]+=)", job["overrides"]) for job in jobs if job]
+    shared = set(overrides[0]).intersection(*overrides)
+    own = [",".join(x for x in some if x not in shared) for some in overrides]
+    if all(own) and len(set(own)) == len(own):
+        return own
+    return [f"{job['number']}_{text}".rstrip("_") for job, text in zip(jobs, own, strict=True) if job]
 
 
 def common_sets(runs: Sequence[Run], wanted: Sequence[str] = ()) -> tuple[list[str], list[str]]:

@@ -131,7 +131,7 @@ def shares_grid(levels: Sequence[Sequence[Share]], head: str, codes: bool = Fals
             if not s.n:
                 cells.append(Cell("–"))
                 continue
-            of = f"{s.n:,} rows" + (f", {s.codes:,} codes" if codes else "")
+            of = f"{s.n:,} row{'s' * (s.n != 1)}" + (f", {s.codes:,} code{'s' * (s.codes != 1)}" if codes else "")
             cells.append(Cell(f"{figure(s.value, 1, True)} {interval(*s.interval, 1, True)}", small=of))
         rows.append(Row(cells))
     return Grid([head, *(f"level {part[0].level} %" for part in levels)], rows)
