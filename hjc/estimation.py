@@ -7,6 +7,7 @@ prior shift needs them again and spools them, at the level wanted, to a temporar
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from hjc.classifiers.base import Classifier
 from hjc.data.hygiene import clean_texts
 from hjc.prediction_io import Reader, find_column, join_texts, text_status
 from hjc.prediction_io.coding import OK
-from hjc.statistics import Audit, CodeTotals, em_prior_shift, estimate_table, make_audit
+from hjc.statistics import Audit, CodeTotals, em_prior_shift, estimate, estimate_table, make_audit
 from hjc.statistics.estimate import ShareEstimate
 from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.tree import FloatArray
-from hjc.validation import ValidationScores
+from hjc.validation_scores import ValidationScores
 
 #: name on the command line -> name in hjc.statistics
 METHODS = {
@@ -129,15 +130,40 @@ class Spool:
     def __init__(self, tree: Taxonomy) -> None:
         self.tree = tree
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="hjc-estimate-")  # noqa: SIM115
-        self.weight: list[npt.NDArray[np.float64]] = []
+        self._weight: list[npt.NDArray[np.float64]] = []
         self.domain: list[tuple[str, ...]] = []
+        self.unit: list[str] = []
 
     def add(
-        self, level_log_proba: FloatArray, weight: npt.NDArray[np.float64], domain: Iterable[tuple[str, ...]]
+        self,
+        level_log_proba: FloatArray,
+        weight: npt.NDArray[np.float64],
+        domain: Iterable[tuple[str, ...]],
+        unit: Iterable[str] | None = None,
     ) -> None:
         self._file.write(np.ascontiguousarray(level_log_proba, dtype=np.float32).tobytes())
-        self.weight.append(weight)
+        self._weight.append(weight)
         self.domain.extend(domain)
+        self.unit.extend(unit or ())
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Of all rows."""
+        if len(self._weight) > 1:
+            self._weight = [np.concatenate(self._weight)]
+        return self._weight[0]
+
+    def rows_of(self, domain: tuple[str, ...]) -> npt.NDArray[np.int64]:
+        """Positions of the rows of a domain; to be asked when all rows are in."""
+        return self._positions[domain]
+
+    @cached_property
+    def _positions(self) -> dict[tuple[str, ...], npt.NDArray[np.int64]]:
+        number = {d: i for i, d in enumerate(dict.fromkeys(self.domain))}
+        member = np.array([number[d] for d in self.domain])
+        order = np.argsort(member, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+        return dict(zip(number, parts, strict=True))
 
     def batches(self, rows: npt.NDArray[np.int64]) -> "SpooledRows":
         self._file.flush()
@@ -220,7 +246,54 @@ def read_audit(
     return audit, [d for p in parts for d in p.domain]
 
 
-def estimate_shares(
+@dataclass
+class Gathered:
+    """The rows of an input, summed or spooled, and what an estimate needs beside them.
+
+    Attributes:
+        taxonomy, level, method: as of :func:`gather`.
+        totals: sums per domain; empty for the EM correction.
+        spool: level log-probabilities of every row, where the method or pairing needs them again.
+        parts: confusion, audit, audit_domain or target, as :func:`hjc.statistics.estimate` takes them.
+    """
+
+    taxonomy: Taxonomy
+    level: int
+    method: str
+    by: Sequence[str]
+    totals: CodeTotals
+    spool: Spool | None
+    parts: dict[str, Any]
+    validation: ValidationScores | None = None
+    calibrated: bool = False
+
+    @cached_property
+    def _prior(self) -> npt.NDArray[np.float64]:
+        assert self.validation is not None
+        return self.validation.prior(self.level, self.calibrated)
+
+    @property
+    def domains(self) -> list[tuple[str, ...]]:
+        """The values of the --by columns that occur, in the order of their first row; [()] without such columns."""
+        names: Any = dict.fromkeys(self.spool.domain) if self.spool is not None else self.totals.domains
+        return list(names)
+
+    def estimate(self, domain: tuple[str, ...]) -> ShareEstimate | None:
+        """The shares of one domain; None where the audit has fewer than 2 rows of it."""
+        if self.method == "prior_shift":
+            assert self.spool is not None and self.validation is not None
+            rows = self.spool.rows_of(domain)
+            return em_prior_shift(
+                self.spool.tree, self.spool.tree.depth, self.spool.batches(rows), self._prior, self.spool.weights[rows],
+                prior_rows=self.validation.prior_rows(self.level, self.calibrated),
+            )  # fmt: skip
+        audited = self.parts.get("audit_domain")
+        if audited is not None and sum(d == domain for d in audited) < 2:
+            return None
+        return estimate(self.totals, METHODS[self.method], domain if self.by else None, **self.parts)
+
+
+def gather(
     classifier: Classifier,
     reader: Reader,
     columns: Columns,
@@ -232,18 +305,17 @@ def estimate_shares(
     audit: Audit | None = None,
     audit_domain: Sequence[tuple[str, ...]] | None = None,
     target: str = "population",
-    confidence: float = 0.95,
+    unit: str | None = None,
     counted: Counted | None = None,
     progress: Any = None,
-) -> pd.DataFrame:
-    """Shares and counts of every code down to ``level``, for each domain, with standard errors, intervals and flags.
-
-    A level's shares add up to one and a parent is the sum of its children, in every domain.
+) -> Gathered:
+    """Go through an input once.
 
     Args:
         method: one of :data:`METHODS`.
         validation: for :data:`FROM_VALIDATION`; ``calibrated`` says by which probabilities the rows are coded.
         audit, audit_domain: for :data:`FROM_AUDIT` (:func:`read_audit`).
+        unit: column with the unit of a row, where the same units may be in several domains: rows are then spooled.
         progress: called with the rows of each chunk.
 
     Raises:
@@ -263,56 +335,62 @@ def estimate_shares(
     level = taxonomy.check_level(level)
     tree = taxonomy.truncate(level)
     totals = CodeTotals(tree if columns.code else taxonomy, level)
-    spool = Spool(tree) if method == "prior_shift" else None
-    for chunk in read_rows(reader, columns, counted, [columns.code] if columns.code else []):
+    spool = Spool(tree) if method == "prior_shift" or unit else None
+    more = [c for c in (columns.code, unit) if c]
+    for chunk in read_rows(reader, columns, counted, more):
+        units = chunk.more[unit] if unit else None
+        parts: Iterable[tuple[npt.NDArray[np.int64], FloatArray]] = ()
         if columns.code:
             _, use, log_proba = one_hot(taxonomy, level, chunk.more[columns.code], counted)
-            totals.update(log_proba, chunk.weight[use], [chunk.domain[i] for i in use.tolist()])
+            parts = [(use, log_proba)]
         elif chunk.texts:
-            for at, log_proba in classifier.iter_log_proba(chunk.texts):
-                domain = [chunk.domain[i] for i in at.tolist()]
-                if spool is None:
-                    totals.update(log_proba, chunk.weight[at], domain)
-                else:
-                    spool.add(taxonomy.aggregate(log_proba, level), chunk.weight[at], domain)
+            parts = classifier.iter_log_proba(chunk.texts)
+        for at, log_proba in parts:
+            domain = [chunk.domain[i] for i in at.tolist()]
+            if method != "prior_shift":
+                totals.update(log_proba, chunk.weight[at], domain)
+            if spool is not None:
+                values = log_proba if columns.code else taxonomy.aggregate(log_proba, level)
+                own = None if units is None else [units[i] or "" for i in at.tolist()]
+                spool.add(values, chunk.weight[at], domain, own)
         if progress is not None:
             progress(counted.rows)
     if not (totals.rows or (spool and spool.domain)):
         raise ValueError(f"{reader.label}: no row can be used: {counted.message()}")
-    if spool is not None:
+    needs: dict[str, Any] = {}
+    if method in ("misclassification", "calibration"):
         assert validation is not None
-        return _prior_shift(spool, validation, level, calibrated, columns.by, confidence)
-    parts: dict[str, Any] = {}
-    if method in FROM_VALIDATION:
-        assert validation is not None
-        parts["confusion"] = validation.confusion(level, calibrated)
+        needs["confusion"] = validation.confusion(level, calibrated)
     elif method in FROM_AUDIT:
-        parts |= {"audit": audit, "audit_domain": audit_domain if columns.by else None, "target": target}
+        needs |= {"audit": audit, "audit_domain": audit_domain if columns.by else None, "target": target}
     elif method == "summed":
-        parts["target"] = target
-    return estimate_table(totals, METHODS[method], list(columns.by), confidence=confidence, **parts)
+        needs["target"] = target
+    return Gathered(taxonomy, level, method, columns.by, totals, spool, needs, validation, calibrated)
 
 
-def _prior_shift(
-    spool: Spool, validation: ValidationScores, level: int, calibrated: bool, by: Sequence[str], confidence: float
+def estimate_shares(
+    classifier: Classifier, reader: Reader, columns: Columns, *, level: int, confidence: float = 0.95, **options: Any
 ) -> pd.DataFrame:
-    weight = np.concatenate(spool.weight)
-    number = {d: i for i, d in enumerate(dict.fromkeys(spool.domain))}
-    member = np.array([number[d] for d in spool.domain])
-    prior = validation.prior(level, calibrated)
+    """Shares and counts of every code down to ``level``, for each domain, with standard errors, intervals and flags.
+
+    A level's shares add up to one and a parent is the sum of its children, in every domain. ``options`` and errors are
+    those of :func:`gather`.
+    """
+    return shares_table(gather(classifier, reader, columns, level=level, **options), confidence)
+
+
+def shares_table(found: Gathered, confidence: float = 0.95) -> pd.DataFrame:
+    """Lines of :meth:`ShareEstimate.to_frame` for every domain, with the columns of the domain first."""
+    if found.method != "prior_shift":
+        return estimate_table(
+            found.totals, METHODS[found.method], list(found.by), confidence=confidence, **found.parts
+        )  # fmt: skip
     frames = []
-    for domain in number if by else [()]:
-        rows = np.flatnonzero(member == number[domain]) if by else np.arange(len(weight))
-        found: ShareEstimate = em_prior_shift(
-            spool.tree,
-            spool.tree.depth,
-            spool.batches(rows),
-            prior,
-            weight[rows],
-            prior_rows=validation.prior_rows(level, calibrated),
-        )
-        frame = found.to_frame(None, confidence)
-        for i, (name, value) in enumerate(zip(by, domain, strict=True)):
+    for domain in found.domains:
+        made = found.estimate(domain)
+        assert made is not None
+        frame = made.to_frame(None, confidence)
+        for i, (name, value) in enumerate(zip(found.by, domain, strict=True)):
             frame.insert(i, name, value)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)

@@ -167,3 +167,97 @@ def test_profiles_of_training_rows_are_a_sample(run):
     (run / "drift_profile.json").write_text("{")
     with pytest.raises(ValueError, match="truncated"):
         read_profile(run, TREE)
+
+
+MONTHS = ["2024-01" if i < N // 2 else "2024-02" for i in range(N)]
+
+
+@pytest.fixture
+def monthly(tmp_path):
+    """Every second ad of the second month was online in the first already."""
+    path = tmp_path / "monthly.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["text", "code", "region", "w", "month", "ad"])
+        for i in range(N):
+            j = i - N // 2 if i >= N // 2 and i % 2 else i
+            writer.writerow([NEW.texts[j], CODES[j], REGION[j], WEIGHT[j], MONTHS[i], f"ad{j}"])
+    return path
+
+
+def changes(call, tmp_path, run, monthly, *options):
+    return estimate(call, tmp_path, monthly, "--run", run, "-t", "text", "--change", "2024-01", "2024-02", *options)
+
+
+def test_change_is_the_difference_of_the_shares(call, run, monthly, tmp_path):
+    shares, _ = estimate(call, tmp_path, monthly, "--run", run, "-t", "text", "--by", "region,month", "--weights", "w")
+    found, err = changes(call, tmp_path, run, monthly, "--by", "region,month", "--weights", "w")
+    assert "changes at level 2 are significant" in err and "by chance alone" in err
+    assert set(found.region) == {"north", "south"} and set(found.how) == {"independent"} and "month" not in found
+    for line in found.to_dict("records"):
+        at = shares[(shares.region == line["region"]) & (shares.code == line["code"])].set_index("month")
+        assert [line["share_old"], line["share_new"]] == pytest.approx(at.share.loc[["2024-01", "2024-02"]].tolist())
+        assert line["change"] == pytest.approx(line["share_new"] - line["share_old"], abs=1e-7)
+        assert line["se"] == pytest.approx(np.hypot(*at.se), rel=1e-5)
+        assert line["low"] == pytest.approx(line["change"] - 1.959964 * line["se"], abs=1e-7)
+        assert (line["rows_old"], line["rows_new"]) == tuple(at.rows.loc[["2024-01", "2024-02"]])
+    top = found[found.level == 1].groupby("region").change.sum()
+    np.testing.assert_allclose(top, 0, atol=1e-7)
+
+
+def test_change_with_shared_labels_and_paired_units(call, run, monthly, tmp_path):
+    scores = describe_validation(Overconfident(TREE), rows(800)).scores
+    for method in ("misclassification", "calibration", "prior_shift"):
+        found, err = changes(call, tmp_path, run, monthly, "--by", "month", "--method", method)
+        assert set(found.how) == {"same labelled rows"}
+        shares, _ = estimate(call, tmp_path, monthly, "--run", run, "-t", "text", "--by", "month", "--method", method)
+        apart = shares.groupby("code", sort=False).se.apply(lambda se: float(np.hypot(*se)))
+        assert (found.set_index("code").se < apart[found.code] * 1.001).all()
+    assert len(scores) == 800
+    plain, _ = changes(call, tmp_path, run, monthly, "--by", "month")
+    paired, err = changes(call, tmp_path, run, monthly, "--by", "month", "--unit-column", "ad")
+    assert set(paired.how) == {"paired units"} and "paired units" in err
+    np.testing.assert_allclose(paired.change, plain.change, atol=1e-6)
+    assert (paired.se < 0.9 * plain.se).all()
+    counted, _ = changes(
+        call, tmp_path, run, monthly, "--by", "month", "--unit-column", "ad", "--method", "classify_and_count"
+    )
+    coded, _ = estimate(
+        call, tmp_path, monthly, "--run", run, "--code-column", "code", "--by", "month", "--change", "2024-01",
+        "2024-02", "--unit-column", "ad",
+    )  # fmt: skip
+    assert set(counted.how) == set(coded.how) == {"paired units"} and (coded.se >= 0).all()
+
+
+def test_changes_that_cannot_be_made(call, run, monthly, table, tmp_path):
+    start = ("estimate", monthly, "--run", run, "-t", "text")
+    bad = [
+        (("--change", "2024-01", "2024-02"), "--by month"),
+        (("--by", "month", "--change", "2024-01", "2024-03"), "no row has month '2024-03'; there are '2024-01'"),
+        (("--by", "month", "--change", "2024-01", "2024-01"), "two periods"),
+        (("--by", "month,region", "--change", "2024-01", "2024-02"), "no row has region '2024-01'"),
+        (("--by", "month", "--change-column", "region", "--change", "a", "b"), "must be among --by"),
+        (("--by", "month", "--unit-column", "ad"), "give that as well"),
+        (("--by", "month", "--change", "2024-01", "2024-02", "--unit-column", "x"), "'x'"),
+        (
+            ("--by", "month", "--change", "2024-01", "2024-02", "--unit-column", "ad", "--method", "prior_shift"),
+            "leave",
+        ),
+        (("--by", "month", "--change", "2024-01", "2024-02", "--unit-column", "ad", "--target", "batch"), "leave it"),
+    ]
+    for options, message in bad:
+        code, out, err = call(*start, *options)
+        assert code == 2 and message in err and not out, (options, err)
+    found, _ = changes(call, tmp_path, run, monthly, "--by", "month,region", "--change-column", "month", "--level", 1)
+    assert set(found.level) == {1} and "region" in found
+    lonely = tmp_path / "lonely.csv"
+    lonely.write_text(monthly.read_text() + "5,11,islands,1,2024-02,ad\n")
+    found, _ = changes(call, tmp_path, run, lonely, "--by", "region,month")
+    islands = found[found.region == "islands"]
+    assert set(islands.flag) == {"no rows in 2024-01, few rows in 2024-02"} and set(islands.how) == {"unknown"}
+    assert islands.change.eq("").all() and islands.share_new.ne("").all()
+    audit = tmp_path / "small.csv"
+    lines = monthly.read_text().splitlines()
+    audit.write_text("\n".join([lines[0], *lines[1:200:3]]) + "\n")
+    found, _ = changes(call, tmp_path, run, monthly, "--by", "month", "--audit", audit)
+    assert set(found.flag) == {"no audit in 2024-02"}

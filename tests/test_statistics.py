@@ -1,5 +1,7 @@
 """Estimators of shares against plain formulas; coherence up random ragged trees; streaming equals one batch."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -248,9 +250,13 @@ def test_change_and_its_pairing():
         kind, _ = world.draw(20_000, np.random.default_rng(seed))
         made.append(correct_counts(CodeTotalsOf(taxonomy, world.table[kind], 2).classify_and_count(), confusion,
                                    replicates=200, seed=7))  # fmt: skip
-    apart, paired = change(made[1], made[0]), change(made[1], made[0], shared_audit=True)
+    alone = [dataclasses.replace(m, shared=None) for m in made]
+    apart, paired = change(alone[1], alone[0]), change(alone[1], alone[0], shared_audit=True)
     # The confusion matrix is nearly all of the error, and it is the same in both periods.
     assert (paired.se < 0.6 * apart.se).mean() > 0.7
+    found = change(made[1], made[0])  # the same by the delta method
+    assert found.how == "same labelled rows" and found.paired and not apart.paired
+    assert 0.6 < np.mean(found.se / paired.se) < 1.4
     frame = paired.to_frame()
     assert set(frame.level) == {1, 2} and not frame.significant.mean() > 0.2
     np.testing.assert_allclose(apart.se, np.hypot(made[0].se, made[1].se))

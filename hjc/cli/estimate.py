@@ -40,6 +40,17 @@ def estimate(
     audit_stratum_column: Annotated[
         str | None, typer.Option(help="Column of the audit with the stratum it was drawn in (one).")
     ] = None,
+    change: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="OLD NEW", help="OUT: how shares moved between two periods, values of a --by column."),
+    ] = None,
+    change_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The --by column of the periods (the last one).")
+    ] = None,
+    unit_column: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --change: units (ads, firms) that may be in both periods."),
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Do not apply the model's calibration.")] = False,
     target: Annotated[
         str, typer.Option(help="population: the rows are a sample of it. batch: the shares among these very rows.")
@@ -54,6 +65,9 @@ def estimate(
 
     OUT has the columns of --by, then level, code, title, share, se, low, high, count, count_low, count_high, rows,
     method and flag (few rows, imprecise, negative, no audit). Probabilities are calibrated where the model can.
+
+    With --change OUT has share_old, share_new, change, se, low, high and significant instead. Errors that the periods
+    share (the same validation rows, the same units in both) are taken into account.
     """
     with options.one_message():
         arguments = locals() | {"by": [name.strip() for name in by.split(",") if name.strip()]}
@@ -65,14 +79,16 @@ def _estimate(
     text_column: list[str] | None, code_column: str | None, audit: str | None, audit_code_column: str,
     audit_inclusion_column: str | None, audit_stratum_column: str | None, raw: bool, target: str, confidence: float,
     separator: str | None, encoding: str | None, batch_size: int, overwrite: bool,
+    change: tuple[str, str] | None, change_column: str | None, unit_column: str | None,
 ) -> None:  # fmt: skip
     import sys
     from pathlib import Path
 
-    from hjc.estimation import FROM_VALIDATION, METHODS, Columns, Counted, estimate_shares, read_audit
+    from hjc.estimation import FROM_VALIDATION, METHODS, Columns, Counted, gather, read_audit, shares_table
+    from hjc.estimation_change import PAIRED, change_table
     from hjc.persistence import load, stored_classifier
     from hjc.prediction_io import check_output, format_of, open_input
-    from hjc.validation import ValidationScores
+    from hjc.validation_scores import ValidationScores
 
     if method == "auto":
         method = "classify_and_count" if code_column else "ppi" if audit else "summed"
@@ -80,6 +96,18 @@ def _estimate(
         raise ValueError(f"--method: got {method!r}, allowed are auto, {', '.join(METHODS)}")
     if not 0 < confidence < 1:
         raise ValueError(f"--confidence: got {confidence}, allowed are numbers between 0 and 1")
+    if change is None and (change_column or unit_column):
+        raise ValueError("--change-column and --unit-column refine --change OLD NEW: give that as well")
+    if change is not None and not by:
+        raise ValueError(
+            "--change needs the column of the periods among --by, e.g. --by month --change 2024-01 2024-02"
+        )
+    if unit_column and (method not in PAIRED or target != "population"):
+        raise ValueError(
+            f"--unit-column goes with --method {' or '.join(PAIRED)} and --target population; with others leave it "
+            "out: the periods are then taken as of different units, and intervals are too wide rather than too narrow "
+            "where units stay as they are"
+        )
     stored_classifier(run_dir)
     check_output(output, source, overwrite=overwrite)
     trained = options.training_data_settings(run_dir)
@@ -107,10 +135,14 @@ def _estimate(
             )  # fmt: skip
     counted = Counted()
     with table(source) as reader:
-        found = estimate_shares(
+        gathered = gather(
             classifier, reader, columns, level=depth, method=method, validation=validation, calibrated=calibrated,
-            target=target, confidence=confidence, counted=counted, **parts,
+            target=target, counted=counted, unit=unit_column, **parts,
         )  # fmt: skip
+    if change is None:
+        found = shares_table(gathered, confidence)
+    else:
+        found = change_table(gathered, change_column or by[-1], *change, confidence=confidence)
     text = found.to_csv(index=False, lineterminator="\n", float_format="%.8g")
     if output == "-":
         sys.stdout.write(text)
@@ -125,3 +157,10 @@ def _estimate(
     flagged = found.loc[found["level"] == depth, "flag"].ne("").sum()
     total = (found["level"] == depth).sum()
     options.note(f"{flagged:,} of {total:,} estimates at level {depth} are flagged" if flagged else "")
+    if change is not None:
+        moved = int(found.loc[found["level"] == depth, "significant"].sum())
+        how = ", ".join(found["how"].unique())
+        options.note(
+            f"{moved:,} of {total:,} changes at level {depth} are significant (periods: {how}); with so many tests "
+            f"{(1 - confidence) * total:.3g} would be by chance alone"
+        )

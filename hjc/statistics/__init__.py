@@ -10,8 +10,9 @@ Which when (the simulation study in experiments/statistics_simulation shows it):
 """
 
 from hjc.statistics.audit import Audit, audit_only, difference_estimate, make_audit
+from hjc.statistics.change import Change, change, paired_variance
 from hjc.statistics.confusion import Confusion, correct_counts
-from hjc.statistics.estimate import Change, ShareEstimate, change, node_sums, share_interval
+from hjc.statistics.estimate import ShareEstimate, node_sums, share_interval
 from hjc.statistics.prior_shift import em_prior_shift
 from hjc.statistics.table import METHODS, estimate, estimate_table
 from hjc.statistics.totals import CodeTotals, PoissonBootstrap, bootstrap_summed
@@ -34,5 +35,6 @@ __all__ = [
     "estimate_table",
     "make_audit",
     "node_sums",
+    "paired_variance",
     "share_interval",
 ]

@@ -6,6 +6,7 @@ changed, or nothing did; more stable (Buonaccorsi 2010, Measurement Error, chapt
 2021 compare their mean squared errors).
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
 from hjc.errors import name_some
-from hjc.statistics.estimate import ShareEstimate, node_sums, node_variances
+from hjc.statistics.estimate import SharedError, ShareEstimate, node_covariances, node_sums, node_variances
 from hjc.statistics.totals import as_weights
 from hjc.taxonomy.tree import FloatArray, Taxonomy
 
@@ -52,6 +53,31 @@ class Confusion:
         """(K, K) counts scaled so that each true code has its effective (Kish) number of rows."""
         w2 = self.weight_square.sum()
         return np.asarray(self.weight * (self.weight.sum() / w2 if w2 > 0 else 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixError(SharedError):
+    """The error of corrected shares that comes from the labelled rows behind the matrix (delta method).
+
+    matrix (K, K) and the effective rows ``size`` (K,) behind its columns (misclassification: ``linear`` is its inverse,
+    ``share`` the corrected shares) or its rows (calibration: ``linear`` None, ``share`` the coded shares).
+    """
+
+    source: Confusion
+    tree: Taxonomy
+    matrix: Float64
+    size: Float64
+    share: Float64
+    linear: Float64 | None
+
+    def covariance(self, other: "MatrixError") -> Float64:
+        w = self.share * other.share / self.size
+        if self.linear is None:
+            inner = np.diag(w @ self.matrix) - (self.matrix * w[:, None]).T @ self.matrix
+            return node_covariances(self.tree, inner)
+        assert other.linear is not None
+        inner = np.diag(self.matrix @ w) - (self.matrix * w) @ self.matrix.T
+        return node_covariances(self.tree, self.linear @ inner @ other.linear.T)
 
 
 @dataclass(frozen=True)
@@ -165,7 +191,8 @@ def correct_counts(
     if counted.tree != tree:
         raise ValueError("counted shares and confusion matrix are at different levels or on different trees")
     coded, counts = counted.level_share, confusion.effective()
-    share, covariance, used, notes = _corrected(tree, coded, counts, kind, solver, counted.effective)
+    share, covariance, used, notes, (m, linear) = _corrected(tree, coded, counts, kind, solver, counted.effective)
+    error = MatrixError(confusion, tree, m.probability, m.size, coded if linear is None else share, linear)
     if confusion.left_out:
         notes = (*notes, f"{confusion.left_out} labelled rows without a code at this level were left out")
     draws = None
@@ -175,13 +202,13 @@ def correct_counts(
         )
     return ShareEstimate(
         tree, node_sums(tree, share), node_variances(tree, covariance), counted.total, counted.rows,
-        counted.effective, f"confusion_{kind}_{used}", draws, notes,
+        counted.effective, f"confusion_{kind}_{used}", draws, notes, error,
     )  # fmt: skip
 
 
 def _corrected(
     tree: Taxonomy, coded: Float64, counts: Float64, kind: str, solver: str, n: float
-) -> tuple[Float64, Float64, str, tuple[str, ...]]:
+) -> tuple[Float64, Float64, str, tuple[str, ...], tuple[_Matrix, Float64 | None]]:
     spread = _multinomial_covariance(coded, n)
     if kind == "calibration":
         m = calibration_matrix(tree, counts)
@@ -189,17 +216,17 @@ def _corrected(
         covariance = m.probability.T @ spread @ m.probability
         w = coded**2 / m.size
         covariance += np.diag(w @ m.probability) - (m.probability * w[:, None]).T @ m.probability
-        return share, covariance, "matrix", m.notes
+        return share, covariance, "matrix", m.notes, (m, None)
     m = misclassification_matrix(tree, counts)
     share, used = solve_shares(m.probability, coded, solver)
     w = share**2 / m.size
     inner = spread + np.diag(m.probability @ w) - (m.probability * w) @ m.probability.T
-    inverse = np.linalg.pinv(m.probability, rcond=1e-3)
+    inverse: Float64 = np.asarray(np.linalg.pinv(m.probability, rcond=1e-3))
     notes = m.notes
     if used != "inverse":
         notes = (*notes, f"solved by {used}: the matrix is ill-conditioned or its inverse gives negative shares; "
                  "prefer bootstrap intervals")  # fmt: skip
-    return share, inverse @ inner @ inverse.T, used, notes
+    return share, inverse @ inner @ inverse.T, used, notes, (m, inverse)
 
 
 def bootstrap_corrected(
@@ -212,8 +239,13 @@ def bootstrap_corrected(
     replicates: int,
     seed: int,
 ) -> Float64:
-    """(R, K) corrected shares from multinomial draws of the labelled counts (K, K) and of the coded shares."""
-    labelled, sampled = (np.random.default_rng([seed, i]) for i in (0, 1))
+    """(R, K) corrected shares from multinomial draws of the labelled counts (K, K) and of the coded shares.
+
+    The labelled draws depend on the seed alone, those of the coded rows on the coded shares as well: the rows of
+    another period are other rows, and with one stream for both their errors would seem to move together.
+    """
+    own = zlib.crc32(np.ascontiguousarray(coded).tobytes())
+    labelled, sampled = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1, own])
     m, size = counts.sum(), max(round(n), 1)
     out: list[Any] = []
     p = np.clip(coded, 0, None)

@@ -1,14 +1,16 @@
 """An estimate of shares of codes at every level of a tree, with intervals, flags, and the change between two."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 Float64 = npt.NDArray[np.float64]
 
@@ -28,12 +30,17 @@ def node_sums(tree: Taxonomy, columns: npt.ArrayLike) -> Float64:
 
 
 def node_variances(tree: Taxonomy, covariance: Float64) -> Float64:
-    """Covariance of leaf columns (L, L) -> variance of every node's sum (N,)."""
+    """Covariance of leaf columns (L, L) -> variance of every node's sum (N,), rounding errors below 0 cut off."""
+    return np.asarray(np.maximum(node_covariances(tree, covariance), 0.0))
+
+
+def node_covariances(tree: Taxonomy, covariance: Float64) -> Float64:
+    """Covariance of leaf columns of two estimates (L, L) -> covariance of every node's two sums (N,)."""
     rows = node_sums(tree, covariance)  # (L, N)
     start, stop = tree.leaf_slice.T
     total = np.concatenate([np.zeros((1, len(tree))), np.cumsum(rows, axis=0)])
     nodes = np.arange(len(tree))
-    return np.asarray(np.maximum(total[stop, nodes] - total[start, nodes], 0.0))
+    return np.asarray(total[stop, nodes] - total[start, nodes])
 
 
 def kish(weight_sum: float, weight_square_sum: float) -> float:
@@ -66,13 +73,24 @@ def share_interval(
     return low, high
 
 
+class SharedError(ABC):
+    """The part of an estimate's error that comes from labelled rows which other estimates use as well."""
+
+    #: two errors of one source move together; others are independent
+    source: Any
+
+    @abstractmethod
+    def covariance(self, other: Any) -> Float64:
+        """(N,) covariance with the error that the same source causes in another estimate on the same tree."""
+
+
 @dataclass(frozen=True)
 class ShareEstimate:
     """Shares of the codes of a tree (cut at the level of estimation) that add up: a parent is the sum of its children.
 
     share (N,), variance (N,) by node; ``total`` is the weight that shares refer to (count = share * total, the total
     taken as known); ``effective`` the effective number of rows; ``replicates`` (R, N) of a bootstrap, if made;
-    ``notes`` what a reader must know.
+    ``notes`` what a reader must know; ``shared`` the part of the error that other estimates may share.
     """
 
     tree: Taxonomy
@@ -84,6 +102,7 @@ class ShareEstimate:
     method: str
     replicates: Float64 | None = None
     notes: tuple[str, ...] = field(default=())
+    shared: SharedError | None = None
 
     @property
     def se(self) -> Float64:
@@ -144,59 +163,3 @@ class ShareEstimate:
                 )
             )
         return pd.concat(lines, ignore_index=True)
-
-
-@dataclass(frozen=True)
-class Change:
-    """New share minus old share, (N,) each, with standard errors and a normal interval."""
-
-    tree: Taxonomy
-    change: Float64
-    se: Float64
-    paired: bool
-
-    def interval(self, confidence: float = 0.95) -> tuple[Float64, Float64]:
-        """(low, high), (N,) each."""
-        z = float(norm.ppf(0.5 + confidence / 2))
-        return self.change - z * self.se, self.change + z * self.se
-
-    def to_frame(self, levels: Sequence[int] | None = None, confidence: float = 0.95) -> pd.DataFrame:
-        """A line a code: level, code, title, change, se, low, high, significant (0 outside the interval)."""
-        low, high = self.interval(confidence)
-        wanted = range(1, self.tree.depth + 1) if levels is None else levels
-        nodes: IntArray = np.concatenate([self.tree.level_nodes(d) for d in wanted])
-        level = np.repeat(list(wanted), [len(self.tree.level_nodes(d)) for d in wanted])
-        return pd.DataFrame(
-            {
-                "level": level,
-                "code": [self.tree.codes[i] for i in nodes],
-                "title": [self.tree.title(i) for i in nodes],
-                "change": self.change[nodes],
-                "se": self.se[nodes],
-                "low": low[nodes],
-                "high": high[nodes],
-                "significant": (low[nodes] > 0) | (high[nodes] < 0),
-            }
-        )
-
-
-def change(new: ShareEstimate, old: ShareEstimate, *, shared_audit: bool = False) -> Change:
-    """New minus old.
-
-    Args:
-        shared_audit: both were corrected with the same labelled sample, so their errors move together. Both must then
-            carry bootstrap replicates made with the same seed of that sample (replicate r of one belongs to replicate
-            r of the other), and the standard error is that of the paired differences. Otherwise the two are taken as
-            independent and variances add; for a shared sample that is too wide or too narrow.
-
-    Raises:
-        ValueError: the trees differ, or ``shared_audit`` without paired replicates.
-    """
-    if new.tree != old.tree:
-        raise ValueError("change: the two estimates are on different trees or levels")
-    if shared_audit:
-        a, b = new.replicates, old.replicates
-        if a is None or b is None or a.shape != b.shape:
-            raise ValueError("shared_audit needs replicates of both estimates, as many and with the same seed")
-        return Change(new.tree, new.share - old.share, (a - b).std(axis=0, ddof=1), True)
-    return Change(new.tree, new.share - old.share, np.sqrt(new.se**2 + old.se**2), False)

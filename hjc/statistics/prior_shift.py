@@ -1,6 +1,7 @@
 """Shares under prior shift by EM on probabilities (Saerens, Latinne & Decaestecker 2002), without labels."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,24 @@ import numpy.typing as npt
 
 from hjc.calibration.conditionals import as_leaf_log_proba
 from hjc.calibration.summary import iter_batches
-from hjc.statistics.estimate import ShareEstimate, kish, node_sums, node_variances
+from hjc.statistics.estimate import SharedError, ShareEstimate, kish, node_sums, node_variances
 from hjc.statistics.totals import as_weights, level_proba
 from hjc.taxonomy.tree import FloatArray, Taxonomy
 
 Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PriorError(SharedError):
+    """The error that comes from the estimated prior: ``factor`` (K, K), its covariance is factor factor'."""
+
+    source: Any
+    tree: Taxonomy
+    factor: Float64
+
+    def covariance(self, other: "PriorError") -> Float64:
+        a, b = (node_sums(self.tree, x.factor.T) for x in (self, other))  # (K, N)
+        return np.asarray((a * b).sum(axis=0))
 
 
 _KEEP_CELLS = 20_000_000  # of float64: 160 MB
@@ -53,8 +67,9 @@ def em_prior_shift(
         training_prior: (K,) shares of the level's columns that the probabilities are calibrated to: usually the mean of
             the calibrated probabilities over validation rows.
         weights: (n,) survey weights, in the order of rows.
-        prior_rows: labelled rows that ``training_prior`` was estimated from; its multinomial error then enters the
-            variance through ds/d log prior (implicit differentiation of the score). None: the prior is exact.
+        prior_rows: labelled rows that ``training_prior`` was estimated from (where it is a mean of probabilities, the
+            number of labels that would be as precise: ``ValidationScores.prior_rows``); its multinomial error then
+            enters the variance through ds/d log prior (implicit differentiation of the score). None: it is exact.
     """
     if not isinstance(log_proba, np.ndarray) and iter(log_proba) is log_proba:
         raise TypeError(
@@ -94,28 +109,34 @@ def em_prior_shift(
         information += (g * w[:, None]).T @ g
         score += (g * (w**2)[:, None]).T @ g
     covariance = simplex_covariance(information, score, share > 1e-6)
+    error = None
     if prior_rows is not None:
-        covariance += prior_error(information, share, prior, total, prior_rows)
+        factor = prior_error(information, share, prior, total, prior_rows)
+        covariance += factor @ factor.T
+        error = PriorError(training_prior, tree, factor)
     notes = ["right only where P(text | code) is that of the training data and probabilities are calibrated"]
     if not converged:
         notes.append(f"EM had not converged after {most} passes")
     return ShareEstimate(
         tree, node_sums(tree, share), node_variances(tree, covariance), total, n, kish(total, float(w_all @ w_all)),
-        "em_prior_shift", notes=tuple(notes),
+        "em_prior_shift", notes=tuple(notes), shared=error,
     )  # fmt: skip
 
 
 def prior_error(information: Float64, share: Float64, prior: Float64, total: float, rows: float) -> Float64:
-    """Covariance of the shares that comes from a prior estimated on ``rows`` labelled rows.
+    """Factor (K, K) of the covariance of the shares that comes from a prior estimated on ``rows`` labelled rows.
 
     Score g_k = sum_i w_i r_ik / (r_i s), equal to the total weight where s_k > 0. Its derivative by log prior_j is
     s_j I_kj - delta_kj g_k, by s it is -I; so ds = P (I diag(s) - total) d log prior with P the inverse of I on the
-    simplex. Cov(log prior) = (diag(1 / prior) - 1) / rows.
+    simplex. Cov(log prior) = (diag(1 / prior) - 1) / rows = F F', F = diag(prior^-1/2) (I - q q') / sqrt(rows), q =
+    sqrt(prior).
     """
     inverse = simplex_covariance(information, information, share > 1e-6)
     jacobian = inverse @ (information * share - total * np.eye(len(share)))
-    spread = (np.diag(1 / prior) - 1) / max(rows, 1.0)
-    return np.asarray(jacobian @ spread @ jacobian.T)
+    root = np.sqrt(prior)
+    return np.asarray(
+        jacobian @ ((np.eye(len(prior)) - np.outer(root, root)) / root[:, None]) / np.sqrt(max(rows, 1.0))
+    )
 
 
 def simplex_covariance(information: Float64, score: Float64, active: npt.NDArray[np.bool_]) -> Float64:
