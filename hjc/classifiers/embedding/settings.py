@@ -135,8 +135,12 @@ class JointSettings(EmbeddingSettings):
     classification_weight: float = 1.0
     hierarchy_weight: float = 0.1
     similarity_weight: float = 0.1
-    #: margin of the triplet term (cosine)
+    #: margin of the triplet terms (cosine)
     margin: float = 0.2
+    #: triplets of each kind drawn in a step
+    triplets: int = 512
+    #: a trainable linear map of the texts' vectors before they are compared
+    projection: bool = True
     #: file of a category graph (`hjc taxonomy graph`); "": built from the similarity of titles and descriptions
     graph: str = ""
 
@@ -148,6 +152,11 @@ class JointSettings(EmbeddingSettings):
             raise ValueError("model: weights of loss terms are numbers from 0")
         if self.classification_weight == 0:
             raise ValueError("model.classification_weight: got 0; without it nothing learns to classify")
+        if self.triplets < 1 or not 0 <= self.margin <= 2:
+            raise ValueError(
+                f"model: got triplets={self.triplets}, margin={self.margin}; allowed are triplets from 1 and a margin "
+                "of 0 to 2"
+            )
 
 
 RERANKERS = ("rules", "cross_encoder", "chat", "none")
@@ -159,6 +168,8 @@ class RetrievalSettings(EmbeddingSettings):
 
     name: str = "retrieval"
     label_mode: str = "title_desc"
+    #: run directory of a bi-encoder or prototype model whose encoder is used ("": the pre-trained one)
+    start_from: str = ""
     #: candidates (0: chosen on validation rows among candidate_grid)
     candidates: int = 0
     candidate_grid: list[int] = field(default_factory=lambda: [3, 5, 10, 15, 25])
@@ -166,6 +177,10 @@ class RetrievalSettings(EmbeddingSettings):
     vote_level: int = 0
     #: rules | cross_encoder (fine-tuned on pairs of training text and label) | chat (an endpoint) | none
     reranker: str = "rules"
+    #: encoder that the cross-encoder is fine-tuned from ("": model.encoder)
+    cross_encoder: str = ""
+    #: labels in each list that the cross-encoder learns from: the right one and its nearest wrong ones
+    list_size: int = 4
     #: take title, duties and skills out of the ad before encoding
     extraction: bool = True
     #: decline where the most probable code of the vote level has less than this (0: never)

@@ -1,0 +1,327 @@
+"""Jobs and the categories of every level in one space, with hierarchy triplets and a similarity graph.
+
+After "Hierarchical Job Classification with Similarity Graph Integration" (arXiv:2507.09949); the loss is
+:class:`hjc.nn.joint.JointSpace`. Prediction needs no torch where the encoder does not.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.classifiers.embedding.base import EmbeddingClassifier
+from hjc.classifiers.embedding.encoders import load_pretrained, normalise
+from hjc.classifiers.embedding.labels import LabelIndex, label_texts
+from hjc.classifiers.embedding.means import label_means, node_label_vectors, node_means
+from hjc.classifiers.embedding.prototype import one_each
+from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax
+from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, JointSettings
+from hjc.classifiers.fitting import class_weights, run_fingerprint
+from hjc.classifiers.storage import ModelDir, ModelDirError, load_arrays, save_arrays
+from hjc.data.jobdata import JobData
+from hjc.errors import TaxonomyError
+from hjc.metrics.triplets import triplet_accuracy
+from hjc.taxonomy import Taxonomy
+from hjc.taxonomy.category_graph import CategoryGraph
+from hjc.taxonomy.graph_sources import vector_graph
+from hjc.taxonomy.triplets import HierarchyTriplets, SimilarityTriplets
+
+FloatArray = npt.NDArray[np.float32]
+
+SPACE, GRAPH = "joint_space.safetensors", "category_graph.npz"
+#: links a node of the graph that is built from titles where none is given
+TITLE_LINKS = 10
+#: triplets that the reported accuracies are counted on
+ACCURACY_TRIPLETS = 20_000
+
+
+@dataclass(frozen=True)
+class JointFit:
+    """What happened; goes into train.yaml.
+
+    Attributes:
+        status: finished | early_stopped | time_limit | interrupted.
+        seconds: all of ``fit``; ``encode_seconds`` of them computed vectors.
+        best_valid_log_loss: of the kept state; ``valid_log_loss``: with the scale fitted afterwards.
+        hierarchy_triplet_accuracy, similarity_triplet_accuracy: see :meth:`JointEmbeddingClassifier.triplet_accuracy`;
+            ``start_...``: of the vectors that the fit started from.
+        graph: kinds of sources of the similarity graph; ``graph_links``: pairs in it.
+    """
+
+    status: str
+    seconds: float
+    encode_seconds: float
+    epochs: float
+    steps: int
+    best_valid_log_loss: float | None
+    valid_log_loss: float | None
+    scale: float
+    hierarchy_triplet_accuracy: float | None
+    similarity_triplet_accuracy: float | None
+    start_hierarchy_triplet_accuracy: float | None
+    start_similarity_triplet_accuracy: float | None
+    graph: str
+    graph_links: int
+
+
+class JointEmbeddingClassifier(EmbeddingClassifier):
+    """Vectors for the nodes of every level; log-probabilities by ``pathsum`` or ``topdown`` of their scaled cosines.
+
+    A node starts as the unit mean of the training vectors under it and of its label's vector. ``vectors(texts)`` are
+    places in the joint space (after the linear map of the jobs), comparable with ``nodes``.
+
+    Attributes:
+        nodes: (N, H) float32 unit vectors.
+        projection: (H, H) map of the texts' vectors, or None.
+        level_scale: (D,) what the cosines of a level weigh against those of the others.
+        graph: the similarity graph that was trained with.
+    """
+
+    name: ClassVar[str] = "joint"
+    settings_class: ClassVar[type[EmbeddingSettings]] = JointSettings
+    fit_result: JointFit | None = None
+
+    nodes: FloatArray
+    level_scale: FloatArray
+    projection: FloatArray | None = None
+    graph: CategoryGraph
+    _matrix: FloatArray
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit node vectors (and the encoder, with ``freeze_encoder=False``), then the scale on ``valid``.
+
+        Raises:
+            ValueError: no rows, unlabelled rows, another taxonomy than the classifier's, a graph of another tree, or an
+                encoder that cannot be fitted with ``freeze_encoder=False``.
+            FileNotFoundError: there is no ``model.graph``.
+        """
+        from hjc.nn.joint import JointSpace  # torch
+
+        valid = self._check_data(train, valid)
+        s, t, started = self.settings, self.trainer, time.monotonic()
+        if not s.freeze_encoder and s.encoder == USE:
+            raise ValueError(f"model.freeze_encoder=false: {USE} cannot be trained; take another model.encoder")
+        given = CategoryGraph.load(Path(s.graph).expanduser(), self.taxonomy) if s.graph else None
+        texts = self._label_texts()
+        self.labels = None  # a second fit starts from nothing
+        self.encoder = load_pretrained(s, train.texts, texts.texts, seed=t.seed)
+        index = self._index(texts)
+        titles = node_label_vectors(self.taxonomy, s, self.encoder, label_means(index))
+        vectors = self.encoder.encode(train.texts, "encoding training texts")
+        valid_vectors = None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")
+        encoded = time.monotonic() - started
+        self.graph = levelled(given) if given is not None else title_graph(self.taxonomy, titles, s.encoder)
+        start = node_means(self.taxonomy, vectors, train.gold, train.weight, titles)
+        self._take(start, None, np.ones(self.taxonomy.depth, dtype=np.float32))
+        samplers = triplet_samplers(self.taxonomy, self.graph)
+        before = self.triplet_accuracy()
+        space = JointSpace(
+            self.taxonomy,
+            self.nodes,
+            hierarchy=s.hierarchy,
+            scale=self._start_scale(train, vectors, valid, valid_vectors),
+            level_scale=self._level_scale(train, vectors),
+            weights=(s.classification_weight, s.hierarchy_weight, s.similarity_weight),
+            margin=s.margin,
+            draws=(drawing(samplers[0]), drawing(samplers[1])),
+            triplets=s.triplets,
+            projection=s.projection,
+            seed=t.seed,
+        )
+        weight = (train.weight * class_weights(train, t.class_weights)).astype(np.float32)
+        gold_of_labels = self.taxonomy.leaves[index.leaf]
+        label_weight = (1.0 / np.bincount(index.leaf)[index.leaf]).astype(np.float32)
+        gold = np.concatenate([train.gold, gold_of_labels])
+        weight = np.concatenate([weight, label_weight])
+        details: Any
+        if s.freeze_encoder:
+            from hjc.nn.vector_training import VectorRows, fit_on_vectors
+
+            rows = VectorRows(np.concatenate([vectors, index.vectors]), gold, weight)
+            held_out = None
+            if valid is not None and valid_vectors is not None:
+                held_out = VectorRows(valid_vectors, valid.gold, valid.weight)
+            details = fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
+        else:
+            from hjc.nn.end_to_end import fit_end_to_end
+
+            encoder: Any = self.encoder
+            held = None if valid is None else (valid.texts, valid.gold, valid.weight)
+            fingerprint = run_fingerprint(s, t, train, valid)
+            rows_of_text = ((*train.texts, *texts.texts), gold, weight)
+            details = fit_end_to_end(encoder, space, self.taxonomy, rows_of_text, held, t, run_dir, fingerprint)
+            valid_vectors = None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")
+        linear = None if space.projection is None else space.projection.detach().cpu().numpy()
+        scales = space.log_scale.detach().exp().cpu().numpy()
+        self.scale = float(scales.mean())
+        self._take(normalise(space.nodes.detach().cpu().numpy()), linear, scales / np.float32(self.scale))
+        placed = None if valid_vectors is None else self._place(valid_vectors)
+        self._fit_scale(valid, placed)
+        after = self.triplet_accuracy()
+        self.fit_result = JointFit(
+            status=details.status,
+            seconds=round(time.monotonic() - started, 3),
+            encode_seconds=round(encoded, 3),
+            epochs=details.epochs,
+            steps=details.steps,
+            best_valid_log_loss=details.best_valid_log_loss,
+            valid_log_loss=None if valid is None or placed is None else self._log_loss(placed, valid),
+            scale=round(self.scale, 4),
+            hierarchy_triplet_accuracy=after["hierarchy"],
+            similarity_triplet_accuracy=after["similarity"],
+            start_hierarchy_triplet_accuracy=before["hierarchy"],
+            start_similarity_triplet_accuracy=before["similarity"],
+            graph=", ".join(str(source.get("kind")) for source in self.graph.provenance.get("sources", [])),
+            graph_links=self.graph.links,
+        )
+        return self
+
+    def _take(self, nodes: FloatArray, projection: FloatArray | None, level_scale: FloatArray) -> None:
+        """Set the space: (N, H) unit vectors, the (H, H) map of the jobs, and (D,) what a level's cosines weigh."""
+        self.nodes, self.projection, self.level_scale = nodes, projection, level_scale
+        self.labels = one_each(nodes[self.taxonomy.leaves])
+        weighted = nodes * level_scale[self.taxonomy.level - 1][:, None]
+        self._matrix = weighted if self.settings.hierarchy == "topdown" else sum_paths(self.taxonomy, weighted.T).T
+
+    def _level_scale(self, train: JobData, vectors: FloatArray) -> float:
+        """The scale at which the leaves' own vectors fit (a sample of) the training rows."""
+        assert self.labels is not None
+        some = np.random.default_rng(self.trainer.seed).permutation(len(train))[:MAX_ROWS]
+        return fit_scale(self.taxonomy, self.labels.scores(vectors[some]), train.gold[some], train.weight[some])
+
+    # ------------------------------------------------------------------ prediction
+
+    def vectors(self, texts: Sequence[str], *, progress: bool = True) -> FloatArray:
+        """(n, H) float32 unit vectors: where texts lie in the joint space."""
+        return self._place(super().vectors(texts, progress=progress))
+
+    def _place(self, encoded: FloatArray) -> FloatArray:
+        return encoded if self.projection is None else normalise(encoded @ self.projection.T)
+
+    def _scores(self, vectors: FloatArray) -> FloatArray:
+        """(n, L) weighted sums of cosines along each leaf's path (pathsum), or (n, N) weighted cosines (topdown)."""
+        return np.asarray(vectors @ self._matrix.T)
+
+    def _to_log_proba(self, scaled: FloatArray) -> FloatArray:
+        if self.settings.hierarchy == "topdown":
+            return chained_log_softmax(self.taxonomy, scaled)
+        return log_softmax(scaled)
+
+    def triplet_accuracy(self, graph: CategoryGraph | None = None, *, seed: int = 0) -> dict[str, float | None]:
+        """Share of 20,000 triplets of nodes that the space ranks rightly, by kind.
+
+        ``hierarchy``: a child is nearer to its parent than to another parent of that level. ``similarity``: a node is
+        nearer to a similar node than to one that is at most half as similar, by ``graph`` (default: the one trained
+        with). None: the tree or the graph has no such triplet.
+        """
+        if not hasattr(self, "nodes"):
+            self._check_fitted()
+        found: dict[str, float | None] = {}
+        samplers = triplet_samplers(self.taxonomy, self.graph if graph is None else levelled(graph))
+        for kind, sampler in zip(("hierarchy", "similarity"), samplers, strict=True):
+            found[kind] = None
+            if sampler is not None:
+                triplets = sampler.sample(ACCURACY_TRIPLETS, np.random.default_rng(seed))
+                found[kind] = round(triplet_accuracy(self.nodes, triplets), 5)
+        return found
+
+    def for_taxonomy(self, taxonomy: Taxonomy) -> Self:
+        """See the base class. Nodes of codes that both trees have stay; others lie where a job with the text of their
+        label would. The similarity graph is built anew from titles."""
+        self._check_fitted()
+        assert self.encoder is not None
+        made = type(self)(taxonomy, self.settings, self.trainer)
+        made.encoder, made.scale = self.encoder, self.scale
+        texts = label_texts(taxonomy, self.settings)
+        index = LabelIndex(self.encoder.encode(texts.texts, "encoding labels"), texts.leaf, texts.texts)
+        titles = node_label_vectors(taxonomy, self.settings, self.encoder, label_means(index))
+        level_scale = np.ones(taxonomy.depth, dtype=np.float32)  # levels that the old tree has not: 1, the mean
+        level_scale[: self.taxonomy.depth] = self.level_scale[: taxonomy.depth]
+        known = np.array([self.taxonomy.index_of.get(code, -1) for code in taxonomy.codes])
+        nodes = np.where(known[:, None] >= 0, self.nodes[known], self._place(titles))
+        made.graph = title_graph(taxonomy, titles, self.settings.encoder)
+        made._take(nodes, self.projection, level_scale)
+        return made
+
+    # ------------------------------------------------------------------ persistence
+
+    def _write(self, folder: Path) -> None:
+        arrays = {"nodes": self.nodes, "level_scale": self.level_scale}
+        arrays |= {} if self.projection is None else {"projection": self.projection}
+        save_arrays(folder / SPACE, arrays)
+        self.graph.save(folder / GRAPH)
+
+    def _restore(self, state: Mapping[str, Any], model: ModelDir) -> None:
+        try:
+            arrays = load_arrays(model.file(SPACE))
+            nodes, level_scale, projection = arrays["nodes"], arrays["level_scale"], arrays.get("projection")
+            self.graph = CategoryGraph.load(model.file(GRAPH), model.taxonomy)
+        except (ValueError, FileNotFoundError, KeyError) as error:
+            raise ModelDirError(f"{model.path}: {error}") from error
+        assert self.encoder is not None
+        width = self.encoder.dim
+        shapes = [(nodes.shape, (len(model.taxonomy), width)), (level_scale.shape, (model.taxonomy.depth,))]
+        if projection is not None:
+            shapes.append((projection.shape, (width, width)))
+        if any(found != expected for found, expected in shapes):
+            raise ModelDirError(
+                f"{model.path / SPACE}: arrays of shape {', '.join(str(found) for found, _ in shapes)} do not fit "
+                f"{len(model.taxonomy)} nodes, {model.taxonomy.depth} levels and an encoder {width} wide"
+            )
+        self._take(nodes, projection, level_scale)
+
+
+# ---------------------------------------------------------------------- pieces
+
+
+def title_graph(taxonomy: Taxonomy, titles: FloatArray, encoder: str) -> CategoryGraph:
+    """Each node with its 10 nearest of its level by the cosine of label vectors (N, H)."""
+    return vector_graph(taxonomy, titles, k=TITLE_LINKS, encoder=encoder)
+
+
+def levelled(graph: CategoryGraph) -> CategoryGraph:
+    """The graph with links at every level: lifted from the leaves where no inner node has one."""
+    return graph if graph.linked[~graph.taxonomy.is_leaf].any() else graph.lift()
+
+
+Sampler = HierarchyTriplets | SimilarityTriplets
+
+
+def triplet_samplers(taxonomy: Taxonomy, graph: CategoryGraph) -> tuple[Sampler | None, Sampler | None]:
+    """Samplers of both kinds of triplets; None where there are none (one level; a graph without dissimilar nodes)."""
+    found: list[Sampler | None] = []
+    for make in (lambda: HierarchyTriplets(taxonomy), lambda: SimilarityTriplets(graph)):
+        try:
+            found.append(make())
+        except TaxonomyError:
+            found.append(None)
+    return found[0], found[1]
+
+
+def drawing(sampler: Sampler | None) -> Any:
+    """The sampler as a plain function: copies of a network (a moving average of weights) share it."""
+    return None if sampler is None else lambda size, rng: sampler.sample(size, rng)
+
+
+def sum_paths(taxonomy: Taxonomy, values: FloatArray) -> FloatArray:
+    """(B, N) values of nodes -> (B, L) sums over the path of each leaf."""
+    summed = values.copy()
+    edges = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2)).tolist()
+    for start, stop in pairwise(edges):  # breadth-first: the nodes of a level are one slice
+        summed[:, start:stop] += summed[:, taxonomy.parents[start:stop]]
+    return np.ascontiguousarray(summed[:, taxonomy.leaves])
+
+
+def chained_log_softmax(taxonomy: Taxonomy, scores: FloatArray) -> FloatArray:
+    """(B, N) scores -> (B, L) log-probabilities: log-softmax among siblings, summed along paths."""
+    starts = taxonomy.group_slice[:, 0]
+    shifted = scores - np.maximum.reduceat(scores, starts, axis=1)[:, taxonomy.group]
+    total = np.log(np.add.reduceat(np.exp(shifted), starts, axis=1))
+    return sum_paths(taxonomy, shifted - total[:, taxonomy.group])
