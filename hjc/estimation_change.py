@@ -9,7 +9,7 @@ import pandas as pd
 from hjc.errors import name_some
 from hjc.estimation import Gathered
 from hjc.statistics import Change, ShareEstimate, change
-from hjc.statistics.change import unit_variance
+from hjc.statistics.changes import unit_variance
 from hjc.statistics.estimate import FEW_ROWS
 
 #: methods whose only error is that of sampling rows: pairs of rows then say all about the covariance

@@ -14,7 +14,7 @@ from hjc.statistics import (
     node_sums,
     paired_variance,
 )
-from hjc.statistics.change import INDEPENDENT, SAME_LABELS, SAME_UNITS
+from hjc.statistics.changes import INDEPENDENT, SAME_LABELS, SAME_UNITS
 from hjc.statistics.simulation import random_taxonomy, random_world
 
 TREE = random_taxonomy(3, depth=2, children=(2, 3), top=3, ragged=0.0)

@@ -10,7 +10,7 @@ Which when (the simulation study in experiments/statistics_simulation shows it):
 """
 
 from hjc.statistics.audit import Audit, audit_only, difference_estimate, make_audit
-from hjc.statistics.change import Change, change, paired_variance
+from hjc.statistics.changes import Change, change, paired_variance
 from hjc.statistics.confusion import Confusion, correct_counts
 from hjc.statistics.estimate import ShareEstimate, node_sums, share_interval
 from hjc.statistics.prior_shift import em_prior_shift
