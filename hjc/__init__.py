@@ -19,6 +19,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 #: name -> module that defines it, imported on first use
 _LAZY = {
     "Classifier": "hjc.classifiers.base",
+    "JobClassifier": "hjc.job_classifier",
     "JobData": "hjc.data",
     "load": "hjc.persistence",
 }

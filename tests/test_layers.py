@@ -41,6 +41,7 @@ LAYERS = {
     "estimation": 5,
     "estimation_change": 5,
     "explain": 5,
+    "job_classifier": 5,
     "vectors": 5,
     "reviewing": 5,
     "config": 6,

@@ -16,6 +16,7 @@ from hjc.cli.evaluate import evaluate
 from hjc.cli.explain import explain
 from hjc.cli.info import info
 from hjc.cli.predict import predict
+from hjc.cli.relabel import relabel
 from hjc.cli.review import review
 from hjc.cli.taxonomy import taxonomy_app
 from hjc.cli.train import train
@@ -62,6 +63,7 @@ app.command("review")(review)
 app.command("drift")(drift)
 app.command("explain")(explain)
 app.command("info")(info)
+app.command("relabel")(relabel)
 app.command("crosswalk")(crosswalk)
 taxonomy_app.command("revise")(revise)
 app.add_typer(taxonomy_app, name="taxonomy")
