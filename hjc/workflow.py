@@ -216,6 +216,7 @@ def finish(
         report=settings.report,
         examples=settings.examples,
         decided=decided,
+        classifier=classifier,
     )
     if page is not None:
         out.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -101,7 +101,7 @@ def evaluate(
             scored = {name: (found, rows.labelled())}
             page = save_evaluations(
                 output, scored, run_dir=run_dir, counts=counts, report=report, examples=examples, keep=True,
-                decided={name: tables},
+                decided={name: tables}, classifier=classifier.calibrated() if calibrated else classifier,
             )  # fmt: skip
             options.note(f"metrics, tables of calibration and decisions, rejects.csv and row scores are in {output}")
             options.note(f"report: {page}" if page else "")

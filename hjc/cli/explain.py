@@ -128,7 +128,8 @@ def _print_text(tree: "Taxonomy", explanations: "list[LevelExplanation]", words:
 
 def _line(found: "LevelExplanation", which: str, words: int) -> str:
     ranked = found.by_word(which)
-    shown = [f"{word} {part:+.2f}" for word, part in ranked[:words] if abs(part) >= 0.005]
+    named = [(word if any(map(str.isalnum, word)) else f'"{word}"', part) for word, part in ranked[:words]]
+    shown = [f"{word} {part:+.2f}" for word, part in named if abs(part) >= 0.005]
     if len(ranked) > words:
         shown.append(f"other words {sum(part for _, part in ranked[words:]):+.2f}")
     return ", ".join(shown) or "no word counts"

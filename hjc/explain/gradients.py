@@ -8,11 +8,14 @@ from hjc.explain.result import LevelExplanation, Question, WordPart
 from hjc.explain.words import raw_words, to_words
 
 
-def explain_gradients(classifier: Any, text: str, questions: list[Question], **options: Any) -> list[LevelExplanation]:
+def explain_gradients(
+    classifier: Any, text: str, questions: list[Question], *, only_lead: bool = False, **options: Any
+) -> list[LevelExplanation]:
     """Integrated gradients of log P(code) and of its lead over the second, for each question.
 
     Args:
         classifier: a fitted NeuralClassifier.
+        only_lead: half the work: ``part``, ``value`` and ``constant`` are nan where there is a second.
         options: ``steps`` and ``tolerance`` of :func:`hjc.nn.attribution.integrated_gradients`.
 
     Raises:
@@ -24,7 +27,8 @@ def explain_gradients(classifier: Any, text: str, questions: list[Question], **o
     targets: list[tuple[slice, slice | None]] = []
     for asked in questions:
         own = slice(*spans[asked.node].tolist())
-        targets.append((own, None))
+        if asked.second < 0 or not only_lead:
+            targets.append((own, None))
         if asked.second >= 0:
             targets.append((own, slice(*spans[asked.second].tolist())))
     found = integrated_gradients(
@@ -37,30 +41,32 @@ def explain_gradients(classifier: Any, text: str, questions: list[Question], **o
     cut = (f"the model reads the first {classifier.settings.max_length} tokens",) if found.read < len(text) else ()
     out, k = [], 0
     for asked in questions:
-        rows = [k, k + 1] if asked.second >= 0 else [k]
-        k += len(rows)
-        parts = np.zeros((2, len(words)))
-        for target, row in enumerate(rows):
-            np.add.at(parts[target], at[at >= 0], found.parts[row, shown][at >= 0])
-        notes = [
-            f"the parts of {name} add up to {found.parts[row].sum():+.3f} instead of "
-            f"{found.value[row] - found.baseline[row]:+.3f} ({found.steps} steps): take them as rough"
-            for name, row in zip(("the code", "its lead"), rows, strict=False)
-            if not complete[row]
-        ]
-        value, baseline = found.value[rows], found.baseline[rows]
+        names = ["part"] if asked.second < 0 else ["lead"] if only_lead else ["part", "lead"]
+        parts = {"part": np.full(len(words), np.nan if "part" not in names else 0.0), "lead": np.zeros(len(words))}
+        value, baseline = {"part": np.nan, "lead": 0.0}, {"part": np.nan, "lead": 0.0}
+        notes = []
+        for row, name in enumerate(names, start=k):
+            np.add.at(parts[name], at[at >= 0], found.parts[row, shown][at >= 0])
+            value[name], baseline[name] = float(found.value[row]), float(found.baseline[row])
+            if not complete[row]:
+                what = "the code" if name == "part" else "its lead"
+                notes.append(
+                    f"the parts of {what} add up to {found.parts[row].sum():+.3f} instead of "
+                    f"{value[name] - baseline[name]:+.3f} ({found.steps} steps): take them as rough"
+                )
+        k += len(names)
         out.append(
             LevelExplanation(
                 *asked,
                 method="gradients",
                 words=tuple(
-                    WordPart(w.token, w.start, w.end, float(parts[0, i]), float(parts[1, i]))
+                    WordPart(w.token, w.start, w.end, float(parts["part"][i]), float(parts["lead"][i]))
                     for i, w in enumerate(words)
                 ),
-                value=float(value[0]),
-                constant=float(baseline[0]),
-                difference=float(value[1]) if len(rows) > 1 else 0.0,
-                difference_constant=float(baseline[1]) if len(rows) > 1 else 0.0,
+                value=value["part"],
+                constant=baseline["part"],
+                difference=value["lead"],
+                difference_constant=baseline["lead"],
                 notes=(*notes, *cut),
             )
         )

@@ -10,7 +10,7 @@ from hjc.data import JobData
 from hjc.vectors import ENCODER, TF_IDF, FloatArray, TextVectors, space_of, text_vectors, word_vectors
 
 #: training texts that go through an encoder for one question; of larger sets those nearest by words
-MOST_ENCODED = 2000
+MOST_ENCODED = 1000
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,24 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
+class Span:
+    """A piece of a running text, with a number shown on hovering and a class of style.css (for1 ... against3)."""
+
+    text: str
+    title: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
-    """Text of a table cell, with a small second line (an interval), a mark, and quoted texts below."""
+    """Text of a table cell, with a small second line (an interval), a mark, quoted texts below, and a marked text."""
 
     text: str
     small: str = ""
     mark: str = ""
     best: bool = False
     quotes: Sequence[str] = ()
+    spans: Sequence[Span] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, a plot or a table under a heading, in this order."""
+    """A paragraph, a marked text, a plot or a table under a heading, in this order."""
 
     title: str = ""
     text: str = ""
@@ -53,6 +63,7 @@ class Block:
     alt: str = ""
     caption: str = ""
     table: Grid | None = None
+    spans: Sequence[Span] = ()
 
 
 @dataclass

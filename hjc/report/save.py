@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.storage import CONFIG
 from hjc.data.jobdata import JobData
 from hjc.evaluate import Evaluation
@@ -50,6 +51,7 @@ def save_evaluations(
     examples: bool = True,
     keep: bool = False,
     decided: Mapping[str, "DecisionTables"] | None = None,
+    classifier: Classifier | None = None,
 ) -> Path | None:
     """Write ``scores_<set>.parquet`` for each set and, with ``report``, the report and its plots.
 
@@ -61,6 +63,7 @@ def save_evaluations(
         keep: scores, plots and reports of other sets in the directory stay; the report is then called
             ``report_<set>.html`` where the directory is a model directory, whose own report it would replace.
         decided: set -> tables of calibration and decisions, for the report.
+        classifier: which made the evaluations, to mark the words that decided in some of the texts.
 
     Returns:
         The report's path, or None.
@@ -83,4 +86,11 @@ def save_evaluations(
     name = REPORT
     if keep and (folder / CONFIG).exists():
         name = written[0].name.replace("scores_", "report_").replace(".parquet", ".html")
-    return write_report(folder, sets, record=record, counts=counts, examples=examples, file=name, decided=decided)
+    explained = None
+    if classifier is not None:
+        from hjc.report.explanations import explanations_section
+
+        explained = explanations_section(classifier, sets, examples=examples)
+    return write_report(
+        folder, sets, record=record, counts=counts, examples=examples, file=name, decided=decided, explained=explained
+    )
