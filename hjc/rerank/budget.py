@@ -1,0 +1,147 @@
+"""What a run of a chat endpoint has used, and the limits at which it stops."""
+
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import Any
+
+from hjc.rerank.settings import ChatSettings
+
+#: an estimate before the endpoint has counted: text of no language has more tokens than a third of its UTF-8 bytes,
+#: as a rule; and messages have some tokens around them
+BYTES_PER_TOKEN, TOKENS_AROUND = 3, 32
+#: what is reserved for an answer when its length is not limited
+UNLIMITED_ANSWER = 2_000
+
+
+class ChatError(RuntimeError):
+    """A query got no usable answer; the message says why."""
+
+    status = "failed"
+
+
+class BudgetReached(ChatError):
+    """A request was not sent because a limit would have been exceeded."""
+
+    status = "budget"
+
+
+class EndpointError(RuntimeError):
+    """The endpoint itself does not work (not there, key refused, no such model): going on makes no sense."""
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """Counters of a run.
+
+    Attributes:
+        requests: HTTP requests sent, repeats included.
+        prompt_tokens, completion_tokens: as the endpoint reported, of every reply, usable or not.
+        cache_hits: queries answered without a request.
+        answers, failed: queries with and without a usable answer from the endpoint.
+        retries, timeouts, rate_limited, server_errors, broken: requests that had to be repeated, and why.
+        malformed, rejected: answers that were no JSON of the schema, and those outside what was asked (candidates).
+        unreported: replies without token counts, and requests that were cut off: their estimate counts for the limits.
+        unreported_tokens: the estimate of those.
+        downgrades: requests refused because of response_format.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cache_hits: int = 0
+    answers: int = 0
+    failed: int = 0
+    retries: int = 0
+    timeouts: int = 0
+    rate_limited: int = 0
+    server_errors: int = 0
+    broken: int = 0
+    malformed: int = 0
+    rejected: int = 0
+    unreported: int = 0
+    unreported_tokens: int = 0
+    downgrades: int = 0
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Tokens that a request under way may use."""
+
+    prompt: int
+    completion: int
+
+
+class Budget:
+    """Counters behind a lock. What requests under way may use is reserved, so that limits hold with many at once."""
+
+    def __init__(self, settings: ChatSettings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._usage = Usage()
+        self._reserved_prompt = self._reserved_completion = 0
+        self._unreported_cost = 0.0
+
+    def cost(self, prompt: int, completion: int) -> float:
+        """In the currency of the settings."""
+        return (prompt * self._settings.prompt_price + completion * self._settings.completion_price) / 1e6
+
+    def reserve(self, characters: bytes) -> Reservation:
+        """Take a request's estimate.
+
+        Raises:
+            BudgetReached: a limit might be exceeded.
+        """
+        s, u = self._settings, self._usage
+        new = Reservation(len(characters) // BYTES_PER_TOKEN + TOKENS_AROUND, s.max_tokens or UNLIMITED_ANSWER)
+        with self._lock:
+            if s.max_requests and u.requests >= s.max_requests:
+                raise BudgetReached(f"max_requests={s.max_requests} is reached")
+            prompt = u.prompt_tokens + self._reserved_prompt + new.prompt
+            completion = u.completion_tokens + self._reserved_completion + new.completion
+            if s.max_total_tokens and prompt + completion + u.unreported_tokens > s.max_total_tokens:
+                raise BudgetReached(f"max_total_tokens={s.max_total_tokens} might be exceeded")
+            if s.max_cost and self.cost(prompt, completion) + self._unreported_cost > s.max_cost:
+                raise BudgetReached(f"max_cost={s.max_cost:g} {s.currency} might be exceeded")
+            u.requests += 1
+            self._reserved_prompt += new.prompt
+            self._reserved_completion += new.completion
+        return new
+
+    def settle(self, reservation: Reservation, tokens: tuple[int, int] | None, *, billed: bool) -> None:
+        """Give a reservation back.
+
+        Args:
+            tokens: of prompt and answer as reported; None: not reported.
+            billed: whether a request without a report may have cost something (time-outs, cut-off bodies).
+        """
+        with self._lock:
+            self._reserved_prompt -= reservation.prompt
+            self._reserved_completion -= reservation.completion
+            if tokens is not None:
+                self._usage.prompt_tokens += tokens[0]
+                self._usage.completion_tokens += tokens[1]
+            elif billed:
+                self._usage.unreported += 1
+                self._usage.unreported_tokens += reservation.prompt + reservation.completion
+                self._unreported_cost += self.cost(reservation.prompt, reservation.completion)
+
+    def count(self, *names: str) -> None:
+        """Add one to counters."""
+        with self._lock:
+            for name in names:
+                setattr(self._usage, name, getattr(self._usage, name) + 1)
+
+    @property
+    def usage(self) -> Usage:
+        """A copy of the counters."""
+        with self._lock:
+            return Usage(**asdict(self._usage))
+
+    def report(self) -> dict[str, Any]:
+        """Counters and cost for reports and run directories."""
+        usage = self.usage
+        return {
+            **asdict(usage),
+            "cost": self.cost(usage.prompt_tokens, usage.completion_tokens),
+            "currency": self._settings.currency,
+        }

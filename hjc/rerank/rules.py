@@ -1,0 +1,232 @@
+"""The default back end: a linear score of similarity, words in common, seniority and sector; no language model.
+
+Each pair of query and candidate has seven features (:data:`FEATURES`). Their weighted sum goes through a softmax over
+the candidates. The default weights are a modest guess; :meth:`RulesReranker.fit` learns them from labelled queries by
+logistic regression over pairs (is this candidate right?), then fits one factor so that the softmax over a list, which
+is what is used, has the least log-loss.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.data.prepare.phrases import fold, words_of
+from hjc.rerank.backends import (
+    Candidate,
+    FloatArray,
+    Query,
+    RerankResult,
+    check_batch,
+    check_candidates,
+    is_empty,
+    log_softmax,
+    no_candidates,
+    similarity_log_weights,
+)  # fmt: skip
+from hjc.rerank.extraction import Extraction
+from hjc.rerank.titles import clean_title, industry_of, seniority_of
+
+#: name -> what it is of a pair; all but the first lie between -1 and 1
+FEATURES: dict[str, str] = {
+    "similarity": "the candidate's score as it came",
+    "similarity_z": "the score less the best of the list, in standard deviations of the list",
+    "title_words": "Dice coefficient of the words of both titles",
+    "title_trigrams": "Dice coefficient of the letter trigrams of both titles, for inflected and compound words",
+    "title_in_text": "share of the words of the candidate's title that stand in duties and skills",
+    "seniority": "1: the same; -1: one leads people and the other does not; 0: not said",
+    "industry": "1: the same; -1: different; 0: one of them not said",
+}
+DEFAULT_WEIGHTS: dict[str, float] = {
+    "similarity": 0.0, "similarity_z": 1.0, "title_words": 1.0, "title_trigrams": 2.0, "title_in_text": 0.5,
+    "seniority": 0.5, "industry": 0.25,
+}  # fmt: skip
+_LEADS = frozenset(("manager", "supervisor"))
+#: scale of scores where a list must be ordered by similarity alone (empty queries)
+_SIMILARITY_SCALE = 1.0
+
+
+@dataclass(frozen=True)
+class _Profile:
+    words: frozenset[str]
+    trigrams: frozenset[str]
+    seniority: str
+    industry: str
+
+
+@lru_cache(maxsize=50_000)
+def _profile(title: str, text: str) -> _Profile:
+    found = words_of(fold(title))
+    padded = [f" {word} " for word in found]
+    trigrams = frozenset(word[i : i + 3] for word in padded for i in range(len(word) - 2))
+    return _Profile(frozenset(found), trigrams, seniority_of(title), industry_of(title, text))
+
+
+def _dice(a: frozenset[str], b: frozenset[str]) -> float:
+    return 2 * len(a & b) / (len(a) + len(b)) if a and b else 0.0
+
+
+def pair_features(query: Query, candidates: Sequence[Candidate]) -> FloatArray:
+    """(k, F) features of a query with each candidate, columns as in :data:`FEATURES`."""
+    out = np.zeros((len(candidates), len(FEATURES)))
+    if not candidates:
+        return out
+    if isinstance(query, Extraction):
+        title, body, own = query.title, f"{query.duties}\n{query.skills}", query.seniority
+        industry = query.industry
+    else:
+        line, _, body = query.partition("\n")
+        title, own, industry = clean_title(line[:200]), seniority_of(line[:200]), industry_of(line, body)
+    mine = _profile(title, "")
+    looked = frozenset(words_of(fold(body[:6000])))
+    score = np.array([c.score for c in candidates], dtype=np.float64)
+    spread = score.std()
+    out[:, 0] = score
+    out[:, 1] = (score - score.max()) / spread if spread > 1e-12 else 0.0
+    for row, candidate in zip(out, candidates, strict=True):
+        theirs = _profile(candidate.title, candidate.text)
+        row[2] = _dice(mine.words, theirs.words)
+        row[3] = _dice(mine.trigrams, theirs.trigrams)
+        row[4] = len(theirs.words & looked) / len(theirs.words) if theirs.words else 0.0
+        if own and own == theirs.seniority:
+            row[5] = 1.0
+        elif (own in _LEADS) != (theirs.seniority in _LEADS):
+            row[5] = -1.0
+        if industry and theirs.industry:
+            row[6] = 1.0 if industry == theirs.industry else -1.0
+    return out
+
+
+class RulesReranker:
+    """A linear score of pair features.
+
+    Args:
+        weights: of some features; the others keep their defaults.
+        abstain_below: decline when the best candidate has less probability than this (0: never).
+
+    Raises:
+        ValueError: an unknown feature, or a weight that is no finite number.
+    """
+
+    name = "rules"
+
+    def __init__(self, weights: Mapping[str, float] | None = None, *, abstain_below: float = 0.0) -> None:
+        if unknown := sorted(set(weights or ()) - set(FEATURES)):
+            raise ValueError(f"weights: unknown features {unknown}, allowed are {', '.join(FEATURES)}")
+        if not 0 <= abstain_below <= 1:
+            raise ValueError(f"abstain_below: got {abstain_below}, allowed are numbers from 0 to 1")
+        self.weights = {name: float((weights or {}).get(name, DEFAULT_WEIGHTS[name])) for name in FEATURES}
+        if bad := [name for name, w in self.weights.items() if not np.isfinite(w)]:
+            raise ValueError(f"weights: {bad} are not finite")
+        self.abstain_below = float(abstain_below)
+
+    @property
+    def fingerprint(self) -> str:
+        return sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_dict` gives the back end again."""
+        return {"weights": self.weights, "abstain_below": self.abstain_below}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RulesReranker":
+        return cls(values["weights"], abstain_below=values.get("abstain_below", 0.0))
+
+    def _vector(self) -> FloatArray:
+        return np.array([self.weights[name] for name in FEATURES])
+
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankResult:
+        if not candidates:
+            return no_candidates()
+        check_candidates(candidates)
+        if reason := is_empty(query):
+            return RerankResult(similarity_log_weights(candidates, _SIMILARITY_SCALE), reason, "declined")
+        scores = log_softmax(pair_features(query, candidates) @ self._vector())
+        best = float(np.exp(scores.max()))
+        if best < self.abstain_below:
+            why = f"confidence {best:.3f} below {self.abstain_below:g}"
+            return RerankResult(scores, why, "declined")
+        return RerankResult(scores)
+
+    def rerank_batch(self, queries: Sequence[Query], candidates: Sequence[Sequence[Candidate]]) -> list[RerankResult]:
+        check_batch(queries, candidates)
+        return [self.rerank(query, some) for query, some in zip(queries, candidates, strict=True)]
+
+    def fit(
+        self,
+        queries: Sequence[Query],
+        candidates: Sequence[Sequence[Candidate]],
+        relevant: Sequence[npt.ArrayLike],
+        *,
+        C: float = 1.0,
+    ) -> dict[str, float]:
+        """Learn the weights from labelled queries; those without a right candidate (or with nothing else) say nothing.
+
+        Args:
+            relevant: for each query (k,) whether the candidate is right; several may be (leaves under an inner code).
+            C: inverse strength of the L2 penalty, on features divided by their standard deviations.
+
+        Returns:
+            queries (used), log_loss_before, log_loss (mean -ln of the mass on right candidates, in nats).
+
+        Raises:
+            ValueError: lengths differ, or no query has right and wrong candidates.
+        """
+        check_batch(queries, candidates)
+        if len(relevant) != len(queries):
+            raise ValueError(f"relevant: got {len(relevant)} rows, expected one for each of {len(queries)} queries")
+        xs, ys = [], []
+        for i, (query, some, right) in enumerate(zip(queries, candidates, relevant, strict=True)):
+            y = np.asarray(right, dtype=bool)
+            if y.shape != (len(some),):
+                raise ValueError(f"relevant: row {i} has shape {y.shape}, expected ({len(some)},)")
+            if y.any() and not y.all() and not is_empty(query):
+                check_candidates(some)
+                xs.append(pair_features(query, some))
+                ys.append(y)
+        if not xs:
+            raise ValueError("no query has a right and a wrong candidate: nothing to learn from; use a larger k")
+        before = listwise_log_loss([x @ self._vector() for x in xs], ys)
+        found = _fit_pairs(np.concatenate(xs), np.concatenate(ys), C)
+        factor = _fit_factor([x @ found for x in xs], ys)
+        self.weights = dict(zip(FEATURES, (factor * found).tolist(), strict=True))
+        after = listwise_log_loss([x @ self._vector() for x in xs], ys)
+        return {"queries": float(len(xs)), "log_loss_before": before, "log_loss": after}
+
+
+def listwise_log_loss(scores: Iterable[FloatArray], relevant: Iterable[npt.ArrayLike]) -> float:
+    """Mean over queries of -ln of the softmax mass on right candidates."""
+    losses = []
+    for x, right in zip(scores, relevant, strict=True):
+        chosen = log_softmax(np.asarray(x, dtype=np.float64))[np.asarray(right, dtype=bool)]
+        losses.append(-(chosen.max() + np.log(np.exp(chosen - chosen.max()).sum())))
+    return float(np.mean(losses))
+
+
+def _fit_pairs(x: FloatArray, y: npt.NDArray[np.bool_], C: float) -> FloatArray:
+    from sklearn.linear_model import LogisticRegression
+
+    scale = x.std(axis=0)
+    used = scale > 1e-9
+    model = LogisticRegression(C=C, max_iter=1000)
+    out = np.zeros(x.shape[1])
+    if used.any():
+        model.fit(x[:, used] / scale[used], y)
+        out[used] = model.coef_[0] / scale[used]
+    return out
+
+
+def _fit_factor(scores: Sequence[FloatArray], relevant: Sequence[npt.NDArray[np.bool_]]) -> float:
+    """The factor from 1/100 to 100 with the least listwise log-loss (which is convex in it for one right candidate)."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_factor: float) -> float:
+        return listwise_log_loss([np.exp(log_factor) * s for s in scores], relevant)
+
+    found = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
