@@ -8,6 +8,7 @@ second test set and are never trained on.
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,55 @@ def load_sample(taxonomy: Taxonomy | None = None, languages: Sequence[str] | Non
         tests=tests,
         counts={"read": total, "filtered": total - len(titles) - len(ads)},
     )
+
+
+def write_sample_esco(directory: Path | str, language: str = "en") -> Path:
+    """A small bundle of files in the layout in which ESCO publishes its csv bundles, made from this sample.
+
+    ``ISCOGroups_xx.csv`` has the groups of ISCO-08, ``occupations_xx.csv`` one occupation below each of the 436 unit
+    groups (code 2221.1, the training titles of the sample as its preferred and alternative labels), and
+    ``broaderRelationsOccPillar_xx.csv`` who is above whom. The occupations are not ESCO's: it is a stand-in for trying
+    out ``hjc taxonomy import esco``.
+
+    Raises:
+        ValueError: the sample has no titles in the language.
+    """
+    from hjc.taxonomy import isco08
+
+    titles = sample_titles()
+    if language not in set(titles["language"]):
+        raise ValueError(f"language: got {language!r}, the sample has {', '.join(sorted(set(titles['language'])))}")
+    titles = titles[(titles["language"] == language) & (titles["split"] == "train")]
+    tree, base = isco08(), "http://data.europa.eu/esco"
+    names = dict(zip(tree.codes, tree.titles[language], strict=True))
+    groups: list[tuple[str, ...]] = []
+    occupations: list[tuple[str, ...]] = []
+    broader: list[tuple[str, ...]] = []
+    for i, code in enumerate(tree.codes):
+        uri, above = f"{base}/isco/C{code}", int(tree.parents[i])
+        groups.append(("ISCOGroup", uri, code, names[code], "released", "", ""))
+        if above >= 0:
+            broader.append(("ISCOGroup", uri, "ISCOGroup", f"{base}/isco/C{tree.codes[above]}"))
+        if len(labels := titles.loc[titles["code"] == code, "title"].tolist()):
+            own = f"{base}/occupation/sample-{code}-1"
+            occupations.append(
+                ("Occupation", own, code, labels[0], "\n".join(labels[1:]), "", "released", "", f"{code}.1")
+            )
+            broader.append(("Occupation", own, "ISCOGroup", uri))
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    columns: dict[str, tuple[list[tuple[str, ...]], str]] = {
+        "ISCOGroups": (groups, "conceptType conceptUri code preferredLabel status altLabels description"),
+        "occupations": (
+            occupations,
+            "conceptType conceptUri iscoGroup preferredLabel altLabels hiddenLabels status description code",
+        ),
+        "broaderRelationsOccPillar": (broader, "conceptType conceptUri broaderType broaderUri"),
+    }
+    for name, (rows, header) in columns.items():
+        frame = pd.DataFrame(rows, columns=header.split(" "), dtype=str)
+        frame.to_csv(folder / f"{name}_{language}.csv", index=False, encoding="utf-8", lineterminator="\n")
+    return folder
 
 
 def fixed_split(titles: pd.DataFrame) -> list[str]:
