@@ -86,7 +86,6 @@ class ChatClient:
         self._level = 0 if settings.structured == "auto" else _LEVELS.index(settings.structured)
         self._resume_at = 0.0  # time.monotonic() before which no request is sent
         self._in_row = 0
-        self._stop = Event()
         limits = httpx.Limits(max_connections=settings.concurrency)
         self._http = httpx.Client(timeout=settings.timeout, limits=limits, follow_redirects=False)
         if settings.api_key_env and settings.url.startswith("http://") and not settings.is_local:
@@ -135,6 +134,10 @@ class ChatClient:
         Raises:
             ChatError: no usable answer; BudgetReached: not sent. EndpointError: the endpoint does not work.
         """
+        return self._complete(request, Event())
+
+    def _complete(self, request: ChatRequest, stop: Event) -> Answer:
+        """See :meth:`complete`; once ``stop`` is set nothing more is sent."""
         key = request_key(self.settings.model, request.messages, request.schema, self._parameters())
         known = self.cache.get(key)
         if known is not None:
@@ -146,11 +149,14 @@ class ChatClient:
                 self.budget.count("cache_hits")
                 return Answer(known, 0, True)
         try:
-            value, attempts, tokens = self._ask(request)
+            value, attempts, tokens = self._ask(request, stop)
         except BudgetReached:
             raise
         except ChatError:
             self.budget.count("failed")
+            raise
+        except EndpointError:
+            stop.set()
             raise
         self.budget.count("answers")
         self.cache.put(key, value, model=self.settings.model, tokens=tokens)
@@ -169,12 +175,12 @@ class ChatClient:
         keys = [request_key(self.settings.model, r.messages, r.schema, self._parameters()) for r in requests]
         futures: dict[str, Future[Answer]] = {}
         out: list[Answer | ChatError] = []
-        self._stop.clear()
+        stop = Event()
         with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="chat") as pool:
             try:
                 for key, request in zip(keys, requests, strict=True):
                     if key not in futures:
-                        futures[key] = pool.submit(self.complete, request)
+                        futures[key] = pool.submit(self._complete, request, stop)
                 for key in keys:
                     try:
                         out.append(futures[key].result())
@@ -183,7 +189,7 @@ class ChatClient:
                     if advance is not None:
                         advance(1)
             except BaseException:
-                self._stop.set()
+                stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return out
@@ -194,7 +200,7 @@ class ChatClient:
         chosen = {"temperature": s.temperature, "seed": s.seed, "max_tokens": s.max_tokens or None, **s.extra}
         return {name: value for name, value in chosen.items() if value is not None}
 
-    def _ask(self, request: ChatRequest) -> tuple[dict[str, Any], int, tuple[int, int] | None]:
+    def _ask(self, request: ChatRequest, stop: Event) -> tuple[dict[str, Any], int, tuple[int, int] | None]:
         """(answer, requests, tokens) after as many repeats as the settings allow."""
         s = self.settings
         messages = list(request.messages)
@@ -202,7 +208,7 @@ class ChatClient:
         while True:
             sent += 1
             try:
-                reply, tokens = self._post(request, messages)
+                reply, tokens = self._post(request, messages, stop)
                 value = answer_of(reply)
                 self._validate(value, request)
             except BadAnswer as error:
@@ -222,7 +228,7 @@ class ChatClient:
                 if broken > s.retries:
                     self._give_up(sent, error)
                 self.budget.count("retries")
-                self._wait(broken, error.wait)
+                self._wait(broken, error.wait, stop)
             else:
                 self._in_row = 0
                 return value, sent, tokens
@@ -239,7 +245,7 @@ class ChatClient:
             raise EndpointError(f"{self.settings.url}: {in_row} queries in a row without an answer, the last: {error}")
         raise ChatError(text) from None
 
-    def _wait(self, repeats: int, asked: float | None) -> None:
+    def _wait(self, repeats: int, asked: float | None, stop: Event) -> None:
         """Back off; what the endpoint asked for holds for every request."""
         s = self.settings
         pause = min(s.max_backoff, s.backoff * 2.0 ** (repeats - 1)) * random.uniform(0.5, 1.0)
@@ -248,15 +254,7 @@ class ChatClient:
                 self._resume_at = max(self._resume_at, time.monotonic() + asked)
             pause = max(pause, asked)
         logger.info("waiting %.1f s before a request is repeated", pause)
-        self._pause(pause)
-
-    def _pause(self, seconds: float) -> None:
-        """Sleep, in pieces, so that a run that stops need not wait for those that back off."""
-        end = time.monotonic() + seconds
-        while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, 0.25))
-        if self._stop.is_set():
-            raise ChatError("the run was stopped")
+        _pause(pause, stop)
 
     # ------------------------------------------------------------------ one request
 
@@ -270,7 +268,7 @@ class ChatClient:
         return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
     def _post(
-        self, request: ChatRequest, messages: Sequence[Mapping[str, str]]
+        self, request: ChatRequest, messages: Sequence[Mapping[str, str]], stop: Event
     ) -> tuple[dict[str, Any], tuple[int, int] | None]:
         """(reply, tokens of prompt and answer) of one request."""
         httpx, level = self._httpx, self._level
@@ -280,7 +278,9 @@ class ChatClient:
         body = self._body(request, messages, level)
         with self._slots:
             while (pause := self._resume_at - time.monotonic()) > 0:
-                self._pause(pause)
+                _pause(pause, stop)
+            if stop.is_set():
+                raise ChatError("the run was stopped")
             reservation = self.budget.reserve(body)
             billed, tokens = True, None
             try:
@@ -344,3 +344,13 @@ class ChatClient:
                 request.check(value)
             except Rejected as error:
                 raise BadAnswer(str(error), "rejected") from None
+
+
+def _pause(seconds: float, stop: Event) -> None:
+    """Wait. A run that stops does not wait for those that back off.
+
+    Raises:
+        ChatError: the run was stopped.
+    """
+    if stop.wait(seconds):
+        raise ChatError("the run was stopped")
