@@ -13,6 +13,7 @@ from hjc.taxonomy import from_edges, isco08, read_taxonomy_csv
 from hjc.taxonomy.correspondence import Correspondence, link_shares
 from hjc.taxonomy.crosswalk import Crosswalk, build_crosswalk, subtree_mass
 from hjc.taxonomy.crosswalk_readers import read_correspondence, read_counts, read_identifiers
+from hjc.taxonomy.revision import plan_revision
 
 from .strategies import random_log_proba, taxonomies
 
@@ -285,6 +286,45 @@ def test_numbers_in_a_sheet_are_codes_only_in_full_length(tmp_path):
         read_correspondence(sheet((1101, "a"), (110, "b")))
     with pytest.raises(TaxonomyError, match="no sheet 'x'"):
         read_correspondence(tmp_path / "t.xlsx", sheet="x")
+
+
+#: a few rows in the layout of the ILO's corrtab88-08.xls, codes as text
+ILO_TABLE = [
+    ("ISCO-88 Title EN", "ISCO-88 code", "ISCO 08 Code", "ISCO-08 part", "ISCO-08 Title EN", "Comments"),
+    ("Armed forces", "0110", "0110", "", "Commissioned armed forces officers", ""),
+    ("Armed forces", "0110", "0210", "", "Non-commissioned armed forces officers", ""),
+    ("Armed forces", "0110", "0310", "", "Armed forces occupations, other ranks", ""),
+    ("Legislators", "1110", "1111", "", "Legislators", ""),
+    ("Senior government officials", "1120", "1112", "", "Senior government officials", ""),
+    ("Directors and chief executives", "1210", "1112", "p", "Senior government officials", "Public sector"),
+    ("Directors and chief executives", "1210", "1120", "", "Managing directors and chief executives", ""),
+    ("Computer systems designers and analysts", "2131", "2511", "", "Systems analysts", ""),
+    ("Computer systems designers and analysts", "2131", "2512", "p", "Software developers", ""),
+]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+def test_isco_88_to_isco_08_in_the_layout_of_the_ilo(tmp_path, suffix):
+    path = tmp_path / f"corrtab88-08.{suffix}"
+    if suffix == "csv":
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows(ILO_TABLE)
+    else:
+        book = pytest.importorskip("openpyxl").Workbook()
+        for row in ILO_TABLE:
+            book.active.append([cell or None for cell in row])
+        book.save(path)
+    table = read_correspondence(path)
+    assert table.links["1210"] == {"1112": 1, "1120": 1} and set(table.links["0110"]) == {"0110", "0210", "0310"}
+    assert table.source_titles["1210"].startswith("Directors") and table.target_titles["1111"] == "Legislators"
+    plan = plan_revision(table, isco08())
+    moved = {code: (change.kind, change.gold) for code, change in plan.codes.items()}
+    assert moved == {
+        "0110": ("split", "0"), "1110": ("renamed", "1111"), "1120": ("merged", "1112"), "1210": ("split", "11"),
+        "2131": ("split", "251"),
+    }  # fmt: skip
+    back = read_correspondence(path).reverse()
+    assert set(back.links["1112"]) == {"1120", "1210"}
 
 
 # ---------------------------------------------------------------------------------------------- the official tables

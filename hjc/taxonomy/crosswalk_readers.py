@@ -42,6 +42,8 @@ LAYOUTS = (
     Layout("O*NET to ESCO (EC and USDOL)", "onet_code", "esco_uri", "onet_title", "esco_label", relation="relation"),
     Layout("KZiS to ESCO", "kzis_code", "esco_code", "kzis_name", "esco_label_pl"),
     Layout("SSYK 2012 to ISCO-08", "ssyk2012", "isco08"),
+    # corrtab88-08.xls and corrtab08-88.xls; the column "ISCO-08 part" has a p where the link is to a part of the group
+    Layout("ISCO-88 to ISCO-08 (ILO)", "ISCO-88 code", "ISCO 08 Code", "ISCO-88 Title EN", "ISCO-08 Title EN"),
     Layout("ESCO 1.0.8 to ESCO 1.2.1", "esco_code_v108", "esco_code_v121"),
     Layout("KZiS 2014 to KZiS 2022 (key of the ministry)", "#1", "#3", "#2", "#4", header=("Symbol cyfrowy zawodu",)),
     Layout("a crosswalk written by hjc", "source", "target", weight="share", header=("source", "target", "share")),
