@@ -1,12 +1,15 @@
 """``hjc taxonomy graph``: sources from files, what is shown, what is written, errors in one message."""
 
+import doctest
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hjc.cli import taxonomy_graph
 from hjc.taxonomy import load_taxonomy, write_taxonomy_csv
 from hjc.taxonomy.category_graph import CategoryGraph
 from hjc.taxonomy.graph_files import read_items
@@ -113,3 +116,22 @@ def test_onet_technology_finds_related_occupations(call: Call, realdata: Path) -
     assert status == 0, err
     assert "unknown codes 0" in err
     assert "15-1253.00" in out or "15-1254.00" in out  # testers, web developers
+
+
+def docs_page() -> Path:
+    page = Path(__file__).resolve().parent.parent / "docs" / "embedding.md"
+    if not page.exists():
+        pytest.skip("not run from a checkout")
+    return page
+
+
+def test_examples_of_the_docs() -> None:
+    assert doctest.testfile(str(docs_page()), module_relative=False).failed == 0
+
+
+def test_options_of_the_docs_exist() -> None:
+    lines = [line for line in docs_page().read_text("utf-8").splitlines() if line.startswith("hjc taxonomy graph")]
+    known = set(re.findall(r'"(--[a-z-]+)"|(\w+): Annotated', Path(taxonomy_graph.__file__).read_text("utf-8")))
+    names = {option or f"--{name.replace('_', '-')}" for option, name in known}
+    used = {word for line in lines for word in line.split() if word.startswith("--")}
+    assert len(lines) >= 5 and used <= names, used - names
