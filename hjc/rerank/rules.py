@@ -43,7 +43,7 @@ FEATURES: dict[str, str] = {
     "industry": "1: the same; -1: different; 0: one of them not said",
 }
 DEFAULT_WEIGHTS: dict[str, float] = {
-    "similarity": 0.0, "similarity_z": 1.0, "title_words": 1.0, "title_trigrams": 2.0, "title_in_text": 0.5,
+    "similarity": 0.0, "similarity_z": 1.0, "title_words": 1.5, "title_trigrams": 3.0, "title_in_text": 0.5,
     "seniority": 0.5, "industry": 0.25,
 }  # fmt: skip
 _LEADS = frozenset(("manager", "supervisor"))

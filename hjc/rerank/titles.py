@@ -11,7 +11,7 @@ from hjc.rerank.vocabulary import INDUSTRIES, SENIORITIES, words
 _LETTERS = r"(?:[mfwdkhvxčžniaμθγαжмч]|div|gn|all|inter|muž|žena|mann|frau|homme|femme|kobieta|mężczyzna|férfi|nő)"
 _STROKES = rf"{_LETTERS}(?:\s*[/|*,\\-]\s*{_LETTERS}){{1,3}}"
 _GENDER = re.compile(
-    rf"[(\[]\s*(?:{_STROKES}|all genders?|alle geschlechter|any gender|gn|divers)\s*[)\]]"
+    rf"[(\[]\s*(?:{_STROKES}|all genders?|alle geschlechter|any gender|gn|divers)\s*\*?\s*[)\]]"
     rf"|(?<![\w/]){_STROKES}(?![\w/])",
     re.IGNORECASE,
 )

@@ -73,6 +73,8 @@ class Vocabulary:
         prefixes = ((self._prefix, word[:n]) for n in self._prefix_lengths if n <= len(word))
         suffixes = ((self._suffix, word[-n:]) for n in self._suffix_lengths if n < len(word))
         kind = next((k for table, part in (*prefixes, *suffixes) if (k := table.get(part)) is not None), None)
+        if kind is None and len(word) > 4 and word.endswith("s"):
+            kind = self._exact.get((word[:-1],))  # "cooks", where the list has "cook"
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
         self._seen[word] = kind
