@@ -22,7 +22,6 @@ PLAN = {
         ("topdown_char", ["model=linear_char", "hierarchy=topdown"]),
         ("topdown_words", [*WORDS, "hierarchy=topdown"]),
         ("bottomup_words", [*WORDS, "hierarchy=bottomup"]),
-        ("bottomup", ["model=linear", "hierarchy=bottomup"]),
     )
 }
 

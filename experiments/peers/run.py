@@ -45,7 +45,7 @@ from hjc.taxonomy import Taxonomy, load_taxonomy  # noqa: E402
 
 REFERENCE = "hjc topdown, same features"
 #: at most so many rows, so that no peer takes more than about ten minutes on one thread
-TRAIN, TEST = 8_000, 2_000
+TRAIN, TEST = 4_000, 2_000
 #: penalties that hiclass may choose from
 PENALTIES = (10.0, 30.0, 100.0)
 Make = Callable[[], Classifier]
