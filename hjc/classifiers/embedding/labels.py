@@ -6,7 +6,7 @@ log-mean-exp.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ DESCRIPTION_CHARS = 200
 VECTORS, TEXTS = "label_vectors.safetensors", "label_texts.json"
 #: sharpness of log-mean-exp pooling: the scale of the ranking loss
 POOLING_SCALE = 20.0
+#: cosines held at a time (64 MB)
+BLOCK_CELLS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -171,9 +173,31 @@ class LabelIndex:
 
         log-mean-exp: (1/20) ln mean exp(20 cos), so that more texts do not make a leaf more probable by themselves.
         """
-        cosine = queries @ self.vectors.T
         if len(self.leaf) == self.num_leaves:  # one text a leaf
-            return np.asarray(cosine)
+            return np.asarray(queries @ self.vectors.T)
+        return self._by_blocks(queries, self._pooled)
+
+    def nearest(self, queries: FloatArray, k: int) -> IntArray:
+        """(B, k) leaves of the k nearest texts, nearest first, ties by position (at most M columns)."""
+        k = min(k, len(self.leaf))
+
+        def of(block: FloatArray) -> IntArray:
+            cosine = -(block @ self.vectors.T)
+            part = np.argpartition(cosine, k - 1, axis=1)[:, :k] if k < cosine.shape[1] else np.arange(k)[None, :]
+            part = np.sort(np.broadcast_to(part, (len(block), k)), axis=1)
+            order = np.argsort(np.take_along_axis(cosine, part, axis=1), axis=1, kind="stable")
+            return self.leaf[np.take_along_axis(part, order, axis=1)]
+
+        return self._by_blocks(queries, of)
+
+    def _by_blocks(self, queries: FloatArray, function: Callable[[FloatArray], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Few enough queries at a time that cosines to all texts fit into memory."""
+        size = max(1, BLOCK_CELLS // max(1, len(self.leaf)))
+        blocks = [function(queries[i : i + size]) for i in range(0, len(queries), size)]
+        return np.concatenate(blocks) if blocks else function(queries)
+
+    def _pooled(self, queries: FloatArray) -> FloatArray:
+        cosine = queries @ self.vectors.T
         starts = np.searchsorted(self.leaf, np.arange(self.num_leaves))
         best = np.maximum.reduceat(cosine, starts, axis=1)
         if self.pooling == "max":

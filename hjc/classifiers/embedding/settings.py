@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from hjc.errors import check_choice
 from hjc.nn.settings import POOLINGS
+from hjc.rerank.settings import ChatSettings
 
 #: the frozen multilingual sentence encoder of the extra ``offline`` (512 wide, NumPy only)
 USE = "use-multilingual"
@@ -185,10 +186,12 @@ class RetrievalSettings(EmbeddingSettings):
     extraction: bool = True
     #: decline where the most probable code of the vote level has less than this (0: never)
     decline_below: float = 0.0
-    #: settings of the re-ranker `chat`: endpoint, model name, limits; see docs/retrieval.md
-    chat_url: str = ""
-    chat_model: str = ""
-    chat_cache: str = ""
+    #: endpoint of the re-ranker `chat`: address, model, limits, prices (see docs/retrieval.md)
+    chat: ChatSettings = field(default_factory=ChatSettings)
+    #: built-in prompt or a file
+    chat_prompt: str = "rerank"
+    #: validation rows that are sent to the endpoint to choose the number of candidates and calibrate its confidence
+    chat_choice_rows: int = 50
 
     def __post_init__(self) -> None:
         EmbeddingSettings.__post_init__(self)
@@ -202,8 +205,10 @@ class RetrievalSettings(EmbeddingSettings):
             )
         if not 0 <= self.decline_below < 1:
             raise ValueError(f"model.decline_below: got {self.decline_below}, allowed are 0 (never) to below 1")
-        if self.reranker == "chat" and not (self.chat_url and self.chat_model):
-            raise ValueError("model.reranker=chat needs model.chat_url and model.chat_model")
+        if isinstance(self.chat, dict):  # as a config.json has it
+            self.chat = ChatSettings(**self.chat)
+        if self.reranker == "chat" and not (self.chat.endpoint and self.chat.model):
+            raise ValueError("model.reranker=chat needs model.chat.endpoint and model.chat.model")
 
 
 HYBRID_KINDS = ("auto", "mixture", "loglinear")
