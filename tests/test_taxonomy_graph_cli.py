@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from hjc.cli import taxonomy_graph
+from hjc.data.jobdata import JobData
+from hjc.metrics import score_rows
+from hjc.report.scores import StoredScores
 from hjc.taxonomy import load_taxonomy, write_taxonomy_csv
 from hjc.taxonomy.category_graph import CategoryGraph
 from hjc.taxonomy.graph_files import read_items
@@ -71,6 +74,27 @@ def test_parts_across_groups_and_reversed_crosswalks(call: Call, files: Path) ->
     status, out, err = call(*command, "--reverse", "--lift", "none", "--apart", "1")
     assert status == 0, err
     assert "across groups of level 1" in out and "truck driver" in out and "1.000" in out
+
+
+def test_confusions_of_an_evaluated_run(call: Call, files: Path) -> None:
+    """The rows that an evaluation stores, against the same counts by hand."""
+    tree = load_taxonomy(str(files / "tree.csv"))
+    gold = ["11", "11", "12", "211", "21"]
+    data = JobData.from_lists(tree, ["a", "b", "c", "d", "e"], gold)
+    p = np.array([[6, 4, 1, 1, 1], [1, 9, 1, 1, 1], [9, 1, 1, 1, 1], [1, 1, 1, 9, 1], [1, 1, 1, 9, 1]], dtype=float)
+    scores = score_rows(tree, np.log(p / p.sum(axis=1, keepdims=True)), data.gold)
+    StoredScores.of("valid", scores, data).write(files)
+    path = next(files.glob("*.parquet"))
+    status, _, err = call(
+        "taxonomy", "graph", files / "tree.csv", "--confusions", path, "--lift", "none", "-o", files / "g.npz"
+    )
+    assert status == 0 and "1 pairs that are not two leaves" in err, err
+    graph = CategoryGraph.load(files / "g.npz", tree)
+    # 11: one of 2 rows wrong; 12: one of 1; 211: one of 1, and one row is added to each
+    assert graph.neighbours("11") == [("11", "12", pytest.approx((1 / 3 + 1 / 2) / 2))]
+    assert graph.neighbours("211") == [("211", "212", pytest.approx((1 / 2 + 0) / 2))]
+    status, _, err = call("taxonomy", "graph", "isco08", "--confusions", path)
+    assert status == 2 and "is coded to" in err
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ from hjc.cli import options
 if TYPE_CHECKING:
     from hjc.taxonomy import Taxonomy
     from hjc.taxonomy.category_graph import CategoryGraph
+    from hjc.taxonomy.correspondence import Correspondence
 
 _SKILLS = typer.Option(help="Table of codes and what they need: skills, technologies, tools; repeatable.")
-_CONFUSIONS = typer.Option(help="Table of true and coded codes (columns source, target[, weight], or two columns).")
+_CONFUSIONS = typer.Option(
+    help="Table of true and coded codes (two columns, or source, target, weight), or the scores_*.parquet of a run."
+)
 _CROSSWALK = typer.Option(help="Correspondence table to another taxonomy (--to); repeatable.")
 _WEIGHT = typer.Option("--weight", metavar="SOURCE=W", help="Weight of skills, texts, vectors, crosswalk, confusions.")
 _TOP = typer.Option(min=1, help="In the end keep the strongest links of each node to nodes of each level.")
@@ -146,11 +149,26 @@ def _from_tables(
         out.append(("crosswalk", crosswalk_graph(walk, k=links, files=[path])))
         options.note(f"{path}: {_counts(out[-1][1])}")
     for path in confusions or []:
-        counts, left_out = confusion_table(tree, _read(path, "", "", "", "", None, False, None))
+        pairs = (
+            _scored_pairs(tree, path) if path.endswith(".parquet") else _read(path, "", "", "", "", None, False, None)
+        )
+        counts, left_out = confusion_table(tree, pairs)
         notes = {"pairs_left_out": left_out}
         out.append(("confusions", confusion_graph(tree, counts, k=links, files=[path], notes=notes)))
         options.note(f"{path}: {_counts(out[-1][1])}; {left_out:,} pairs that are not two leaves left out")
     return out
+
+
+def _scored_pairs(tree: "Taxonomy", path: str) -> "Correspondence":
+    """True and most probable leaf of the rows that an evaluation has stored."""
+    from hjc.report.scores import StoredScores
+    from hjc.taxonomy.correspondence import Correspondence
+
+    stored = StoredScores.read(path)
+    if stored.taxonomy != tree:
+        raise ValueError(f"{path}: is coded to {stored.taxonomy!r}, not to {tree!r}")
+    ends = zip(stored.scores.gold.tolist(), stored.scores.top[:, -1].tolist(), strict=True)
+    return Correspondence.from_pairs([(tree.codes[gold], tree.codes[top]) for gold, top in ends], name=path)
 
 
 def _weights(given: list[str] | None, names: list[str]) -> list[float]:
