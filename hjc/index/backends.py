@@ -83,7 +83,7 @@ class Usearch:
 
 
 class Faiss:
-    """Inverted lists by faiss: 4 sqrt(n) cells, of which a query looks into 1/16 (at least 16)."""
+    """Inverted lists by faiss: 4 sqrt(n) cells, of which a query looks into 1/8 (at least 32)."""
 
     def __init__(self, index: Any) -> None:
         self.index = index
@@ -103,7 +103,7 @@ class Faiss:
             index.add(vectors)
         finally:
             faiss.omp_set_num_threads(before)
-        index.nprobe = min(cells, max(16, cells // 16))
+        index.nprobe = min(cells, max(32, cells // 8))
         return cls(index)
 
     @classmethod
