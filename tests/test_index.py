@@ -188,6 +188,24 @@ def test_approximate_back_ends_find_nearly_all(backend: str, tmp_path: Path) -> 
     assert VectorIndex.load(tmp_path, backend="exact").backend == "exact"
 
 
+@pytest.mark.parametrize("backend", ["usearch", "faiss"])
+def test_damaged_approximate_indexes_are_named(backend: str, tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    x = random_vectors(300, 8)
+    VectorIndex(x[:200], backend=backend).save(tmp_path / "other")
+    VectorIndex(x, backend=backend).save(tmp_path)
+    file = tmp_path / "ann.bin"
+    data = file.read_bytes()
+    for broken in (b"", data[: len(data) // 2], (tmp_path / "other" / "ann.bin").read_bytes()):
+        file.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"ann\.bin"):
+            VectorIndex.load(tmp_path)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"ann\.bin is missing"):
+        VectorIndex.load(tmp_path)
+    assert len(VectorIndex.load(tmp_path, backend="exact").search(x, 1).position) == 300
+
+
 def test_auto_takes_an_approximate_back_end_only_when_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "is_installed", lambda backend: True)
     assert vectors.resolve_backend("auto", vectors.APPROXIMATE_FROM - 1) == "exact"

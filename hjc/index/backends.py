@@ -37,6 +37,11 @@ def need(backend: str) -> None:
         raise ImportError(f"the index back end {backend!r} is not installed: pip install 'hjc[ann]', or use 'exact'")
 
 
+def check_shape(path: Path, found: tuple[int, int], shape: tuple[int, int]) -> None:
+    if found != shape:
+        raise ValueError(f"{path}: is an index of {found} vectors, beside it lie {shape}; build the index again")
+
+
 class Usearch:
     """HNSW by usearch. Connectivity 32 and expansions 128/256: recall@10 above 0.99 on real labels (see the study)."""
 
@@ -52,9 +57,10 @@ class Usearch:
         return cls(index)
 
     @classmethod
-    def load(cls, path: Path, dimensions: int) -> "Usearch":
-        index = cls._empty(dimensions)
+    def load(cls, path: Path, shape: tuple[int, int]) -> "Usearch":
+        index = cls._empty(shape[1])
         index.load(str(path))
+        check_shape(path, (len(index), int(index.ndim)), shape)
         return cls(index)
 
     @classmethod
@@ -107,12 +113,11 @@ class Faiss:
         return cls(index)
 
     @classmethod
-    def load(cls, path: Path, dimensions: int) -> "Faiss":
+    def load(cls, path: Path, shape: tuple[int, int]) -> "Faiss":
         import faiss
 
         index = faiss.read_index(str(path))
-        if index.d != dimensions:
-            raise ValueError(f"{path}: has {index.d} dimensions, the vectors {dimensions}; build the index again")
+        check_shape(path, (int(index.ntotal), int(index.d)), shape)
         return cls(index)
 
     def candidates(self, queries: Float32Array, k: int) -> IntArray:

@@ -196,8 +196,12 @@ class VectorIndex:
             out.backend = "exact"
         if out.backend != "exact":
             need(out.backend)
+            if not (folder / _ANN).is_file():
+                raise FileNotFoundError(
+                    f"{folder / _ANN} is missing: the index is incomplete; load(backend='exact') does without"
+                )
             try:
-                out._ann = BACKENDS[out.backend].load(folder / _ANN, out.dimensions)
+                out._ann = BACKENDS[out.backend].load(folder / _ANN, out.vectors.shape)
             except RuntimeError as error:
                 raise ValueError(f"{folder / _ANN}: cannot be read by {out.backend} ({error})") from None
         return out
