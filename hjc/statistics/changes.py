@@ -93,9 +93,18 @@ def change(
             raise ValueError("shared_audit needs replicates of both estimates, as many and with the same seed")
         return Change(new.tree, difference, (a - b).std(axis=0, ddof=1), SAME_LABELS)
     if new.shared is None or old.shared is None or new.shared.source is not old.shared.source:
-        return Change(new.tree, difference, np.hypot(new.se, old.se))
-    variance = new.variance + old.variance - 2 * new.shared.covariance(old.shared)
+        return Change(new.tree, difference, np.hypot(_known(new, new.se), _known(old, old.se)))
+    variance = _known(new) ** 2 + _known(old) ** 2 - 2 * new.shared.covariance(old.shared)
     return Change(new.tree, difference, np.sqrt(np.maximum(variance, 0.0)), SAME_LABELS)
+
+
+def _known(estimate: ShareEstimate, se: Float64 | None = None) -> Float64:
+    """(N,) standard errors, of a share of nothing that of the interval without events: the analytic 0 would make the
+    least difference significant."""
+    found = np.sqrt(estimate.variance) if se is None else se
+    nothing = (estimate.share <= 1e-6) & (found <= 1e-9)
+    least = (1 - 0.025 ** (1 / estimate.effective)) / 1.959964 if estimate.effective >= 1 else 1.0
+    return np.asarray(np.where(nothing, least, found))
 
 
 def paired_variance(
