@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,3 +277,15 @@ def test_chat_endpoint(endpoint: tuple[str, Path], tmp_path: Path) -> None:
     assert len(log.read_text().splitlines()) == before, "answers come from the cache"
     stored = json.loads((tmp_path / "model" / "config.json").read_text())["parameters"]["chat"]
     assert stored["endpoint"] == url and "key" not in {k for k, v in stored.items() if v}
+
+
+def test_predict_command_tells_outcomes(call: Any, tmp_path: Path) -> None:
+    made = RetrieveAndRerankClassifier(TREE, RetrievalSettings(reranker="none", vote_level=1, **TINY))
+    made.fit(rows(), rows(2, 1)).save_pretrained(tmp_path / "model")
+    (tmp_path / "ads.csv").write_text('text\nward nurse wanted\n""\nWe offer a friendly team.\n')
+    code, _, err = call("predict", tmp_path / "model", tmp_path / "ads.csv", "-o", tmp_path / "out.csv", "-t", "text")
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert table["hjc_status"].tolist()[:2] == ["ok", "empty text"]
+    assert table["hjc_outcome"][0] in ("unanimous", "retrieved") and table["hjc_outcome"][1] == ""
+    assert (table["hjc_outcome"][2], table["hjc_outcome_reason"][2] != "") == ("declined", True)

@@ -36,6 +36,9 @@ class Classifier(ABC):
     #: not applied by this classifier: :meth:`calibrated` gives the one that applies it
     calibrator: "Calibrator | None" = None
 
+    #: whether the classifier may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
+    has_outcomes: ClassVar[bool] = False
+
     def __init__(self, taxonomy: Taxonomy) -> None:
         self.taxonomy = taxonomy
 
@@ -54,6 +57,11 @@ class Classifier(ABC):
         Every row comes exactly once, in any order (neural classifiers batch by length), so that a caller never
         holds more than a batch of probability rows. ``None`` is not a text; an empty string is, with a defined result.
         """
+
+    def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+        """As :meth:`iter_log_proba`, with (outcome, reason) of each row; ("", "") where a classifier has none."""
+        for rows, log_proba in self.iter_log_proba(texts):
+            yield rows, log_proba, [("", "")] * len(rows)
 
     @abstractmethod
     def save_pretrained(self, directory: Path) -> None:

@@ -67,6 +67,17 @@ class CalibratedClassifier(Classifier):
         for rows, log_proba in self.base.iter_log_proba(texts):
             yield rows, self.calibrator.transform(log_proba)
 
+    @property
+    def has_outcomes(self) -> bool:  # type: ignore[override]  # that of the base
+        return self.base.has_outcomes
+
+    def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+        """Outcomes are those of the base: they are found before calibration."""
+        self._check_fitted()
+        assert self.calibrator is not None
+        for rows, log_proba, outcomes in self.base.iter_outcomes(texts):
+            yield rows, self.calibrator.transform(log_proba), outcomes
+
     def save_pretrained(self, directory: Path) -> None:
         """The model directory of the base with calibration.json beside it; ``hjc.load`` gives the base back, with its
         ``calibrator`` set."""

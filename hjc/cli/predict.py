@@ -86,7 +86,8 @@ def predict(
     hjc_bayes_code, hjc_target_code, hjc_conformal_code (each with _level, _title, _proba, _reason), hjc_bayes_cost,
     hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size. The last two options need a model that was trained
     with validation rows. The first codes of the levels are each level's own and may disagree; --path adds
-    hjc_level4_path, codes of one path, and hjc_coherent.
+    hjc_level4_path, codes of one path, and hjc_coherent. A retrieval model adds hjc_outcome (unanimous, reranked,
+    retrieved, declined) and hjc_outcome_reason.
     """
     with options.one_message():
         _predict(
@@ -153,6 +154,7 @@ def _predict(
         classifier = load(run_dir)
         plan = Plan(
             classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
+            outcomes=classifier.has_outcomes,
             **options.text_settings(trained),
         )  # fmt: skip
         if calibrated:

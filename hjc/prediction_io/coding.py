@@ -71,6 +71,8 @@ class Plan:
     strip_html: bool = False
     #: further decisions about each row, with columns of their own before the status
     decisions: "DecisionPlan | None" = None
+    #: columns outcome and outcome_reason, of classifiers that have them
+    outcomes: bool = False
 
     def __post_init__(self) -> None:
         levels = self.levels or (self.taxonomy.depth,)
@@ -97,6 +99,8 @@ class Plan:
                 for kind in ("code", "title", "proba"):
                     out[f"{self.prefix}level{level}_{kind}_{rank}"] = "number" if kind == "proba" else "text"
         more = {} if self.decisions is None else self.decisions.columns
+        if self.outcomes:
+            more = {**more, f"{self.prefix}outcome": "text", f"{self.prefix}outcome_reason": "text"}
         return {**out, **more, f"{self.prefix}status": "text"}
 
     def check_free(self, columns: Sequence[str]) -> None:
@@ -134,8 +138,11 @@ def code_texts(
     proba = {d: np.empty((len(good), plan.ranks(d)), dtype=np.float64) for d in plan.levels}
     rules = plan.decisions
     decided = {} if rules is None else rules.empty(len(texts))
+    outcomes: list[tuple[str | None, str | None]] = [(None, None)] * len(texts)
     if wanted:
-        for rows, log_proba in classifier.iter_log_proba(wanted):
+        for rows, log_proba, found in classifier.iter_outcomes(wanted):
+            for i, outcome in zip(good[rows].tolist(), found, strict=True):
+                outcomes[i] = outcome
             for d in plan.levels:
                 columns, proba[d][rows] = top_k_columns(taxonomy.aggregate(log_proba, d), plan.ranks(d))
                 nodes[d][rows] = taxonomy.level_nodes(d)[columns]
@@ -165,6 +172,9 @@ def code_texts(
                 column[good[stated[d]]] = values[stated[d]]
                 out[f"{plan.prefix}level{d}_{kind}_{rank + 1}"] = column.tolist()
     out |= {name: values.tolist() for name, values in decided.items()}
+    if plan.outcomes:
+        out[f"{plan.prefix}outcome"] = [outcome for outcome, _ in outcomes]
+        out[f"{plan.prefix}outcome_reason"] = [reason for _, reason in outcomes]
     out[f"{plan.prefix}status"] = status
     return out
 

@@ -6,7 +6,7 @@ level is coherent. A subclass says in ``fit`` how encoder and label vectors come
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -160,7 +160,8 @@ class EmbeddingClassifier(Classifier):
         """The same encoder on another tree (new or revised codes) without training: labels are known by their texts.
 
         Leaves that the old tree has too, with the same texts, keep their vectors; the others are encoded. Not the same
-        as a training run on new data: nothing was learnt of the new codes but their texts. The scale stays.
+        as a training run on new data: nothing was learnt of the new codes but their texts. The scale stays. Where
+        ``label_file`` is no longer there, what it said of codes that both trees have is taken from the model.
         """
         self._check_fitted()
         assert self.labels is not None and self.encoder is not None
@@ -171,7 +172,7 @@ class EmbeddingClassifier(Classifier):
             (old_codes[leaf], text): i
             for i, (leaf, text) in enumerate(zip(self.labels.leaf.tolist(), self.labels.texts, strict=True))
         }
-        labels = label_texts(taxonomy, self.settings)
+        labels = self._other_texts(taxonomy)
         keys = [
             (taxonomy.leaf_codes[leaf], text) for leaf, text in zip(labels.leaf.tolist(), labels.texts, strict=True)
         ]
@@ -183,6 +184,25 @@ class EmbeddingClassifier(Classifier):
             vectors[new] = self.encoder.encode([labels.texts[i] for i in new], "encoding new labels")
         made.labels = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling)
         return made
+
+    def _other_texts(self, taxonomy: Taxonomy) -> LabelTexts:
+        """Label texts of another tree; what ``label_file`` said is remembered when the file is gone."""
+        file = self.settings.label_file
+        if not file or Path(file).expanduser().is_file():
+            return label_texts(taxonomy, self.settings)
+        assert self.labels is not None
+        bare = replace(self.settings, label_file="")
+        own, found = label_texts(self.taxonomy, bare), label_texts(taxonomy, bare)
+        column = {code: leaf for leaf, code in enumerate(taxonomy.leaf_codes)}
+        there = set(zip(own.leaf.tolist(), own.texts, strict=True))
+        said = dict.fromkeys(zip(self.labels.leaf.tolist(), self.labels.texts, strict=True))
+        codes = self.taxonomy.leaf_codes
+        kept = [
+            (column[codes[leaf]], text) for leaf, text in said if (leaf, text) not in there and codes[leaf] in column
+        ]
+        pairs = dict.fromkeys([*zip(found.leaf.tolist(), found.texts, strict=True), *kept])
+        ordered = sorted(pairs, key=lambda pair: pair[0])
+        return LabelTexts(tuple(t for _, t in ordered), np.array([n for n, _ in ordered], np.int64), found.missing)
 
     # ------------------------------------------------------------------ persistence
 

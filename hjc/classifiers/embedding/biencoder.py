@@ -19,7 +19,7 @@ import numpy as np
 
 from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import LabelTexts
+from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
 from hjc.data.jobdata import JobData
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from hjc.nn.training import FitResult
 
 logger = logging.getLogger(__name__)
+
+#: label texts that a validation during training encodes at most (or one a leaf)
+MAX_TEXTS = 8000
 
 
 class BiEncoderClassifier(EmbeddingClassifier):
@@ -110,11 +113,14 @@ class BiEncoderClassifier(EmbeddingClassifier):
         return self
 
     def _score(self, encoder: Any, labels: LabelTexts, valid: JobData) -> float:
-        """Validation log-loss (nats) of an encoder, at the scale that is best for it."""
-        from hjc.classifiers.embedding.labels import LabelIndex
+        """Validation log-loss (nats) of an encoder, at the scale that is best for it.
 
-        sample = np.sort(np.random.default_rng(self.trainer.seed).permutation(len(valid))[:MAX_ROWS])
-        rows = valid.take(sample)
+        Of very many label texts some are drawn: encoding them all would take longer than the training in between.
+        """
+        random = np.random.default_rng(self.trainer.seed)
+        rows = valid.take(np.sort(random.permutation(len(valid))[:MAX_ROWS]))
+        if len(labels.texts) > MAX_TEXTS:
+            labels = some_texts(labels, MAX_TEXTS, random)
         vectors = encoder.encode(labels.texts, progress=False)
         index = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling)
         cosines = index.scores(encoder.encode(rows.texts, progress=False))
@@ -186,3 +192,12 @@ def _with_weight(train: JobData) -> JobData:
     if not len(kept):
         raise ValueError("train: every row has weight 0")
     return kept
+
+
+def some_texts(labels: LabelTexts, count: int, random: np.random.Generator) -> LabelTexts:
+    """At most ``count`` texts drawn at random, but one of every leaf at least."""
+    order = random.permutation(len(labels.texts))
+    _, first = np.unique(labels.leaf[order], return_index=True)
+    later = np.setdiff1d(np.arange(len(order)), first)
+    kept = np.sort(order[np.concatenate([first, later[: max(0, count - len(first))]])])
+    return LabelTexts(tuple(labels.texts[i] for i in kept.tolist()), labels.leaf[kept], labels.missing)

@@ -55,6 +55,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
 
     name: ClassVar[str] = "retrieval"
     settings_class: ClassVar[Any] = RetrievalSettings
+    has_outcomes: ClassVar[bool] = True
 
     def __init__(
         self, taxonomy: Taxonomy, settings: RetrievalSettings | None = None, trainer: TrainerSettings | None = None
@@ -221,6 +222,13 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         for start in range(0, len(texts), PREDICT_ROWS):
             chunk = texts[start : start + PREDICT_ROWS]
             yield np.arange(start, start + len(chunk)), self._decide(chunk)[0]
+
+    def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+        """With unanimous, reranked, retrieved or declined for each row; see :meth:`outcomes`."""
+        self._check_fitted()
+        for start in range(0, len(texts), PREDICT_ROWS):
+            log_proba, states, _ = self._decide(texts[start : start + PREDICT_ROWS])
+            yield np.arange(start, start + len(states)), log_proba, states
 
     def outcomes(self, texts: Sequence[str]) -> pd.DataFrame:
         """How each row came by its code.
