@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import hjc
-from hjc.classifiers.embedding.biencoder import BiEncoderClassifier
-from hjc.classifiers.embedding.labels import LabelIndex
+from hjc.classifiers.embedding.biencoder import BiEncoderClassifier, some_texts
+from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.settings import BiEncoderSettings
 from hjc.data import JobData
 from hjc.nn.pairs import NO_TARGET
@@ -215,6 +215,33 @@ def test_a_code_added_later_is_predicted_for_its_title(fitted: BiEncoderClassifi
     kept = [fitted.taxonomy.leaf_codes.index(c) for c in new.leaf_codes if c != "113"]
     stay = [i for i, c in enumerate(new.leaf_codes) if c != "113"]
     np.testing.assert_array_equal(moved.labels.vectors[stay], fitted.labels.vectors[kept])
+
+
+def test_texts_of_a_file_that_is_gone_are_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "aliases.csv"
+    file.write_text("code,text\n111,bun maker\n212,aviator\n", "utf-8")
+    tree = toy_tree()
+    model = BiEncoderClassifier(tree, settings(label_file=str(file)), trainer(max_steps=1)).fit(toy_data(tree, 2))
+    words = {"111": "bakers", "112": WORDS["112"], "119": "brewer"}
+    new = from_prefix_codes(list(words), [1, 2, 3], titles={"en": words})
+    expected = ("bakers", "bun maker", WORDS["112"], "brewer")
+    for gone in (False, True):
+        if gone:
+            file.unlink()
+        moved = model.for_taxonomy(new)
+        assert moved.labels is not None and moved.labels.texts == expected
+        assert moved.labels.leaf.tolist() == [0, 0, 1, 2]
+        assert moved.encoder is not None
+        np.testing.assert_allclose(moved.labels.vectors, moved.encoder.encode(expected), atol=1e-5)
+
+
+def test_some_texts_keep_every_leaf() -> None:
+    leaf = np.repeat(np.arange(20), 5)
+    labels = LabelTexts(tuple(map(str, range(100))), leaf)
+    for count in (3, 20, 41, 99):
+        some = some_texts(labels, count, np.random.default_rng(count))
+        assert len(some.texts) == max(20, count) and set(some.leaf.tolist()) == set(range(20))
+        assert all(leaf[int(text)] == at for text, at in zip(some.texts, some.leaf, strict=True))
 
 
 def test_several_texts_of_a_label() -> None:

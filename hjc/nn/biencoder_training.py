@@ -181,6 +181,8 @@ def fit_encoder(
         ValueError: the run directory holds checkpoints of other settings or other data, or a setting is not served.
     """
     check_settings(settings)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     checkpoints = run_dir / "checkpoints"
     resume_from = resume_point(checkpoints, fingerprint, settings)
     precision = resolve_precision(settings.precision)
