@@ -122,6 +122,26 @@ def test_errors_are_one_message(
     assert message in err and "Traceback" not in err
 
 
+def test_relations_of_esco_name_codes_by_uri(call: Call, files: Path) -> None:
+    """The layout of ESCO's occupationSkillRelations.csv."""
+    start = "http://data.europa.eu/esco"
+    rows = [("o1", "essential", "s1"), ("o2", "essential", "s1"), ("o2", "optional", "s2"), ("o9", "essential", "s1")]
+    (files / "relations.csv").write_text(
+        "occupationUri,relationType,skillType,skillUri\n"
+        + "".join(f"{start}/occupation/{o},{r},knowledge,{start}/skill/{s}\n" for o, r, s in rows)
+    )
+    (files / "ids.csv").write_text(f"uri,esco_code\n{start}/occupation/o1,11\n{start}/occupation/o2,211\n")
+    command = ["taxonomy", "graph", files / "tree.csv", "--skills", files / "relations.csv", "--ids", files / "ids.csv"]
+    status, _, err = call(*command, "--lift", "none", "-o", files / "g.npz", "--kind", "essential")
+    assert status == 0 and "unknown codes 1" in err, err
+    tree = load_taxonomy(str(files / "tree.csv"))
+    # both leaves have the skill, so it says nothing (idf 0); with the optional one they still share nothing else
+    assert CategoryGraph.load(files / "g.npz", tree).links == 0
+    status, _, err = call(*command, "--lift", "none", "-o", files / "g.npz", "--no-idf")
+    assert status == 0, err
+    assert CategoryGraph.load(files / "g.npz", tree).neighbours("11") == [("11", "211", 0.5)]
+
+
 def test_items_of_an_import_by_kind(files: Path) -> None:
     table = read_items(files / "texts.csv", kinds=["skill"], value="value")
     assert (table.source, table.target, table.weight) == (("211", "212"), ("Drive", "Drive"), (4.0, 2.0))

@@ -34,6 +34,7 @@ def graph(
     kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind, e.g. technology; repeatable.")] = None,
     min_value: Annotated[float | None, typer.Option(help="Leave out items below this value.")] = None,
     method: Annotated[str, typer.Option(help="Shared items: jaccard or tfidf.")] = "jaccard",
+    idf: Annotated[bool, typer.Option("--idf/--no-idf", help="Items that many leaves have weigh less.")] = True,
     ids: Annotated[str | None, typer.Option(help="CSV with uri,esco_code, where tables name codes by URI.")] = None,
     texts: Annotated[bool, typer.Option("--texts", help="Compare titles and descriptions (tf-idf).")] = False,
     language: Annotated[str, typer.Option(help="Language of --texts and of shown titles.")] = "en",
@@ -73,7 +74,7 @@ def graph(
                 raise ValueError(f"--lift: got {lift!r}, allowed are mean, max, none")
             columns = (code_column, item_column, value_column, kind_column)
             parts = [
-                *_from_skills(tree, skills, columns, kind, min_value, method, ids, links),
+                *_from_skills(tree, skills, columns, kind, min_value, method, idf, ids, links),
                 *_from_texts(tree, texts, language, vectors, links),
                 *_from_tables(tree, crosswalk, to, reverse, ids, confusions, links),
             ]
@@ -92,7 +93,7 @@ def graph(
 
 def _from_skills(
     tree: "Taxonomy", paths: list[str] | None, columns: tuple[str, str, str, str], kinds: list[str] | None,
-    min_value: float | None, method: str, ids: str | None, links: int,
+    min_value: float | None, method: str, idf: bool, ids: str | None, links: int,
 ) -> "list[tuple[str, CategoryGraph]]":  # fmt: skip
     from hjc.taxonomy.crosswalk_readers import read_identifiers
     from hjc.taxonomy.graph_files import read_items
@@ -107,7 +108,7 @@ def _from_skills(
         limit = min_value if table.weight is not None else None
         if min_value is not None and limit is None:
             options.note(f"{path}: no column of numbers, --min-value does not apply (--value-column names one)")
-        part = item_graph(tree, table, method=method, min_value=limit, k=links, files=[path])  # type: ignore[arg-type]
+        part = item_graph(tree, table, method=method, idf=idf, min_value=limit, k=links, files=[path])  # type: ignore[arg-type]
         options.note(f"{path}: {_counts(part)}")
         out.append(("skills", part))
     return out
