@@ -19,6 +19,7 @@ from hjc.rerank import (
     RerankResult,
     RulesReranker,
     as_data,
+    endpoint_of_user,
     load_prompt,
 )
 from hjc.rerank.backends import log_softmax, similarity_log_weights
@@ -46,6 +47,8 @@ def test_features_of_a_pair() -> None:
     assert columns["title_words"] == pytest.approx([0, 2 / 3, 0])  # 2 |A & B| / (|A| + |B|)
     assert columns["title_in_text"] == [0, 0, 1]
     assert columns["seniority"] == [-1, 0, 0]
+    # prepa, meals, nurse (for is short) and prepa, meals, kitch: |A & B| / sqrt(|A| |B|)
+    assert columns["text_words"] == pytest.approx([0, 2 / math.sqrt(9), 0])
     assert columns["industry"] == [1, 1, -1]
     # " head " and " cooks " have 4 and 5 trigrams, "cooks" shares all 5 with " cooks "
     assert columns["title_trigrams"][1] == pytest.approx(2 * 5 / (9 + 5))
@@ -281,6 +284,17 @@ def test_address_and_warning() -> None:
         ChatClient(ChatSettings())
     with pytest.warns(UserWarning, match="use https"):
         ChatClient(ChatSettings(endpoint="http://example.org/v1", model="m", api_key_env="KEY")).close()
+
+
+def test_model_directory_does_not_say_where_texts_go() -> None:
+    stored = ChatSettings(
+        endpoint="https://evil.example/v1", model="m", api_key_env="AWS_SECRET", cache="/tmp/x", seed=3
+    )
+    with pytest.raises(ValueError, match=r"fitted at https://evil\.example/v1.*HJC_CHAT_ENDPOINT"):
+        endpoint_of_user(stored, {"AWS_SECRET": "s"})
+    mine = endpoint_of_user(stored, {"HJC_CHAT_ENDPOINT": "http://localhost:8000/v1"})
+    assert (mine.endpoint, mine.api_key_env, mine.cache) == ("http://localhost:8000/v1", "", "")
+    assert (mine.model, mine.seed) == ("m", 3)
 
 
 def test_budget_counts_requests_under_way() -> None:

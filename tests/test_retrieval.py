@@ -21,13 +21,13 @@ from hjc.classifiers.embedding.candidates import (
     reranked,
     unanimous,
 )
-from hjc.classifiers.embedding.encoders import normalise
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.retrieval import RetrieveAndRerankClassifier
 from hjc.classifiers.embedding.scale import log_softmax
 from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.classifiers.storage import ModelDirError
 from hjc.data.jobdata import JobData
+from hjc.index import normalise
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import from_prefix_codes
 
@@ -257,7 +257,7 @@ server.serve_forever()
 """
 
 
-def test_chat_endpoint(endpoint: tuple[str, Path], tmp_path: Path) -> None:
+def test_chat_endpoint(endpoint: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("httpx", reason="the extra llm is not installed")
     url, log = endpoint
     chat = {"endpoint": url, "model": "m", "cache": str(tmp_path / "answers.jsonl")}
@@ -271,6 +271,10 @@ def test_chat_endpoint(endpoint: tuple[str, Path], tmp_path: Path) -> None:
     assert found["reason"].tolist()[1:] == ["says the test", "empty text"]
     made.save_pretrained(tmp_path / "model")
     before = len(log.read_text().splitlines())
+    with pytest.raises(ValueError, match="HJC_CHAT_ENDPOINT"):
+        hjc.load(tmp_path / "model")
+    monkeypatch.setenv("HJC_CHAT_ENDPOINT", url)
+    monkeypatch.setenv("HJC_CHAT_CACHE", str(tmp_path / "answers.jsonl"))
     loaded = hjc.load(tmp_path / "model")
     texts = ["ward nurse wanted", "zzz strange"]
     assert np.allclose(loaded.predict_log_proba(texts), made.predict_log_proba(texts), atol=1e-6)

@@ -9,7 +9,7 @@ from hjc.rerank.chat_reranker import ChatReranker
 from hjc.rerank.extraction import Extraction, Extractor, RulesExtractor, extract
 from hjc.rerank.prompts import Prompt, as_data, load_prompt
 from hjc.rerank.rules import FEATURES, RulesReranker
-from hjc.rerank.settings import ChatSettings
+from hjc.rerank.settings import ChatSettings, endpoint_of_user
 from hjc.rerank.vocabulary import INDUSTRIES, SENIORITIES
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Status",
     "Usage",
     "as_data",
+    "endpoint_of_user",
     "extract",
     "load_prompt",
 ]

@@ -10,7 +10,7 @@ With a single candidate its weight is 1, whatever the confidence.
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Any
 
@@ -91,7 +91,7 @@ class ChatReranker:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without address and key: what was fitted, and what was asked."""
         return {
-            "model": self.client.settings.model, "prompt": self.prompt.fingerprint, "scale": self.scale,
+            "model": self.client.settings.model, "prompt": asdict(self.prompt), "scale": self.scale,
             "slope": self.slope, "intercept": self.intercept, "max_ad_chars": self.max_ad_chars,
             "max_candidate_chars": self.max_candidate_chars,
         }  # fmt: skip

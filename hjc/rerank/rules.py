@@ -1,6 +1,6 @@
 """The default back end: a linear score of similarity, words in common, seniority and sector; no language model.
 
-Each pair of query and candidate has seven features (:data:`FEATURES`). Their weighted sum goes through a softmax over
+Each pair of query and candidate has eight features (:data:`FEATURES`). Their weighted sum goes through a softmax over
 the candidates. The default weights are a modest guess; :meth:`RulesReranker.fit` learns them from labelled queries by
 logistic regression over pairs (is this candidate right?), then fits one factor so that the softmax over a list, which
 is what is used, has the least log-loss.
@@ -39,13 +39,16 @@ FEATURES: dict[str, str] = {
     "title_words": "Dice coefficient of the words of both titles",
     "title_trigrams": "Dice coefficient of the letter trigrams of both titles, for inflected and compound words",
     "title_in_text": "share of the words of the candidate's title that stand in duties and skills",
+    "text_words": "Ochiai coefficient of the word beginnings of duties and skills and of the candidate's text",
     "seniority": "1: the same; -1: one leads people and the other does not; 0: not said",
     "industry": "1: the same; -1: different; 0: one of them not said",
 }
 DEFAULT_WEIGHTS: dict[str, float] = {
     "similarity": 0.0, "similarity_z": 1.0, "title_words": 1.5, "title_trigrams": 3.0, "title_in_text": 0.5,
-    "seniority": 0.5, "industry": 0.25,
+    "text_words": 3.0, "seniority": 0.5, "industry": 0.25,
 }  # fmt: skip
+#: characters of a text that are compared
+MAX_TEXT = 6000
 _LEADS = frozenset(("manager", "supervisor"))
 #: scale of scores where a list must be ordered by similarity alone (empty queries)
 _SIMILARITY_SCALE = 1.0
@@ -55,6 +58,7 @@ _SIMILARITY_SCALE = 1.0
 class _Profile:
     words: frozenset[str]
     trigrams: frozenset[str]
+    stems: frozenset[str]
     seniority: str
     industry: str
 
@@ -64,7 +68,17 @@ def _profile(title: str, text: str) -> _Profile:
     found = words_of(fold(title))
     padded = [f" {word} " for word in found]
     trigrams = frozenset(word[i : i + 3] for word in padded for i in range(len(word) - 2))
-    return _Profile(frozenset(found), trigrams, seniority_of(title), industry_of(title, text))
+    return _Profile(frozenset(found), trigrams, _stems(text), seniority_of(title), industry_of(title, text))
+
+
+def _stems(text: str) -> frozenset[str]:
+    """Words of at least four letters by their first five: a stem for any language that inflects at the end."""
+    return frozenset(word[:5] for word in words_of(fold(text[:MAX_TEXT])) if len(word) > 3)
+
+
+def _ochiai(a: frozenset[str], b: frozenset[str]) -> float:
+    """|A & B| / sqrt(|A| |B|), the cosine of sets."""
+    return len(a & b) / float(np.sqrt(len(a) * len(b))) if a and b else 0.0
 
 
 def _dice(a: frozenset[str], b: frozenset[str]) -> float:
@@ -83,7 +97,7 @@ def pair_features(query: Query, candidates: Sequence[Candidate]) -> FloatArray:
         line, _, body = query.partition("\n")
         title, own, industry = clean_title(line[:200]), seniority_of(line[:200]), industry_of(line, body)
     mine = _profile(title, "")
-    looked = frozenset(words_of(fold(body[:6000])))
+    looked, stems = frozenset(words_of(fold(body[:MAX_TEXT]))), _stems(body)
     score = np.array([c.score for c in candidates], dtype=np.float64)
     spread = score.std()
     out[:, 0] = score
@@ -93,12 +107,13 @@ def pair_features(query: Query, candidates: Sequence[Candidate]) -> FloatArray:
         row[2] = _dice(mine.words, theirs.words)
         row[3] = _dice(mine.trigrams, theirs.trigrams)
         row[4] = len(theirs.words & looked) / len(theirs.words) if theirs.words else 0.0
+        row[5] = _ochiai(stems, theirs.stems)
         if own and own == theirs.seniority:
-            row[5] = 1.0
+            row[6] = 1.0
         elif (own in _LEADS) != (theirs.seniority in _LEADS):
-            row[5] = -1.0
+            row[6] = -1.0
         if industry and theirs.industry:
-            row[6] = 1.0 if industry == theirs.industry else -1.0
+            row[7] = 1.0 if industry == theirs.industry else -1.0
     return out
 
 

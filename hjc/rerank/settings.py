@@ -1,6 +1,8 @@
 """Settings of a chat endpoint: plain values, no imports of anything heavy, no key."""
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,3 +102,24 @@ class ChatSettings:
         """Whether the endpoint is this machine."""
         host = urlsplit(self.endpoint).hostname or ""
         return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
+
+
+def endpoint_of_user(settings: ChatSettings, environ: Mapping[str, str] = os.environ) -> ChatSettings:
+    """Settings that came with a model, with address, key and cache of whoever runs it.
+
+    A model directory may come from strangers. Were its address used, they would get the texts that are coded with it,
+    and, by naming any environment variable as that of the key, what is in there. So HJC_CHAT_ENDPOINT must name the
+    endpoint; HJC_CHAT_KEY_ENV may name the variable with its key, HJC_CHAT_CACHE a file of answers.
+
+    Raises:
+        ValueError: HJC_CHAT_ENDPOINT is not set.
+    """
+    endpoint = environ.get("HJC_CHAT_ENDPOINT", "").strip()
+    if not endpoint:
+        raise ValueError(
+            f"this model asks a chat model ({settings.model}; it was fitted at {settings.endpoint}), and a model "
+            "directory does not decide where texts go: set the environment variable HJC_CHAT_ENDPOINT to the address "
+            "of your endpoint (HJC_CHAT_KEY_ENV: name of the variable with its key; HJC_CHAT_CACHE: a file of answers)"
+        )
+    key, cache = environ.get("HJC_CHAT_KEY_ENV", "").strip(), environ.get("HJC_CHAT_CACHE", "").strip()
+    return replace(settings, endpoint=endpoint, api_key_env=key, cache=cache)

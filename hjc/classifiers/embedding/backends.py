@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,16 @@ from hjc.classifiers.embedding.rerankers import Ad, candidate_labels
 from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.data.jobdata import JobData
 from hjc.progress import rows_progress
-from hjc.rerank import Candidate, ChatClient, ChatReranker, Reranker, RerankResult, RulesReranker
+from hjc.rerank import (
+    Candidate,
+    ChatClient,
+    ChatReranker,
+    Prompt,
+    Reranker,
+    RerankResult,
+    RulesReranker,
+    endpoint_of_user,
+)  # fmt: skip
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -140,11 +149,14 @@ class BackendReranker:
     @classmethod
     def load(cls, folder: Path, settings: RetrievalSettings, taxonomy: Taxonomy) -> "BackendReranker":
         """Raises FileNotFoundError or ValueError where the file is missing or holds something else."""
+        if settings.reranker == "chat":  # a model directory does not decide where texts go
+            settings = replace(settings, chat=endpoint_of_user(settings.chat), chat_prompt="rerank")
         self = cls(settings, taxonomy)
         values = json.loads((folder / STATE).read_text(encoding="utf-8"))
         if settings.reranker == "rules":
             self.backend = RulesReranker.from_dict(values)
         elif isinstance(self.backend, ChatReranker):
+            self.backend.prompt = Prompt(**values["prompt"])
             for key in ("scale", "slope", "intercept"):
                 setattr(self.backend, key, float(values[key]))
         return self
