@@ -15,7 +15,7 @@ from hjc.metrics import score_rows
 from hjc.report.scores import StoredScores
 from hjc.taxonomy import load_taxonomy, write_taxonomy_csv
 from hjc.taxonomy.category_graph import CategoryGraph
-from hjc.taxonomy.graph_files import read_items
+from hjc.taxonomy.graph_files import leaf_texts, read_items
 from tests.test_category_graph import TREE
 
 Call = Callable[..., tuple[int, str, str]]
@@ -140,6 +140,26 @@ def test_relations_of_esco_name_codes_by_uri(call: Call, files: Path) -> None:
     status, _, err = call(*command, "--lift", "none", "-o", files / "g.npz", "--no-idf")
     assert status == 0, err
     assert CategoryGraph.load(files / "g.npz", tree).neighbours("11") == [("11", "211", 0.5)]
+
+
+def test_tasks_are_compared_by_their_words(call: Call, files: Path) -> None:
+    (files / "tasks.csv").write_text(
+        "code,task,type\n11,Bake rolls,Core\n11,Clean the oven,Core\n12,Bake cakes in an oven,Core\n"
+        "2,Drive,Core\n9,Bake,Core\n"
+    )
+    status, _, err = call(
+        "taxonomy", "graph", files / "tree.csv", "--tasks", files / "tasks.csv", "--lift", "none", "-o", files / "g.npz"
+    )
+    assert status == 0, err
+    tree = load_taxonomy(str(files / "tree.csv"))
+    graph = CategoryGraph.load(files / "g.npz", tree)
+    assert {(a, b) for a, b, _ in graph.strongest(9)} == {("11", "12"), ("211", "212")}
+    assert leaf_texts(tree, read_items(files / "tasks.csv")) == [
+        "Bake rolls\nClean the oven", "Bake cakes in an oven", "Drive", "Drive", "",
+    ]  # fmt: skip
+    (files / "tasks.csv").write_text("code,task\n9,Bake\n")
+    status, _, err = call("taxonomy", "graph", files / "tree.csv", "--tasks", files / "tasks.csv")
+    assert status == 2 and "no text belongs" in err
 
 
 def test_items_of_an_import_by_kind(files: Path) -> None:

@@ -15,8 +15,11 @@ _SKILLS = typer.Option(help="Table of codes and what they need: skills, technolo
 _CONFUSIONS = typer.Option(
     help="Table of true and coded codes (two columns, or source, target, weight), or the scores_*.parquet of a run."
 )
+_TASKS = typer.Option(help="Table of codes and longer texts, such as tasks, whose words are compared; repeatable.")
 _CROSSWALK = typer.Option(help="Correspondence table to another taxonomy (--to); repeatable.")
-_WEIGHT = typer.Option("--weight", metavar="SOURCE=W", help="Weight of skills, texts, vectors, crosswalk, confusions.")
+_WEIGHT = typer.Option(
+    "--weight", metavar="SOURCE=W", help="Weight of skills, texts, tasks, vectors, crosswalk, confusions."
+)
 _TOP = typer.Option(min=1, help="In the end keep the strongest links of each node to nodes of each level.")
 
 
@@ -37,6 +40,7 @@ def graph(
     idf: Annotated[bool, typer.Option("--idf/--no-idf", help="Items that many leaves have weigh less.")] = True,
     ids: Annotated[str | None, typer.Option(help="CSV with uri,esco_code, where tables name codes by URI.")] = None,
     texts: Annotated[bool, typer.Option("--texts", help="Compare titles and descriptions (tf-idf).")] = False,
+    tasks: Annotated[list[str] | None, _TASKS] = None,
     language: Annotated[str, typer.Option(help="Language of --texts and of shown titles.")] = "en",
     vectors: Annotated[str, typer.Option(metavar="FILE.npy", help="Vectors, a row a leaf or a row a node.")] = "",
     crosswalk: Annotated[list[str] | None, _CROSSWALK] = None,
@@ -75,11 +79,11 @@ def graph(
             columns = (code_column, item_column, value_column, kind_column)
             parts = [
                 *_from_skills(tree, skills, columns, kind, min_value, method, idf, ids, links),
-                *_from_texts(tree, texts, language, vectors, links),
+                *_from_texts(tree, texts, tasks, columns, kind, language, vectors, links),
                 *_from_tables(tree, crosswalk, to, reverse, ids, confusions, links),
             ]
             if not parts:
-                raise ValueError("give a source: --skills FILE, --texts, --vectors, --crosswalk FILE or --confusions")
+                raise ValueError("give a source: --skills, --texts, --tasks, --vectors, --crosswalk or --confusions")
             built = combine([part for _, part in parts], _weights(weight, [name for name, _ in parts]))
             built = built if lift == "none" else built.lift(lift)  # type: ignore[arg-type]
             built = built if top is None else built.top(top)
@@ -115,14 +119,20 @@ def _from_skills(
 
 
 def _from_texts(
-    tree: "Taxonomy", texts: bool, language: str, vectors: str, links: int
-) -> "list[tuple[str, CategoryGraph]]":
+    tree: "Taxonomy", texts: bool, tasks: list[str] | None, columns: tuple[str, str, str, str], kinds: list[str] | None,
+    language: str, vectors: str, links: int,
+) -> "list[tuple[str, CategoryGraph]]":  # fmt: skip
+    from hjc.taxonomy.graph_files import leaf_texts, read_items
     from hjc.taxonomy.graph_sources import text_graph, vector_graph
 
     out = []
     if texts:
         out.append(("texts", text_graph(tree, language=language, k=links)))
         options.note(f"titles and descriptions: {_counts(out[-1][1])}")
+    for path in tasks or []:
+        table = read_items(path, code=columns[0], item=columns[1], kind=columns[3], kinds=kinds or ())
+        out.append(("tasks", text_graph(tree, leaf_texts(tree, table), k=links, files=[path])))
+        options.note(f"{path}: {_counts(out[-1][1])}")
     if vectors:
         import numpy as np
 

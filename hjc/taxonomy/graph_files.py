@@ -1,4 +1,4 @@
-"""Tables of what occupations have in common, for :func:`hjc.taxonomy.graph_sources.item_graph`."""
+"""Tables of what occupations have in common, for ``item_graph`` and ``text_graph``."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -6,11 +6,15 @@ from pathlib import Path
 from hjc.errors import TaxonomyError, name_some
 from hjc.taxonomy.correspondence import Correspondence
 from hjc.taxonomy.crosswalk_readers import _read_rows, read_correspondence
+from hjc.taxonomy.tree import Taxonomy
 
 #: names of columns that are looked for, the first that a table has is taken: O*NET as text or Excel files and as tidy
 #: tables, ESCO's occupation-skill relations, texts.csv.gz of ``hjc taxonomy import``
 CODES = ("code", "O*NET-SOC Code", "occupationUri", "esco_code", "onet_code")
-ITEMS = ("item", "skill", "element", "Element Name", "example", "Example", "skillUri", "technology", "tool", "text")
+ITEMS = (
+    "item", "skill", "element", "Element Name", "example", "Example", "skillUri", "technology", "tool", "task", "Task",
+    "text",
+)  # fmt: skip
 VALUES = ("importance",)
 KINDS = ("kind", "relationType", "relation", "type")
 
@@ -44,6 +48,24 @@ def read_items(
         "relation": _find(path, header, kind, KINDS, "kinds (--kind-column)") if kinds else "",
     }
     return read_correspondence(path, **columns, relations=kinds)
+
+
+def leaf_texts(taxonomy: Taxonomy, table: Correspondence) -> list[str]:
+    """L texts for :func:`~hjc.taxonomy.graph_sources.text_graph`: the items of each leaf (its tasks, say), joined.
+
+    The items of an inner code hold for every leaf under it; items of codes that the tree does not have are left out.
+
+    Raises:
+        TaxonomyError: no code of the table is in the tree.
+    """
+    texts: list[list[str]] = [[] for _ in range(taxonomy.num_leaves)]
+    for code, item in zip(table.source, table.target, strict=True):
+        if code in taxonomy.index_of:
+            for leaf in range(*taxonomy.leaf_slice[taxonomy.index_of[code]].tolist()):
+                texts[leaf].append(item)
+    if not any(texts):
+        raise TaxonomyError(f"{table.name}: no text belongs to a code of {taxonomy.name!r}")
+    return ["\n".join(items) for items in texts]
 
 
 def _find(path: Path, header: Sequence[str], given: str, known: Sequence[str], what: str) -> str:
