@@ -81,7 +81,6 @@ def review_table(
     passes: int = 10,
     seed: int = 0,
     counted: Counted | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> Review:
     """Choose ``n`` of the usable rows of a table.
 
@@ -94,7 +93,6 @@ def review_table(
         open_table: opens the input anew at each call.
         level: whose codes are to be reviewed.
         strata: "predicted" (level 1), or a column, for stratified.
-        progress: called with the rows gone through.
 
     Raises:
         ValueError: an unknown strategy, more rows wanted than there are, bald without dropout.
@@ -109,7 +107,7 @@ def review_table(
             f"--strategy bald needs a neural model trained with dropout, this is {base.name!r}: use entropy, or diverse"
         )
     counted = counted if counted is not None else Counted()
-    found = _score(classifier, open_table, columns, strategy, level, strata, counted, progress)
+    found = _score(classifier, open_table, columns, strategy, level, strata, counted)
     if not found.row:
         raise ValueError(f"no row can be used: {counted.message()}")
     row, node = np.concatenate(found.row), np.concatenate(found.node)
@@ -133,7 +131,7 @@ def review_table(
 
 def _score(
     classifier: Classifier, open_table: Open, columns: Columns, strategy: str, level: int, strata: str | None,
-    counted: Counted, progress: Callable[[int], None] | None,
+    counted: Counted,
 ) -> _Scores:  # fmt: skip
     tree, out = classifier.taxonomy, _Scores()
     nodes = tree.level_nodes(level)
@@ -160,8 +158,6 @@ def _score(
                 out.stratum += [tree.level_codes(1)[i] for i in top.tolist()]
             elif strata is not None:
                 out.stratum += [(v or "").strip() for v in chunk.more[strata]]
-            if progress is not None:
-                progress(counted.rows)
     return out
 
 
