@@ -1,6 +1,9 @@
-"""Calibration, selective coding, back-off and conformal rules of linear models on real ads and vacancies.
+"""Calibration, selective coding, back-off, thresholds and conformal rules on real ads, vacancies and titles.
 
-python experiments/decisions/run.py [--collect]        # trains two linear models, minutes on one core
+python experiments/decisions/run.py [--only NAME] [--collect]
+
+Trains five linear models (about 15 minutes on one core) where outputs/decisions does not hold them yet, and writes
+results.csv and the plots. titles_24_neural is the run of experiments/titles_24_neural, left out where it is missing.
 """
 
 import argparse
@@ -13,18 +16,33 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common import ROOT, data_folder
+from plots import draw
 
 import hjc
+from hjc.classifiers.base import Classifier
 from hjc.config import compose
-from hjc.decision import back_off
-from hjc.evaluate_calibrated import SELECTIVE_TABLE, decision_tables
-from hjc.metrics import score_rows
-from hjc.validation import ValidationScores
+from hjc.data.splitting import identical_groups, merge_groups, split_rows
+from hjc.decision import check_exchangeability
+from hjc.evaluate import evaluate
+from hjc.evaluate_calibrated import SELECTIVE_TABLE, Watched
+from hjc.taxonomy import load_taxonomy
+from hjc.validation import describe_validation
 from hjc.workflow import load_inputs, run_training
 
 DATA = data_folder()
 OUTPUTS = ROOT / "outputs" / "decisions"
+VACANCIES = OUTPUTS / "vacancies.csv.gz"
+TITLES = DATA / "isco08_titles_24_languages"
 LINEAR = ["model=linear", "evaluation=quick", "data=csv"]
+USAJOBS = [
+    *LINEAR, "taxonomy=csv", f"taxonomy.path={DATA / 'usajobs_opm' / 'opm_hierarchy.csv'}",
+    "data.default_language=en", f"data.files=[{VACANCIES}]", "data.split_column=split",
+]  # fmt: skip
+TITLES_24 = [
+    "taxonomy=csv", f"taxonomy.path={TITLES / 'hierarchy.csv'}", "data=csv", f"data.train=[{TITLES / 'train.csv.gz'}]",
+    f"data.valid=[{TITLES / 'validation.csv.gz'}]", f"data.test=[{TITLES / 'test.csv.gz'}]",
+    "data.language_column=lang",
+]  # fmt: skip
 PLAN = {
     "kzis_ads": [
         *LINEAR, "taxonomy=kzis", f"taxonomy.path={DATA / 'kzis' / 'kzis_hierarchy_2023.csv'}",
@@ -32,87 +50,131 @@ PLAN = {
         f"data.files=[{DATA / 'kzis_ads_pl' / 'ads.csv.gz'}]", "data.near_duplicates=0.9",
         "data.test_fraction=0.3", "data.valid_fraction=0.2",
     ],
-    "usajobs": [
-        *LINEAR, "taxonomy=csv", f"taxonomy.path={DATA / 'usajobs_opm' / 'opm_hierarchy.csv'}",
-        "data.default_language=en", "data.text_columns=[title]",
-        f"data.files=[{OUTPUTS / 'vacancies.csv.gz'}]", "data.group_column=title_key", "data.test_fraction=0.3",
-        "data.valid_fraction=0.15",
-    ],
+    "usajobs_title": [*USAJOBS, "data.text_columns=[title]"],
+    "usajobs_text": [*USAJOBS, "data.text_columns=[description]", "model.lead_weight=0"],
+    "usajobs_both": [*USAJOBS, "data.text_columns=[title,description]"],
+    "titles_24": [*LINEAR, *TITLES_24],
 }  # fmt: skip
-BACK_OFF = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-TARGETS = (0.8, 0.9, 0.95)
-ALPHAS = (0.05, 0.1, 0.2)
+#: rows drawn of its validation and of its test titles: a transformer without a GPU codes some 30 a second
+NEURAL_ROWS = 1200
+NEURAL = {"titles_24_neural": ROOT / "outputs" / "titles_24_neural" / "bottomup_16k"}
+LEVELS = [
+    "n", "log_loss", "accuracy", "ece", "ece_raw", "classwise_ece", "brier", "reliability", "resolution", "uncertainty",
+    "aurc", "aurc_low", "aurc_high", "automation@0.9", "automation@0.9_low", "automation@0.9_high", "automation@0.95",
+    "automation@0.95_low", "automation@0.95_high",
+]  # fmt: skip
 
 
-def rules(tree, validation, log_proba, gold, calibrated):
-    """Lines: rule, parameter, level, coded share, accuracy (or coverage), mean level of the codes, mean set size."""
-    out = []
+class Known(Classifier):
+    """Probabilities that were computed once, by text."""
 
-    def node_rule(name, parameter, node):
-        coded = node >= 0
-        hit = (tree.node_path[gold, np.maximum(tree.level[node] - 1, 0)] == node) & coded
-        depth = tree.level[node[coded]].mean() if coded.any() else np.nan
-        right = hit[coded].mean() if coded.any() else np.nan
-        if name == "conformal node":  # no code holds everything
-            right = (hit | ~coded).mean()
-        out.append({"rule": name, "parameter": parameter, "coded": coded.mean(), "right": right, "mean_level": depth})
+    name = "known"
 
-    for p in BACK_OFF:
-        node_rule("back-off", p, back_off(tree, log_proba, p).node)
-    for target in TARGETS:
-        fitted = validation.thresholds(target, calibrated=calibrated).thresholds
-        node_rule("target accuracy", target, back_off(tree, log_proba, fitted).node)
-    for alpha in ALPHAS:
-        node_rule(
-            "conformal node", alpha, validation.conformal_node(alpha, calibrated=calibrated).decide(log_proba).node
-        )
-        for level in range(1, tree.depth + 1):
-            sets = validation.conformal_sets(level, alpha, calibrated=calibrated).sets(log_proba)
-            out.append({"rule": "conformal set", "parameter": alpha, "level": level, "coded": 1.0,
-                        "right": sets.covers(tree, gold).mean(), "set_size": np.median(sets.sizes)})  # fmt: skip
-    return out
+    def __init__(self, model, texts):
+        super().__init__(model.taxonomy)
+        self.at = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        self.log_proba = model.predict_log_proba(list(self.at))
+
+    is_fitted = True
+    parameters = {}  # noqa: RUF012
+
+    def iter_log_proba(self, texts):
+        for start in range(0, len(texts), 1024):
+            rows = np.arange(start, min(start + 1024, len(texts)))
+            yield rows, self.log_proba[[self.at[texts[i]] for i in rows]]
+
+    fit = save_pretrained = from_pretrained = None
 
 
-def study(name, overrides, collect):
-    """All lines of one data set, on its test rows."""
-    config = compose([*overrides, f"run_dir={OUTPUTS / name}"])
-    if not collect and not (OUTPUTS / name / SELECTIVE_TABLE).exists():
-        run_training(config)
-    model = hjc.load(OUTPUTS / name)
-    tree, splits = load_inputs(config, None)
-    test = splits.tests["test"]
-    raw = model.predict_log_proba(test.texts)
-    both = {"raw": raw, "calibrated": model.calibrator.transform(raw)}
-    tables = decision_tables(tree, *(score_rows(tree, x, test.gold) for x in both.values()), replicates=300)
+def prepare():
+    """Vacancies with a column ``split``, the same for title, text and both: no title and no text on two sides."""
+    table = pd.read_csv(DATA / "usajobs_opm" / "questionnaires.csv.gz", dtype=str, keep_default_na=False)
+    tree = load_taxonomy(DATA / "usajobs_opm" / "opm_hierarchy.csv")
+    groups = merge_groups(identical_groups(table["title"]), identical_groups(table["description"]))
+    side = split_rows(tree, tree.encode(table["code"]), groups=groups, test_fraction=0.3, valid_fraction=0.15, seed=1)
+    table["split"] = [("train", "valid", "test")[i] for i in side]
+    table.to_csv(VACANCIES, index=False)
+
+
+def lines_of(name, fitted_on, model, valid, test):
+    """All lines of results.csv for rules fitted on ``valid`` and tried on ``test``."""
+    found = describe_validation(model, valid)
+    watched = Watched(model, found.calibrator, test, validation=found.scores)
+    scores = evaluate(watched, test, bootstrap=0, slices=(), progress=False).scores
+    tables = watched.tables(scores, name)
+    head = {"data": name, "fitted_on": fitted_on, "calibrator": found.fit.kind, "fitted_rows": len(valid)}
     lines = []
-    keep = ["n", "log_loss", "accuracy", "ece", "automation@0.9", "automation@0.9_low", "automation@0.9_high",
-            "automation@0.95", "automation@0.95_low", "automation@0.95_high", "aurc"]  # fmt: skip
-    merged = tables.calibration.merge(
+    both = tables.calibration.merge(
         tables.selective.drop(columns=["n", "accuracy"]), on=["set", "probabilities", "level"]
     )
-    for line in merged.to_dict("records"):
-        lines.append({"data": name, "table": "levels", "probabilities": line["probabilities"], "level": line["level"],
-                      **{k: line[k] for k in keep}})  # fmt: skip
-    validation = ValidationScores.load(OUTPUTS / name, tree)
-    for kind, log_proba in both.items():
-        for line in rules(tree, validation, log_proba, test.gold, kind == "calibrated"):
-            lines.append({"data": name, "table": "rules", "probabilities": kind, **line})
-    print(f"{name}: {model.calibrator!r}, {len(splits.train)} / {len(splits.valid)} / {len(test)} rows", flush=True)
-    return lines
+    for line in both.to_dict("records"):
+        lines.append({**head, "table": "levels", **{k: line[k] for k in ("probabilities", "level", *LEVELS)}})
+    for line in tables.rules.drop(columns="set").to_dict("records"):
+        lines.append({**head, "table": "rules", **line})
+    spoken = len(set(valid.language)) > 1
+    check = check_exchangeability(
+        found.scores.variant().confidence, scores.confidence, least=0.05,
+        reference_groups=np.array(valid.language) if spoken else None,
+        new_groups=np.array(test.language) if spoken else None,
+    )  # fmt: skip
+    lines.append({**head, "table": "exchangeability", "right": float(not check.doubtful), "rule": check.message})
+    print(
+        f"{name}, fitted on {fitted_on}: {found.calibrator!r}, {len(valid)} / {len(test)} rows; {check.message}",
+        flush=True,
+    )
+    return lines, tables.scores
+
+
+def study(name, directory, overrides, collect):
+    """Train where needed; rules from validation rows, and for titles also from a random half of the test titles."""
+    config = compose([*overrides, f"run_dir={directory}"])
+    if not collect and not (directory / SELECTIVE_TABLE).exists():
+        run_training(config)
+    _, splits = load_inputs(config, None)
+    valid, test = splits.valid, splits.tests["test"]
+    if name in NEURAL:
+        rng = np.random.default_rng(0)
+        valid, test = (x.take(np.sort(rng.permutation(len(x))[:NEURAL_ROWS])) for x in (valid, test))
+    model = Known(hjc.load(directory), [*valid.texts, *test.texts])
+    lines, scores = lines_of(name, "validation rows", model, valid, test)
+    if name.startswith("titles_24"):  # validation rows are ESCO labels, test rows national titles: not exchangeable
+        order = np.random.default_rng(0).permutation(len(test))
+        half = len(test) // 2
+        more, _ = lines_of(name, "half of the test titles", model, test.take(order[:half]), test.take(order[half:]))
+        lines += more
+    return lines, scores
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--collect", action="store_true", help="train nothing, only write results.csv")
-    collect = parser.parse_args().collect
+    parser.add_argument("--only", action="append", choices=[*PLAN, *NEURAL], help="repeatable; other lines stay")
+    args = parser.parse_args()
     OUTPUTS.mkdir(parents=True, exist_ok=True)
-    table = pd.read_csv(DATA / "usajobs_opm" / "questionnaires.csv.gz", dtype=str, keep_default_na=False)
-    table["title_key"] = table["title"].str.casefold().str.split().str.join(" ")
-    table.to_csv(OUTPUTS / "vacancies.csv.gz", index=False)
-    lines = [line for name, plan in PLAN.items() for line in study(name, plan, collect)]
-    frame = pd.DataFrame(lines)
-    frame[["level", "n"]] = frame[["level", "n"]].astype("Int64")
-    frame.to_csv(Path(__file__).with_name("results.csv"), index=False, float_format="%.4f", lineterminator="\n")
+    if not VACANCIES.exists():
+        prepare()
+    plan = {name: (OUTPUTS / name, overrides) for name, overrides in PLAN.items()}
+    for name, directory in NEURAL.items():
+        if (directory / SELECTIVE_TABLE).exists():
+            plan[name] = (directory, TITLES_24)
+        else:
+            print(f"{name}: left out, experiments/titles_24_neural has not been run")
+    path = Path(__file__).with_name("results.csv")
+    frames, scores = [], {}
+    for name, (directory, overrides) in plan.items():
+        if not args.only or name in args.only:
+            lines, scores[name] = study(name, directory, overrides, args.collect)
+            frames.append(pd.DataFrame(lines))
+    if args.only and path.exists():
+        old = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"slice": str})
+        frames.insert(0, old[~old["data"].isin(args.only)])
+    table = pd.concat(frames, ignore_index=True)
+    whole = ["level", "n", "rows", "fitted_rows"]
+    table[whole] = table[whole].astype("Int64")
+    order = {name: i for i, name in enumerate([*PLAN, *NEURAL])}
+    table = table.sort_values("data", key=lambda names: names.map(order), kind="stable")
+    table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+    draw(pd.read_csv(path, keep_default_na=False), scores, Path(__file__).parent)
 
 
 if __name__ == "__main__":
