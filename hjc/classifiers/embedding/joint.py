@@ -14,17 +14,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from hjc.classifiers.embedding.base import EmbeddingClassifier
-from hjc.classifiers.embedding.encoders import load_pretrained, normalise
+from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex, label_texts
 from hjc.classifiers.embedding.means import label_means, node_label_vectors, node_means
 from hjc.classifiers.embedding.prototype import one_each
 from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax
-from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, JointSettings
-from hjc.classifiers.fitting import class_weights, run_fingerprint
+from hjc.classifiers.embedding.settings import EmbeddingSettings, JointSettings
+from hjc.classifiers.embedding.space import Encoded, SpaceClassifier
 from hjc.classifiers.storage import ModelDir, ModelDirError, load_arrays, save_arrays
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError
+from hjc.index import normalise
 from hjc.metrics.triplets import triplet_accuracy
 from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.category_graph import CategoryGraph
@@ -69,7 +69,7 @@ class JointFit:
     graph_links: int
 
 
-class JointEmbeddingClassifier(EmbeddingClassifier):
+class JointEmbeddingClassifier(SpaceClassifier):
     """Vectors for the nodes of every level; log-probabilities by ``pathsum`` or ``topdown`` of their scaled cosines.
 
     A node starts as the unit mean of the training vectors under it and of its label's vector. ``vectors(texts)`` are
@@ -106,8 +106,7 @@ class JointEmbeddingClassifier(EmbeddingClassifier):
 
         valid = self._check_data(train, valid)
         s, t, started = self.settings, self.trainer, time.monotonic()
-        if not s.freeze_encoder and s.encoder == USE:
-            raise ValueError(f"model.freeze_encoder=false: {USE} cannot be trained; take another model.encoder")
+        self._check_trainable()
         given = CategoryGraph.load(Path(s.graph).expanduser(), self.taxonomy) if s.graph else None
         texts = self._label_texts()
         self.labels = None  # a second fit starts from nothing
@@ -115,8 +114,8 @@ class JointEmbeddingClassifier(EmbeddingClassifier):
         index = self._index(texts)
         titles = node_label_vectors(self.taxonomy, s, self.encoder, label_means(index))
         vectors = self.encoder.encode(train.texts, "encoding training texts")
-        valid_vectors = None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")
-        encoded = time.monotonic() - started
+        valid_vectors = self._encode_valid(valid)
+        encoded, encode_seconds = Encoded(texts, index, vectors, valid_vectors), time.monotonic() - started
         self.graph = levelled(given) if given is not None else title_graph(self.taxonomy, titles, s.encoder)
         start = node_means(self.taxonomy, vectors, train.gold, train.weight, titles)
         self._take(start, None, np.ones(self.taxonomy.depth, dtype=np.float32))
@@ -135,29 +134,9 @@ class JointEmbeddingClassifier(EmbeddingClassifier):
             projection=s.projection,
             seed=t.seed,
         )
-        weight = (train.weight * class_weights(train, t.class_weights)).astype(np.float32)
-        gold_of_labels = self.taxonomy.leaves[index.leaf]
-        label_weight = (1.0 / np.bincount(index.leaf)[index.leaf]).astype(np.float32)
-        gold = np.concatenate([train.gold, gold_of_labels])
-        weight = np.concatenate([weight, label_weight])
-        details: Any
-        if s.freeze_encoder:
-            from hjc.nn.vector_training import VectorRows, fit_on_vectors
-
-            rows = VectorRows(np.concatenate([vectors, index.vectors]), gold, weight)
-            held_out = None
-            if valid is not None and valid_vectors is not None:
-                held_out = VectorRows(valid_vectors, valid.gold, valid.weight)
-            details = fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
-        else:
-            from hjc.nn.end_to_end import fit_end_to_end
-
-            encoder: Any = self.encoder
-            held = None if valid is None else (valid.texts, valid.gold, valid.weight)
-            fingerprint = run_fingerprint(s, t, train, valid)
-            rows_of_text = ((*train.texts, *texts.texts), gold, weight)
-            details = fit_end_to_end(encoder, space, self.taxonomy, rows_of_text, held, t, run_dir, fingerprint)
-            valid_vectors = None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")
+        details = self._fit_space(space, encoded, train, valid, 1.0, run_dir)
+        if not s.freeze_encoder:
+            valid_vectors = self._encode_valid(valid)
         linear = None if space.projection is None else space.projection.detach().cpu().numpy()
         scales = space.log_scale.detach().exp().cpu().numpy()
         self.scale = float(scales.mean())
@@ -168,7 +147,7 @@ class JointEmbeddingClassifier(EmbeddingClassifier):
         self.fit_result = JointFit(
             status=details.status,
             seconds=round(time.monotonic() - started, 3),
-            encode_seconds=round(encoded, 3),
+            encode_seconds=round(encode_seconds, 3),
             epochs=details.epochs,
             steps=details.steps,
             best_valid_log_loss=details.best_valid_log_loss,

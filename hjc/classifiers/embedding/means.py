@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from hjc.classifiers.embedding.encoders import TextEncoder, normalise
+from hjc.classifiers.embedding.encoders import TextEncoder
 from hjc.classifiers.embedding.labels import LabelIndex, node_text
 from hjc.classifiers.embedding.settings import EmbeddingSettings
+from hjc.index import normalise
 from hjc.taxonomy import Taxonomy
 
 FloatArray = npt.NDArray[np.float32]
@@ -99,7 +100,8 @@ def node_label_vectors(
     if texts:
         found = encoder.encode(texts, "encoding labels of inner nodes")
         own = np.array(owner, dtype=np.int64)
-        out += normalise(sum_by_leaf(found, own, np.ones(len(own), np.float32), len(taxonomy)))
+        sums = sum_by_leaf(found, own, np.ones(len(own), np.float32), len(taxonomy))
+        out += normalise(sums.astype(np.float32))
     for node in inner[::-1].tolist():  # children before parents
         if not out[node].any():
             out[node] = normalise(out[taxonomy.parents == node].sum(axis=0, keepdims=True))[0]
@@ -108,7 +110,7 @@ def node_label_vectors(
 
 def _unit(fallback: FloatArray, sums: Float64) -> FloatArray:
     """Rows of ``sums`` at length 1; where they are zero, those of ``fallback``."""
-    found = normalise(sums)
+    found = normalise(sums.astype(np.float32))
     zero = ~found.any(axis=1)
     found[zero] = fallback[zero]
     return found

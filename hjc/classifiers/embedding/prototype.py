@@ -12,12 +12,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_texts
+from hjc.classifiers.embedding.labels import LabelIndex, label_texts
 from hjc.classifiers.embedding.means import label_means, leaf_means
-from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
-from hjc.classifiers.fitting import class_weights, run_fingerprint
+from hjc.classifiers.embedding.settings import EmbeddingSettings, PrototypeSettings
+from hjc.classifiers.embedding.space import Encoded, SpaceClassifier
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 
@@ -49,7 +48,7 @@ class PrototypeFit:
     leaves_with_rows: int
 
 
-class PrototypeClassifier(EmbeddingClassifier):
+class PrototypeClassifier(SpaceClassifier):
     """Nearest prototype by cosine; see :class:`~hjc.classifiers.embedding.settings.PrototypeSettings`.
 
     * ``direct``: the label's texts, no training rows (a leaf with several texts scores by ``label_pooling``).
@@ -75,16 +74,16 @@ class PrototypeClassifier(EmbeddingClassifier):
         valid = self._check_data(train, valid)
         s, started = self.settings, time.monotonic()
         end_to_end = s.prototype == "finetuned" and not s.freeze_encoder
-        if end_to_end and s.encoder == USE:
-            raise ValueError(f"model.freeze_encoder=false: {USE} cannot be trained; take another model.encoder")
+        if end_to_end:
+            self._check_trainable()
         texts = self._label_texts()
         corpus = () if s.prototype == "direct" else train.texts
         self.labels = None  # a second fit starts from nothing
         self.encoder = load_pretrained(s, corpus, texts.texts, seed=self.trainer.seed)
         index = self._index(texts)
         train_vectors = None if s.prototype == "direct" else self.encoder.encode(train.texts, "encoding training texts")
-        valid_vectors = None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")
-        encoded = time.monotonic() - started
+        valid_vectors = self._encode_valid(valid)
+        encode_seconds = time.monotonic() - started
         details: Any = None
         if train_vectors is None:
             labels = index
@@ -94,19 +93,18 @@ class PrototypeClassifier(EmbeddingClassifier):
             )
             labels = one_each(prototypes)
             if s.prototype == "finetuned":
-                fitted, self.scale, details = self._finetune(
-                    prototypes, index, texts, train, train_vectors, valid, valid_vectors, run_dir
-                )
+                encoded = Encoded(texts, index, train_vectors, valid_vectors)
+                fitted, self.scale, details = self._finetune(prototypes, encoded, train, valid, run_dir)
                 labels = one_each(fitted)
         self.labels = labels
-        trained = time.monotonic() - started - encoded
-        if end_to_end and valid is not None:
-            valid_vectors = self.encoder.encode(valid.texts, "encoding validation texts")
+        trained = time.monotonic() - started - encode_seconds
+        if end_to_end:
+            valid_vectors = self._encode_valid(valid)
         self._fit_scale(valid, valid_vectors)
         self.fit_result = PrototypeFit(
             status="finished" if details is None else details.status,
             seconds=round(time.monotonic() - started, 3),
-            encode_seconds=round(encoded, 3),
+            encode_seconds=round(encode_seconds, 3),
             train_seconds=0.0 if details is None else round(trained, 3),
             epochs=0 if details is None else details.epochs,
             steps=0 if details is None else details.steps,
@@ -120,18 +118,15 @@ class PrototypeClassifier(EmbeddingClassifier):
     def _finetune(
         self,
         prototypes: FloatArray,
-        index: LabelIndex,
-        texts: LabelTexts,
+        encoded: Encoded,
         train: JobData,
-        vectors: FloatArray,
         valid: JobData | None,
-        valid_vectors: FloatArray | None,
         run_dir: Path | None,
     ) -> tuple[FloatArray, float, Any]:
         """(L, H) fitted prototypes, the scale that was learnt with them, and what the trainer tells."""
         from hjc.nn.prototypes import PrototypeSpace  # torch
 
-        s, t = self.settings, self.trainer
+        s = self.settings
         self.labels = one_each(prototypes)
         space = PrototypeSpace(
             self.taxonomy,
@@ -139,36 +134,9 @@ class PrototypeClassifier(EmbeddingClassifier):
             loss=s.loss,
             margin=s.margin,
             negatives=s.negatives,
-            scale=self._start_scale(train, vectors, valid, valid_vectors),
+            scale=self._start_scale(train, encoded.train, valid, encoded.valid),
         )
-        row_weight = train.weight * class_weights(train, t.class_weights)
-        label_gold = self.taxonomy.leaves[index.leaf]
-        label_weight = s.label_weight / np.bincount(index.leaf)[index.leaf]
-        gold = np.concatenate([train.gold, label_gold])
-        weight = np.concatenate([row_weight, label_weight]).astype(np.float32)
-        details: Any
-        if s.freeze_encoder:
-            from hjc.nn.vector_training import VectorRows, fit_on_vectors
-
-            rows = VectorRows(np.concatenate([vectors, index.vectors]), gold, weight)
-            held_out = None
-            if valid is not None and valid_vectors is not None:
-                held_out = VectorRows(valid_vectors, valid.gold, valid.weight)
-            details = fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
-        else:
-            from hjc.nn.end_to_end import fit_end_to_end
-
-            encoder: Any = self.encoder
-            details = fit_end_to_end(
-                encoder,
-                space,
-                self.taxonomy,
-                ((*train.texts, *texts.texts), gold, weight),
-                None if valid is None else (valid.texts, valid.gold, valid.weight),
-                t,
-                run_dir,
-                run_fingerprint(s, t, train, valid),
-            )
+        details = self._fit_space(space, encoded, train, valid, s.label_weight, run_dir)
         fitted = space.prototypes.detach().cpu().numpy()
         length = np.linalg.norm(fitted, axis=1, keepdims=True)
         return fitted / np.maximum(length, 1e-12), float(space.log_scale.detach().exp()), details

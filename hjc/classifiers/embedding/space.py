@@ -1,0 +1,78 @@
+"""What prototypes and the joint space share: texts encoded once, vectors of categories fitted to them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.classifiers.embedding.base import EmbeddingClassifier
+from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
+from hjc.classifiers.embedding.settings import USE
+from hjc.classifiers.fitting import class_weights, run_fingerprint
+from hjc.data.jobdata import JobData
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Label texts with their vectors; (n, H) vectors of the training rows and, if any, of the validation rows."""
+
+    texts: LabelTexts
+    labels: LabelIndex
+    train: FloatArray
+    valid: FloatArray | None
+
+
+class SpaceClassifier(EmbeddingClassifier):
+    """Base of the classifiers that fit a vector for each category."""
+
+    def _check_trainable(self) -> None:
+        """Raises ValueError where the encoder is to be trained and cannot be."""
+        if self.settings.encoder == USE and not self.settings.freeze_encoder:
+            raise ValueError(f"model.freeze_encoder=false: {USE} cannot be trained; take another model.encoder")
+
+    def _fit_space(
+        self,
+        space: Any,
+        encoded: Encoded,
+        train: JobData,
+        valid: JobData | None,
+        label_weight: float,
+        run_dir: Path | None,
+    ) -> Any:
+        """Fit a :class:`hjc.nn.vector_training.VectorModule`, with the encoder or on its vectors.
+
+        The label texts of a leaf are training texts of it, with ``label_weight`` in all.
+
+        Returns:
+            :class:`~hjc.nn.vector_training.VectorFit` or :class:`~hjc.nn.training.FitResult`.
+        """
+        s, t, leaf = self.settings, self.trainer, encoded.labels.leaf
+        gold = np.concatenate([train.gold, self.taxonomy.leaves[leaf]])
+        of_rows, of_labels = (
+            train.weight * class_weights(train, t.class_weights),
+            label_weight / np.bincount(leaf)[leaf],
+        )
+        weight = np.concatenate([of_rows, of_labels]).astype(np.float32)
+        if s.freeze_encoder:
+            from hjc.nn.vector_training import VectorRows, fit_on_vectors
+
+            rows = VectorRows(np.concatenate([encoded.train, encoded.labels.vectors]), gold, weight)
+            held_out = None
+            if valid is not None and encoded.valid is not None:
+                held_out = VectorRows(encoded.valid, valid.gold, valid.weight)
+            return fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
+        from hjc.nn.end_to_end import fit_end_to_end
+
+        encoder: Any = self.encoder
+        texts = ((*train.texts, *encoded.texts.texts), gold, weight)
+        held_texts = None if valid is None else (valid.texts, valid.gold, valid.weight)
+        fingerprint = run_fingerprint(s, t, train, valid)
+        return fit_end_to_end(encoder, space, self.taxonomy, texts, held_texts, t, run_dir, fingerprint)
+
+    def _encode_valid(self, valid: JobData | None) -> FloatArray | None:
+        assert self.encoder is not None
+        return None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")
