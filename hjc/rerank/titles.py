@@ -53,7 +53,7 @@ _REFERENCE = re.compile(
     re.I,
 )
 _POSTCODE = re.compile(r"\b(?:[A-Z]{1,2}-)?\d{2}-\d{3}\b|\b(?:D-|A-|F-)?\d{5}\b")
-_PIECES = re.compile(r"(\s+[-–—|•·>]+\s+|\s*[|•·;!]\s*|\s+//?\s+|,\s+|\s*[()\[\]]\s*|\s+[-–—]|[-–—]\s+|:\s+)")
+_PIECES = re.compile(r"(\s+[-–—|•·>]+\s+|\s*[|•·;!]\s*|\s+//?\s+|,\s+|\s*[()\[\]]\s*|\s+[–—]|[–—]\s+|:\s+)")
 #: before a place
 _IN = frozenset(
     (
@@ -112,6 +112,10 @@ def clean_title(title: str) -> str:
     return _join(kept) or whole
 
 
+#: kinds of words that go only at the end of a piece, at its beginning, or where they are all of it
+_WHERE = frozenset(("noise_end", "lead_in", "label"))
+
+
 def _without_noise(piece: str) -> str:
     """A piece of a title without phrases of working time and recruiting; "" for a place."""
     tokens = piece.split()
@@ -120,13 +124,14 @@ def _without_noise(piece: str) -> str:
     spread = [(word, i) for i, token in enumerate(folded) for word in token.split()]
     plain = [word for word, _ in spread]
     gone: set[int] = set()
-    for begin, end, kind in words("place", "noise", "noise_end", "lead_in").find(plain):
+    for begin, end, kind in words("place", "noise", "noise_end", "lead_in", "label").find(plain):
         if kind == "place":
             # whole pieces, and "in Frankfurt" at the end of one; not "Frankfurt School Lecturer"
             if end == len(plain) and (begin == 0 or plain[begin - 1] in _IN):
                 gone.update(i for _, i in spread[max(0, begin - 1) : end])
-        elif kind == "lead_in" or kind == "noise_end":
-            if end == len(plain) or (begin == 0 and kind == "lead_in"):
+        elif kind in _WHERE:
+            first, last = begin == 0, end == len(plain)
+            if {"noise_end": last, "lead_in": first, "label": first and last}[kind]:
                 gone.update(i for _, i in spread[begin:end])
         else:
             gone.update(i for _, i in spread[begin:end])
@@ -137,14 +142,20 @@ def _join(parts: list[str]) -> str:
     """Pieces and separators put together; separators around nothing are left out."""
     out = ""
     for i in range(0, len(parts), 2):
-        piece = parts[i].strip(_EDGE).rstrip(_EDGE + ".")
+        piece = parts[i].strip(_EDGE)
+        if piece.endswith(".") and len(piece.split()[-1]) > 5:
+            piece = piece.rstrip(".")  # of a sentence; "m.fl." and "etc." are words
         if not any(map(str.isalpha, piece)) and not (out and piece.isalnum()):
             continue
         between = parts[i - 1].strip() if i else ""
         if not out:
             out = piece
+        elif between in ("(", "["):
+            out += f" ({piece})"
+        elif between in (")", "]", ""):
+            out += f" {piece}"
         else:
-            out += ", " + piece if between in ("(", ")", "[", "]", ",", "") else f" {between} {piece}"
+            out += f", {piece}" if between == "," else f" {between} {piece}"
     return re.sub(r"\s+([,;:])", r"\1", " ".join(out.split()))
 
 

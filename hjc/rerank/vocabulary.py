@@ -22,8 +22,9 @@ INDUSTRIES = (
     "hospitality", "ict", "finance", "real_estate", "professional", "administrative", "public", "education", "health",
     "arts", "personal_services", "household",
 )  # fmt: skip
-#: neutral: no seniority, though a word of it has one; noise_end: how and when, where it ends a title
-_WORD_KINDS = ("neutral", *SENIORITIES, "noise", "noise_end", "lead_in", "place", *INDUSTRIES)
+#: neutral: no seniority, though a word of it has one; noise: how and when (noise_end: where it ends a title);
+#: lead_in: recruiting words before a title (label: followed by a colon)
+_WORD_KINDS = ("neutral", *SENIORITIES, "noise", "noise_end", "lead_in", "label", "place", *INDUSTRIES)
 
 #: words of texts whose kind is kept in memory
 _REMEMBERED = 100_000
