@@ -55,11 +55,12 @@ class Watch(TrainerCallback):
         progress: Progress,
     ) -> None:
         self.model, self.folder, self.settings, self.per_epoch, self.score = model, folder, settings, per_epoch, score
-        self.every = max(1, per_epoch // max(1, settings.validate_per_epoch))
+        times = max(1, settings.validate_per_epoch)
+        #: steps within an epoch after which to validate, evenly apart, the last step always
+        self.when = {-(-per_epoch * (i + 1) // times) for i in range(times)}
         self.loggers, self.bar, self.rows_per_step, self.progress = loggers, bar, rows_per_step, progress
         self.limits = Limits(settings.max_minutes)
         self.early_stopped = False
-        self.loss = float("nan")
 
     def validate(self, step: int) -> None:
         """Score the weights as they are; keep them where they are the best so far."""
@@ -88,7 +89,7 @@ class Watch(TrainerCallback):
         if limits.max_minutes and time.monotonic() - limits.started > 60 * limits.max_minutes:
             limits.timed_out = True
         end = last or limits.timed_out
-        if (end or step % self.per_epoch % self.every == 0) and not limits.interrupted:
+        if (end or (step - 1) % self.per_epoch + 1 in self.when) and not limits.interrupted:
             self.validate(step)
             control.should_save = True
         if limits.interrupted or limits.timed_out or self.early_stopped:
