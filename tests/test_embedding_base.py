@@ -15,12 +15,13 @@ from scipy.optimize import minimize_scalar
 import hjc
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.embedding.base import EmbeddingClassifier
-from hjc.classifiers.embedding.encoders import UseEncoder, load_pretrained, normalise, read_encoder
+from hjc.classifiers.embedding.encoders import UseEncoder, load_pretrained, read_encoder
 from hjc.classifiers.embedding.labels import POOLING_SCALE, LabelIndex, label_texts
 from hjc.classifiers.embedding.scale import fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings
 from hjc.classifiers.storage import ModelDirError
 from hjc.data.jobdata import JobData
+from hjc.index import normalise
 from hjc.taxonomy import from_prefix_codes
 
 TITLES = {"1": "cooks", "11": "cook", "12": "baker", "2": "health", "21": "nurse", "22": "dentist"}
@@ -257,3 +258,20 @@ def test_use_package_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_normalise_keeps_rows_of_zeros() -> None:
     assert normalise(np.array([[0.0, 0.0], [3.0, 4.0]])) == pytest.approx(np.array([[0, 0], [0.6, 0.8]]))
+
+
+@pytest.mark.parametrize("backend", ["usearch", "faiss"])
+def test_approximate_index(backend: str, tmp_path: Path) -> None:
+    pytest.importorskip(backend, reason="the extra ann is not installed")
+    random = np.random.default_rng(0)
+    leaf = np.sort(np.concatenate([np.arange(300), random.integers(0, 300, 2700)]))
+    vectors = normalise(random.normal(size=(3000, 16)))
+    queries = normalise(vectors[::50] + 0.1 * random.normal(size=(60, 16)))
+    exact = LabelIndex(vectors, leaf, ("",) * 3000)
+    near = LabelIndex(vectors, leaf, ("",) * 3000, "max", backend)
+    assert (near.scores(queries).argmax(1) == exact.scores(queries).argmax(1)).mean() > 0.9
+    assert np.isfinite(near.scores(queries)).all()
+    near.save(tmp_path)
+    loaded = LabelIndex.load(tmp_path, "max")
+    assert loaded.backend == backend
+    assert np.allclose(loaded.scores(queries), near.scores(queries))

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import hjc
 from hjc.classifiers.embedding import joint
-from hjc.classifiers.embedding.encoders import normalise
 from hjc.classifiers.embedding.joint import (
     JointEmbeddingClassifier,
     chained_log_softmax,
@@ -28,6 +27,7 @@ from hjc.classifiers.embedding.settings import USE, JointSettings
 from hjc.classifiers.storage import ModelDirError
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError
+from hjc.index import normalise
 from hjc.nn.joint import JointSpace, triplet_loss
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy, from_edges

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import hjc
 from hjc.classifiers.embedding import prototype
-from hjc.classifiers.embedding.encoders import UseEncoder, normalise
+from hjc.classifiers.embedding.encoders import UseEncoder
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.means import label_means, leaf_means, node_label_vectors, node_means
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
@@ -26,6 +26,7 @@ from hjc.config import compose
 from hjc.data.jobdata import JobData
 from hjc.data.sample import load_sample
 from hjc.evaluate import evaluate
+from hjc.index import normalise
 from hjc.nn.prototypes import PrototypeSpace
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy, from_edges

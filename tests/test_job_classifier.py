@@ -11,9 +11,9 @@ import pytest
 import hjc
 from hjc import JobClassifier
 from hjc.classifiers.embedding.base import EmbeddingClassifier
-from hjc.classifiers.embedding.encoders import normalise
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.settings import EmbeddingSettings
+from hjc.index import normalise
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 from tests import stub_classifier
 

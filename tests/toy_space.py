@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hjc.classifiers.embedding.encoders import normalise
 from hjc.data.jobdata import JobData
+from hjc.index import normalise
 from hjc.taxonomy import Taxonomy, from_edges
 
 #: ragged: "3" is a leaf at level 1, "21" has a single child

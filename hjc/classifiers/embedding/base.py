@@ -85,7 +85,7 @@ class EmbeddingClassifier(Classifier):
         """Label texts through the encoder."""
         assert self.encoder is not None
         vectors = self.encoder.encode(labels.texts, "encoding labels")
-        return LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling)
+        return LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling, self.settings.index)
 
     def _fit_scale(self, valid: JobData | None, vectors: FloatArray | None = None) -> None:
         """Set ``scale`` by validation log-loss; without validation rows the declared default stays.
@@ -182,7 +182,7 @@ class EmbeddingClassifier(Classifier):
         vectors[old] = self.labels.vectors[[known[keys[i]] for i in old]]
         if new:
             vectors[new] = self.encoder.encode([labels.texts[i] for i in new], "encoding new labels")
-        made.labels = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling)
+        made.labels = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling, self.settings.index)
         return made
 
     def _other_texts(self, taxonomy: Taxonomy) -> LabelTexts:

@@ -122,7 +122,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
         if len(labels.texts) > MAX_TEXTS:
             labels = some_texts(labels, MAX_TEXTS, random)
         vectors = encoder.encode(labels.texts, progress=False)
-        index = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling)
+        index = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling, self.settings.index)
         cosines = index.scores(encoder.encode(rows.texts, progress=False))
         scale = fit_scale(self.taxonomy, cosines, rows.gold, rows.weight)
         losses = negative_log_likelihood(self.taxonomy, log_softmax(np.float32(scale) * cosines), rows.gold)

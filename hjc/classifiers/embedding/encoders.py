@@ -4,12 +4,13 @@ import importlib.util
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings
+from hjc.index import normalise
 from hjc.progress import rows_progress
 
 FloatArray = npt.NDArray[np.float32]
@@ -87,13 +88,6 @@ class UseEncoder:
     def save(self, folder: Path) -> None:
         for stored, path in self.files.items():
             shutil.copyfile(path, folder / stored)
-
-
-def normalise(vectors: npt.NDArray[Any]) -> FloatArray:
-    """Rows scaled to length 1 (rows of zeros stay zeros)."""
-    values = np.asarray(vectors, dtype=np.float32)
-    length = np.linalg.norm(values, axis=-1, keepdims=True)
-    return np.divide(values, length, out=np.zeros_like(values), where=length > 0)
 
 
 def load_pretrained(

@@ -6,8 +6,9 @@ log-mean-exp.
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from hjc.classifiers.storage import load_arrays, save_arrays
 from hjc.data.passages import split_description
 from hjc.data.tables import read_table
 from hjc.errors import check_choice, name_some
+from hjc.index import VectorIndex
+from hjc.index.pooling import pool_neighbours
 from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -31,8 +34,9 @@ DESCRIPTION_CHARS = 200
 VECTORS, TEXTS = "label_vectors.safetensors", "label_texts.json"
 #: sharpness of log-mean-exp pooling: the scale of the ranking loss
 POOLING_SCALE = 20.0
-#: cosines held at a time (64 MB)
-BLOCK_CELLS = 1 << 24
+#: texts that count where the index is approximate
+NEIGHBOURS = 1000
+INDEX = "label_index"
 
 
 @dataclass(frozen=True)
@@ -151,12 +155,14 @@ class LabelIndex:
         leaf: (M,) leaf of each row, ascending; every one of L leaves occurs.
         texts: M texts that the vectors were made of ("" for a vector without one).
         pooling: max | logsumexp.
+        backend: of the nearest-neighbour index: exact | auto | usearch | faiss.
     """
 
     vectors: FloatArray
     leaf: IntArray
     texts: tuple[str, ...]
     pooling: str = "max"
+    backend: str = "exact"
 
     def __post_init__(self) -> None:
         if not len(self.vectors) == len(self.leaf) == len(self.texts):
@@ -168,59 +174,64 @@ class LabelIndex:
     def num_leaves(self) -> int:
         return int(self.leaf[-1]) + 1 if len(self.leaf) else 0
 
+    @cached_property
+    def search(self) -> VectorIndex:
+        """The nearest-neighbour index over the texts."""
+        return VectorIndex(self.vectors, backend=self.backend)
+
     def scores(self, queries: FloatArray) -> FloatArray:
         """(B, H) unit vectors -> (B, L) cosines of leaves, float32: the best text of each, or the log-mean-exp.
 
         log-mean-exp: (1/20) ln mean exp(20 cos), so that more texts do not make a leaf more probable by themselves.
+        With an approximate index only the 1,000 nearest texts count; leaves that none of them belongs to get the
+        cosine of the farthest of these.
         """
-        if len(self.leaf) == self.num_leaves:  # one text a leaf
+        if len(self.leaf) == self.num_leaves and self.backend == "exact":  # one text a leaf
             return np.asarray(queries @ self.vectors.T)
-        return self._by_blocks(queries, self._pooled)
+        near = None if self.search.backend == "exact" else NEIGHBOURS
+        if near is None:
+            out = self.search.search_groups(
+                queries, self.leaf, self.num_leaves, pooling=self.pooling, temperature=1 / POOLING_SCALE
+            )
+        else:
+            found = self.search.search(queries, near)
+            out = pool_neighbours(found, self.leaf, self.num_leaves, self.pooling, 1 / POOLING_SCALE)
+            out = np.where(np.isfinite(out), out, found.similarity.min(axis=1, keepdims=True))
+        if self.pooling == "logsumexp":
+            out = out - (np.log(self._texts_per_leaf) / POOLING_SCALE).astype(np.float32)
+        return np.asarray(out)
+
+    @cached_property
+    def _texts_per_leaf(self) -> IntArray:
+        return np.bincount(self.leaf, minlength=self.num_leaves)
 
     def nearest(self, queries: FloatArray, k: int) -> IntArray:
         """(B, k) leaves of the k nearest texts, nearest first, ties by position (at most M columns)."""
-        k = min(k, len(self.leaf))
-
-        def of(block: FloatArray) -> IntArray:
-            cosine = -(block @ self.vectors.T)
-            part = np.argpartition(cosine, k - 1, axis=1)[:, :k] if k < cosine.shape[1] else np.arange(k)[None, :]
-            part = np.sort(np.broadcast_to(part, (len(block), k)), axis=1)
-            order = np.argsort(np.take_along_axis(cosine, part, axis=1), axis=1, kind="stable")
-            return self.leaf[np.take_along_axis(part, order, axis=1)]
-
-        return self._by_blocks(queries, of)
-
-    def _by_blocks(self, queries: FloatArray, function: Callable[[FloatArray], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """Few enough queries at a time that cosines to all texts fit into memory."""
-        size = max(1, BLOCK_CELLS // max(1, len(self.leaf)))
-        blocks = [function(queries[i : i + size]) for i in range(0, len(queries), size)]
-        return np.concatenate(blocks) if blocks else function(queries)
-
-    def _pooled(self, queries: FloatArray) -> FloatArray:
-        cosine = queries @ self.vectors.T
-        starts = np.searchsorted(self.leaf, np.arange(self.num_leaves))
-        best = np.maximum.reduceat(cosine, starts, axis=1)
-        if self.pooling == "max":
-            return np.asarray(best)
-        # float32 is enough: the best text of the leaf is taken out before the exponential
-        cosine -= best[:, self.leaf]
-        cosine *= POOLING_SCALE
-        np.exp(cosine, out=cosine)
-        counts = np.diff(np.append(starts, len(self.leaf)))
-        return np.asarray(best + np.log(np.add.reduceat(cosine, starts, axis=1) / counts) / np.float32(POOLING_SCALE))
+        return self.leaf[self.search.search(queries, k).position]
 
     def save(self, folder: Path) -> None:
-        """Write vectors and texts into a model directory: nothing is encoded again when it is loaded."""
-        save_arrays(folder / VECTORS, {"vectors": self.vectors, "leaf": self.leaf})
+        """Write vectors and texts into a model directory: nothing is encoded or indexed again when it is loaded."""
+        arrays: dict[str, npt.NDArray[Any]] = {"leaf": self.leaf}
+        if self.search.backend == "exact":
+            arrays["vectors"] = self.vectors
+        else:
+            self.search.save(folder / INDEX)
+        save_arrays(folder / VECTORS, arrays)
         (folder / TEXTS).write_text(json.dumps(list(self.texts), ensure_ascii=False, indent=0), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, pooling: str) -> "LabelIndex":
+    def load(cls, folder: Path, pooling: str, backend: str = "exact") -> "LabelIndex":
         """Read what :meth:`save` wrote.
 
         Raises:
             ModelDirError, ValueError: the files are damaged or do not fit together.
+            ImportError: an approximate index, and its package is not installed.
         """
         arrays: Mapping[str, npt.NDArray[Any]] = load_arrays(folder / VECTORS)
         texts: Sequence[str] = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
-        return cls(arrays["vectors"], arrays["leaf"], tuple(texts), pooling)
+        if "vectors" in arrays:
+            return cls(arrays["vectors"], arrays["leaf"], tuple(texts), pooling, "exact")
+        search = VectorIndex.load(folder / INDEX)
+        made = cls(search.vectors, arrays["leaf"], tuple(texts), pooling, search.backend)
+        made.__dict__["search"] = search  # built already
+        return made

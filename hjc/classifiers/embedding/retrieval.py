@@ -89,7 +89,8 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         else:
             self.encoder = load_pretrained(self.settings, train.texts, labels.texts, seed=self.trainer.seed)
         if known is not None and known.texts == labels.texts and np.array_equal(known.leaf, labels.leaf):
-            self.labels = replace(known, pooling=self.settings.label_pooling)  # the same texts have the same vectors
+            # the same texts have the same vectors
+            self.labels = replace(known, pooling=self.settings.label_pooling, backend=self.settings.index)
         else:
             self.labels = self._index(labels)
         self._fit_scale(valid)

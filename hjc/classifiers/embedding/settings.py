@@ -10,6 +10,7 @@ from hjc.rerank.settings import ChatSettings
 USE = "use-multilingual"
 LABEL_MODES = ("title", "title_desc", "full_text")
 LABEL_POOLINGS = ("max", "logsumexp")
+INDEXES = ("exact", "auto", "usearch", "faiss")
 ENCODER_PRECISIONS = ("32", "bf16")
 
 
@@ -52,12 +53,15 @@ class EmbeddingSettings:
     label_kinds: list[str] = field(default_factory=list)
     #: a label with several texts scores as its best one (max) or as their log-mean-exp (logsumexp)
     label_pooling: str = "max"
+    #: search of the nearest label texts: exact | usearch | faiss (extra `ann`) | auto (usearch from 200,000 texts on)
+    index: str = "exact"
 
     def __post_init__(self) -> None:
         check_choice("model.pooling", self.pooling, POOLINGS)
         check_choice("model.precision", self.precision, ENCODER_PRECISIONS)
         check_choice("model.label_mode", self.label_mode, LABEL_MODES)
         check_choice("model.label_pooling", self.label_pooling, LABEL_POOLINGS)
+        check_choice("model.index", self.index, INDEXES)
         if self.max_length < 4:
             raise ValueError(f"model.max_length: got {self.max_length}, allowed are integers from 4")
         if not self.encoder:
