@@ -128,11 +128,11 @@ class BackendReranker:
         vectors: FloatArray,
         leaf: IntArray,
         cosines: FloatArray,
-    ) -> tuple[FloatArray, dict[int, str]]:
+    ) -> tuple[FloatArray, dict[int, tuple[str, str]]]:
         """See the protocol; a row that the back end leaves to people comes back with its reason."""
         results = self._rerank(ads, self._candidates(owner, vectors, leaf, cosines))
         scores = np.stack([result.scores for result in results]).astype(np.float32)
-        return scores, {i: r.abstain for i, r in enumerate(results) if r.abstain is not None}
+        return scores, {i: (r.status, r.abstain) for i, r in enumerate(results) if r.abstain is not None}
 
     def describe(self) -> dict[str, Any]:
         found: dict[str, Any] = {"kind": self.backend.name, **self.fitted}

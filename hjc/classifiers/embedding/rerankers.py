@@ -64,8 +64,10 @@ class CandidateReranker(Protocol):
         vectors: FloatArray,
         leaf: IntArray,
         cosines: FloatArray,
-    ) -> tuple[FloatArray, dict[int, str]]:
-        """(B, k) scores of the candidates of B ads, higher is better, and row -> reason where it declines.
+    ) -> tuple[FloatArray, dict[int, tuple[str, str]]]:
+        """(B, k) scores of the candidates of B ads, higher is better, and row -> (status, reason) where it has none.
+
+        The status is declined, failed (no usable answer) or budget (not asked: a limit was reached).
 
         ``vectors`` (B, H) are those of the ads, ``cosines`` (B, k) those of the candidates.
         """
@@ -217,7 +219,7 @@ class CrossEncoderReranker:
         vectors: FloatArray,
         leaf: IntArray,
         cosines: FloatArray,
-    ) -> tuple[FloatArray, dict[int, str]]:
+    ) -> tuple[FloatArray, dict[int, tuple[str, str]]]:
         """See the protocol; never declines."""
         assert owner.labels is not None
         labels = candidate_labels(owner.labels, vectors, leaf)

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: where there are no validation rows to choose it on: the number of the document
 DEFAULT_CANDIDATES = 15
+#: outcomes that leave a row to people
+UNCODED = frozenset({"declined", "failed", "budget"})
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
 
     def _rank(
         self, ads: Sequence[Ad], vectors: FloatArray, cosines: FloatArray, leaf: IntArray, rows: Any
-    ) -> tuple[FloatArray, dict[int, str]]:
-        """(B, k) scores of the candidates where ``rows`` is True, and row -> reason where the re-ranker declines."""
+    ) -> tuple[FloatArray, dict[int, tuple[str, str]]]:
+        """(B, k) scores of the candidates where ``rows`` is True, and row -> (status, reason) without an answer."""
         assert self.reranker is not None and self.labels is not None
         scores = np.zeros(leaf.shape, dtype=np.float32)
         chosen = np.flatnonzero(rows)
@@ -180,7 +182,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
             np.take_along_axis(cosines[chosen], leaf[chosen], axis=1),
         )
         scores[chosen] = found
-        return scores, {int(chosen[i]): reason for i, reason in declined.items()}
+        return scores, {int(chosen[i]): found for i, found in declined.items()}
 
     def _decide(self, texts: Sequence[str]) -> tuple[FloatArray, list[tuple[str, str]], IntArray]:
         """Log-probabilities (B, L), (status, reason) of each row, candidates (B, k)."""
@@ -191,7 +193,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         log_proba = log_softmax(np.float32(self.scale) * cosines)
         leaf = nearest_leaves(cosines, self.num_candidates)
         agreed = unanimous(self.taxonomy, self.labels.nearest(vectors, self.num_candidates), self.vote_level)
-        refused: dict[int, str] = {}
+        refused: dict[int, tuple[str, str]] = {}
         if self.reranker is not None:
             scores, refused = self._rank(ads, vectors, cosines, leaf, ~agreed)
             weights = self.mix.score_weight * scores + self.mix.cosine_weight * self.scale * np.take_along_axis(
@@ -206,7 +208,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
             if ad.extraction.reason:
                 states.append(("declined", ad.extraction.reason))
             elif i in refused:
-                states.append(("declined", refused[i]))
+                states.append(refused[i])
             elif best[i] < self.settings.decline_below:
                 states.append(
                     ("declined", f"ambiguous: {best[i]:.2f} for the best code, {self.settings.decline_below:g} asked")
@@ -236,8 +238,8 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
 
         Returns:
             DataFrame with columns ``row, status, reason, code, probability, candidates``: status is unanimous,
-            reranked, retrieved (no re-ranker) or declined; code is the most probable one of the vote level, "" where
-            declined; candidates are the codes of the nearest leaves, nearest first.
+            reranked, retrieved (no re-ranker), declined, failed (an endpoint gave no usable answer) or budget (it was
+            not asked: a limit was reached); code is the most probable one of the vote level, "" for the last three; candidates are the codes of the nearest leaves, nearest first.
         """
         self._check_fitted()
         tables = []
@@ -246,7 +248,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         for start in range(0, len(texts), PREDICT_ROWS):
             log_proba, states, leaf = self._decide(texts[start : start + PREDICT_ROWS])
             level = self.taxonomy.aggregate(log_proba, self.vote_level)
-            declined = np.array([status == "declined" for status, _ in states], dtype=bool)
+            declined = np.array([status in UNCODED for status, _ in states], dtype=bool)
             tables.append(
                 pd.DataFrame(
                     {
