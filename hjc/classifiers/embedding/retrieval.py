@@ -239,7 +239,8 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         Returns:
             DataFrame with columns ``row, status, reason, code, probability, candidates``: status is unanimous,
             reranked, retrieved (no re-ranker), declined, failed (an endpoint gave no usable answer) or budget (it was
-            not asked: a limit was reached); code is the most probable one of the vote level, "" for the last three; candidates are the codes of the nearest leaves, nearest first.
+            not asked: a limit was reached); code is the most probable one of the vote level, "" for the last three;
+            candidates are the codes of the nearest leaves, nearest first.
         """
         self._check_fitted()
         tables = []
