@@ -195,6 +195,20 @@ def test_limits(tmp_path: Path) -> None:
     assert worse.fit_result is not None and worse.fit_result.status == "early_stopped" and worse.fit_result.steps == 16
 
 
+def test_nobody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hub, no telemetry, no experiment tracker that happens to be installed."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError(f"a connection was opened: {args[1:]}")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    tree = toy_tree()
+    BiEncoderClassifier(tree, settings(), trainer(max_steps=2)).fit(toy_data(tree, 2))
+    assert "wandb" not in sys.modules or sys.modules["wandb"].run is None
+
+
 def test_gold_may_be_an_inner_node() -> None:
     tree = toy_tree()
     data = toy_data(tree, 6)
