@@ -268,7 +268,7 @@ def _opened(
         chosen.unlink(missing_ok=True)
     unreadable = Rejects(chosen)
     with options.stopping_early(output, summary, "read, and written"), ExitStack() as stack:
-        stack.callback(unreadable.close)
+        stack.push(lambda *error: _let_go(unreadable, error[0] is not None and not summary.rows))
         reader = stack.enter_context(
             open_input(
                 source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
@@ -280,6 +280,13 @@ def _opened(
         writer = stack.enter_context(open_output(output, target_kind, reader, columns))
         yield reader, writer
     options.note(unreadable.message())
+
+
+def _let_go(unreadable: Any, useless: bool) -> None:
+    """Close the file of unreadable lines; an error before the first row takes it away."""
+    unreadable.close()
+    if useless and unreadable.path is not None:
+        unreadable.path.unlink(missing_ok=True)
 
 
 def _carry(

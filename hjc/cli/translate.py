@@ -72,10 +72,10 @@ def translate(
             raise ValueError("give --cache FILE, or a file for -o")
         summary = TranslationSummary()
         with (
-            TranslationCache(cache or f"{output}.translations.sqlite") as store,
             _opened(
                 source, output, plan.new_columns, format, input_format, separator, encoding, rows, overwrite, summary
             ) as (reader, writer),
+            TranslationCache(cache or f"{output}.translations.sqlite") as store,
         ):  # fmt: skip
             progress = None if quiet else Progress(reader)
             translate_table(

@@ -110,6 +110,7 @@ class TranslationCache:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = path
+        self._new = path is not None and not Path(path).exists()
         self._db = sqlite3.connect(":memory:" if path is None else str(path), timeout=60)
         try:
             self._db.execute(
@@ -124,7 +125,10 @@ class TranslationCache:
         return self
 
     def __exit__(self, *error: object) -> None:
+        useless = error[0] is not None and self._new and not len(self)
         self._db.close()
+        if useless and self.path is not None:  # an input that could not be read leaves nothing behind
+            Path(self.path).unlink(missing_ok=True)
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM segments").fetchone()[0])

@@ -18,7 +18,8 @@ from hjc.prediction_io.rejects import csv_writer
 
 
 class Writer(ABC):
-    """An open output. Leaving it without :meth:`finish` (an error, Ctrl-C) leaves what was written in ``OUT.partial``.
+    """An open output. Leaving it without :meth:`finish` (an error, Ctrl-C) leaves what was written in ``OUT.partial``,
+    and nothing where no row was.
 
     Args:
         path: file, or ``-`` for standard output.
@@ -31,6 +32,8 @@ class Writer(ABC):
         self.partial = None if self.target is None else self.target.with_name(self.target.name + ".partial")
         self.reader = reader
         self.new = dict(columns)
+        #: written so far
+        self.rows = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> "Writer":
@@ -38,10 +41,16 @@ class Writer(ABC):
 
     def __exit__(self, *error: object) -> None:
         self._close()
+        if error[0] is not None and not self.rows and self.partial is not None:
+            self.partial.unlink(missing_ok=True)
 
-    @abstractmethod
     def write(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:
         """Append rows: as they were, then the new columns."""
+        self._append(chunk, coded)
+        self.rows += len(chunk)
+
+    @abstractmethod
+    def _append(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None: ...
 
     def finish(self) -> None:
         """Close the output and give the finished file its name."""
@@ -118,7 +127,7 @@ class CsvWriter(Writer):
         self._csv = csv_writer(self._text(), delimiter)
         self._csv.writerow([*reader.columns, *self.new])
 
-    def write(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:
+    def _append(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:
         new = zip(*([_cell(v) for v in coded[name]] for name in self.new), strict=True)
         self._csv.writerows(old + list(extra) for old, extra in zip(chunk.cells(self.reader.columns), new, strict=True))
 
@@ -134,7 +143,7 @@ class JsonWriter(Writer):
         super().__init__(path, reader, columns)
         self._stream = self._text()
 
-    def write(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:
+    def _append(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:
         rows = zip(*(coded[name] for name in self.new), strict=True)
         for start, values in zip(chunk.objects(self.reader.columns), rows, strict=True):
             new = {
@@ -160,7 +169,7 @@ class ParquetWriter(Writer):
         self._file = pq.ParquetWriter(self._binary(), schema)
         self._stack.callback(self._file.close)
 
-    def write(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:
+    def _append(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:
         new = [
             pa.array(coded[name], type=pa.float64()) if kind == "number" else string_array(coded[name])
             for name, kind in self.new.items()

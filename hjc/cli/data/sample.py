@@ -1,6 +1,5 @@
 """``hjc data sample`` and ``hjc data split``: the sampling and splitting rules of the paper on files."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -30,7 +29,7 @@ def sample(
 ) -> None:
     """Draw a stratified sample: max(1, round(fraction x N_h)) rows of each stratum; design_weight is N_h / n_h."""
     with options.one_message():
-        from hjc.cli.data.tables import copy_rows, read_columns, rereadable, write_log
+        from hjc.cli.data.tables import copy_rows, read_columns, twice, write_log
         from hjc.data.sampling import (
             CHARACTER_BINS,
             count_characters,
@@ -39,15 +38,14 @@ def sample(
             strata_of,
             stratified_sample,
         )
-        from hjc.prediction_io import check_output, format_of, open_input
+        from hjc.prediction_io import check_output, format_of
 
         if rule not in ("code-length", "languages"):
             raise ValueError(f"--rule: got {rule!r}, allowed are code-length, languages")
         edges = [int(x) for x in bounds.split(",")] if bounds else list(CHARACTER_BINS)
         kind, target = format_of(source, None, option="INPUT"), format_of(output, None, option="OUT")
         check_output(output, source, overwrite=overwrite)
-        with rereadable(source) as path:
-            reader = partial(open_input, path, kind, table_output=target != "jsonl")
+        with twice(source, kind, target, output) as (reader, unreadable):
             if rule == "code-length":
                 codes, texts = read_columns(reader, [code_column, text_column])
                 stratum = strata_of(codes, length_bins(count_characters(texts), edges))
@@ -60,6 +58,7 @@ def sample(
             written = copy_rows(reader, output, target, {"design_weight": ("number", weights.tolist())}, drawn.tolist())
         write_log(
             f"{output}.log.json", command="sample", rule=rule, input=source, rows_in=len(drawn), rows_out=written,
+            unreadable_lines=unreadable.count,
             not_drawn=len(drawn) - written, strata=int(stratum.max(initial=-1)) + 1, fraction=fraction, halves=halves,
             seed=seed, bounds=edges if rule == "code-length" else None, by_language=by_language,
         )  # fmt: skip
@@ -80,15 +79,14 @@ def split(
 ) -> None:
     """Add a column that says train or test by the paper's rule: 70/30 in source x code, single rows test."""
     with options.one_message():
-        from hjc.cli.data.tables import copy_rows, read_columns, rereadable, write_log
+        from hjc.cli.data.tables import copy_rows, read_columns, twice, write_log
         from hjc.data.sampling import split_by_source_and_code
         from hjc.data.splitting import TRAIN
-        from hjc.prediction_io import check_output, format_of, open_input
+        from hjc.prediction_io import check_output, format_of
 
         kind, target = format_of(source, None, option="INPUT"), format_of(output, None, option="OUT")
         check_output(output, source, overwrite=overwrite)
-        with rereadable(source) as path:
-            reader = partial(open_input, path, kind, table_output=target != "jsonl")
+        with twice(source, kind, target, output) as (reader, unreadable):
             columns = read_columns(reader, [code_column, *([source_column] if source_column else [])])
             codes = columns[0]
             side = split_by_source_and_code(
@@ -100,6 +98,7 @@ def split(
         trained = names.count("train")
         write_log(
             f"{output}.log.json", command="split", input=source, rows_in=len(names), rows_out=written, train=trained,
+            unreadable_lines=unreadable.count,
             test=written - trained, train_fraction=train_fraction, train_only=sorted(train_only or ()), halves=halves,
             seed=seed,
         )  # fmt: skip

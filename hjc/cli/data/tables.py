@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hjc.data import JobData
     from hjc.data.reading import ReadFile
-    from hjc.prediction_io import Reader
+    from hjc.prediction_io import Reader, Rejects
     from hjc.taxonomy import Taxonomy
 
 
@@ -64,6 +64,37 @@ def rereadable(path: str) -> Iterator[str]:
         with copy.open("wb") as stream:
             shutil.copyfileobj(sys.stdin.buffer, stream)
         yield str(copy)
+
+
+@contextmanager
+def twice(source: str, kind: str, target: str, output: str) -> Iterator["tuple[Callable[[], Reader], Rejects]"]:
+    """A way to open an input for each of two passes, and its unreadable lines, which the first pass writes to
+    ``OUTPUT.rejects.csv``; an error takes that file away. They are told at the end.
+
+    Args:
+        kind, target: formats of the input and of the output.
+    """
+    from hjc.cli import options
+    from hjc.prediction_io import Rejects, open_input
+
+    unreadable = Rejects(Path(f"{output}.rejects.csv"))
+    if unreadable.path is not None:
+        unreadable.path.unlink(missing_ok=True)
+    passes = iter([unreadable])
+    with rereadable(source) as path:
+
+        def opened() -> "Reader":
+            return open_input(path, kind, rejects=next(passes, None), table_output=target != "jsonl")
+
+        try:
+            yield opened, unreadable
+        except BaseException:
+            unreadable.close()
+            if unreadable.path is not None:
+                unreadable.path.unlink(missing_ok=True)
+            raise
+    unreadable.close()
+    options.note(unreadable.message())
 
 
 def read_columns(open_reader: Callable[[], "Reader"], names: Sequence[str]) -> list[list[str]]:

@@ -79,8 +79,20 @@ class Sheet:
         return len(self.rows)
 
     def find(self, *aliases: str) -> int | None:
-        """Number of the first column with one of these names, None without one."""
-        return _find(self.header, aliases, self.columns)
+        """Number of the column with the first of these names that is there, None without one.
+
+        Raises TaxonomyError where several columns have the name and not the same cells.
+        """
+        found = _find(self.header, aliases, self.columns)
+        if found is not None:
+            name = simple(self.header[found])
+            others = [i for i, h in enumerate(self.header) if i != found and simple(h) == name]
+            if any(row[i] != row[found] for i in others for row in self.rows):
+                raise TaxonomyError(
+                    f"{self.name}: {len(others) + 1} columns are called {self.header[found]!r}; give all but the right "
+                    "one another name"
+                )
+        return found
 
     def need(self, *aliases: str) -> int:
         """As :meth:`find`. Raises TaxonomyError with the nearest name when there is none."""
