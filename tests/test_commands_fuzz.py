@@ -4,6 +4,7 @@ Every command gets every damage. What a damaged file must never give: a stack tr
 name, or something half-written.
 """
 
+import datetime
 import gzip
 import json
 from collections.abc import Callable
@@ -19,7 +20,7 @@ TEXTS = [
 #: damages of the contents that must be refused; the others may also be read with an account
 REFUSED = {
     "empty", "directory", "missing", "cut_gzip", "cut_parquet", "no_parquet", "binary", "renamed", "encodings", "twice",
-    "open_quote",
+    "open_quote", "cut_workbook",
 }  # fmt: skip
 
 
@@ -45,6 +46,18 @@ def save(frame: pd.DataFrame, path: Path) -> Path:
         data = frame.to_csv(index=False).encode("utf-8")
         path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
+
+
+def workbook(frame: pd.DataFrame, column: str, path: Path) -> None:
+    """The frame in the second sheet of a workbook, with a date and a number among its codes."""
+    book = pytest.importorskip("openpyxl").Workbook()
+    book.active.append(["About this file"])
+    sheet = book.create_sheet("Data")
+    sheet.append(list(frame.columns))
+    for i, row in enumerate(frame.astype(str).to_dict("records")):
+        odd = {0: datetime.datetime(2011, 1, 20), 1: 1111}.get(i)
+        sheet.append([odd if odd and name == column else value for name, value in row.items()])
+    book.save(path)
 
 
 def damaged(kind: str, frame: pd.DataFrame, folder: Path, stem: str, column: str) -> Path:
@@ -80,6 +93,10 @@ def damaged(kind: str, frame: pd.DataFrame, folder: Path, stem: str, column: str
             )
         case "open_quote":
             path.write_text(good.replace("\n", '\n"', 1), encoding="utf-8")
+        case "cut_workbook" | "workbook":
+            path = folder / f"{stem}.xlsx"
+            workbook(frame, column, path)
+            path.write_bytes(path.read_bytes()[: -200 if kind == "cut_workbook" else None])
         case "floats":
             save(frame.assign(**{column: [f"{x}.0" if x.isdigit() else x for x in frame[column].astype(str)]}), path)
         case "dates":
@@ -98,7 +115,17 @@ def damaged(kind: str, frame: pd.DataFrame, folder: Path, stem: str, column: str
     return path
 
 
-DAMAGES = [*sorted(REFUSED), "floats", "dates", "columns", "repeated", "no_rows", "blank_cells", "short_rows"]
+DAMAGES = [
+    *sorted(REFUSED),
+    "workbook",
+    "floats",
+    "dates",
+    "columns",
+    "repeated",
+    "no_rows",
+    "blank_cells",
+    "short_rows",
+]
 
 
 def tree_rows() -> pd.DataFrame:
