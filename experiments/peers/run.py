@@ -43,9 +43,10 @@ from hjc.metrics import Resamples, RowScores, level_metrics, score_rows  # noqa:
 from hjc.metrics.bootstrap import percentile_interval, replicate_metrics  # noqa: E402
 from hjc.taxonomy import Taxonomy, load_taxonomy  # noqa: E402
 
+RESULTS = Path(__file__).resolve().parent / "results.csv"
 REFERENCE = "hjc topdown, same features"
-#: at most so many rows, so that no peer takes more than about ten minutes on one thread
-TRAIN, TEST = 4_000, 2_000
+#: rows to train on and to test on, so that no peer takes more than minutes on one thread (vacancies are long)
+SIZES = {"titles": (4_000, 2_000), "usajobs": (1_500, 1_000)}
 #: penalties that hiclass may choose from
 PENALTIES = (10.0, 30.0, 100.0)
 Make = Callable[[], Classifier]
@@ -63,7 +64,8 @@ def usajobs() -> tuple[JobData, JobData]:
     group = merge_groups(identical_groups(title), identical_groups(text))
     side = split_rows(tree, data.gold, groups=group, test_fraction=0.3, valid_fraction=0.0, seed=1)
     train, test = np.flatnonzero(side == 0), np.flatnonzero(side == 2)
-    return _some(data.take(train), TRAIN), _some(data.take(test), TEST)
+    sizes = SIZES["usajobs"]
+    return _some(data.take(train), sizes[0]), _some(data.take(test), sizes[1])
 
 
 def titles() -> tuple[JobData, JobData]:
@@ -74,7 +76,8 @@ def titles() -> tuple[JobData, JobData]:
     settings = DataSettings(train=names[:1], valid=names[1:2], test=names[2:], language_column="lang")
     splits = load_job_data(_with(settings, languages=["en", "de"], text_columns=["text"]), tree)
     held = JobData.concat([splits.valid, splits.tests["test"]])
-    return _some(splits.train.labelled(), TRAIN), _some(held.labelled(), TEST)
+    sizes = SIZES["titles"]
+    return _some(splits.train.labelled(), sizes[0]), _some(held.labelled(), sizes[1])
 
 
 def _with(settings: DataSettings, **changes: object) -> DataSettings:
@@ -251,13 +254,18 @@ def _fastest(function: Callable[[], Any]) -> tuple[float, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=["usajobs", "titles"])
-    parser.add_argument("--model", action="append", default=[], help="only these, beside hjc itself (repeatable)")
+    parser.add_argument("--only", choices=list(SIZES), help="run one data set; results.csv keeps the other's rows")
+    parser.add_argument(
+        "--model", action="append", default=[], help="only these, beside hjc itself (repeatable); writes nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="800 training and 400 test rows; writes nothing")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*lbfgs failed to converge.*")
     rows: list[dict[str, object]] = []
-    partial = bool(args.quick or args.only or args.model)
+    partial = bool(args.quick or args.model)
+    if args.only and RESULTS.exists():  # the other data set keeps its rows
+        with RESULTS.open(newline="", encoding="utf-8") as stream:
+            rows += [row for row in csv.DictReader(stream) if row["data"] != args.only]
     for name, load in (("titles", titles), ("usajobs", usajobs)):
         if args.only not in (None, name):
             continue
@@ -274,7 +282,7 @@ def main() -> None:
 
 def _write(rows: list[dict[str, object]]) -> None:
     names = list(dict.fromkeys(k for row in rows for k in row))
-    with (Path(__file__).resolve().parent / "results.csv").open("w", newline="", encoding="utf-8") as stream:
+    with RESULTS.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, names)
         writer.writeheader()
         writer.writerows(rows)
