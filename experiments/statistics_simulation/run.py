@@ -1,18 +1,21 @@
 """Bias, RMSE and interval coverage of every estimator of shares, where the truth is known. See README.md."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hjc.calibration import fit_calibrator
 from hjc.statistics import (
     CodeTotals,
     Confusion,
     ShareEstimate,
     audit_only,
+    change,
     correct_counts,
     difference_estimate,
     em_prior_shift,
@@ -20,6 +23,7 @@ from hjc.statistics import (
     node_sums,
 )
 from hjc.statistics.simulation import World, random_taxonomy, random_world
+from hjc.taxonomy import Taxonomy
 
 TRAIN_SHARES = 2.0  # Dirichlet parameter of the shares in training
 
@@ -50,9 +54,12 @@ def estimates(
     table = calibrator.transform(source.table)  # what each kind of text gets
     confusion = Confusion(taxonomy, level)
     confusion.update(table[kind[half:]], gold[half:])
-    prior = np.exp(table[kind]).mean(axis=0)
+    p = np.exp(table[kind])
+    prior = p.mean(axis=0)
+    # a mean of probabilities is as precise as a count of more labels: ValidationScores.prior_rows
+    prior_rows = len(p) * (prior * (1 - prior)).sum() / p.var(axis=0).sum()
     out = {}
-    for shift, target in targets.items():
+    for shift, target in {"before": source, **targets}.items():
         kind, gold = target.draw(sizes.rows, rng)
         raw, totals = CodeTotals(taxonomy), CodeTotals(taxonomy)
         raw.update(source.table[kind])
@@ -66,7 +73,7 @@ def estimates(
             totals.summed_probabilities(),
             named(correct_counts(counted, confusion), "confusion_misclassification"),
             named(correct_counts(counted, confusion, kind="calibration"), "confusion_calibration"),
-            em_prior_shift(taxonomy, level, table[kind], prior, prior_rows=sizes.validation, tolerance=1e-6, most=300),
+            em_prior_shift(taxonomy, level, table[kind], prior, prior_rows=prior_rows, tolerance=1e-6, most=300),
             audit_only(audit, counted.total, counted.rows),
             difference_estimate(totals, audit, tuned=False),
             difference_estimate(totals, audit),
@@ -78,41 +85,70 @@ def named(estimate: ShareEstimate, method: str) -> ShareEstimate:
     return ShareEstimate(**{**vars(estimate), "method": method})
 
 
-def study(repetitions: int, sizes: argparse.Namespace, seed: int) -> pd.DataFrame:
-    lines = []
+def study(repetitions: int, sizes: argparse.Namespace, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A line per classifier, shift, estimator and level: of shares, and of their change since the old period."""
+    lines: list[dict[str, object]] = []
+    moves: list[dict[str, object]] = []
     for classifier in ("overconfident", "leaning"):
         targets = worlds(classifier, seed)
         tree = targets["none"].taxonomy
         truth = {shift: node_sums(tree, world.leaf_share) for shift, world in targets.items()}
         found: dict[tuple[str, str], list[tuple[np.ndarray, ...]]] = {}
+        moved: dict[tuple[str, str], list[tuple[np.ndarray, ...]]] = {}
         for r in range(repetitions):
             made = estimates(targets["none"], targets, np.random.default_rng([seed, r]), sizes)
+            before = made.pop("before")
             for shift, several in made.items():
-                for one in several:
+                for one, old in zip(several, before, strict=True):
+                    method = one.method.removesuffix("_inverse").removesuffix("_em").removesuffix("_matrix")
                     low, high = one.interval()
                     held = (low <= truth[shift]) & (truth[shift] <= high)
-                    found.setdefault((shift, one.method), []).append((one.share - truth[shift], held, high - low))
-        for (shift, method), parts in found.items():
-            error, inside, width = (np.array(column) for column in zip(*parts, strict=True))
-            for level in range(1, tree.depth + 1):
-                at = tree.level_nodes(level)
-                bias = np.abs(error[:, at].mean(axis=0))
-                lines.append(
-                    {
-                        "classifier": classifier,
-                        "shift": shift,
-                        "method": method,
-                        "level": level,
-                        "codes": len(at),
-                        "mean_abs_bias": bias.mean(),
-                        "max_abs_bias": bias.max(),
-                        "rmse": np.sqrt((error[:, at] ** 2).mean()),
-                        "coverage_95": inside[:, at].mean(),
-                        "coverage_worst_code": inside[:, at].mean(axis=0).min(),
-                        "mean_width": width[:, at].mean(),
-                    }
-                )
-    return pd.DataFrame(lines)
+                    found.setdefault((shift, method), []).append((one.share - truth[shift], held, high - low))
+                    step = change(one, old)
+                    apart = np.hypot(one.se, old.se)  # as if the two had no labelled rows in common
+                    true = truth[shift] - truth["none"]
+                    low, high = step.interval()
+                    held = (low <= true) & (true <= high)
+                    naive = np.abs(step.change - true) <= 1.959964 * apart
+                    moved.setdefault((shift, method), []).append((step.change - true, held, high - low, naive))
+        lines += [{"classifier": classifier, **line} for line in _lines(tree, found)]
+        for line, naive in zip(_lines(tree, moved), _naive(tree, moved), strict=True):
+            moves.append({"classifier": classifier, **line, "coverage_if_independent": naive})
+    return pd.DataFrame(lines), pd.DataFrame(moves)
+
+
+def _lines(tree: Taxonomy, found: dict[tuple[str, str], list[tuple[np.ndarray, ...]]]) -> list[dict[str, object]]:
+    out: list[dict[str, object]] = []
+    for (shift, method), parts in found.items():
+        error, inside, width = (np.array([part[i] for part in parts]) for i in range(3))
+        for level in range(1, tree.depth + 1):
+            at = tree.level_nodes(level)
+            bias = np.abs(error[:, at].mean(axis=0))
+            share = inside[:, at].mean(axis=1)
+            out.append(
+                {
+                    "shift": shift,
+                    "method": method,
+                    "level": level,
+                    "codes": len(at),
+                    "mean_abs_bias": bias.mean(),
+                    "max_abs_bias": bias.max(),
+                    "rmse": np.sqrt((error[:, at] ** 2).mean()),
+                    "coverage_95": share.mean(),
+                    "monte_carlo_error": share.std(ddof=1) / np.sqrt(len(share)) if len(share) > 1 else np.nan,
+                    "coverage_worst_code": inside[:, at].mean(axis=0).min(),
+                    "mean_width": width[:, at].mean(),
+                }
+            )
+    return out
+
+
+def _naive(tree: Taxonomy, moved: dict[tuple[str, str], list[tuple[np.ndarray, ...]]]) -> list[float]:
+    return [
+        float(np.array([part[3] for part in parts])[:, tree.level_nodes(level)].mean())
+        for parts in moved.values()
+        for level in range(1, tree.depth + 1)
+    ]
 
 
 def main() -> None:
@@ -125,9 +161,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results.csv")
     args = parser.parse_args()
     start = time.perf_counter()
-    table = study(args.repetitions, args, args.seed)
-    table.to_csv(args.out, index=False, float_format="%.5f", lineterminator="\n")
-    print(table[table.level == 2].round(4).to_string(index=False))
+    for table, path in zip(
+        study(args.repetitions, args, args.seed), (args.out, args.out.with_name("changes.csv")), strict=True
+    ):
+        table.to_csv(path, index=False, float_format="%.5f", lineterminator="\n")
+        print(table[table.level == 3].round(4).to_string(index=False))
     print(f"{time.perf_counter() - start:.0f} s")
 
 
