@@ -50,11 +50,9 @@ def real_ads() -> tuple[str, list[list[Ad]]]:
         return "kzis_ads_pl + usajobs_opm", pools
     from hjc.data.sample import sample_ads
 
-    table = sample_ads()
-    text = "text" if "text" in table else "description"
+    by_language = sample_ads().groupby("language")
     return "bundled sample", [
-        [(" ".join(ad.split()[:4]), ad, code) for ad, code in zip(part[text], part["code"], strict=True)]
-        for _, part in table.groupby("language")
+        list(part[["title", "text", "code"]].itertuples(index=False, name=None)) for _, part in by_language
     ]
 
 
