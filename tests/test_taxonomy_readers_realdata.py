@@ -136,7 +136,8 @@ def test_onet_tidy(onet):
 def test_onet_excel_agrees_with_the_tidy_tables(realdata):
     """The published workbooks (without the two large ones of ratings, which take long to open)."""
     folder = realdata / "raw" / "onet_excel"
-    names = ["Occupation Data", "Sample of Reported Titles", "Task Statements"]
+    names = ["Occupation Data", "Sample of Reported Titles", "Task Statements", "Alternate Titles", "Technology Skills"]
+    names += ["Tools Used"]
     imported = import_taxonomy(
         "onet", [*(folder / f"{n}.xlsx" for n in names), realdata / "raw" / "soc" / "SOC_Structure.xlsx"]
     )
@@ -144,8 +145,9 @@ def test_onet_excel_agrees_with_the_tidy_tables(realdata):
     assert imported.taxonomy == read_taxonomy_csv(realdata / "onet" / "soc2018_onet_hierarchy.csv")
     counts = imported.report.by_kind()
     assert (counts["task"], counts["reported"]) == (18_796, 7_796) and rejected(imported) == 0
-    absent = {"Alternate Titles", "Technology Skills", "Tools Used", "Skills", "Knowledge", "Abilities"}
-    assert absent == set(imported.report.missing)
+    assert counts["alternative"] + counts["reported"] == 64_354
+    assert (counts["technology"], counts["tool"]) == (32_681, 41_662)
+    assert {"Skills", "Knowledge", "Abilities"} == set(imported.report.missing)
     codes_only = import_taxonomy("onet", folder / "Occupation Data.xlsx")  # groups from the codes
     assert codes_only.taxonomy == imported.taxonomy and "SOC structure" in codes_only.report.missing
 
