@@ -58,6 +58,7 @@ def write_report(
     file: str = REPORT,
     decided: Mapping[str, DecisionTables] | None = None,
     explained: Section | None = None,
+    space: Section | None = None,
 ) -> Path:
     """Write ``report.html`` and ``plots/*.png`` into a run directory.
 
@@ -73,6 +74,7 @@ def write_report(
         file: name of the page.
         decided: set -> tables of calibration and decisions; without, reliability is of the probabilities evaluated.
         explained: the section of :func:`hjc.report.explanations.explanations_section`.
+        space: the section of :func:`hjc.report.space.space_section`.
 
     Raises:
         ValueError: no set, or an evaluation and data of different rows; a damaged training_counts.csv.
@@ -106,7 +108,7 @@ def write_report(
                 made = (decided or {}).get(name)
                 _details(section.blocks, name, evaluation, data, below, examples, pictures, made)
             sections.append(section)
-    sections += [explained] if explained is not None else []
+    sections += [section for section in (explained, space) if section is not None]
     sections += [_rejects_section(folder), files_section(folder, (file, PLOTS))]
     if title is None:
         run = ((about.get("config") or {}).get("name")) or folder.name

@@ -86,11 +86,14 @@ def save_evaluations(
     name = REPORT
     if keep and (folder / CONFIG).exists():
         name = written[0].name.replace("scores_", "report_").replace(".parquet", ".html")
-    explained = None
+    explained = space = None
     if classifier is not None:
         from hjc.report.explanations import explanations_section
+        from hjc.report.space import space_section
 
         explained = explanations_section(classifier, sets, examples=examples)
+        space = space_section(classifier, sets, folder / "plots")
     return write_report(
-        folder, sets, record=record, counts=counts, examples=examples, file=name, decided=decided, explained=explained
-    )
+        folder, sets, record=record, counts=counts, examples=examples, file=name, decided=decided, explained=explained,
+        space=space,
+    )  # fmt: skip

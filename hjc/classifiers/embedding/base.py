@@ -19,6 +19,7 @@ from hjc.classifiers.embedding.scale import DEFAULT_SCALE, MAX_ROWS, fit_scale, 
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
+from hjc.index import normalise
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
 
@@ -135,6 +136,14 @@ class EmbeddingClassifier(Classifier):
         self._check_fitted()
         assert self.encoder is not None
         return self.encoder.encode(texts, progress=progress)
+
+    def category_vectors(self) -> FloatArray:
+        """(L, H) unit vectors of the leaves: of one with several texts, their mean."""
+        self._check_fitted()
+        assert self.labels is not None
+        sums = np.zeros((self.labels.num_leaves, self.labels.vectors.shape[1]), dtype=np.float32)
+        np.add.at(sums, self.labels.leaf, self.labels.vectors)
+        return normalise(sums)
 
     def cosines(self, texts: Sequence[str]) -> FloatArray:
         """(n, L) cosine of each text and each leaf (its best text, or log-mean-exp over them)."""

@@ -162,6 +162,11 @@ class JointEmbeddingClassifier(SpaceClassifier):
         )
         return self
 
+    def category_vectors(self) -> FloatArray:
+        """(N, H) unit vectors of all nodes."""
+        self._check_fitted()
+        return self.nodes
+
     def _take(self, nodes: FloatArray, projection: FloatArray | None, level_scale: FloatArray) -> None:
         """Set the space: (N, H) unit vectors, the (H, H) map of the jobs, and (D,) what a level's cosines weigh."""
         self.nodes, self.projection, self.level_scale = nodes, projection, level_scale
