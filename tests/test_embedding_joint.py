@@ -304,11 +304,10 @@ def test_bad_input() -> None:
             JointSettings(**bad)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_stored_and_loaded_in_another_process(frozen: bool, tmp_path: Path) -> None:
+def test_trained_with_the_encoder_stored_and_loaded_in_another_process(tmp_path: Path) -> None:
     tiny = {"encoder": "tiny", "tiny_hidden": 32, "tiny_layers": 1, "tiny_vocabulary": 300, "max_length": 16}
     trainer = {"epochs": 4, "learning_rate": 5e-3, "precision": "32", "accelerator": "cpu"}
-    model = classifier(trainer=trainer, freeze_encoder=frozen, hierarchy="topdown", **tiny)
+    model = classifier(trainer=trainer, freeze_encoder=False, hierarchy="topdown", **tiny)
     model.fit(rows(TREE), rows(TREE, 3, seed=1), run_dir=tmp_path / "run")
     model.save_pretrained(tmp_path / "model")
     np.save(tmp_path / "before.npy", model.predict_log_proba(["stew soup", "", "icing"]))
@@ -319,7 +318,7 @@ def test_stored_and_loaded_in_another_process(frozen: bool, tmp_path: Path) -> N
         "assert model.triplet_accuracy()['hierarchy'] is not None"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "model"), str(tmp_path / "before.npy")]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=300)
     config = (tmp_path / "model" / "config.json").read_text()
     (tmp_path / "model" / "config.json").write_text(config.replace('"tiny_hidden": 32', '"tiny_hidden": 32, "new": 1'))
     with pytest.raises(ModelDirError, match="unknown settings"):
