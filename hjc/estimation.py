@@ -4,21 +4,19 @@ The rows' level probabilities are summed as they come (:class:`hjc.statistics.Co
 prior shift needs them again and spools them, at the level wanted, to a temporary file.
 """
 
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from hjc.classifiers.base import Classifier
-from hjc.data.hygiene import clean_texts
-from hjc.prediction_io import Reader, find_column, join_texts, text_status
-from hjc.prediction_io.coding import OK
-from hjc.statistics import Audit, CodeTotals, em_prior_shift, estimate, estimate_table, make_audit
+from hjc.estimation_rows import Columns, Counted, Draws, Rows, Spool, read_rows, weight_of
+from hjc.prediction_io import Reader
+from hjc.statistics import Audit, CodeTotals, PoissonBootstrap, em_prior_shift, estimate, estimate_table, make_audit
 from hjc.statistics.estimate import ShareEstimate
 from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.tree import FloatArray
@@ -37,150 +35,6 @@ METHODS = {
 #: methods that correct with the stored outcomes of the validation rows, and those that need an audit
 FROM_VALIDATION = ("misclassification", "calibration", "prior_shift")
 FROM_AUDIT = ("difference", "ppi")
-
-
-@dataclass
-class Counted:
-    """Rows of an input, and those that no share can be made of, by reason."""
-
-    rows: int = 0
-    left_out: dict[str, int] = field(default_factory=dict)
-
-    def leave_out(self, reason: str, rows: int = 1) -> None:
-        self.left_out[reason] = self.left_out.get(reason, 0) + rows
-
-    def message(self) -> str:
-        why = "".join(f"; {count:,} left out ({reason})" for reason, count in self.left_out.items())
-        return f"{self.rows:,} rows{why}"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns mean what: texts (joined), domains, survey weight, code (for tables that are coded)."""
-
-    texts: Sequence[str] = ()
-    by: Sequence[str] = ()
-    weights: str | None = None
-    code: str | None = None
-    joiner: str = "\n"
-    max_chars: int = 20_000
-    strip_html: bool = False
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A chunk: texts that can be coded, domains, weights, and the values of further columns; all of the same rows.
-    ``row``: (n,) their 0-based positions among all rows of the input."""
-
-    texts: list[str]
-    domain: list[tuple[str, ...]]
-    weight: npt.NDArray[np.float64]
-    more: dict[str, list[str | None]]
-    row: npt.NDArray[np.int64]
-
-
-def read_rows(reader: Reader, columns: Columns, counted: Counted, more: Sequence[str] = ()) -> Iterator[Rows]:
-    """The usable rows of a table, chunk by chunk.
-
-    Raises:
-        ValueError: a column does not exist, or a weight is no number from 0.
-    """
-    names = [*columns.texts, *columns.by, *([columns.weights] if columns.weights else []), *more]
-    position = {name: find_column(reader.columns, name, reader.label) for name in names}
-    before = 0
-    for chunk in reader.chunks():
-        value = {name: chunk.texts(at, name) for name, at in position.items()}
-        if columns.texts:
-            texts = join_texts([value[name] for name in columns.texts], columns.joiner)
-            cleaned, _ = clean_texts([t or "" for t in texts], columns.max_chars, columns.strip_html)
-            status = [text_status(t) if c or not t else "no words" for t, c in zip(texts, cleaned, strict=True)]
-        else:
-            cleaned, status = [""] * len(chunk), [OK] * len(chunk)
-        weight = np.ones(len(chunk))
-        if columns.weights:
-            weight = np.array([_weight(v, reader.label, columns.weights) for v in value[columns.weights]])
-        use = [i for i, s in enumerate(status) if s == OK]
-        for s in status:
-            if s != OK:
-                counted.leave_out(s)
-        counted.rows += len(chunk)
-        yield Rows(
-            [cleaned[i] for i in use],
-            [tuple((value[name][i] or "").strip() for name in columns.by) for i in use],
-            weight[use],
-            {name: [value[name][i] for i in use] for name in more},
-            before + np.array(use, dtype=np.int64),
-        )
-        before += len(chunk)
-
-
-def _weight(value: str | None, path: str, column: str) -> float:
-    try:
-        number = float((value or "").strip().replace(",", "."))
-    except ValueError:
-        number = -1.0
-    if not (np.isfinite(number) and number >= 0):
-        raise ValueError(f"{path}: column {column!r} holds {value!r}; weights are numbers from 0")
-    return number
-
-
-class Spool:
-    """Level log-probabilities of rows in a temporary file, to be gone through again and again."""
-
-    def __init__(self, tree: Taxonomy) -> None:
-        self.tree = tree
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="hjc-estimate-")  # noqa: SIM115
-        self._weight: list[npt.NDArray[np.float64]] = []
-        self.domain: list[tuple[str, ...]] = []
-        self.unit: list[str] = []
-
-    def add(
-        self,
-        level_log_proba: FloatArray,
-        weight: npt.NDArray[np.float64],
-        domain: Iterable[tuple[str, ...]],
-        unit: Iterable[str] | None = None,
-    ) -> None:
-        self._file.write(np.ascontiguousarray(level_log_proba, dtype=np.float32).tobytes())
-        self._weight.append(weight)
-        self.domain.extend(domain)
-        self.unit.extend(unit or ())
-
-    @property
-    def weights(self) -> npt.NDArray[np.float64]:
-        """Of all rows."""
-        if len(self._weight) > 1:
-            self._weight = [np.concatenate(self._weight)]
-        return self._weight[0]
-
-    def rows_of(self, domain: tuple[str, ...]) -> npt.NDArray[np.int64]:
-        """Positions of the rows of a domain; to be asked when all rows are in."""
-        return self._positions[domain]
-
-    @cached_property
-    def _positions(self) -> dict[tuple[str, ...], npt.NDArray[np.int64]]:
-        number = {d: i for i, d in enumerate(dict.fromkeys(self.domain))}
-        member = np.array([number[d] for d in self.domain])
-        order = np.argsort(member, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
-        return dict(zip(number, parts, strict=True))
-
-    def batches(self, rows: npt.NDArray[np.int64]) -> "SpooledRows":
-        self._file.flush()
-        data = np.memmap(self._file, dtype=np.float32, mode="r", shape=(len(self.domain), self.tree.num_leaves))
-        return SpooledRows(data, rows)
-
-
-@dataclass(frozen=True)
-class SpooledRows:
-    """Some rows of a spool as batches; every iteration starts anew."""
-
-    data: Any
-    rows: npt.NDArray[np.int64]
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        for start in range(0, len(self.rows), 4096):
-            yield np.asarray(self.data[self.rows[start : start + 4096]])
 
 
 def one_hot(taxonomy: Taxonomy, level: int, codes: Sequence[str | None], counted: Counted) -> tuple[Taxonomy, Any, Any]:
@@ -237,7 +91,7 @@ def read_audit(
     inclusion = None
     if inclusion_column:
         values = [v for p in parts for v in p.more[inclusion_column]]
-        inclusion = np.array([_weight(v, reader.label, inclusion_column) for v in values])
+        inclusion = np.array([weight_of(v, reader.label, inclusion_column) for v in values])
     strata = [v or "" for p in parts for v in p.more[stratum_column]] if stratum_column else None
     audit = make_audit(
         tree, level, classifier.predict_log_proba(texts), gold,
@@ -255,6 +109,7 @@ class Gathered:
         totals: sums per domain; empty for the EM correction.
         spool: level log-probabilities of every row, where the method or pairing needs them again.
         parts: confusion, audit, audit_domain or target, as :func:`hjc.statistics.estimate` takes them.
+        draws: a bootstrap of counts or sums for each domain, where it was asked for.
     """
 
     taxonomy: Taxonomy
@@ -266,6 +121,7 @@ class Gathered:
     parts: dict[str, Any]
     validation: ValidationScores | None = None
     calibrated: bool = False
+    draws: dict[tuple[str, ...], PoissonBootstrap] = field(default_factory=dict)
 
     @cached_property
     def _prior(self) -> npt.NDArray[np.float64]:
@@ -290,7 +146,8 @@ class Gathered:
         audited = self.parts.get("audit_domain")
         if audited is not None and sum(d == domain for d in audited) < 2:
             return None
-        return estimate(self.totals, METHODS[self.method], domain if self.by else None, **self.parts)
+        found = estimate(self.totals, METHODS[self.method], domain if self.by else None, **self.parts)
+        return replace(found, replicates=self.draws[domain].shares()) if domain in self.draws else found
 
 
 def gather(
@@ -306,6 +163,8 @@ def gather(
     audit_domain: Sequence[tuple[str, ...]] | None = None,
     target: str = "population",
     unit: str | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
     counted: Counted | None = None,
     progress: Any = None,
 ) -> Gathered:
@@ -316,6 +175,7 @@ def gather(
         validation: for :data:`FROM_VALIDATION`; ``calibrated`` says by which probabilities the rows are coded.
         audit, audit_domain: for :data:`FROM_AUDIT` (:func:`read_audit`).
         unit: column with the unit of a row, where the same units may be in several domains: rows are then spooled.
+        bootstrap: replicates for the standard errors instead of analytic ones, drawn with ``seed``; 0 for none.
         progress: called with the rows of each chunk.
 
     Raises:
@@ -331,11 +191,18 @@ def gather(
         raise ValueError(
             f"--code-column: codes without probabilities can only be counted; --method {method} needs texts"
         )
+    if bootstrap and (method == "prior_shift" or target == "batch" or bootstrap < 20):
+        raise ValueError(
+            f"--bootstrap: got {bootstrap} with --method {method} and --target {target}; it takes 20 replicates or "
+            "more, goes with every method but prior_shift, and with --target population"
+        )
     taxonomy, counted = classifier.taxonomy, counted if counted is not None else Counted()
     level = taxonomy.check_level(level)
     tree = taxonomy.truncate(level)
     totals = CodeTotals(tree if columns.code else taxonomy, level)
     spool = Spool(tree) if method == "prior_shift" or unit else None
+    own = bootstrap if method in ("classify_and_count", "summed") else 0
+    draws = Draws(totals.taxonomy, level, own, seed, method == "classify_and_count")
     more = [c for c in (columns.code, unit) if c]
     for chunk in read_rows(reader, columns, counted, more):
         units = chunk.more[unit] if unit else None
@@ -349,15 +216,16 @@ def gather(
             domain = [chunk.domain[i] for i in at.tolist()]
             if method != "prior_shift":
                 totals.update(log_proba, chunk.weight[at], domain)
+                draws.update(log_proba, chunk.weight[at], domain)
             if spool is not None:
                 values = log_proba if columns.code else taxonomy.aggregate(log_proba, level)
-                own = None if units is None else [units[i] or "" for i in at.tolist()]
-                spool.add(values, chunk.weight[at], domain, own)
+                named = None if units is None else [units[i] or "" for i in at.tolist()]
+                spool.add(values, chunk.weight[at], domain, named)
         if progress is not None:
             progress(counted.rows)
     if not (totals.rows or (spool and spool.domain)):
         raise ValueError(f"{reader.label}: no row can be used: {counted.message()}")
-    needs: dict[str, Any] = {}
+    needs: dict[str, Any] = {} if method == "prior_shift" or own else {"replicates": bootstrap, "seed": seed}
     if method in ("misclassification", "calibration"):
         assert validation is not None
         needs["confusion"] = validation.confusion(level, calibrated)
@@ -365,7 +233,7 @@ def gather(
         needs |= {"audit": audit, "audit_domain": audit_domain if columns.by else None, "target": target}
     elif method == "summed":
         needs["target"] = target
-    return Gathered(taxonomy, level, method, columns.by, totals, spool, needs, validation, calibrated)
+    return Gathered(taxonomy, level, method, columns.by, totals, spool, needs, validation, calibrated, draws.by_domain)
 
 
 def estimate_shares(
@@ -381,7 +249,7 @@ def estimate_shares(
 
 def shares_table(found: Gathered, confidence: float = 0.95) -> pd.DataFrame:
     """Lines of :meth:`ShareEstimate.to_frame` for every domain, with the columns of the domain first."""
-    if found.method != "prior_shift":
+    if found.method != "prior_shift" and not found.draws:
         return estimate_table(
             found.totals, METHODS[found.method], list(found.by), confidence=confidence, **found.parts
         )  # fmt: skip

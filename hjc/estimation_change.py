@@ -67,7 +67,9 @@ def _lines(found: Gathered, pair: Sequence[tuple[str, ...]], names: tuple[str, s
         nothing = np.full(len(tree), np.nan)
         moved, unknown = Change(tree, nothing, nothing), "unknown"
     else:
-        moved, unknown = change(b, a, unit_variance=_unit_variance(found, pair)), ""
+        unit = _unit_variance(found, pair)
+        draws = a.replicates is not None and a.shared is not None  # one seed: replicates go together
+        moved, unknown = change(b, a, unit_variance=unit, shared_audit=draws and unit is None), ""
     frame = moved.to_frame(None, confidence)
     nodes = [tree.index_of[c] for c in frame["code"]]
     for i, (name, one) in enumerate((("share_old", a), ("share_new", b))):

@@ -68,7 +68,8 @@ class RuleRows:
             spoken = len(set(validation.language)) > 1 and len(self.language_names) > 1
             self.bys = [None, *(["language"] if spoken else []), "group"]
         self._rules = {(by, a, d): self._sets(by, a, d) for by in self.bys for a in ALPHAS for d in self._levels()}
-        self.sizes = {key: np.zeros(n, dtype=np.int32) for key in self._rules}
+        small = max(len(taxonomy.level_nodes(d)) for d in range(1, depth + 1)) < 2**15
+        self.sizes = {key: np.zeros(n, dtype=np.int16 if small else np.int32) for key in self._rules}
         self.covered = {key: np.zeros(n, dtype=bool) for key in self._rules}
 
     def _levels(self) -> list[int]:

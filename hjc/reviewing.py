@@ -16,7 +16,7 @@ from hjc.classifiers.base import Classifier
 from hjc.classifiers.calibrated import CalibratedClassifier
 from hjc.decision import ReviewPlan, review_plan
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin
-from hjc.estimation import Columns, Counted, read_rows
+from hjc.estimation_rows import Columns, Counted, read_rows
 from hjc.prediction_io import Reader, Writer
 from hjc.taxonomy.tree import IntArray
 from hjc.vectors import TextVectors, dense, space_of, text_vectors, unit_rows, word_vectors

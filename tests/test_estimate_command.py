@@ -261,3 +261,25 @@ def test_changes_that_cannot_be_made(call, run, monthly, table, tmp_path):
     audit.write_text("\n".join([lines[0], *lines[1:200:3]]) + "\n")
     found, _ = changes(call, tmp_path, run, monthly, "--by", "month", "--audit", audit)
     assert set(found.flag) == {"no audit in 2024-02"}
+
+
+def test_bootstrap_standard_errors_agree_with_the_formulas(call, run, table, monthly, tmp_path):
+    start = (table, "--run", run, "-t", "text", "--weights", "w", "--by", "region")
+    audit = ("--audit", tmp_path / "audit.csv", "--audit-inclusion-column", "pi")
+    for method in ("classify_and_count", "summed", "calibration", "ppi"):
+        more = audit if method == "ppi" else ()
+        plain, _ = estimate(call, tmp_path, *start, "--method", method, *more)
+        drawn, _ = estimate(call, tmp_path, *start, "--method", method, *more, "--bootstrap", 200, "--seed", 3)
+        np.testing.assert_allclose(drawn.share, plain.share, atol=1e-7)
+        assert not np.allclose(drawn.se, plain.se)
+        ratio = drawn.se / plain.se
+        assert 0.8 < ratio.mean() < 1.25 and ratio.between(0.6, 1.6).all(), method
+    again, _ = estimate(call, tmp_path, *start, "--method", "ppi", *audit, "--bootstrap", 200, "--seed", 3)
+    pd.testing.assert_frame_equal(again, drawn)
+    plain, _ = changes(call, tmp_path, run, monthly, "--by", "month", "--method", "calibration")
+    drawn, _ = changes(call, tmp_path, run, monthly, "--by", "month", "--method", "calibration", "--bootstrap", 300)
+    assert set(drawn.how) == set(plain.how) == {"same labelled rows"}
+    assert 0.8 < (drawn.se / plain.se).mean() < 1.25
+    for options in (("--method", "prior_shift"), ("--target", "batch"), ("--bootstrap", 5)):
+        code, _, err = call("estimate", *start, "--bootstrap", 50, *options)
+        assert code == 2 and "--bootstrap" in err, err

@@ -40,6 +40,7 @@ LAYERS = {
     "evaluate_rules": 5,
     "estimation": 5,
     "estimation_change": 5,
+    "estimation_rows": 5,
     "explain": 5,
     "job_classifier": 5,
     "vectors": 5,

@@ -13,7 +13,7 @@ from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data import load_sample
 from hjc.decision.review import bald
-from hjc.estimation import Columns
+from hjc.estimation_rows import Columns
 from hjc.prediction_io import open_input
 from hjc.reviewing import PICKS, SAMPLES, review_table
 from tests.stub_classifier import StubClassifier

@@ -35,7 +35,7 @@ def drift(
 
         from hjc.drift import Profile, compare_profiles
         from hjc.drift_file import add_vectors, read_profile
-        from hjc.estimation import Columns, Counted, read_rows
+        from hjc.estimation_rows import Columns, Counted, read_rows
         from hjc.persistence import load, stored_classifier
         from hjc.prediction_io import format_of, open_input
         from hjc.validation import update_profile

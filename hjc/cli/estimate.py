@@ -56,6 +56,10 @@ def estimate(
         str, typer.Option(help="population: the rows are a sample of it. batch: the shares among these very rows.")
     ] = "population",
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    bootstrap: Annotated[
+        int, typer.Option(metavar="R", help="Standard errors from R replicates instead of formulas.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the replicates.")] = 0,
     separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 4096,
@@ -79,13 +83,14 @@ def _estimate(
     text_column: list[str] | None, code_column: str | None, audit: str | None, audit_code_column: str,
     audit_inclusion_column: str | None, audit_stratum_column: str | None, raw: bool, target: str, confidence: float,
     separator: str | None, encoding: str | None, batch_size: int, overwrite: bool,
-    change: tuple[str, str] | None, change_column: str | None, unit_column: str | None,
+    bootstrap: int, seed: int, change: tuple[str, str] | None, change_column: str | None, unit_column: str | None,
 ) -> None:  # fmt: skip
     import sys
     from pathlib import Path
 
-    from hjc.estimation import FROM_VALIDATION, METHODS, Columns, Counted, gather, read_audit, shares_table
+    from hjc.estimation import FROM_VALIDATION, METHODS, gather, read_audit, shares_table
     from hjc.estimation_change import PAIRED, change_table
+    from hjc.estimation_rows import Columns, Counted
     from hjc.persistence import load, stored_classifier
     from hjc.prediction_io import check_output, format_of, open_input
     from hjc.validation_scores import ValidationScores
@@ -137,7 +142,7 @@ def _estimate(
     with table(source) as reader:
         gathered = gather(
             classifier, reader, columns, level=depth, method=method, validation=validation, calibrated=calibrated,
-            target=target, counted=counted, unit=unit_column, **parts,
+            target=target, counted=counted, unit=unit_column, bootstrap=bootstrap, seed=seed, **parts,
         )  # fmt: skip
     if change is None:
         found = shares_table(gathered, confidence)

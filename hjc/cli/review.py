@@ -50,7 +50,7 @@ def review(
     an estimate of them.
     """
     with options.one_message():
-        from hjc.estimation import Columns, Counted
+        from hjc.estimation_rows import Columns, Counted
         from hjc.persistence import load, stored_classifier
         from hjc.prediction_io import check_output, format_of, open_input, open_output
         from hjc.reviewing import review_columns, review_table, write_review

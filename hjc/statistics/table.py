@@ -23,12 +23,16 @@ def estimate(
     audit: Audit | None = None,
     audit_domain: Sequence[Hashable] | None = None,
     target: str = "population",
+    replicates: int = 0,
+    seed: int = 0,
 ) -> ShareEstimate:
     """One estimate by name of method (:data:`METHODS`), for a domain or for all rows (None).
 
     Args:
         confusion: for "misclassification" and "calibration"; one matrix serves all domains.
         audit, audit_domain: for "difference" and "ppi"; the domain of each audited row.
+        replicates, seed: bootstrap standard errors of the methods that correct; counts and sums of probabilities are
+            replicated while they are summed (:class:`hjc.statistics.PoissonBootstrap`).
 
     Raises:
         ValueError: unknown method, or what it needs is missing.
@@ -42,14 +46,17 @@ def estimate(
     if method in ("misclassification", "calibration"):
         if confusion is None:
             raise ValueError(f"method {method!r} needs a confusion matrix of labelled rows")
-        return correct_counts(totals.classify_and_count(domain), confusion, kind=method)
+        return correct_counts(
+            totals.classify_and_count(domain), confusion, kind=method, replicates=replicates, seed=seed
+        )
     if audit is None:
         raise ValueError(f"method {method!r} needs an audit: labelled rows with their inclusion probabilities")
     if domain is not None:
         if audit_domain is None:
             raise ValueError(f"method {method!r} by domain needs audit_domain, the domain of each audited row")
         audit = audit.take(np.flatnonzero([d == domain for d in audit_domain]))
-    return difference_estimate(totals, audit, domain, target=target, tuned=method == "ppi")
+    return difference_estimate(totals, audit, domain, target=target, tuned=method == "ppi", replicates=replicates,
+                               seed=seed)  # fmt: skip
 
 
 def estimate_table(
@@ -65,7 +72,7 @@ def estimate_table(
 
     Args:
         names: of the domain columns; domains are then tuples of as many values (or single values for one name).
-        parts: ``confusion``, ``audit``, ``audit_domain``, ``target`` as in :func:`estimate`.
+        parts: ``confusion``, ``audit``, ``audit_domain``, ``target``, ``replicates``, ``seed`` as in :func:`estimate`.
 
     A domain that cannot be estimated by an audit (fewer than 2 audited rows) is there with NaN and the flag "no audit".
     """
