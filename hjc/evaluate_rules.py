@@ -221,7 +221,7 @@ class RuleRows:
         )
         size = self.sizes[key][use]
         line["set_size"] = float(size.mean()) if len(size) else math.nan
-        line["set_size_median"] = float(np.median(size)) if len(size) else math.nan
+        line["set_size_median"] = float(np.median(size.astype(np.float64))) if len(size) else math.nan
         return line
 
 

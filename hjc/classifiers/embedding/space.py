@@ -1,6 +1,6 @@
 """What prototypes and the joint space share: texts encoded once, vectors of categories fitted to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
+from hjc.classifiers.embedding.scale import DEFAULT_SCALE
 from hjc.classifiers.embedding.settings import USE
 from hjc.classifiers.fitting import class_weights, run_fingerprint
 from hjc.data.jobdata import JobData
@@ -57,6 +58,11 @@ class SpaceClassifier(EmbeddingClassifier):
             label_weight / np.bincount(leaf)[leaf],
         )
         weight = np.concatenate([of_rows, of_labels]).astype(np.float32)
+        # A step moves cosines, and the scale turns cosines into log-odds: of an encoder whose cosines lie close
+        # together (E5: scales of 100 to 200) the same step would be five to ten times as large, and tear it apart.
+        scales = [space.log_scale, *([space.log_level_scale] if hasattr(space, "log_level_scale") else [])]
+        sharpest = max(float(scale.detach().exp().max()) for scale in scales)
+        t = replace(t, head_learning_rate=t.head_learning_rate * min(1.0, DEFAULT_SCALE / sharpest))
         if s.freeze_encoder:
             from hjc.nn.vector_training import VectorRows, fit_on_vectors
 
