@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
+import yaml
 from common import ROOT, data_folder, run_plan
 from data import DATASETS
 
@@ -69,8 +70,8 @@ def systems(name: str) -> dict[str, list[str]]:
         "average": [*base, "model=prototype", *family, "model.prototype=average"],
         "finetuned": [*base, "model=prototype", *family, "model.prototype=finetuned"],
         "joint": [*base, "model=joint", *family],
-        # bounded, because a step takes three texts a row: anchor, label, hard negative
-        "biencoder": [*base, "model=biencoder", *family, f"trainer.epochs={epochs}", "trainer.max_steps=400"],
+        # a step takes three texts a row: anchor, label, hard negative; one epoch for the set that came last
+        "biencoder": [*base, "model=biencoder", *family, f"trainer.epochs={1 if name == 'national' else epochs}"],
         "zero_shot": [*base, "model=retrieval", *family, "model.reranker=none"],
         "rules": [*base, "model=retrieval", *family, "model.reranker=rules", f"model.start_from={run['biencoder']}"],
         "cross_encoder": [
@@ -97,7 +98,7 @@ def head_and_tail() -> None:
 
     tables = []
     for name in SETS:
-        runs = [OUT / run for run in PLAN if run.startswith(f"{name}_") and (OUT / run / "metrics.csv").exists()]
+        runs = [OUT / run for run in PLAN if run.startswith(f"{name}_") and list((OUT / run).glob("scores_*.parquet"))]
         if len(runs) < 2:
             continue
         found = compare_runs([str(r) for r in runs], bootstrap=200)
@@ -110,9 +111,60 @@ def head_and_tail() -> None:
         print(f"written: {path}")
 
 
+def write_tables() -> None:
+    """table.md: for each data set a row a system, from results.csv, head_tail.csv and the runs' train.yaml."""
+    folder = ROOT / "experiments" / STUDY
+    results = pd.read_csv(folder / "results.csv", dtype={"level": str}, keep_default_na=False)
+    results = results[(results["slice"] == "") & (results["set"] == "test")]
+    tail = pd.read_csv(folder / "head_tail.csv", keep_default_na=False) if (folder / "head_tail.csv").exists() else None
+    lines: list[str] = []
+    for name in SETS:
+        part = results[results["run"].str.startswith(f"{name}_")]
+        if part.empty:
+            continue
+        levels = sorted((x for x in part["level"].unique() if x.isdigit()), key=int)
+        groups = [] if tail is None else [str(g) for g in dict.fromkeys(tail[tail["dataset"] == name]["slice"])]
+        counts = part.groupby("run")["rows"].first()
+        lines += [
+            f"## {name} ({int(float(counts.iloc[0])):,} test rows)",
+            "",
+            f"| | recall@1 at level {' '.join(levels)} | 95 % at {levels[-1]} | recall@5 | log-loss | calibrated | "
+            + " | ".join(f"recall@1, {g} training rows" for g in groups)
+            + (" | " if groups else "")
+            + "fit, s | rows/s |",
+            "|---|" + "---|" * (6 + len(groups)) + "---|",
+        ]
+        for system in systems(name):
+            own = part[part["run"] == f"{name}_{system}"].set_index("level")
+            if own.empty:
+                continue
+            deep = own.loc[levels[-1]]
+            record = yaml.safe_load((OUT / f"{name}_{system}" / "train.yaml").read_text("utf-8"))
+            rate = record.get("rows_per_second", {}).get("test")
+            cells = [
+                system,
+                " ".join(f"{100 * float(own.loc[x, 'recall@1']):.1f}" for x in levels),
+                f"{100 * float(deep['recall@1_low']):.1f} - {100 * float(deep['recall@1_high']):.1f}",
+                f"{100 * float(deep['recall@5']):.1f}",
+                f"{float(deep['log_loss']):.2f}",
+                f"{float(deep['calibrated_log_loss']):.2f}" if deep["calibrated_log_loss"] else "",
+            ]
+            for g in groups:
+                at = tail[(tail["dataset"] == name) & (tail["slice"] == g) & (tail["run"] == f"{name}_{system}")]
+                at = at[at["metric"] == "recall@1"]
+                cells.append(
+                    f"{100 * float(at['value'].iloc[0]):.1f} (n={int(float(at['n'].iloc[0]))})" if len(at) else ""
+                )
+            cells += [f"{record['timing'].get('fit_seconds', 0):.0f}", f"{rate:.0f}" if rate else ""]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
+
+
 if __name__ == "__main__":
     for dataset, make in DATASETS.items():
         if not (OUT / "data" / dataset / "tree.csv").exists():
             make(REAL, OUT / "data" / dataset)
     run_plan(STUDY, PLAN)
     head_and_tail()
+    write_tables()
