@@ -226,3 +226,18 @@ def test_messages(parts: list[Path], tmp_path: Path) -> None:
         made.predict(["x"])
     with pytest.raises(ValueError, match=r"model\.kind"):
         HybridSettings(kind="average")
+
+
+def test_balance_counts_every_code_the_same(parts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    original = Rows.make
+
+    def spy(taxonomy, log_proba, gold, weight=None):  # type: ignore[no-untyped-def]
+        seen["sums"] = np.bincount(gold, weights=weight)[np.unique(gold)]
+        return original(taxonomy, log_proba, gold, weight)
+
+    monkeypatch.setattr(Rows, "make", spy)
+    valid = toy(2, 60).take([*range(60), *[int(np.flatnonzero(toy(2, 60).gold == toy(2, 60).gold[0])[0])] * 20])
+    for balance in (False, True):
+        HybridClassifier(TOY, HybridSettings(parts=[str(p) for p in parts], balance=balance)).fit(toy(1), valid)
+        assert (np.ptp(seen["sums"]) < 1e-6) == balance

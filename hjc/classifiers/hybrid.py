@@ -109,7 +109,11 @@ class HybridClassifier(Classifier):
         rows = valid.labelled()
         most = int(np.clip(MAX_CELLS // self.taxonomy.num_leaves, FEWEST_ROWS, MOST_ROWS))
         rows = rows.take(np.sort(np.random.default_rng(self.settings.seed).permutation(len(rows))[:most]))
-        made = Rows.make(self.taxonomy, self._parts_log_proba(rows.texts), rows.gold, rows.weight)
+        weight = rows.weight.astype(np.float64)
+        if self.settings.balance:
+            total = np.bincount(rows.gold, weights=weight, minlength=len(self.taxonomy))
+            weight = weight / np.maximum(total[rows.gold], 1e-12)
+        made = Rows.make(self.taxonomy, self._parts_log_proba(rows.texts), rows.gold, weight)
         families = ("mixture", "loglinear") if self.settings.kind == "auto" else (self.settings.kind,)
         found = choose_combination(
             made,

@@ -230,6 +230,9 @@ class HybridSettings:
     kind: str = "auto"
     #: weights by the number of training rows of a leaf (0, 1-9, 10-99, 100 and more)
     by_support: bool = True
+    #: every code counts the same, however many validation rows it has: for texts to be coded whose mix of codes is
+    #: more even than that of the validation rows (rare codes gain, log-loss on rows like the validation rows loses)
+    balance: bool = False
     #: draws validation rows and folds
     seed: int = 1
 
