@@ -175,7 +175,11 @@ def _training_section(folder: Path, record: Mapping[str, Any], pictures: _Pictur
         )
     details = record.get("training")
     if isinstance(details, Mapping):
-        plain = [(str(k), str(v)) for k, v in details.items() if isinstance(v, (str, int, float, bool))]
+        plain = [
+            (str(k), f"{v:.4g}" if isinstance(v, float) else str(v))
+            for k, v in details.items()
+            if isinstance(v, (str, int, float, bool))
+        ]
         rows = [Row([Cell(k.replace("_", " ")), Cell(printable(v))]) for k, v in plain]
         section.blocks.append(Block(title="How it went", table=Grid(("", ""), rows, left=(0, 1))))
     return section
