@@ -10,11 +10,25 @@ import numpy.typing as npt
 
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
+from hjc.taxonomy import Taxonomy
 
 FloatArray = npt.NDArray[np.float32]
 
 #: trainer settings that only bound how long a run takes, or say where it runs
 NOT_IDENTITY = ("max_minutes", "resume", "loggers", "workers", "devices", "threads")
+
+
+def check_rows(kind: str, data: JobData, taxonomy: Taxonomy) -> None:
+    """Raise ValueError where rows cannot be fitted on: another tree, no code, or no training rows at all."""
+    if data.taxonomy != taxonomy:
+        raise ValueError(
+            f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {taxonomy!r}; read the data "
+            "with the classifier's taxonomy"
+        )
+    if kind == "train" and len(data) == 0:
+        raise ValueError("train: got no rows; see the rejects file for why rows were not used")
+    if unlabelled := int((data.gold < 0).sum()):
+        raise ValueError(f"{kind}: {unlabelled} of {len(data)} rows have no code; pass data.labelled()")
 
 
 def class_weights(train: JobData, kind: str) -> FloatArray:

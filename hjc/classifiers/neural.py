@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hjc.classifiers.base import Classifier, FloatArray, IntArray
-from hjc.classifiers.fitting import class_weights, run_fingerprint
+from hjc.classifiers.fitting import check_rows, class_weights, run_fingerprint
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.nn.batching import collate, inference_batches, tokenize
@@ -80,7 +80,7 @@ class NeuralClassifier(Classifier):
         """
         for kind, data in (("train", train), ("valid", valid)):
             if data is not None:
-                self._check_rows(kind, data)
+                check_rows(kind, data, self.taxonomy)
         if valid is not None and len(valid) == 0:
             valid = None
         s, t = self.settings, self.trainer
@@ -121,17 +121,6 @@ class NeuralClassifier(Classifier):
         network.eval()
         self.network = network.to(self.device)
         return self
-
-    def _check_rows(self, kind: str, data: JobData) -> None:
-        if data.taxonomy != self.taxonomy:
-            raise ValueError(
-                f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {self.taxonomy!r}; read the data "
-                "with the classifier's taxonomy"
-            )
-        if kind == "train" and len(data) == 0:
-            raise ValueError("train: got no rows; see the rejects file for why rows were not used")
-        if unlabelled := int((data.gold < 0).sum()):
-            raise ValueError(f"{kind}: {unlabelled} of {len(data)} rows have no code; pass data.labelled()")
 
     # ------------------------------------------------------------------ prediction
 

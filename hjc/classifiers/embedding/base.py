@@ -17,6 +17,7 @@ from hjc.classifiers.embedding.encoders import TextEncoder, read_encoder
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_texts
 from hjc.classifiers.embedding.scale import DEFAULT_SCALE, MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import EmbeddingSettings
+from hjc.classifiers.fitting import check_rows
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
@@ -61,22 +62,11 @@ class EmbeddingClassifier(Classifier):
 
     # ------------------------------------------------------------------ for subclasses
 
-    def _check_rows(self, kind: str, data: JobData) -> None:
-        if data.taxonomy != self.taxonomy:
-            raise ValueError(
-                f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {self.taxonomy!r}; read the data "
-                "with the classifier's taxonomy"
-            )
-        if kind == "train" and len(data) == 0:
-            raise ValueError("train: got no rows; see the rejects file for why rows were not used")
-        if unlabelled := int((data.gold < 0).sum()):
-            raise ValueError(f"{kind}: {unlabelled} of {len(data)} rows have no code; pass data.labelled()")
-
     def _check_data(self, train: JobData, valid: JobData | None) -> JobData | None:
         """Check both; an empty ``valid`` becomes None."""
-        self._check_rows("train", train)
+        check_rows("train", train, self.taxonomy)
         if valid is not None:
-            self._check_rows("valid", valid)
+            check_rows("valid", valid, self.taxonomy)
         return valid if valid is not None and len(valid) else None
 
     def _label_texts(self) -> LabelTexts:

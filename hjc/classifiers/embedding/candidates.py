@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from hjc.classifiers.base import top_k_columns
 from hjc.taxonomy import Taxonomy
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -26,13 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 def nearest_leaves(cosines: FloatArray, k: int) -> IntArray:
     """(B, L) cosines -> (B, k) leaves with the highest, nearest first, ties by column (at most all L)."""
-    k = min(k, cosines.shape[1])
-    part = np.broadcast_to(np.arange(cosines.shape[1]), cosines.shape)
-    if k < cosines.shape[1]:
-        part = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-    part = np.sort(part, axis=1)
-    order = np.argsort(-np.take_along_axis(cosines, part, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(part, order, axis=1).astype(np.int64)
+    return top_k_columns(cosines, min(k, cosines.shape[1]))[0]
 
 
 def unanimous(taxonomy: Taxonomy, leaf: IntArray, vote_level: int) -> BoolArray:

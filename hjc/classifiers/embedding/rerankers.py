@@ -1,7 +1,5 @@
 """Re-rankers of candidates as the retrieval classifier uses them: fit, score, save, load."""
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +11,7 @@ import numpy.typing as npt
 
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.settings import RetrievalSettings
+from hjc.classifiers.fitting import run_fingerprint
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
 from hjc.rerank.extraction import Extraction, RulesExtractor
@@ -176,8 +175,7 @@ class CrossEncoderReranker:
         lists = {"train": self._lists(owner, train)}
         if valid is not None:
             lists["valid"] = self._lists(owner, valid.take(np.arange(min(len(valid), 1000))))
-        parts = [asdict(s), asdict(self.trainer), owner.taxonomy.hash, train.hash, valid.hash if valid else None]
-        print_of = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        print_of = run_fingerprint(s, self.trainer, train, valid)
         with tempfile.TemporaryDirectory() as scratch:
             self.fit_result = self.model.fit(
                 lists["train"], lists.get("valid"), self.trainer, run_dir or Path(scratch), print_of
