@@ -23,6 +23,26 @@ def data_folder() -> Path:
     return folder
 
 
+def kzis_ads_data() -> list[str]:
+    """Overrides that read the Polish ads, the dictionary and the thesaurus, and split the ads."""
+    kzis, ads = data_folder() / "kzis", data_folder() / "kzis_ads_pl" / "ads.csv.gz"
+    return [
+        "data=csv",
+        "data.default_language=pl",
+        # the ads are split, the dictionary and the thesaurus are only ever trained on
+        "data.sources=["
+        f"{{path: {ads}, role: split, text_columns: [title, description], code_column: code, default_source: ads}},"
+        f"{{path: {kzis / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name, synthesis], "
+        "code_column: code, default_source: dictionary},"
+        f"{{path: {kzis / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name], code_column: code, "
+        "default_source: dictionary names},"
+        f"{{path: {kzis / 'kzis_gus_thesaurus_titles.csv.gz'}, text_columns: [title], code_column: code, "
+        "default_source: thesaurus}]",
+        "data.test_fraction=0.3",
+        "data.valid_fraction=0.05",
+    ]
+
+
 def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] = ("test",)) -> None:
     """Train every run of a plan (name -> overrides) that is not finished yet, then write results.csv.
 

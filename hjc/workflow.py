@@ -22,6 +22,7 @@ from rich.console import Console
 from hjc.classifiers import TRAINED, build
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.embedding.settings import USE
+from hjc.classifiers.fitting import NOT_IDENTITY
 from hjc.config import Config, ConfigError
 from hjc.data import Splits, load_job_data, summarise
 from hjc.evaluate import Evaluation, evaluate
@@ -279,7 +280,7 @@ class Record:
             k: v for k, v in self.values["config"].items() if k not in ("run_dir", "name", "evaluation", "trainer")
         }
         trainer = dict(self.values["config"].get("trainer", {}))
-        for key in ("max_minutes", "resume", "loggers", "workers", "devices", "threads"):
+        for key in NOT_IDENTITY:
             trainer.pop(key, None)
         sets = {name: d["hash"] for name, d in self.values["data"].items() if name in ("train", "valid")}
         return {**config, "trainer": trainer, "taxonomy_hash": self.values["taxonomy"]["hash"], "data_hash": sets}

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 import yaml
-from common import ROOT, data_folder, run_plan
+from common import ROOT, data_folder, kzis_ads_data, run_plan
 from data import DATASETS
 
 STUDY = "embedding_family"
@@ -26,21 +26,9 @@ def _files(name: str, language: str = "") -> list[str]:
     return ["data=csv", *sets, "data.text_columns=[text]", "data.code_column=code", *([language] if language else [])]
 
 
-KZIS, ADS = REAL / "kzis", REAL / "kzis_ads_pl" / "ads.csv.gz"
-# as in experiments/kzis_ads, near-duplicates on one side; the dictionary and the thesaurus are trained on only
+# as in experiments/kzis_ads, near-duplicates on one side
 KZIS_DATA = [
-    "data=csv",
-    "data.default_language=pl",
-    "data.sources=["
-    f"{{path: {ADS}, role: split, text_columns: [title, description], code_column: code, default_source: ads}},"
-    f"{{path: {KZIS / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name, synthesis], "
-    "code_column: code, default_source: dictionary},"
-    f"{{path: {KZIS / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name], code_column: code, "
-    "default_source: dictionary names},"
-    f"{{path: {KZIS / 'kzis_gus_thesaurus_titles.csv.gz'}, text_columns: [title], code_column: code, "
-    "default_source: thesaurus}]",
-    "data.test_fraction=0.3",
-    "data.valid_fraction=0.05",
+    *kzis_ads_data(),
     "data.near_duplicates=0.9",
     "data.max_train_rows=6000",
 ]

@@ -7,27 +7,14 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import data_folder, run_plan
+from common import data_folder, kzis_ads_data, run_plan
 
 KZIS = data_folder() / "kzis"
-ADS = data_folder() / "kzis_ads_pl" / "ads.csv.gz"
 
 DATA = [
     "taxonomy=kzis",
     f"taxonomy.path={KZIS / 'kzis_hierarchy_2023.csv'}",
-    "data=csv",
-    "data.default_language=pl",
-    # the ads are split, the dictionary and the thesaurus are only ever trained on
-    "data.sources=["
-    f"{{path: {ADS}, role: split, text_columns: [title, description], code_column: code, default_source: ads}},"
-    f"{{path: {KZIS / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name, synthesis], "
-    "code_column: code, default_source: dictionary},"
-    f"{{path: {KZIS / 'kzis_occupation_descriptions_2024.csv.gz'}, text_columns: [name], code_column: code, "
-    "default_source: dictionary names},"
-    f"{{path: {KZIS / 'kzis_gus_thesaurus_titles.csv.gz'}, text_columns: [title], code_column: code, "
-    "default_source: thesaurus}]",
-    "data.test_fraction=0.3",
-    "data.valid_fraction=0.05",
+    *kzis_ads_data(),
 ]
 GROUPED = [*DATA, "data.near_duplicates=0.9"]
 SHORT = ["model=e5", "model.max_length=48", "trainer.epochs=1"]

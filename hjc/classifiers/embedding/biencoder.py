@@ -6,12 +6,9 @@ row with text a, label text p and the candidates C of its batch (label texts of 
 later need no training (:meth:`~hjc.classifiers.embedding.base.EmbeddingClassifier.for_taxonomy`).
 """
 
-import hashlib
-import json
 import logging
 import tempfile
 from collections import defaultdict
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -22,6 +19,7 @@ from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
+from hjc.classifiers.fitting import run_fingerprint
 from hjc.data.jobdata import JobData
 from hjc.data.passages import split_description
 from hjc.data.tables import read_table
@@ -103,7 +101,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
                 batches,
                 t,
                 Path(run_dir) if run_dir is not None else Path(scratch),
-                self._fingerprint(train, valid),
+                run_fingerprint(s, t, train, valid),
                 scale=s.ranking_scale,
                 score=None if valid is None else lambda: self._score(encoder, labels, valid),
             )
@@ -173,14 +171,6 @@ class BiEncoderClassifier(EmbeddingClassifier):
             return False
         (a, b), (c, d) = self.taxonomy.leaf_slice[[node, target]].tolist()
         return bool(a < d and c < b)
-
-    def _fingerprint(self, train: JobData, valid: JobData | None) -> str:
-        """Identifies a run for resuming: settings, tree and data; not what only bounds how long it may take."""
-        trainer = asdict(self.trainer)
-        for key in ("max_minutes", "resume", "loggers", "workers", "devices", "threads"):
-            trainer.pop(key)
-        parts = [asdict(self.settings), trainer, self.taxonomy.hash, train.hash, valid.hash if valid else None]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _with_weight(train: JobData) -> JobData:
