@@ -39,7 +39,8 @@ def one_message() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except (ValueError, OSError, ImportError, NotFittedError) as error:
-        if debug:
+        # "cannot import name X from hjc.y" is a bug of ours; a missing extra is not
+        if debug or (isinstance(error, ImportError) and (error.name or "").startswith("hjc")):
             raise
         note(f"error: {error}")
         raise typer.Exit(2) from None

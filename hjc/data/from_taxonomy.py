@@ -22,6 +22,7 @@ from hjc.data.shared_labels import SHARED, Candidate, resolve_shared
 from hjc.data.tables import read_table
 from hjc.errors import check_choice, name_some
 from hjc.taxonomy.csvio import UNDETERMINED, read_taxonomy_csv
+from hjc.taxonomy.readers.result import KINDS
 from hjc.taxonomy.tree import Taxonomy
 
 #: sources in the order in which one is kept where two give the same text for the same code
@@ -39,6 +40,7 @@ CONTEXT = {
     "knowledge": "{title} needs knowledge of: {item}",
     "ability": "{title} needs ability: {item}",
 }
+_COLUMNS = ["code", "kind", "language", "text", "detail", "value"]
 TEXT_COLUMNS = ("text", "code", "language", "source", "weight")
 NEGATIVE_COLUMNS = ("text", "code", "target", "language", "source")
 
@@ -139,22 +141,35 @@ class TaxonomyData:
 
 
 def read_imported(directory: str | Path) -> tuple[Taxonomy, pd.DataFrame]:
-    """Tree and further texts of a folder that ``hjc taxonomy import`` wrote.
+    """Tree and further texts of a folder that ``hjc taxonomy import`` wrote (or one with a taxonomy.csv alone).
 
     Raises:
-        FileNotFoundError: there is no taxonomy.csv. Without texts the table is empty.
+        FileNotFoundError: there is no taxonomy.csv, or the texts that the import report counts are gone.
+        ValueError: a table of texts without the columns of one.
     """
     folder = Path(directory)
     if not (folder / "taxonomy.csv").is_file():
         raise FileNotFoundError(f"no taxonomy.csv in {folder}: run hjc taxonomy import KIND PATH -o {folder}")
     tree = read_taxonomy_csv(folder / "taxonomy.csv")
-    report = folder / "import_report.json"
-    name = json.loads(report.read_text(encoding="utf-8"))["name"] if report.is_file() else tree.name
+    path = folder / "import_report.json"
+    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"name": tree.name, "texts": {}}
+    name = report["name"]
     tree = Taxonomy(tree.codes, tree.parents, tree.titles, tree.descriptions, name)
     found = [p for p in (folder / "texts.csv.gz", folder / "texts.csv", folder / "texts.parquet") if p.is_file()]
     if not found:
-        return tree, pd.DataFrame(columns=["code", "kind", "language", "text", "detail", "value"])
-    return tree, read_table(found[0], **({} if found[0].suffix == ".parquet" else {"separator": ","}))
+        if counted := sum(sum(report["texts"].get(kind, {}).values()) for kind in KINDS):
+            raise FileNotFoundError(
+                f"no texts.csv.gz or texts.parquet in {folder}, but its import_report.json counts {counted:,} texts: "
+                "run hjc taxonomy import again, or remove the report if titles and descriptions are enough"
+            )
+        return tree, pd.DataFrame(columns=_COLUMNS)
+    texts = read_table(found[0], **({} if found[0].suffix == ".parquet" else {"separator": ","}))
+    if absent := [name for name in _COLUMNS if name not in texts.columns]:
+        raise ValueError(
+            f"{found[0]}: no column {name_some(absent)}; columns are {name_some(texts.columns.tolist())}. "
+            "The table must be as hjc taxonomy import wrote it"
+        )
+    return tree, texts
 
 
 class _Maker:

@@ -202,8 +202,11 @@ class Collector:
                 self._drop([code], f"its parent {self.nodes[code].parent!r} is not in the files")
             self._drop(sorted(loops - set(orphans)), "it is its own ancestor")
         if not self.nodes:
-            first = f"; first reason: {self.report.rejects[0].reason}" if self.report.rejects else ""
-            raise TaxonomyError(f"{self.name}: no code could be placed in a tree{first}")
+            told = ""
+            if self.report.rejects:
+                first = self.report.rejects[0]
+                told = f"; the first is {first.file} line {first.line}: {first.reason}"
+            raise TaxonomyError(f"{self.name}: no code could be placed in a tree{told}")
         return from_edges(
             list(self.nodes),
             [n.parent for n in self.nodes.values()],
