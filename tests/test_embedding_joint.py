@@ -322,5 +322,5 @@ def test_trained_with_the_encoder_stored_and_loaded_in_another_process(tmp_path:
     subprocess.run(command, check=True, timeout=300)
     config = (tmp_path / "model" / "config.json").read_text()
     (tmp_path / "model" / "config.json").write_text(config.replace('"tiny_hidden": 32', '"tiny_hidden": 32, "new": 1'))
-    with pytest.raises(ModelDirError, match="unknown settings"):
+    with pytest.raises(ModelDirError, match="knows no setting"):
         hjc.load(tmp_path / "model")

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -176,14 +176,12 @@ class HybridClassifier(Classifier):
             ModelDirError: files are missing, truncated, altered or do not fit together.
         """
         model = read_model_dir(directory, expected_classifier=cls.name)
-        values = model.parameters
-        family, count = values.pop("family", None), values.pop("number_of_parts", None)
+        family, count = model.parameters.get("family"), model.parameters.get("number_of_parts")
         if family not in ("single", "mixture", "loglinear") or not isinstance(count, int):
             raise ModelDirError(f"{model.path}: config.json does not say how parts are combined; save the model again")
-        if unknown := sorted(set(values) - {f.name for f in fields(HybridSettings)}):
-            raise ModelDirError(f"{model.path}: unknown settings {', '.join(unknown)}; upgrade hjc")
+        settings = model.settings(HybridSettings, but=("family", "number_of_parts"))
         parts = [_load(model.path / PARTS / str(number)) for number in range(count)]
-        self = cls(model.taxonomy, HybridSettings(**values), parts)
+        self = cls(model.taxonomy, settings, parts)
         arrays = load_arrays(model.file(WEIGHTS))
         try:
             made = Combination(family, arrays["weights"], arrays["bias"], arrays["support"])

@@ -17,7 +17,7 @@ import ctypes
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -303,12 +303,9 @@ class LinearClassifier(Classifier):
             ModelDirError: the directory is damaged or was written by something else.
         """
         stored = read_model_dir(directory, expected_classifier=cls.name)
-        known = {f.name for f in fields(LinearSettings)}
-        if unknown := sorted(set(stored.parameters) - known):
-            raise ModelDirError(f"{directory}: parameters {name_some(unknown)} are not known to this hjc: upgrade hjc")
+        # models from before there was a score_scale had none: they go on predicting what they did
+        model = cls(stored.taxonomy, stored.settings(LinearSettings, score_scale=1.0))
         try:
-            # models from before there was a score_scale had none: they go on predicting what they did
-            model = cls(stored.taxonomy, LinearSettings(**{"score_scale": 1.0, **stored.parameters}))
             folder = stored.path
             model.features = TextFeatures.load(folder, model.settings)
             model.row_counts = np.load(stored.file("row_counts.npy"), allow_pickle=False)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -199,10 +199,7 @@ class NeuralClassifier(Classifier):
             ModelDirError: files are missing, truncated, altered or do not fit together.
         """
         model = read_model_dir(directory, expected_classifier=cls.name)
-        known = {f.name for f in fields(NeuralSettings)}
-        if unknown := sorted(set(model.parameters) - known):
-            raise ModelDirError(f"{model.path}: unknown settings {', '.join(unknown)}; upgrade hjc")
-        self = cls(model.taxonomy, NeuralSettings(**model.parameters))
+        self = cls(model.taxonomy, model.settings(NeuralSettings))
         self.tokenizer = load_tokenizer(model.path)
         network = Network(encoder_from_config(model.path), model.taxonomy, self.settings)
         try:

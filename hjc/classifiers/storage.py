@@ -13,11 +13,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ import hjc
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy, read_taxonomy_csv, write_taxonomy_csv
 
+S = TypeVar("S")
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 TAXONOMY = "taxonomy.csv"
@@ -60,6 +61,20 @@ class ModelDir:
     def parameters(self) -> dict[str, Any]:
         """What the classifier stored under ``parameters``."""
         return dict(self.config["parameters"])
+
+    def settings(self, kind: type[S], *, but: Sequence[str] = (), **instead: Any) -> S:
+        """The parameters, ``but`` some, as settings of a dataclass; ``instead`` stands in for those that are not there.
+
+        Raises:
+            ModelDirError: a parameter that this hjc does not know, or a value that it does not allow.
+        """
+        values = {name: value for name, value in {**instead, **self.parameters}.items() if name not in but}
+        if unknown := sorted(set(values) - {f.name for f in fields(cast(Any, kind))}):
+            raise ModelDirError(f"{self.path / CONFIG}: this hjc knows no setting {name_some(unknown)}: upgrade hjc")
+        try:
+            return kind(**values)
+        except (TypeError, ValueError) as error:
+            raise ModelDirError(f"{self.path / CONFIG}: {error}") from error
 
     def file(self, name: str) -> Path:
         """The path of a listed file.

@@ -6,7 +6,7 @@ level is coherent. A subclass says in ``fit`` how encoder and label vectors come
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -242,13 +242,10 @@ class EmbeddingClassifier(Classifier):
             ModelDirError: files are missing, truncated, altered or do not fit together.
         """
         model = read_model_dir(directory, expected_classifier=cls.name)
-        values = model.parameters
-        scale, state = values.pop("scale", None), values.pop("state", None)
+        scale, state = model.parameters.get("scale"), model.parameters.get("state")
         if not isinstance(scale, int | float) or not isinstance(state, dict):
             raise ModelDirError(f"{model.path}: config.json has no scale or state; save the model again")
-        if unknown := sorted(set(values) - {f.name for f in fields(cls.settings_class)}):
-            raise ModelDirError(f"{model.path}: unknown settings {', '.join(unknown)}; upgrade hjc")
-        self = cls(model.taxonomy, cls.settings_class(**values))
+        self = cls(model.taxonomy, model.settings(cls.settings_class, but=("scale", "state")))
         self.scale = float(scale)
         try:
             self.encoder = read_encoder(model.path, self.settings)
