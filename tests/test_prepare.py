@@ -16,6 +16,7 @@ from hjc.data.prepare import (
     CleaningSettings,
     DuplicateFinder,
     clean,
+    duplicates,
     find_groups,
     judge,
     label_conflicts,
@@ -237,6 +238,23 @@ def test_shingles_of_many_texts_are_those_of_each() -> None:
     assert hashes[0] == hashes[4]  # punctuation does not count
     for some in ([], ["", "!"]):
         assert len(shingle_hashes(some)[0]) == 0 and shingle_hashes(some)[1].tolist() == [0] * len(some)
+
+
+@given(sizes=st.lists(st.integers(0, 9), max_size=8), rows=st.integers(1, 7), columns=st.integers(0, 3))
+def test_blocks_hold_the_rows_in_order(sizes, rows, columns) -> None:
+    parts = [np.full((n, columns), i, np.uint32) + np.arange(n, dtype=np.uint32)[:, None] for i, n in enumerate(sizes)]
+    blocks, before = duplicates._Blocks(columns), duplicates.BLOCK_ROWS
+    duplicates.BLOCK_ROWS = rows
+    try:
+        for part in parts:
+            blocks.append(part)
+        whole = blocks.whole()
+        blocks.append(whole[:1])
+        again = blocks.whole()
+    finally:
+        duplicates.BLOCK_ROWS = before
+    expected = np.concatenate([np.empty((0, columns), np.uint32), *parts])
+    assert np.array_equal(whole, expected) and np.array_equal(again, np.concatenate([expected, expected[:1]]))
 
 
 def test_signatures_are_those_of_datasketch() -> None:

@@ -35,6 +35,8 @@ THRESHOLD = 0.8
 PERMUTATIONS = 128
 #: of a text without shingles
 EMPTY = 0xFFFFFFFF
+#: rows of a block of signatures (64 MB at 128 permutations)
+BLOCK_ROWS = 1 << 17
 METHODS = ("minhash", "exact", "identical")
 
 
@@ -156,7 +158,7 @@ class DuplicateFinder:
             #: bands and rows of a band: the pair that minimises false positives and negatives around the threshold
             self.bands, self.band_rows = int(lsh.b), int(lsh.r)
         self._keys: list[npt.NDArray[np.uint64]] = []
-        self._signatures: list[npt.NDArray[np.uint32]] = []
+        self._signatures = _Blocks(self.sketcher.permutations)
         self._worded: list[npt.NDArray[np.bool_]] = []
 
     def add(self, texts: Sequence[str]) -> None:
@@ -180,7 +182,6 @@ class DuplicateFinder:
         first = first_of[inverse].astype(np.int64)
         label = first
         if self.threshold is not None:
-            self._signatures = [_stacked(self._signatures)]
             self._worded = [np.concatenate(self._worded)]
             left, right = self._near_pairs(np.sort(first_of[self._worded[0][first_of]]))
             n = len(first)
@@ -194,7 +195,7 @@ class DuplicateFinder:
         Within a bucket each row is compared with the one before it and with the first, not with all others: the work
         stays linear, and a pair that is missed here has the other bands and the chains.
         """
-        signatures = self._signatures[0]
+        signatures = self._signatures.whole()
         lefts, rights = [], []
         mix = np.random.default_rng(0).integers(1, 2**63, self.band_rows, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
         for band in range(self.bands):
@@ -216,18 +217,42 @@ class DuplicateFinder:
         return pairs[keep, 0], pairs[keep, 1]
 
 
-def _stacked(parts: list[npt.NDArray[np.uint32]]) -> npt.NDArray[np.uint32]:
-    """The parts as one array; each is let go as soon as it is copied, so that they are not in memory twice."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), dtype=np.uint32)
-    parts.reverse()
-    start = 0
-    while parts:
-        part = parts.pop()
-        whole[start : start + len(part)] = part
-        start += len(part)
-    return whole
+class _Blocks:
+    """Rows of signatures that come in small parts, copied into large blocks.
+
+    A block is large enough to be memory of its own, which goes back to the system when it is let go; thousands of small
+    arrays among short-lived texts would keep their surroundings (three times their own size for a million rows).
+    """
+
+    def __init__(self, columns: int) -> None:
+        self.columns, self._last = columns, 0
+        self._blocks: list[npt.NDArray[np.uint32]] = []
+
+    def append(self, part: npt.NDArray[np.uint32]) -> None:
+        """The next rows: (r, columns)."""
+        while len(part):
+            if not self._blocks or self._last == len(self._blocks[-1]):
+                self._blocks.append(np.empty((BLOCK_ROWS, self.columns), np.uint32))  # unwritten pages cost nothing
+                self._last = 0
+            taken = part[: len(self._blocks[-1]) - self._last]
+            self._blocks[-1][self._last : self._last + len(taken)] = taken
+            self._last += len(taken)
+            part = part[len(taken) :]
+
+    def whole(self) -> npt.NDArray[np.uint32]:
+        """(n, columns) all rows; each block is let go as soon as it is copied, so that they are not in memory twice."""
+        if not self._blocks:
+            return np.empty((0, self.columns), np.uint32)
+        if len(self._blocks) > 1:
+            whole = np.empty((sum(map(len, self._blocks[:-1])) + self._last, self.columns), dtype=np.uint32)
+            start, blocks = 0, self._blocks[::-1]
+            self._blocks = [whole]
+            while blocks:
+                part = blocks.pop()[: len(whole) - start]
+                whole[start : start + len(part)] = part
+                start += len(part)
+            self._last = len(whole)
+        return self._blocks[0][: self._last]
 
 
 def shingle_hashes(keys: Sequence[str]) -> tuple[npt.NDArray[np.uint32], IntArray]:

@@ -243,7 +243,7 @@ def prepare_table(
     codes: list[str] = []
     kinds = settings.first_columns
     schema = pa.schema([(name, pa.float64() if kind == "number" else pa.string()) for name, kind in kinds.items()])
-    with tempfile.TemporaryDirectory(dir=temporary, prefix="hjc-prepare-") as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(dir=temporary, prefix="hjc-prepare-") as folder:
         spool = Path(folder) / "columns.arrow"
         with (
             open_reader() as reader,
@@ -261,7 +261,7 @@ def prepare_table(
                         codes.extend(sys.intern((c or "").strip()) for c in chunk.texts(code_at, settings.code_column))
                     yield [chunk.texts(i, name) for i, name in zip(at, settings.text_columns, strict=True)]
 
-            for new, sketch in _map(cells(), settings, workers, stack):
+            for new, sketch in _map(cells(), settings, workers):
                 waiting.write_batch(
                     pa.RecordBatch.from_arrays([_array(new[f.name], f.type) for f in schema], schema=schema)
                 )
@@ -284,19 +284,20 @@ def prepare_table(
 
 
 def _map(
-    chunks: Iterator[list[list[str | None]]], settings: PrepareSettings, workers: int, stack: ExitStack
+    chunks: Iterator[list[list[str | None]]], settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[dict[str, list[Any]], Sketch]]:
-    """The first pass over all chunks in order, with never more than two chunks a process under way."""
+    """The first pass over all chunks in order, with never more than two chunks a process under way.
+
+    The processes end with it: grouping needs memory of its own, and theirs is that of the language models.
+    """
     if workers <= 1:
         yield from map(Worker(settings), chunks)
         return
-    pool = stack.enter_context(
-        ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(settings,))
-    )
-    waiting = [pool.submit(_work, chunk) for chunk in islice(chunks, 2 * workers)]
-    while waiting:
-        yield waiting.pop(0).result()
-        waiting.extend(pool.submit(_work, chunk) for chunk in islice(chunks, 1))
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(settings,)) as pool:
+        waiting = [pool.submit(_work, chunk) for chunk in islice(chunks, 2 * workers)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting.extend(pool.submit(_work, chunk) for chunk in islice(chunks, 1))
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
