@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from hjc.metrics.calibration_error import Float64, confidence_blocks, ece_from_blocks
-from hjc.metrics.levels import check_weights, level_metrics, level_rows, macro_recall, ratios
+from hjc.metrics.levels import check_weights, level_metrics, level_rows, ratios
 from hjc.metrics.rows import IntArray, RowScores
 from hjc.taxonomy.tree import Taxonomy
 
@@ -94,7 +94,8 @@ def replicate_metrics(
 ) -> dict[str, Float64]:
     """Every metric of :func:`level_metrics` but the counts, in each resample: name -> (R,).
 
-    NaN where a resample leaves nothing to measure (no row, or for ``lca_level`` no mistake).
+    NaN where a resample leaves nothing to measure (no row, or for ``lca_level`` no mistake). ``macro_recall`` is not
+    simply that of the resampled rows, see :class:`_MacroRecall`.
     """
     at = level_rows(scores, taxonomy, level)
     w = check_weights(weights, len(scores))[at.rows]
@@ -104,19 +105,63 @@ def replicate_metrics(
     g = len(present)
     linear = np.stack([np.bincount(unit, weights=w * column, minlength=g) for column in at.sums.T])  # (C, G)
     by_code = _keyed_sums(unit, g, at.code, at.codes, (w, w * at.hit))
+    macro_recall = _MacroRecall(by_code, at.codes)
     by_block = _keyed_sums(unit, g, block, blocks, (w, w * at.confidence, w * at.hit))
     parts: list[dict[str, Float64]] = []
     for start in range(0, resamples.replicates, _BLOCK):
         counts = resamples.counts[present, start : start + _BLOCK].astype(np.float64)
         part = ratios(linear @ counts)
-        codes = by_code @ counts
-        part["macro_recall"] = macro_recall(codes[: at.codes], codes[at.codes :])
+        part["macro_recall"] = macro_recall(by_code @ counts)
         runs = by_block @ counts
         part["ece"], part["ece_debiased"] = ece_from_blocks(
             runs[:blocks], runs[blocks : 2 * blocks], runs[2 * blocks :]
         )
         parts.append(part)
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+class _MacroRecall:
+    """Macro recall in resamples, for the codes that the rows have: a resample that misses a code does not drop it.
+
+    Macro recall of the resampled rows would leave out most often the codes with few rows, which are the hard ones: it
+    lies above the figure itself. And a code with one row would have no variance at all. So the codes are strata of the
+    sample: within a code of m units its resampled recall, with the deviation times sqrt(m / (m - 1)) (a resample of m
+    units has (m - 1) / m of their variance); codes of one unit are one stratum together (the collapsed strata of survey
+    samples, Wolter 2007, section 2.5), which is on the safe side.
+
+    Args:
+        by_code: (2K, G) what one draw of each unit adds to weight and to hits of each code.
+    """
+
+    def __init__(self, by_code: sparse.csr_array, codes: int) -> None:
+        total = np.asarray(by_code.sum(axis=1)).reshape(-1)
+        self._weight = total[:codes]
+        occurs = self._weight > 0
+        units = np.diff(by_code.indptr)[:codes]
+        self._codes = codes
+        self._several, self._single = np.flatnonzero(occurs & (units > 1)), np.flatnonzero(occurs & (units == 1))
+        self._recall = np.divide(total[codes:], self._weight, out=np.zeros(codes), where=occurs)
+        self._factor = np.sqrt(units[self._several] / (units[self._several] - 1))[:, None]
+
+    def __call__(self, drawn: Float64) -> Float64:
+        """(2K, R) sums of weight and hits of each code in resamples -> (R,); NaN without any code."""
+        weight, hits = drawn[: self._codes], drawn[self._codes :]
+        many, one = self._several, self._single
+        if not len(many) + len(one):
+            return np.full(drawn.shape[1], np.nan)
+        total = np.full(drawn.shape[1], self._recall[many].sum() + self._recall[one].sum())
+        shift = np.divide(hits[many], weight[many], out=np.zeros_like(hits[many]), where=weight[many] > 0)
+        shift -= self._recall[many][:, None]
+        total += (self._factor * np.where(weight[many] > 0, shift, 0.0)).sum(axis=0)
+        if len(one) > 1:
+            times = weight[one] / self._weight[one][:, None]  # how often the one unit was drawn
+            drawn_codes = times.sum(axis=0)
+            recall = (times * self._recall[one][:, None]).sum(axis=0)
+            mean = np.divide(recall, drawn_codes, out=np.zeros_like(recall), where=drawn_codes > 0)
+            own = self._recall[one].mean()
+            total += np.where(drawn_codes > 0, mean - own, 0.0) * len(one) * np.sqrt(len(one) / (len(one) - 1))
+        result: Float64 = np.clip(total / (len(many) + len(one)), 0.0, 1.0)
+        return result
 
 
 def _keyed_sums(unit: IntArray, units: int, key: IntArray, keys: int, values: tuple[Float64, ...]) -> sparse.csr_array:
