@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from hjc.classifiers import CLASSIFIERS, classifier_class
+from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.storage import CONFIG, ModelDir, ModelDirError, read_config, read_model_dir
+from hjc.classifiers.storage import CONFIG, ModelDir, ModelDirError, read_model_dir
 
 PROVENANCE = "train.yaml"
 CARD = "README.md"
@@ -50,27 +50,12 @@ def load(directory: str | os.PathLike[str]) -> Classifier:
             raise ModelDirError(f"{path} holds {len(runs)} runs, not one model; give one of them: {shown}")
         if (path.parent / CONFIG).exists():
             raise ModelDirError(f"{path} is a folder inside a run; give the run directory {path.parent}")
-    classifier = classifier_class(stored_classifier(path)).from_pretrained(path)
+    classifier = read_classifier(path)
     if (path / CALIBRATION).exists():
         from hjc.classifiers.calibrated import read_calibration
 
         classifier.calibrator = read_calibration(path, classifier.taxonomy)
     return classifier
-
-
-def stored_classifier(directory: str | os.PathLike[str]) -> str:
-    """The registered name of the classifier in a directory, before anything is imported for it.
-
-    Raises:
-        FileNotFoundError, ModelDirError: see :func:`load`.
-    """
-    name = str(read_config(directory)["classifier"])
-    if name not in CLASSIFIERS:
-        raise ModelDirError(
-            f"{Path(directory) / CONFIG}: there is no classifier {name!r}, known are "
-            f"{', '.join(sorted(CLASSIFIERS))}: upgrade hjc"
-        )
-    return name
 
 
 def training_record(directory: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Classifiers behind one contract (:mod:`hjc.classifiers.base`), found by name in a fixed registry."""
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +36,32 @@ def classifier_class(name: str) -> "type[Classifier]":
     module, attribute = CLASSIFIERS[name]
     found: type[Classifier] = getattr(import_module(module), attribute)
     return found
+
+
+def stored_classifier(directory: str | os.PathLike[str]) -> str:
+    """The registered name of the classifier in a model directory, before anything is imported for it.
+
+    Raises:
+        FileNotFoundError, ModelDirError: there is no model directory, or its classifier is not in the registry.
+    """
+    from hjc.classifiers.storage import CONFIG, ModelDirError, read_config
+
+    name = str(read_config(directory)["classifier"])
+    if name not in CLASSIFIERS:
+        raise ModelDirError(
+            f"{Path(directory) / CONFIG}: there is no classifier {name!r}, known are "
+            f"{', '.join(sorted(CLASSIFIERS))}: upgrade hjc"
+        )
+    return name
+
+
+def read_classifier(directory: str | os.PathLike[str]) -> "Classifier":
+    """The classifier of a model directory as it was saved, without a calibration that lies beside it (``hjc.load``).
+
+    Raises:
+        FileNotFoundError, ModelDirError: as :func:`stored_classifier`; files are missing, truncated or altered.
+    """
+    return classifier_class(stored_classifier(directory)).from_pretrained(Path(directory))
 
 
 def build(taxonomy: "Taxonomy", model: Any, trainer: Any = None) -> "Classifier":

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 
 from hjc.calibration import Calibrator, fit_calibrator
 from hjc.calibration.base import FILE_NAME
-from hjc.classifiers import classifier_class
+from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier, FloatArray, IntArray
-from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint, read_config
+from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 
@@ -88,7 +88,7 @@ class CalibratedClassifier(Classifier):
 
     @classmethod
     def from_pretrained(cls, directory: Path) -> Self:
-        base = classifier_class(read_config(directory)["classifier"]).from_pretrained(directory)
+        base = read_classifier(directory)
         return cls(base, read_calibration(directory, base.taxonomy))
 
 

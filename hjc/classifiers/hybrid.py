@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from hjc.classifiers import CLASSIFIERS, classifier_class
+from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier, FloatArray, IntArray
 from hjc.classifiers.combine import Combination, Rows, choose_combination
 from hjc.classifiers.embedding.settings import HybridSettings
 from hjc.classifiers.storage import (
     ModelDirError,
     load_arrays,
-    read_config,
     read_model_dir,
     save_arrays,
     write_model_dir,
@@ -66,7 +65,7 @@ class HybridClassifier(Classifier):
     ) -> None:
         super().__init__(taxonomy)
         self.settings = settings or HybridSettings()
-        self.parts = list(parts) if parts is not None else [_load(Path(p)) for p in self.settings.parts]
+        self.parts = list(parts) if parts is not None else [read_classifier(p) for p in self.settings.parts]
         if len(self.parts) < 2:
             raise ValueError(
                 f"model.parts: got {len(self.parts)} parts; give two or more run directories over the same taxonomy: "
@@ -180,7 +179,7 @@ class HybridClassifier(Classifier):
         if family not in ("single", "mixture", "loglinear") or not isinstance(count, int):
             raise ModelDirError(f"{model.path}: config.json does not say how parts are combined; save the model again")
         settings = model.settings(HybridSettings, but=("family", "number_of_parts"))
-        parts = [_load(model.path / PARTS / str(number)) for number in range(count)]
+        parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
         self = cls(model.taxonomy, settings, parts)
         arrays = load_arrays(model.file(WEIGHTS))
         try:
@@ -202,10 +201,3 @@ def _on_tree(part: Classifier, taxonomy: Taxonomy, texts: Sequence[str]) -> Floa
 
 def _is_cut(deeper: Taxonomy, taxonomy: Taxonomy) -> bool:
     return deeper.depth > taxonomy.depth and deeper.truncate(taxonomy.depth) == taxonomy
-
-
-def _load(directory: Path) -> Classifier:
-    name = str(read_config(directory)["classifier"])
-    if name not in CLASSIFIERS:
-        raise ModelDirError(f"{directory}: there is no classifier {name!r}, known are {', '.join(sorted(CLASSIFIERS))}")
-    return classifier_class(name).from_pretrained(directory)

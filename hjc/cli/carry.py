@@ -304,7 +304,8 @@ def _carry(
     )  # fmt: skip
     classifier, text_columns, settings = None, [], {}
     if model is not None:
-        from hjc.persistence import load, stored_classifier
+        from hjc.classifiers import stored_classifier
+        from hjc.persistence import load
 
         stored_classifier(model)
         trained = options.training_data_settings(model)

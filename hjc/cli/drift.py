@@ -33,10 +33,11 @@ def drift(
         from rich.console import Console
         from rich.table import Table
 
+        from hjc.classifiers import stored_classifier
         from hjc.drift import Profile, compare_profiles
         from hjc.drift_file import add_vectors, read_profile
         from hjc.estimation_rows import Columns, Counted, read_rows
-        from hjc.persistence import load, stored_classifier
+        from hjc.persistence import load
         from hjc.prediction_io import format_of, open_input
         from hjc.validation import update_profile
 

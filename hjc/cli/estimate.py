@@ -88,10 +88,11 @@ def _estimate(
     import sys
     from pathlib import Path
 
+    from hjc.classifiers import stored_classifier
     from hjc.estimation import FROM_VALIDATION, METHODS, gather, read_audit, shares_table
     from hjc.estimation_change import PAIRED, change_table
     from hjc.estimation_rows import Columns, Counted
-    from hjc.persistence import load, stored_classifier
+    from hjc.persistence import load
     from hjc.prediction_io import check_output, format_of, open_input
     from hjc.validation_scores import ValidationScores
 

@@ -46,10 +46,11 @@ def explain(
     what the log-probability loses without the word. --neighbours compares texts in the model's own space.
     """
     with options.one_message():
+        from hjc.classifiers import stored_classifier
         from hjc.explain import explain_text
         from hjc.explain.neighbours import nearest_texts
         from hjc.explain.training_rows import rows_of_file, training_rows
-        from hjc.persistence import load, stored_classifier
+        from hjc.persistence import load
 
         stored_classifier(run_dir)
         columns = []

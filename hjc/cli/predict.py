@@ -112,7 +112,8 @@ def _predict(
     from dataclasses import replace
     from pathlib import Path
 
-    from hjc.persistence import load, stored_classifier
+    from hjc.classifiers import stored_classifier
+    from hjc.persistence import load
     from hjc.prediction_io import (
         Plan,
         Rejects,

@@ -50,8 +50,9 @@ def review(
     an estimate of them.
     """
     with options.one_message():
+        from hjc.classifiers import stored_classifier
         from hjc.estimation_rows import Columns, Counted
-        from hjc.persistence import load, stored_classifier
+        from hjc.persistence import load
         from hjc.prediction_io import check_output, format_of, open_input, open_output
         from hjc.reviewing import review_columns, review_table, write_review
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -152,7 +152,9 @@ def read_imported(directory: str | Path) -> tuple[Taxonomy, pd.DataFrame]:
         raise FileNotFoundError(f"no taxonomy.csv in {folder}: run hjc taxonomy import KIND PATH -o {folder}")
     tree = read_taxonomy_csv(folder / "taxonomy.csv")
     path = folder / "import_report.json"
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"name": tree.name, "texts": {}}
+    report: dict[str, Any] = {"name": tree.name, "texts": {}}
+    if path.is_file():
+        report = json.loads(path.read_text(encoding="utf-8"))
     name = report["name"]
     tree = Taxonomy(tree.codes, tree.parents, tree.titles, tree.descriptions, name)
     found = [p for p in (folder / "texts.csv.gz", folder / "texts.csv", folder / "texts.parquet") if p.is_file()]

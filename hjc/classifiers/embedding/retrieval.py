@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from hjc.classifiers import classifier_class
+from hjc.classifiers import read_classifier
 from hjc.classifiers.base import FloatArray, IntArray
 from hjc.classifiers.embedding.base import PREDICT_ROWS, EmbeddingClassifier
 from hjc.classifiers.embedding.candidates import Mix, Scored, choose_candidates, nearest_leaves, reranked, unanimous
@@ -24,7 +24,7 @@ from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.rerankers import Ad, CandidateReranker, build_reranker, read_ads, read_reranker
 from hjc.classifiers.embedding.scale import log_softmax
 from hjc.classifiers.embedding.settings import RetrievalSettings
-from hjc.classifiers.storage import ModelDir, read_config
+from hjc.classifiers.storage import ModelDir
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
@@ -81,8 +81,8 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         labels = self._label_texts()
         known: LabelIndex | None = None
         if self.settings.start_from:
-            start = Path(self.settings.start_from)
-            found = classifier_class(str(read_config(start)["classifier"])).from_pretrained(start)
+            start = self.settings.start_from
+            found = read_classifier(start)
             if not isinstance(found, EmbeddingClassifier):
                 raise ValueError(f"model.start_from: {start} holds a {found.name} model, which has no encoder of texts")
             self.encoder, known = found.encoder, found.labels
