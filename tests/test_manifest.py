@@ -46,11 +46,12 @@ def test_tables() -> None:
     assert found.long_tail[["code", "rows"]].to_numpy().tolist() == [["11", 2], ["12", 1], ["21", 1], ["13", 0]]
     assert found.absent["code"].tolist() == ["13"] and found.facts["leaves_without_rows"] == 1
     assert found.facts["rows_at_inner_codes"] == 1 and found.facts["splits"]["test"]["labelled"] == 1
-    # coverage: of 11, 12, 13 the ads have one, the dictionary another, which is not in All
+    # coverage: of 11, 12, 13 the ads have one, the dictionary another, which is not in All; Cases are all rows, as in
+    # the paper's Table 7, where they add up to all 200,875 and not to the 191,675 of its columns
     table = found.coverage.set_index("group")
-    assert table.loc["1", ["leaves", "ads", "All", "Cases"]].tolist() == [3, 33.3, 33.3, 3]
+    assert table.loc["1", ["leaves", "ads", "All", "Cases"]].tolist() == [3, 33.3, 33.3, 4]
     assert table.loc["2", ["leaves", "ads", "All", "Cases"]].tolist() == [1, 100, 100, 1]
-    assert table.loc["N", ["leaves", "ads", "All", "Cases"]].tolist() == [4, 4, 4, 4]
+    assert table.loc["N", ["leaves", "ads", "All", "Cases"]].tolist() == [4, 4, 4, 5]
     everything = manifest(splits()).coverage.set_index("group")
     assert everything.loc["1", ["dict", "All", "Cases"]].tolist() == [33.3, 66.7, 4]
 
@@ -100,3 +101,16 @@ def test_on_hand_coded_ads(realdata, tmp_path) -> None:
     found = manifest({"train": data.take(side == TRAIN), "test": data.take(side == TEST)})
     assert found.by_code["rows"].sum() == len(known)
     assert found.coverage.iloc[-1]["Cases"] == len(known)
+
+
+def test_the_command_counts_the_words_of_whole_texts(call, tmp_path) -> None:
+    (tmp_path / "tree.csv").write_text("code,parent\n1,\n11,1\n")
+    (tmp_path / "ads.csv").write_text(
+        f"text,code\n{'job ' * 6000},11\ncook,11\ncook,\n"
+    )  # training reads 20,000 characters
+    out = tmp_path / "m"
+    code, _, err = call("data", "manifest", tmp_path / "ads.csv", "-o", out, "--taxonomy", tmp_path / "tree.csv")
+    assert code == 0, err
+    assert pd.read_csv(out / "words.csv")["max"].tolist() == [6000] * 4
+    (file,) = json.loads((out / "manifest.json").read_text())["files"]
+    assert (file["rows_in"], file["rows_used"], file["rejected"]) == (3, 2, {"no code": 1})

@@ -115,7 +115,7 @@ def suspicious(
 
         from hjc.classifiers.linear import LinearClassifier
         from hjc.classifiers.linear_settings import LinearSettings
-        from hjc.cli.data.tables import note_rejects, read_labelled, tree_of, write_log
+        from hjc.cli.data.tables import account, note_rejects, read_labelled, tree_of, write_log
         from hjc.data.suspicious import find_suspicious, out_of_fold
 
         tree = tree_of(taxonomy, digits)
@@ -137,7 +137,7 @@ def suspicious(
         result.write(output)
         write_log(
             f"{output}/log.json", command="suspicious", input=source, level=scores.level, folds=folds, seed=seed,
-            settings=dataclasses.asdict(settings), rejected=len(part.rejects), **result.counts,
+            settings=dataclasses.asdict(settings), **account(part), **result.counts,
         )  # fmt: skip
         c = result.counts
         options.note(

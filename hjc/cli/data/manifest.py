@@ -24,24 +24,27 @@ def manifest(
         from rich.console import Console
         from rich.table import Table
 
-        from hjc.cli.data.tables import by_split, note_rejects, read_labelled, tree_of
+        from hjc.cli.data.tables import account, by_split, note_rejects, read_labelled, tree_of
         from hjc.data import JobData
         from hjc.data.manifest import manifest as make
 
         tree = tree_of(taxonomy, digits)
         parts: dict[str, list[JobData]] = {}
+        accounts = []
         for item in files:
             name, found, path = item.partition("=")
             if not found:
                 name, path = path_name(item), item
             part = read_labelled(
                 path, tree, text_column or ["text"], code_column,
-                source_column=source_column, language_column=language_column, split_column=split_column,
+                source_column=source_column, language_column=language_column, split_column=split_column, max_chars=0,
             )  # fmt: skip
             note_rejects(part, path)
+            accounts.append({"set": name, "file": path, **account(part)})
             for key, data in by_split(part, name).items():
                 parts.setdefault(key, []).append(data)
         result = make({key: JobData.concat(data) for key, data in parts.items()}, exclude=exclude or ())
+        result.facts["files"] = accounts
         written = result.write(output)
         table = Table("split", "source", "rows", "codes", title="Rows and codes by source")
         for row in result.by_source.itertuples():

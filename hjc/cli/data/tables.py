@@ -20,12 +20,12 @@ def tree_of(spec: str, digits: str | None) -> "Taxonomy":
     return _load(spec, digits)
 
 
-def read_labelled(path: str, taxonomy: "Taxonomy", text: Sequence[str], code: str, **columns: str) -> "ReadFile":
-    """The usable rows of one file. ``columns``: language_column, source_column, split_column, id_column ..."""
+def read_labelled(path: str, taxonomy: "Taxonomy", text: Sequence[str], code: str, **further: Any) -> "ReadFile":
+    """The usable rows of one file. ``further`` settings: language_column, source_column, split_column, max_chars ..."""
     from hjc.data import DataSettings
     from hjc.data.reading import read_file
 
-    settings = DataSettings(files=[path], text_columns=list(text), code_column=code, **columns)  # type: ignore[arg-type]
+    settings = DataSettings(files=[path], text_columns=list(text), code_column=code, **further)
     return read_file(settings.all_sources()[0], settings, taxonomy)
 
 
@@ -39,6 +39,16 @@ def note_rejects(part: "ReadFile", label: str) -> None:
         options.note(f"{label}: {len(part.rejects):,} rows cannot be used: {shown}")
     for line in part.notes:
         options.note(f"{label}: {line}")
+
+
+def account(part: "ReadFile") -> dict[str, Any]:
+    """rows_in = rows_used + rejected, by reason: for the log of a command."""
+    reasons = part.rejects["reason"].value_counts()
+    return {
+        "rows_in": len(part.data) + len(part.rejects),
+        "rows_used": len(part.data),
+        "rejected": {str(reason): int(count) for reason, count in reasons.items()},
+    }
 
 
 def by_split(part: "ReadFile", default: str) -> "dict[str, JobData]":
