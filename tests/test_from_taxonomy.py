@@ -281,6 +281,30 @@ def test_commands(tmp_path, format):
         assert run(app, wrong).exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.jsonl", "t.tsv.gz", "t.2024.csv.bz2"])
+def test_every_format_is_what_its_name_says(tmp_path, name):
+    from hjc.data.tables import read_table
+
+    made = texts_from_taxonomy(TREE, TEXTS)
+    paths = made.write(tmp_path / name)
+    assert (
+        read_table(paths[0])[["text", "code"]].to_numpy().tolist() == made.texts[["text", "code"]].to_numpy().tolist()
+    )
+    base = name.split(".csv")[0].split(".tsv")[0].split(".parquet")[0].split(".jsonl")[0]
+    assert [p.name for p in paths[1:]] == [f"{base}.negatives.csv", f"{base}.rejects.csv.gz", f"{base}.counts.json"]
+
+
+def test_a_table_is_not_replaced_unasked_and_needs_a_format(call, tmp_path):
+    (tmp_path / "taxonomy.csv").write_text("code,parent,title_en\n1,,Managers\n11,1,Chiefs\n", "utf-8")
+    (tmp_path / "train.csv").write_text("work of hours", "utf-8")
+    code, _, err = call("data", "from-taxonomy", tmp_path, "-o", tmp_path / "train.csv")
+    assert code == 2 and "--overwrite" in err and (tmp_path / "train.csv").read_text() == "work of hours"
+    assert call("data", "from-taxonomy", tmp_path, "-o", tmp_path / "train.csv", "--overwrite")[0] == 0
+    assert pd.read_csv(tmp_path / "train.csv")["text"].tolist() == ["Managers", "Chiefs"]
+    code, _, err = call("data", "from-taxonomy", tmp_path, "-o", tmp_path / "train")
+    assert code == 2 and "the name does not tell the format" in err and not (tmp_path / "train").exists()
+
+
 def test_the_training_table_is_read_by_the_loader(tmp_path):
     from hjc.data import DataSettings, load_job_data
 

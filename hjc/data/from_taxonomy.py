@@ -19,7 +19,7 @@ import pandas as pd
 from hjc.data.discrimination import GENERIC, IMPORTANT, Discrimination, discrimination
 from hjc.data.passages import Passages, split_description
 from hjc.data.shared_labels import SHARED, Candidate, resolve_shared
-from hjc.data.tables import read_table
+from hjc.data.tables import SUFFIXES, format_of, read_table
 from hjc.errors import check_choice, name_some
 from hjc.taxonomy.csvio import UNDETERMINED, read_taxonomy_csv
 from hjc.taxonomy.readers.result import KINDS
@@ -109,16 +109,25 @@ class TaxonomyData:
     discrimination: dict[str, Discrimination]
 
     def write(self, path: str | Path) -> list[Path]:
-        """Write the texts (CSV or Parquet by the name), and beside them .negatives, .rejects and .counts.json."""
+        """Write the texts (CSV, TSV, Parquet or JSON Lines by the name, ``.gz`` too), and beside them .negatives.csv,
+        .rejects.csv.gz and .counts.json.
+
+        Raises:
+            ValueError: the name does not tell the format.
+        """
         path = Path(path)
+        format_of(path)  # before anything is written
         path.parent.mkdir(parents=True, exist_ok=True)
-        base = path.name.removesuffix(".gz").rsplit(".", 1)[0]
+        base = _base(path)
         paths = [path, path.with_name(f"{base}.negatives.csv"), path.with_name(f"{base}.rejects.csv.gz")]
         for target, frame in zip(paths, (self.texts, self.negatives, self.rejects), strict=True):
-            if target.suffix in (".parquet", ".pq"):
+            kind = format_of(target)
+            if kind == "parquet":
                 frame.to_parquet(target, index=False)
+            elif kind == "jsonl":
+                frame.to_json(target, orient="records", lines=True, force_ascii=False)
             else:
-                frame.to_csv(target, index=False, lineterminator="\n")
+                frame.to_csv(target, index=False, lineterminator="\n", sep="\t" if kind == "tsv" else ",")
         paths.append(path.with_name(f"{base}.counts.json"))
         record = {
             "rows_in": int(self.counts["in"].sum()),
@@ -138,6 +147,15 @@ class TaxonomyData:
         }
         paths[-1].write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         return paths
+
+
+def _base(path: Path) -> str:
+    """train.csv.gz -> train: the name without the suffixes that tell the format."""
+    name = path.name
+    for suffix in reversed(path.suffixes[-2:]):
+        if suffix.lower() in (".gz", ".bz2", ".xz") or suffix.lower() in SUFFIXES:
+            name = name[: -len(suffix)]
+    return name
 
 
 def read_imported(directory: str | Path) -> tuple[Taxonomy, pd.DataFrame]:

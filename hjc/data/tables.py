@@ -123,7 +123,7 @@ def read_rows(
         near = difflib.get_close_matches(local.name, _names_in(local.parent), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise FileNotFoundError(f"no such file: {local}{hint}")
-    kind = _format_of(local, format)
+    kind = format_of(local, format)
     if kind == "plain":
         raise ValueError(f"{name}: format plain is a pair of files; set codes_path to the one with a code a line")
     if kind == "datasets" and local is None:
@@ -142,7 +142,12 @@ def _names_in(folder: Path) -> list[str]:
     return [p.name for p in folder.iterdir()] if folder.is_dir() else []
 
 
-def _format_of(path: Path | None, format: str) -> str:
+def format_of(path: Path | None, format: str = "auto") -> str:
+    """The format of a file: as given, else by its name (before ``.gz``); a folder is of Hugging Face datasets.
+
+    Raises:
+        ValueError: unknown format or suffix.
+    """
     allowed = "csv, tsv, parquet, jsonl, datasets, plain"
     if format != "auto":
         if format not in allowed.split(", "):

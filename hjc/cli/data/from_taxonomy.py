@@ -9,7 +9,9 @@ from hjc.cli import options
 
 def from_taxonomy(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="What `hjc taxonomy import` wrote.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="Training table: .csv, .csv.gz or .parquet.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="Training table: .csv, .tsv, .parquet or .jsonl (.gz too).")
+    ],
     sources: Annotated[str, typer.Option(help="Of title, alternative, example, description, task ... (all).")] = "",
     languages: Annotated[str, typer.Option(help="Only these languages, e.g. en,pl (all).")] = "",
     shared: Annotated[
@@ -27,13 +29,22 @@ def from_taxonomy(
     max_per_source: Annotated[int, typer.Option(help="Cap for a code, language and source (0: none).")] = 0,
     max_per_code: Annotated[int, typer.Option(help="Cap for a code and language (0: none).")] = 0,
     seed: Annotated[int, typer.Option(help="What the caps keep.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
 ) -> None:
     """Write text, code, language, source, weight; hard negatives, rejects and counts beside it."""
     with options.one_message():
+        from pathlib import Path
+
         from rich.console import Console
         from rich.table import Table
 
         from hjc.data.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
+        from hjc.data.tables import format_of
+        from hjc.prediction_io import check_output
+
+        format_of(Path(output))
+        if Path(output).parent.is_dir():  # else it is made
+            check_output(output, "-", overwrite=overwrite)
 
         def split(text: str) -> list[str]:
             return [part.strip() for part in text.split(",") if part.strip()]
