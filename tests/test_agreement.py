@@ -211,3 +211,39 @@ def test_triple_coded_ads(realdata) -> None:
     assert 0.6 < overall.loc[deepest, "alpha"] < 0.85 and overall["pairwise"].is_monotonic_decreasing
     assert (overall["alpha_low"] < overall["alpha"]).all() and (overall["alpha"] < overall["alpha_high"]).all()
     assert abs(overall["alpha"] - overall["fleiss"]).max() < 0.01
+
+
+def test_the_command_on_lines_and_on_columns(call, tmp_path):
+    """Rows in = used + left out, repaired codes are counted, and a weight is that of the unit."""
+    import json
+
+    lines = ["ad,expert,code,w", "1,A,2411.0,2", "1,B,2411,2", "2,A,2411,1", "2,B,2412,1", "3,A,,1", "3,B,9999,1",
+             ",A,2411,1", "4,,2411,1"]  # fmt: skip
+    (tmp_path / "long.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "wide.csv").write_text("A,B,w\n2411.0,2411,2\n2411,2412,1\n,9999,1\n")
+    pd.read_csv(tmp_path / "wide.csv", dtype=str).to_parquet(tmp_path / "wide.parquet", index=False)
+    long = ["--unit-column", "ad", "--coder-column", "expert", "-c", "code"]
+    found = []
+    for name, how in (
+        ("long.csv", long),
+        ("wide.csv", ["-c", "A", "-c", "B"]),
+        ("wide.parquet", ["-c", "A", "-c", "B"]),
+    ):
+        out = tmp_path / f"out_{name}"
+        code, _, err = call("data", "agreement", tmp_path / name, "-o", out, "--weight-column", "w", *how)
+        assert code == 0 and "2411.0 -> 2411" in err and "9999" in err, err
+        found.append((out / "pairs.csv").read_text())
+        log = json.loads((out / "log.json").read_text())
+        assert log["rows_in"] == log["rows_used"] + sum(log["rejected"].values())
+        assert log["units_by_number_of_codes"] == {"0": 1, "1": 0, "2": 2} and log["unknown_codes"] == ["9999"]
+        assert log["codes"]["decimal"] == log["codes"]["missing"] == log["codes"]["unknown"] == 1
+    assert found[0] == found[1] == found[2]
+    assert log["rejected"] == {}
+    log = json.loads((tmp_path / "out_long.csv" / "log.json").read_text())
+    assert log["rejected"] == {"no ad": 1, "no expert": 1}
+    pairs = pd.read_csv(tmp_path / "out_long.csv" / "pairs.csv").set_index("level")
+    assert pairs.loc[4, "agreement"] == pytest.approx(2 / 3, abs=1e-5) and pairs.loc[3, "agreement"] == 1
+    lines[2] = "1,B,2411,3"
+    (tmp_path / "long.csv").write_text("\n".join(lines) + "\n")
+    code, _, err = call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "x", "--weight-column", "w", *long)
+    assert code == 2 and "unit '1' has 'w' '2' in one line and '3' in another" in err and not (tmp_path / "x").exists()

@@ -31,47 +31,60 @@ def agreement(
         from rich.console import Console
         from rich.table import Table
 
-        from hjc.cli.data.tables import tree_of
+        from hjc.cli.data.tables import tree_of, write_log
         from hjc.data import read_table
         from hjc.data.agreement import agreement as measure
         from hjc.data.agreement import ratings_from_long
         from hjc.errors import name_some
+        from hjc.taxonomy import repair_codes
 
         tree, frame = tree_of(taxonomy, digits), read_table(source)
         names = code_column or ["code"]
+        wide = len(names) > 1
+        if not wide and unit_column not in frame.columns:
+            raise ValueError(f"{source}: no column {unit_column!r}; give --unit-column")
         for name in [*names, *filter(None, (weight_column, stratum_column, coder_column))]:
             if name not in frame.columns:
                 raise ValueError(f"{source}: no column {name!r}; columns are {', '.join(map(repr, frame.columns))}")
-        coders: list[str] | None
-        if len(names) > 1:
-            unit = [str(i) for i in range(len(frame))]
-            cells = [c.strip() for n in names for c in frame[n]]
-            ratings, units, coders, unknown = ratings_from_long(
-                tree, unit * len(names), [n for n in names for _ in unit], cells
-            )
-            first = np.arange(len(frame))
-        else:
-            if unit_column not in frame.columns:
-                raise ValueError(f"{source}: no column {unit_column!r}; give --unit-column")
-            unit = frame[unit_column].tolist()
-            people = frame[coder_column].tolist() if coder_column else None
-            ratings, units, coders, unknown = ratings_from_long(
-                tree, unit, people, [c.strip() for c in frame[names[0]]]
-            )
-            coders = coders if coder_column else None
-            first = np.array(_first(unit), dtype=np.int64)
+        rows_in, rejected = len(frame), {}
+        for name in [] if wide else [unit_column, *filter(None, [coder_column])]:
+            blank = frame[name].str.strip() == ""
+            if blank.any():  # they would all be one unit, or one more coder
+                rejected[f"no {name}"] = int(blank.sum())
+                frame = frame[~blank].reset_index(drop=True)
+        for reason, count in rejected.items():
+            options.note(f"{count:,} rows have {reason} and are left out")
+        unit = [str(i) for i in range(len(frame))] if wide else frame[unit_column].tolist()
+        cells = [c for n in names for c in frame[n]]
+        people = [n for n in names for _ in unit] if wide else frame[coder_column].tolist() if coder_column else None
+        mended, spelling = repair_codes(tree, cells)
+        ratings, units, columns, unknown = ratings_from_long(tree, unit * len(names), people, mended)
+        coders = None if people is None else columns
+        first = np.array(_first(unit), dtype=np.int64)
+        if spelling:
+            options.note(str(spelling))
         if unknown:
             options.note(f"{len(unknown)} codes are not in {tree.name!r} and count as missing: {name_some(unknown)}")
         weights = strata = None
         if weight_column:
+            _one_value(unit, frame[weight_column].tolist(), first, "--weight-column", weight_column)
             try:
                 weights = frame[weight_column].to_numpy(dtype=str)[first].astype(float)
             except ValueError as error:
                 raise ValueError(f"--weight-column: {error}; numbers are needed") from None
         if stratum_column:
+            _one_value(unit, frame[stratum_column].tolist(), first, "--stratum-column", stratum_column)
             strata = np.unique(frame[stratum_column].to_numpy(dtype=str)[first], return_inverse=True)[1]
         result = measure(tree, ratings, coders, weights=weights, strata=strata, confidence=confidence)
         result.write(output)
+        coded = np.bincount((ratings >= 0).sum(axis=1), minlength=ratings.shape[1] + 1)
+        write_log(
+            f"{output}/log.json", command="agreement", input=source, rows_in=rows_in, rows_used=len(frame),
+            rejected=rejected, units=len(units), coders=coders,
+            units_by_number_of_codes=dict(enumerate(coded.tolist())), codes={"read": len(cells), **spelling.counts},
+            unknown_codes=unknown, repaired_codes=spelling.changed,
+            weight_column=weight_column or None, stratum_column=stratum_column or None, confidence=confidence,
+        )  # fmt: skip
         table = Table("level", "units", "all agree", "pairs agree", "Fleiss", "alpha", title=f"{len(units):,} units")
         for row in result.overall.to_dict("records"):
             table.add_row(
@@ -80,7 +93,22 @@ def agreement(
                   for k in ("all_agree", "pairwise", "fleiss", "alpha")),
             )  # fmt: skip
         Console(highlight=False).print(table)
-        options.note(f"pairs.csv, overall.csv and confusion.csv in {output}")
+        options.note(f"pairs.csv, overall.csv, confusion.csv and log.json in {output}")
+
+
+def _one_value(units: list[str], values: list[str], first: "Any", option: str, column: str) -> None:
+    """A survey weight or stratum is that of the unit: all lines of a unit must say the same.
+
+    Raises:
+        ValueError: two lines of a unit differ.
+    """
+    of_unit = {units[i]: values[i].strip() for i in first.tolist()}
+    for name, value in zip(units, values, strict=True):
+        if value.strip() != of_unit[name]:
+            raise ValueError(
+                f"{option}: unit {name!r} has {column!r} {of_unit[name]!r} in one line and {value.strip()!r} in "
+                "another; it must be the same for all codes of a unit"
+            )
 
 
 def _first(units: list[str]) -> "list[int]":
