@@ -97,7 +97,7 @@ def _head(column: str) -> str:
     return _COLUMNS[column][0] if column in _COLUMNS else column
 
 
-def _fit(columns: dict[str, list[Text]], width: int) -> list[str]:
+def _fit(columns: dict[str, list[Text]], width: int, dispensable: tuple[str, ...] = _DISPENSABLE) -> list[str]:
     """Take out dispensable columns until the rest fits ``width``; the heads of what was taken out."""
 
     def needed() -> int:
@@ -105,7 +105,7 @@ def _fit(columns: dict[str, list[Text]], width: int) -> list[str]:
         return sum(wide) + 2 * len(columns) + 1  # a blank of padding and one of the box
 
     dropped = []
-    for metric in _DISPENSABLE:
+    for metric in dispensable:
         if needed() <= width:
             break
         del columns[metric]
@@ -173,29 +173,55 @@ def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
     return "; ".join(parts) + "."
 
 
-def decisions_table(tables: "DecisionTables", title: str | None = None) -> Table:
-    """Calibration before and after and the share of rows that can be coded automatically: a line a level."""
-    table = Table(
-        title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left",
-        caption="ECE: debiased, of the most probable code; by code: its mean over codes; AURC: area under the "
-        "risk-coverage curve; auto: % of rows that can be coded at this accuracy, with 95 % intervals.",
-    )  # fmt: skip
-    for head in ("level", "", "log-loss", "ECE", "by code", "AURC", "auto 90 %", "auto 95 %"):
-        table.add_column(head, justify="left" if head in ("level", "") else "right", no_wrap=True)
+def decisions_table(tables: "DecisionTables", title: str | None = None, width: int | None = None) -> Table:
+    """Calibration before and after and the share of rows that can be coded automatically: a line a level.
+
+    ``width``: of the terminal; a narrow one goes without the calibration error by code and AURC, then intervals.
+    """
     merged = tables.calibration.merge(
         tables.selective.drop(columns=["n", "accuracy"]), on=["set", "probabilities", "level"]
     )
+    room = Console().width if width is None else width
+    columns = _decision_columns(merged, intervals=True)
+    dropped = _fit(columns, room, ("by code", "AURC"))
+    if dropped and _fit(columns, room, ("log-loss",)):  # not even then: figures are worth more than their intervals
+        columns = _decision_columns(merged, intervals=False)
+        dropped = ["intervals", *_fit(columns, room, ("by code", "AURC", "log-loss"))]
+    parts = ["ECE: debiased, of the most probable code"]
+    parts += ["by code: its mean over codes"] * ("by code" in columns)
+    parts += ["AURC: area under the risk-coverage curve"] * ("AURC" in columns)
+    parts.append("auto: % of rows that can be coded at this accuracy")
+    if "intervals" not in dropped and any("(" in str(cell) for cell in columns["auto 90 %"]):
+        parts[-1] += ", with 95 % intervals"
+    if dropped:
+        parts.append(f"no room for {', '.join(dropped)}: see calibration.csv and selective.csv")
+    caption = "; ".join(parts) + "."
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    for head in columns:
+        table.add_column(head, justify="left" if head in ("level", "") else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _decision_columns(merged: pd.DataFrame, intervals: bool) -> dict[str, list[Text]]:
+    """Column head -> a cell a level, with a line for each kind of probabilities."""
+    figures = {"log-loss": "log_loss", "ECE": "ece", "by code": "classwise_ece", "AURC": "aurc"}
+    targets = {"auto 90 %": "0.9", "auto 95 %": "0.95"}
+    columns: dict[str, list[Text]] = {head: [] for head in ("level", "", *figures, *targets)}
     for level, lines in merged.groupby("level", sort=True):
-        cells: list[list[Text]] = [[] for _ in range(7)]
+        cells: dict[str, list[Text]] = {head: [] for head in columns}
+        cells["level"].append(Text(str(level)))
         for line in lines.to_dict("records"):
-            cells[0].append(Text(str(line["probabilities"])))
-            for column, name in zip(cells[1:], ("log_loss", "ece", "classwise_ece", "aurc"), strict=False):
-                column.append(Text(f"{line[name]:.3f}"))
-            for column, target in zip(cells[5:], ("0.9", "0.95"), strict=True):
+            cells[""].append(Text(str(line["probabilities"])))
+            for head, name in figures.items():
+                cells[head].append(Text(f"{line[name]:.{5 if head == 'by code' else 3}f}"))
+            for head, target in targets.items():
                 rate, low, high = (100 * float(line[f"automation@{target}{end}"]) for end in ("", "_low", "_high"))
                 cell = Text(f"{rate:.0f}")
-                if not math.isnan(low):
+                if intervals and not math.isnan(low):
                     cell.append(f" ({low:.0f}-{high:.0f})", style="dim")
-                column.append(cell)
-        table.add_row(str(level), *(Text("\n").join(column) for column in cells))
-    return table
+                cells[head].append(cell)
+        for head, some in cells.items():
+            columns[head].append(Text("\n").join(some))
+    return columns

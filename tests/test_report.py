@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hjc.data.jobdata import JobData
 from hjc.evaluate import Evaluation, summarise
 from hjc.metrics import ECE_BINS, level_metrics, log_loss_baseline, score_rows
+from hjc.report.plots import confusion_matrix
 from hjc.report.run import write_report
 from hjc.report.save import run_facts, save_evaluations
 from hjc.report.scores import (
@@ -26,10 +27,11 @@ from hjc.report.scores import (
     write_training_counts,
 )
 from hjc.report.sections import example, figure, interval, levels_grid
-from hjc.report.style import printable
+from hjc.report.style import plot_style, png, printable
 from hjc.report.tables import (
     LENGTH_BUCKETS,
     TRAINING_BUCKETS,
+    Confusion,
     by_bucket,
     by_name,
     code_scores,
@@ -226,6 +228,10 @@ def test_pairs_and_codes() -> None:
     mine = np.flatnonzero((data.gold == first.gold) & (scores.top[:, 2] == first.predicted))
     assert first.n == len(mine) and first.support == (data.gold == first.gold).sum()
     assert first.rows[0] == mine[scores.confidence[mine, 2].argmax()]
+    texts = ["Plumber" if i % 2 else " plumber" for i in range(len(data))]
+    texts[first.rows[1]] = "Fitter"
+    said = confused_pairs(scores, TREE, 3, limit=100, texts=texts)
+    assert said[0].rows == first.rows and all(len(p.rows) == 1 for p in said[1:])  # no text is quoted twice
     codes = code_scores(scores, TREE, 3)
     support = {c.node: c.n for c in codes}
     assert all(n == (data.gold == node).sum() >= 5 for node, n in support.items())
@@ -330,7 +336,7 @@ def test_report_of_odd_trees(tmp_path: Path) -> None:
     flat = from_edges([f"occupation-{i:03d}" for i in range(80)], [""] * 80, name="flat")
     found, data = make(200, tree=flat)
     page = Page(write_report(tmp_path, {"test": (found, data)}).read_text("utf-8"))
-    assert "Left out:" in page.text
+    assert "are shown; left out:" in page.text
     with np.errstate(divide="ignore"):
         impossible = np.log(np.eye(9)[[0, 0]])
     data = JobData.from_lists(TREE, ["x", "y"], ["111", "112"])
@@ -338,3 +344,18 @@ def test_report_of_odd_trees(tmp_path: Path) -> None:
     grid = levels_grid(found)
     assert "∞" in [c.text for c in grid.rows[-1].cells] and "impossible" in grid.caption
     write_report(tmp_path, {"test": (found, data)})
+
+
+def test_the_scale_beside_a_small_matrix_is_whole() -> None:
+    """Two codes: the label of the colour scale is not cut, and a mistake in twenty rows is not the colour of none."""
+    tree = from_edges(["a", "b"], ["", ""], name="pair")
+    matrix = Confusion(1, tree.level_nodes(1), np.array([[95, 5, 0], [0, 100, 0]]), (0, 0))
+    with plot_style():
+        drawn = confusion_matrix(matrix, tree)
+        assert drawn is not None
+        png(drawn)
+    label = drawn.axes[1].yaxis.label.get_window_extent()
+    assert label.y0 >= 0 and label.y1 <= drawn.bbox.height
+    image = drawn.axes[0].images[0]
+    none, few = (np.array(image.cmap(image.norm(share))[:3]) for share in (0.0, 0.05))
+    assert none.min() > 0.95 and np.abs(none - few).max() > 0.15

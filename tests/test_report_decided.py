@@ -1,7 +1,11 @@
 """The decisions in a report: plots before and after calibration, tables, and what cannot be drawn."""
 
+import io
+from dataclasses import replace
+
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from hjc.calibration import Temperature
 from hjc.classifiers.base import Classifier
@@ -45,9 +49,49 @@ def test_the_grid_and_the_terminal_table_hold_the_figures_of_the_csv():
     for row, line in zip(grid.rows, tables.calibration.sort_values("level", kind="stable").itertuples(), strict=True):
         assert float(row.cells[2].text) == pytest.approx(line.log_loss, abs=6e-4)
         assert float(row.cells[4].text) == pytest.approx(line.classwise_ece, abs=6e-4)
-    shown = decisions_table(tables)
+    shown = decisions_table(tables, width=200)
     assert shown.row_count == 2 and len(shown.columns) == 8
-    assert len(decisions_table(decision_tables(TREE, tables.scores["raw"], replicates=0)).columns) == 8
+    alone = decision_tables(TREE, tables.scores["raw"], replicates=0)
+    assert len(decisions_table(alone, width=200).columns) == 8
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 120])
+def test_no_figure_of_the_terminal_table_is_cut(width):
+    _, tables, _ = found()
+    in_sample = tables.calibration["probabilities"].replace("calibrated", "calibrated in sample")
+    selective = tables.selective["probabilities"].replace("calibrated", "calibrated in sample")
+    long = replace(
+        tables,
+        calibration=tables.calibration.assign(probabilities=in_sample),
+        selective=tables.selective.assign(probabilities=selective),
+    )
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(decisions_table(long, width=width))
+    text = console.export_text()
+    assert "…" not in text and "calibrated in sample" in text
+    for value in tables.calibration["ece"]:
+        assert f"{value:.3f}" in text
+    left_out = [head for head in ("by code", "intervals") if f"no room for {head}" in " ".join(text.split())]
+    assert bool(left_out) == (width < 100)
+
+
+def test_back_off_labels_stand_apart_and_ticks_differ():
+    """Raw and calibrated end near each other, and almost every row is coded."""
+    lines = [
+        {"rule": "back-off", "probabilities": kind, "parameter": p, "mean_level": 2.9 - p / 3 + shift,
+         "coded": 1 - p / 50, "right": 0.9 + p / 20, "right_low": 0.89 + p / 20, "right_high": 0.91 + p / 20}
+        for kind, shift in (("raw", 0.0), ("calibrated", 0.005)) for p in (0.5, 0.7, 0.95)
+    ]  # fmt: skip
+    figure = back_off_plot(pd.DataFrame(lines))
+    assert figure is not None
+    png(figure)
+    boxes = [note.get_window_extent() for note in figure.axes[0].texts]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    low, high = figure.axes[1].get_xlim()
+    labels = figure.axes[1].get_xticklabels()
+    shown = [t.get_text() for t in labels if low <= t.get_position()[0] <= high and t.get_text()]
+    assert len(shown) == len(set(shown)) >= 2
 
 
 def test_nothing_to_draw():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hjc.metrics import RowScores
 from hjc.report.page import Block, Cell, Grid, Row
@@ -111,6 +112,7 @@ def back_off_plot(rules: pd.DataFrame) -> Figure | None:
         return None
     figure = new_figure(3.0)
     axes = figure.subplots(1, 2)
+    named: dict[str, tuple[pd.DataFrame, str]] = {}
     for i, kind in enumerate(dict.fromkeys(part["probabilities"])):
         lines = part[part["probabilities"] == kind]
         ink, sign = _LOOK.get(kind, (colour(i), marker(i)))
@@ -119,18 +121,25 @@ def back_off_plot(rules: pd.DataFrame) -> Figure | None:
                          elinewidth=0.9, label=kind)  # fmt: skip
         axes[1].plot(lines["coded"], lines["right"], f"{sign}-", color=ink, linewidth=1.1)
         if i == 0 or kind == "calibrated":
-            for end, place, side in ((0, (-6, -10), "right"), (-1, (7, 4), "left")):
-                x, y, p = (float(lines.iloc[end][name]) for name in ("mean_level", "right", "parameter"))
-                axes[0].annotate(
-                    f"P = {p:g}", (x, y), textcoords="offset points", xytext=place, ha=side, fontsize=7.5, color=ink
-                )
+            named[kind] = (lines, ink)
+    for end in (0, -1):  # of two points near each other, the left one has its label on the left or below
+        ends = sorted(named.values(), key=lambda item: float(item[0].iloc[end]["mean_level"]))
+        for i, (lines, ink) in enumerate(ends):
+            x, y, p = (float(lines.iloc[end][name]) for name in ("mean_level", "right", "parameter"))
+            place, side = ((-6, -10), "right") if end == 0 else ((0, -14), "center")
+            if i or (end and len(ends) == 1):
+                place, side = ((7, -10) if end == 0 else (7, 4)), "left"
+            axes[0].annotate(
+                f"P = {p:g}", (x, y), textcoords="offset points", xytext=place, ha=side, fontsize=7.5, color=ink
+            )
     for panel, label in zip(axes, ("mean level of the codes", "share of rows coded"), strict=True):
         panel.set(xlabel=label, ylabel="share of the codes that is right")
         low = math.floor(20 * max(0.0, float(part["right_low"].min()) - 0.01)) / 20
         panel.set_ylim(low, 1.01)
         panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}" + (" %" if value > 0.999 else ""))
-    axes[0].margins(x=0.14)
-    axes[1].xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes[0].margins(x=0.24)
+    axes[1].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes[1].xaxis.set_major_formatter(lambda value, _: "" if value > 1 + 1e-9 else f"{round(100 * value, 6):g} %")
     if part["probabilities"].nunique() > 1:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -184,7 +193,8 @@ def calibration_grid(tables: "DecisionTables") -> Grid:
                 for t in ("0.9", "0.95")
             ]  # fmt: skip
             figures = [
-                number(line[k]) for k in ("log_loss", "ece", "classwise_ece", "brier", "reliability", "resolution")
+                number(line[k], 5 if k == "classwise_ece" else 3)  # a mean over many codes, of which few occur in a row
+                for k in ("log_loss", "ece", "classwise_ece", "brier", "reliability", "resolution")
             ]
             area = Cell(number(line["aurc"]), small=interval(line["aurc_low"], line["aurc_high"]))
             rows.append(

@@ -208,8 +208,8 @@ def _details(
     for level in (d for d in levels if d <= 2):
         matrix = confusion(scores, tree, level)
         hidden = (
-            f" Left out: {matrix.hidden[0]:,} rarer gold codes with {matrix.hidden[1]:,} rows; predictions of codes "
-            "that are not shown are in the column “other”."
+            f" The {len(matrix.nodes)} codes with the most rows are shown; left out: {matrix.hidden[0]:,} gold codes "
+            f"with {matrix.hidden[1]:,} rows. Predictions of codes that are not shown are in the column “other”."
             if matrix.hidden[0]
             else ""
         )

@@ -149,7 +149,7 @@ def example(text: str) -> str:
 def pairs_block(scores: RowScores, taxonomy: Taxonomy, data: JobData, examples: bool, limit: int = 15) -> Block:
     """The most confused pairs of the deepest level with example texts."""
     title = f"Most confused pairs at level {taxonomy.depth}"
-    pairs = confused_pairs(scores, taxonomy, taxonomy.depth, limit)
+    pairs = confused_pairs(scores, taxonomy, taxonomy.depth, limit, texts=data.texts if examples else None)
     if not pairs:
         return Block(title=title, text="No mistakes: every gold code was the most probable one.")
     rows = []

@@ -1,4 +1,4 @@
-"""How plots look: Okabe-Ito colours with a marker each, viridis for matrices, sizes that print, no global state."""
+"""How plots look: Okabe-Ito colours with a marker each, one hue for matrices, sizes that print, no global state."""
 
 import base64
 import io

@@ -185,9 +185,17 @@ class ConfusedPair:
 
 
 def confused_pairs(
-    scores: RowScores, taxonomy: Taxonomy, level: int, limit: int = 15, examples: int = 2
+    scores: RowScores,
+    taxonomy: Taxonomy,
+    level: int,
+    limit: int = 15,
+    examples: int = 2,
+    texts: Sequence[str] | None = None,
 ) -> list[ConfusedPair]:
-    """The most frequent mistakes of a level, with the rows in which the model was surest of them."""
+    """The most frequent mistakes of a level, with the rows in which the model was surest of them.
+
+    ``texts``: of each row; of rows with the same text (but for case and blanks) only one is an example.
+    """
     rows = np.flatnonzero(scores.valid[:, level - 1] & (scores.rank[:, level - 1] > 1))
     gold = taxonomy.node_path[scores.gold, level - 1]
     support = np.bincount(gold[scores.valid[:, level - 1]], minlength=len(taxonomy))
@@ -198,7 +206,13 @@ def confused_pairs(
     for i in np.lexsort((keys, -counts))[:limit].tolist():
         a, b = divmod(int(keys[i]), len(taxonomy))
         mine = rows[pair == keys[i]]
-        surest = mine[np.argsort(-scores.confidence[mine, level - 1], kind="stable")][:examples]
+        surest = mine[np.argsort(-scores.confidence[mine, level - 1], kind="stable")]
+        if texts is not None:
+            distinct: dict[str, int] = {}
+            for row in surest.tolist():
+                distinct.setdefault(" ".join(texts[row].casefold().split()), row)
+            surest = np.array(list(distinct.values()), dtype=np.int64)
+        surest = surest[:examples]
         shared = int(taxonomy.lca_level(a, b))
         out.append(ConfusedPair(a, b, int(counts[i]), int(support[a]), tuple(surest.tolist()), shared))
     return out
