@@ -225,6 +225,11 @@ def test_sweeps_and_names(run: Callable[..., Path], tmp_path: Path) -> None:
         "hierarchy=plt,model.C=1",
         "hierarchy=topdown,model.C=2",
     ]
+    for i, kind in enumerate(("word", "char")):  # the directory's name was cut before what differs
+        cut = run(f"long/{i}_data.max_train_rows=3000,hierarchy=plt,mod", data, 1.0)
+        (cut / ".hydra").mkdir()
+        (cut / ".hydra" / "overrides.yaml").write_text(f"- hierarchy=plt\n- model.features={kind}\n")
+    assert [r.name for r in find_runs([tmp_path / "long"])[0]] == ["model.features=word", "model.features=char"]
     assert any("11_failed" in note for note in notes) and any("more than once" in note for note in notes)
     with pytest.raises(FileNotFoundError, match="no such directory"):
         find_runs([tmp_path / "nowhere"])
@@ -272,7 +277,7 @@ def test_files(run: Callable[..., Path], tmp_path: Path) -> None:
         width = cells if set(line) <= set("|:-") or not width else width
         assert cells == width or tables[tables.index(line) + 1].startswith("|:-")
     for environment in ("table", "tabular"):
-        assert paths[".tex"].count(f"\\begin{{{environment}}}") == paths[".tex"].count(f"\\end{{{environment}}}") == 3
+        assert paths[".tex"].count(f"\\begin{{{environment}}}") == paths[".tex"].count(f"\\end{{{environment}}}") == 7
     assert "b\\_$<$script$>$\\&50\\%" in paths[".tex"] and "$^{+}$" in paths[".tex"] and "\\toprule" in paths[".tex"]
     assert _tex("a\\b{c}~^#$") == "a\\textbackslash{}b\\{c\\}\\textasciitilde{}\\textasciicircum{}\\#\\$"
     console = Console(record=True, width=80, file=open("/dev/null", "w"))  # noqa: SIM115
@@ -303,6 +308,13 @@ def test_latex_compiles(run: Callable[..., Path], tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+    tex = (tmp_path / "compare.tex").read_text("utf-8")
+    for kind in found.frame["slice_kind"].unique():
+        words = {"": "differences with 95", "training_rows": "by training rows of the gold code"}.get(
+            kind, f"by {kind}"
+        )
+        assert words in tex
+    assert tex.count("\\begin{table}") == 3 + 2 * (found.frame["slice_kind"].nunique() - 1) > 3
 
 
 def test_from_training_to_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

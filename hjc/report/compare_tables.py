@@ -125,6 +125,20 @@ def slice_grid(found: Comparison, set_name: str, kind: str, metric: str) -> Grid
     return Grid(head, rows, wide=len(runs) > 6)
 
 
+def slice_grids(found: Comparison, set_name: str) -> list[tuple[str, Grid]]:
+    """(title, table) by language, source and training rows, where there are several, for each metric of ``SLICED``."""
+    kinds = set(found.frame.loc[found.frame["set"] == set_name, "slice_kind"])
+    return [
+        (
+            f"{_head(metric)} at level {found.depth[set_name]} by {label}",
+            slice_grid(found, set_name, kind, metric),
+        )
+        for kind, label in _KINDS.items()
+        if kind in kinds
+        for metric in SLICED
+    ]
+
+
 def cost_grid(found: Comparison) -> Grid:
     """What each run was and what it cost."""
     rows = []
@@ -164,7 +178,7 @@ def _caption(found: Comparison, set_name: str, small: bool = True) -> str:
         text += f" Small: difference with paired 95 % interval ({found.replicates:,} bootstrap resamples of {drawn})."
     if not found.holm and small:
         text += (
-            f" With {many} differences about {math.ceil(many * 0.05)} would be marked by chance if none were real; "
+            f" With {many} differences about {max(1, round(many * 0.05))} would be marked by chance if none were real; "
             "--holm adjusts for that."
         )
     return text
@@ -180,13 +194,7 @@ def sections(found: Comparison, wide: bool = True) -> list[Section]:
         if wide:
             section.blocks.append(Block(title="Overview", table=overview_grid(found, name)))
         section.blocks.append(Block(title="Metrics by level", table=main_grid(found, name)))
-        frame = found.frame[found.frame["set"] == name]
-        for kind, label in _KINDS.items():
-            if not (frame["slice_kind"] == kind).any():
-                continue
-            for metric in SLICED:
-                title = f"{_head(metric)} at level {found.depth[name]} by {label}"
-                section.blocks.append(Block(title=title, table=slice_grid(found, name, kind, metric)))
+        section.blocks += [Block(title=title, table=grid) for title, grid in slice_grids(found, name)]
         out.append(section)
     return out
 
@@ -230,7 +238,8 @@ def _md(text: str) -> str:
 
 
 def latex(title: str, found: Comparison) -> str:
-    """Tables for a paper (needs booktabs and graphicx): costs; for each set the values and the differences by level.
+    """Tables for a paper (needs booktabs and graphicx): costs; for each set the values and the differences by level,
+    and the values by language, source and training rows.
 
     A table that is wider than the line is scaled down to it.
     """
@@ -246,9 +255,12 @@ def latex(title: str, found: Comparison) -> str:
             f"paired bootstrap with {found.replicates} resamples); best in bold."
         )
         parts.append(_tex_table(main_grid(found, name, small=False), words))
-        parts.append(
-            _tex_table(main_grid(found, name), f"{_tex(name)}: differences with 95\\,\\% intervals.", small=True)
-        )
+        own = f"in the rows of {_tex(found.reference)} its own values"
+        words = f"{_tex(name)}: differences with 95\\,\\% intervals; {own}."
+        parts.append(_tex_table(main_grid(found, name), words, small=True))
+        for title, grid in slice_grids(found, name):
+            words = f"{_tex(name)}: {_tex(title)}. $^{{+}}$ better and $^{{-}}$ worse than {_tex(found.reference)}."
+            parts.append(_tex_table(grid, words))
     return "\n\n".join(parts) + "\n"
 
 

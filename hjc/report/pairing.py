@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from hjc.errors import name_some
 from hjc.persistence import PROVENANCE, training_record
@@ -83,20 +84,34 @@ def _names(paths: Sequence[Path]) -> list[str]:
         names = ["/".join(p[-length:]) for p in parts]
         if len(set(names)) == len(names):
             break
-    return _what_differs(names)
+    return _what_differs(names, [_overrides(path) for path in paths])
+
+
+def _overrides(path: Path) -> list[str]:
+    """All overrides of a sweep's job, as Hydra keeps them; [] where it has not."""
+    try:
+        found = yaml.safe_load((path / ".hydra" / "overrides.yaml").read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []
+    return [str(item) for item in found] if isinstance(found, list) else []
 
 
 #: the directory of a sweep's job: its number, then its overrides
 _JOB = re.compile(r"(?P<number>\d+)_(?P<overrides>[^=/]+=[^/]*)")
 
 
-def _what_differs(names: list[str]) -> list[str]:
-    """Names of a sweep's jobs without the overrides that all have, and without the number where that is enough."""
+def _what_differs(names: list[str], kept: Sequence[list[str]] = ()) -> list[str]:
+    """Names of a sweep's jobs without the overrides that all have, and without the number where that is enough.
+
+    ``kept``: the overrides of each job; a directory's name has them too, but is cut where they are many.
+    """
     jobs = [_JOB.fullmatch(name) for name in names]
     if len(names) < 2 or not all(jobs):
         return names
     # a comma separates overrides where the name of a setting follows; others are inside of a value
     overrides = [re.split(r",(?=[+~]*[\w./@]+=)", job["overrides"]) for job in jobs if job]
+    if kept and all(kept):
+        overrides = list(kept)
     shared = set(overrides[0]).intersection(*overrides)
     own = [",".join(x for x in some if x not in shared) for some in overrides]
     if all(own) and len(set(own)) == len(own):
