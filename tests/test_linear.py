@@ -252,6 +252,14 @@ def test_flat_logreg_learns_where_classes_and_features_are_many() -> None:
     assert model.predict_proba(texts[:150]).max(axis=1).min() > 0.3
 
 
+def test_flat_logreg_refuses_what_would_not_fit_in_memory() -> None:
+    codes = [f"c{i:03d}" for i in range(150)]
+    tree = from_edges(codes, [None] * len(codes))
+    settings = small(hierarchy="flat_logreg", features="word", lead_weight=0, hashing=2**18)
+    with pytest.raises(ValueError, match=r"150 codes x 262,144 features .* about 10 GB .* model.hierarchy=topdown"):
+        LinearClassifier(tree, settings).fit(JobData.from_lists(tree, codes, codes))
+
+
 def test_a_model_from_before_score_scale_predicts_as_it_did(tree: Taxonomy, data: JobData, tmp_path: Path) -> None:
     model = LinearClassifier(tree, LinearSettings(min_df=1, score_scale=1.0)).fit(data)
     model.save_pretrained(tmp_path)

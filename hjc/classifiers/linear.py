@@ -51,8 +51,11 @@ PRIOR_ROWS = 1.0
 #: weights may be this far from an integer multiple of the smallest
 _WEIGHT_SLACK = 1e-3
 _MAX_REPEATS = 100
-#: coefficients of a flat logistic regression that still fit in memory with their gradients
-_MAX_COEFFICIENTS = 200_000_000
+#: bytes that scikit-learn's solver takes for a coefficient of a flat logistic regression: the last ten steps and
+#: gradients of L-BFGS in double precision, and a few copies (measured: 245 with 9.5 million coefficients)
+_BYTES_A_COEFFICIENT = 250
+#: above this, "the reference for small trees" would ask for more than 8 GB
+_MAX_COEFFICIENTS = 32_000_000
 _NAPKIN_FILES = ("weights.bin", "tree.bin", "tree.txt", "args.bin")
 
 
@@ -198,8 +201,11 @@ class LinearClassifier(Classifier):
         classes = np.unique(gold)
         if len(classes) * rows.shape[1] > _MAX_COEFFICIENTS:
             raise ValueError(
-                f"flat_logreg: {len(classes)} codes x {rows.shape[1]} features are too many dense coefficients "
-                f"(allowed: {_MAX_COEFFICIENTS}); use model.hierarchy=topdown, or model.hashing / model.max_features"
+                f"flat_logreg: {len(classes):,} codes x {rows.shape[1]:,} features are dense coefficients that would "
+                f"take about {len(classes) * rows.shape[1] * _BYTES_A_COEFFICIENT / 1e9:.0f} GB of memory while they "
+                f"are fitted (allowed: {_MAX_COEFFICIENTS:,} coefficients, "
+                f"{_MAX_COEFFICIENTS * _BYTES_A_COEFFICIENT / 1e9:.0f} GB); use model.hierarchy=topdown, or fewer "
+                "features: model.max_features, model.lead_weight=0 (texts of one line lose nothing), model.features"
             )
         coefficients = np.zeros((tree.num_leaves, rows.shape[1]), dtype=np.float32)
         intercepts = np.zeros(tree.num_leaves, dtype=np.float32)
