@@ -28,6 +28,7 @@ PLAN = {
     "topdown_words": [*LINEAR, "hierarchy=topdown", "model.features=word"],
     "topdown_char": [*DATA, "model=linear_char", "hierarchy=topdown"],
     "plt": [*LINEAR, "hierarchy=plt"],
+    "plt_char": [*DATA, "model=linear_char", "hierarchy=plt"],
     # one-versus-rest sees every row 436 times: word n-grams only, see README.md
     "bottomup_words": [*LINEAR, "hierarchy=bottomup", "model.features=word"],
 }
