@@ -197,6 +197,39 @@ def test_revise(call, files):
     assert len(pd.read_parquet(files / "w2.parquet")) == 8 + 4  # b and c, two rows each, were split once more
 
 
+def test_codes_that_a_spreadsheet_has_spoiled(call, files):
+    """Decimals are repaired and counted as in training data, lost zeros only when asked for, the rest is explained."""
+    (files / "old.csv").write_text("code,parent\n0,\n011,0\n0110,011\n2,\n24,2\n2411,24\n2412,24\n", encoding="utf-8")
+    (files / "key.csv").write_text("source,target\n0110,xa\n2411,ya\n2412,yb\n,xb\n", encoding="utf-8")
+    data = files / "data.csv"
+    lines = [f"{code},a" for code in ("2411.0", "2412", "110", " 0110", "9999", "xb", "yc", "")]
+    data.write_text("\n".join(["code,text", *lines]) + "\n", "utf-8")
+    base = [data, "--table", files / "key.csv", "--to", files / "B.csv"]
+    code, _, err = call("taxonomy", "revise", *base, "-o", files / "r.csv")
+    assert code == 0 and "1 codes that a spreadsheet had spoiled were repaired: '2411.0 -> 2411 (1 rows)'" in err
+    rows = rows_of(files / "r.csv")
+    assert [r["new_code"] for r in rows] == ["ya", "yb", "", "xa", "", "", "", ""]
+    assert "looks like '0110' with a lost leading zero" in rows[2]["new_status"]
+    assert "give --restore-zeros" in rows[2]["new_status"]
+    assert [r["new_status"] for r in rows[4:]] == [
+        "not in the correspondence table", "a code that only the new edition has",
+        "not in the correspondence table, though the new edition has it", "no code",
+    ]  # fmt: skip
+    code, _, err = call("taxonomy", "revise", *base, "-o", files / "r2.csv", "--restore-zeros", "--keep-new")
+    rows = rows_of(files / "r2.csv")
+    assert code == 0 and [r["new_code"] for r in rows] == ["ya", "yb", "xa", "xa", "", "xb", "", ""]
+    assert rows[5]["new_kind"] == "new" and "new 1" in err
+    # with the old tree it is certain of yc as well
+    code, _, err = call("taxonomy", "revise", *base, "-o", files / "r3.csv", "--keep-new", "--from", files / "old.csv")
+    assert code == 0 and rows_of(files / "r3.csv")[6]["new_code"] == "yc"
+    carry = ["crosswalk", data, "-c", "code", "--from", files / "old.csv", *base[1:]]
+    code, _, err = call(*carry, "-o", files / "c.csv")
+    assert code == 0 and "2411.0 -> 2411 (1 rows)" in err and "give --restore-zeros" in err
+    assert [r["to_level2_code_1"] for r in rows_of(files / "c.csv")] == ["ya", "yb", "", "xa", "", "", "", ""]
+    code, _, err = call(*carry, "-o", files / "c2.csv", "--restore-zeros")
+    assert code == 0 and rows_of(files / "c2.csv")[2]["to_level2_code_1"] == "xa"
+
+
 @pytest.mark.realdata
 def test_isco_codes_to_soc_2018_on_files(call, realdata, tmp_path):
     tree = isco08()

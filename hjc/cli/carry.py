@@ -31,6 +31,7 @@ _INPUT_FORMAT = typer.Option(help="The same for INPUT (by its name; csv for -)."
 _SEPARATOR = typer.Option(help="Separator of a CSV input, or tab (found out).")
 _ENCODING = typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")
 _BATCH = typer.Option(min=1, help="Rows in memory at a time.")
+_ZEROS = typer.Option("--restore-zeros", help="Put lost leading zeros back where one code is meant (110 is 0110).")
 _OVERWRITE = typer.Option("--overwrite", help="Replace an existing OUT.")
 _QUIET = typer.Option("-q", "--quiet", help="No progress and no summary.")
 
@@ -81,6 +82,7 @@ def crosswalk(
     separator: Annotated[str | None, _SEPARATOR] = None,
     encoding: Annotated[str | None, _ENCODING] = None,
     batch_size: Annotated[int, _BATCH] = 2048,
+    restore_zeros: Annotated[bool, _ZEROS] = False,
     overwrite: Annotated[bool, _OVERWRITE] = False,
     quiet: Annotated[bool, _QUIET] = False,
 ) -> None:
@@ -134,7 +136,7 @@ def crosswalk(
         _carry(
             walk, model, texts if model is not None else source, output, code_column, proba_column, from_level,
             text_column, tuple(level or ()), top_k, inner, prefix, language, format, input_format, separator, encoding,
-            batch_size, overwrite, quiet, calibrated,
+            batch_size, overwrite, quiet, calibrated, restore_zeros,
         )  # fmt: skip
 
 
@@ -156,6 +158,9 @@ def revise(
     inner_share: Annotated[
         float, typer.Option(help="Share of the leaves of an inner old code that its new code must have (all).")
     ] = 1.0,
+    keep_new: Annotated[
+        bool, typer.Option("--keep-new", help="Rows coded to what only the new edition has keep their code.")
+    ] = False,
     weights: Annotated[str, _WEIGHTS] = "uniform",
     counts: Annotated[str | None, _COUNTS] = None,
     source_column: Annotated[str, _SOURCE_COLUMN] = "",
@@ -172,13 +177,15 @@ def revise(
     separator: Annotated[str | None, _SEPARATOR] = None,
     encoding: Annotated[str | None, _ENCODING] = None,
     batch_size: Annotated[int, _BATCH] = 8192,
+    restore_zeros: Annotated[bool, _ZEROS] = False,
     overwrite: Annotated[bool, _OVERWRITE] = False,
     quiet: Annotated[bool, _QUIET] = False,
 ) -> None:
     """Bring a training table from the old edition of a taxonomy to the new one.
 
     New columns: new_code (empty where there is none), new_weight, new_kind (unchanged, renamed, merged, split, dropped,
-    unmapped), new_status. Train with code_column=new_code and, with --split weights, weight_column=new_weight.
+    unmapped; new with --keep-new), new_status. Train with code_column=new_code and, with --split weights,
+    weight_column=new_weight.
     """
     with options.one_message():
         import csv
@@ -186,7 +193,8 @@ def revise(
 
         from hjc.cli.taxonomy import _load
         from hjc.prediction_io import Summary
-        from hjc.prediction_io.crosswalk import REVISION_COLUMNS, revise_table
+        from hjc.prediction_io.revision import REVISION_COLUMNS, revise_table
+        from hjc.prediction_io.spelling import Spelling
         from hjc.taxonomy.crosswalk_readers import read_counts
         from hjc.taxonomy.revision import plan_revision
 
@@ -195,8 +203,9 @@ def revise(
             _load(to, None),
             None if start is None else _load(start, None),
             split=split, weights=weights, min_level=min_level, inner_share=inner_share,  # type: ignore[arg-type]
-            target_counts=None if counts is None else read_counts(counts),
+            target_counts=None if counts is None else read_counts(counts), keep_new=keep_new,
         )  # fmt: skip
+        spelling = Spelling(frozenset(plan.codes), restore_zeros)
         if report is None and output != "-":
             report = f"{output}.report.csv"
         columns = {f"{prefix}{name}": kind for name, kind in REVISION_COLUMNS.items()}
@@ -205,8 +214,9 @@ def revise(
             source, output, columns, format, input_format, separator, encoding, batch_size, overwrite, summary
         ) as (reader, writer):  # fmt: skip
             rows = revise_table(
-                reader, writer, plan, code_column, weight_column=row_weight_column, prefix=prefix, summary=summary
-            )
+                reader, writer, plan, code_column, weight_column=row_weight_column, prefix=prefix,
+                spelling=spelling, summary=summary,
+            )  # fmt: skip
         if report is not None:
             records = plan.report(rows)
             with Path(report).open("w", encoding="utf-8", newline="") as stream:
@@ -218,6 +228,7 @@ def revise(
                 out.writeheader()
                 out.writerows(records)
         if not quiet:
+            options.note(spelling.message())
             options.note(plan.summary(rows))
             options.note(f"{summary.rows:,} rows in{'' if output == '-' else f' -> {output}'}")
             if report is not None:
@@ -293,10 +304,11 @@ def _carry(
     walk: Any, model: str | None, source: str | None, output: str, code: list[str] | None, proba: list[str] | None,
     from_level: int | None, text: list[str] | None, levels: tuple[int, ...], top_k: int, inner: str, prefix: str,
     language: str | None, format: str | None, input_format: str | None, separator: str | None, encoding: str | None,
-    batch_size: int, overwrite: bool, quiet: bool, calibrated: bool,
+    batch_size: int, overwrite: bool, quiet: bool, calibrated: bool, restore_zeros: bool,
 ) -> None:  # fmt: skip
     from hjc.cli.predict import Progress
     from hjc.prediction_io.crosswalk import CrosswalkPlan, CrosswalkSummary, carry_table, coded_columns
+    from hjc.prediction_io.spelling import Spelling, for_commands
     from hjc.taxonomy import explain_unknown
 
     plan = CrosswalkPlan(
@@ -314,7 +326,7 @@ def _carry(
         if calibrated:
             classifier = classifier.calibrated()
         _same_tree(classifier.taxonomy, walk.source)
-    summary = CrosswalkSummary()
+    summary, spelling = CrosswalkSummary(), Spelling(walk.source, restore_zeros)
     with _opened(
         source or "-", output, plan.columns, format, input_format, separator, encoding, batch_size, overwrite, summary
     ) as (reader, writer):  # fmt: skip
@@ -326,13 +338,14 @@ def _carry(
         progress = None if quiet else Progress(reader)
         carry_table(
             reader, writer, plan, pairs, classifier=classifier, text_columns=text_columns, text_settings=settings,
-            progress=progress, summary=summary,
+            spelling=spelling, progress=progress, summary=summary,
         )  # fmt: skip
         if progress is not None:
             progress.clear()
     if not quiet:
+        options.note(spelling.message())
         if summary.unknown:
-            options.note(explain_unknown(walk.source, summary.unknown))
+            options.note(for_commands(explain_unknown(walk.source, summary.unknown)))
         options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
 
 

@@ -1,4 +1,4 @@
-"""Tables carried to another taxonomy a few thousand rows at a time: coded rows, fresh predictions, revised codes."""
+"""Tables carried to another taxonomy a few thousand rows at a time: coded rows and fresh predictions."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,18 +7,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from scipy import sparse
 
 from hjc.data.hygiene import clean_texts
-from hjc.prediction_io.chunks import ArrowChunk, Chunk, JsonChunk, TextChunk
+from hjc.prediction_io.chunks import Chunk
 from hjc.prediction_io.coding import NO_WORDS, OK, _encodable, join_texts, text_status
 from hjc.prediction_io.readers import Reader, find_column
 from hjc.prediction_io.run import Summary
+from hjc.prediction_io.spelling import Spelling
 from hjc.prediction_io.writers import Writer
 from hjc.taxonomy.crosswalk import Crosswalk, Inner
 from hjc.taxonomy.crosswalk_parts import Float64Array
-from hjc.taxonomy.revision import Revision
 from hjc.taxonomy.tree import IntArray, Taxonomy
 
 if TYPE_CHECKING:  # importing it would import pandas
@@ -278,6 +277,7 @@ def carry_table(
     classifier: "Classifier | None" = None,
     text_columns: Sequence[str] = (),
     text_settings: dict[str, Any] | None = None,
+    spelling: Spelling | None = None,
     progress: Callable[[Summary], None] | None = None,
     summary: CrosswalkSummary | None = None,
 ) -> CrosswalkSummary:
@@ -287,8 +287,10 @@ def carry_table(
         pairs: code and probability columns of a coded table (:func:`coded_columns`).
         classifier: predicts from ``text_columns`` instead.
         text_settings: ``joiner``, ``max_chars``, ``strip_html`` of the training.
+        spelling: repairs codes that a spreadsheet has spoiled, and counts them.
     """
     summary = summary if summary is not None else CrosswalkSummary()
+    spelling = spelling if spelling is not None else Spelling(plan.crosswalk.source)
     settings = dict(text_settings or {})
     joiner = settings.pop("joiner", "\n")
 
@@ -305,7 +307,7 @@ def carry_table(
             texts = join_texts([column(chunk, name) for name in text_columns], joiner)
             mass = mass_of_texts(classifier, texts, advance=advance, **settings)
         else:
-            codes = [column(chunk, code) for code, _ in pairs]
+            codes = [spelling.mend(column(chunk, code)) for code, _ in pairs]
             proba = [column(chunk, p) for _, p in pairs] if all(p for _, p in pairs) else None
             mass = mass_of_codes(plan.crosswalk.source, codes, proba)
         writer.write(chunk, carry(mass, plan, summary))
@@ -321,79 +323,3 @@ def carry_table(
             progress(summary)
     writer.finish()
     return summary
-
-
-# ---------------------------------------------------------------------------------------------- revisions
-
-REVISION_COLUMNS = {"code": "text", "weight": "number", "kind": "text", "status": "text"}
-
-
-def revise_table(
-    reader: Reader,
-    writer: Writer,
-    revision: Revision,
-    code_column: str,
-    *,
-    weight_column: str = "",
-    prefix: str = "new_",
-    progress: Callable[[Summary], None] | None = None,
-    summary: Summary | None = None,
-) -> Counter[str]:
-    """Write every row with its new code, weight, kind of change and status; return old code -> number of rows.
-
-    A row of a split code is written once for each successor when the revision says so. Rows without a new code are
-    written with an empty one and a status that says why.
-
-    Raises:
-        ValueError: a column does not exist, or a weight is no number.
-    """
-    summary = summary if summary is not None else Summary()
-    rows: Counter[str] = Counter()
-    at = find_column(reader.columns, code_column, reader.label)
-    weight_at = find_column(reader.columns, weight_column, reader.label) if weight_column else None
-    for chunk in reader.chunks():
-        codes = [(c or "").strip() for c in chunk.texts(at, code_column)]
-        weights = None
-        if weight_at is not None:
-            weights = [_weight(w, reader.label, weight_column) for w in chunk.texts(weight_at, weight_column)]
-        found = revision.apply(codes, weights)
-        new = {
-            f"{prefix}code": [c or None for c in found.code],
-            f"{prefix}weight": found.weight.tolist(),
-            f"{prefix}kind": [k or None for k in found.kind],
-            f"{prefix}status": [r or OK for r in found.reason],
-        }
-        writer.write(repeat_rows(chunk, found.row), new)
-        rows.update(codes)
-        summary.rows += len(chunk)
-        for reason in found.reason:
-            if reason:
-                summary.uncoded[reason] = summary.uncoded.get(reason, 0) + 1
-        if progress is not None:
-            progress(summary)
-    writer.finish()
-    return rows
-
-
-def _weight(text: str | None, label: str, column: str) -> float:
-    try:
-        value = float((text or "").strip())
-    except ValueError:
-        value = float("nan")
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"{label}: column {column!r} has the weight {text!r}; weights are numbers from 0")
-    return value
-
-
-def repeat_rows(chunk: Chunk, rows: IntArray) -> Chunk:
-    """The rows of a chunk at these positions, in this order; a position may come more than once."""
-    if len(rows) == len(chunk) and bool((rows == np.arange(len(chunk))).all()):
-        return chunk
-    at = rows.tolist()
-    if isinstance(chunk, TextChunk):
-        return TextChunk([chunk.rows[i] for i in at])
-    if isinstance(chunk, JsonChunk):
-        return JsonChunk([chunk.lines[i] for i in at], [chunk.rows[i] for i in at])
-    if isinstance(chunk, ArrowChunk):
-        return ArrowChunk(chunk.batch.take(pa.array(at)))
-    raise TypeError(f"no way to repeat rows of a {type(chunk).__name__}")

@@ -7,7 +7,7 @@ is possible, and it is always counted; lost zeros are put back only when the use
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,9 +77,8 @@ class _Verdict:
         return f"{value!r} is not in the tree"
 
 
-def _judge(tree: Taxonomy, value: object, longest: int, restore_zeros: bool, width: int | None) -> _Verdict:
+def _judge(known: Container[str], value: object, longest: int, restore_zeros: bool, width: int | None) -> _Verdict:
     """One value. The order matters: what is a code as it stands is never changed, unless the user gave a width."""
-    known = tree.index_of
     if is_missing(value) or (isinstance(value, str) and not _strip(value)):
         return _Verdict("missing", "")
     numeric = not isinstance(value, str)
@@ -108,8 +107,8 @@ def _judge(tree: Taxonomy, value: object, longest: int, restore_zeros: bool, wid
     return _Verdict("unknown", raw, (), numeric)
 
 
-def _longest(tree: Taxonomy) -> int:
-    return max(map(len, tree.codes))
+def _longest(codes: Iterable[str]) -> int:
+    return max(map(len, codes), default=0)
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def _first_of_each_kind(reasons: dict[str, str]) -> list[str]:
 
 
 def repair_codes(
-    taxonomy: Taxonomy, codes: Iterable[object], restore_zeros: bool = False, width: int | None = None
+    taxonomy: Taxonomy | Collection[str], codes: Iterable[object], restore_zeros: bool = False, width: int | None = None
 ) -> tuple[list[str], RepairReport]:
     """Codes as the tree spells them, and a report of every change and every value that is no code.
 
@@ -182,7 +181,7 @@ def repair_codes(
     codes of this column are, which decides such cases: with ``restore_zeros=True, width=3`` "11" is 011.
 
     Args:
-        taxonomy: the tree.
+        taxonomy: the tree, or the codes that there are (better a set or a mapping).
         codes: B values: text, missing values (None, NaN, ""), or numbers from a column that was read as numbers.
         restore_zeros: put lost leading zeros back.
         width: length of every code in the column, if they all have the same.
@@ -195,14 +194,15 @@ def repair_codes(
     """
     if width is not None and (isinstance(width, bool) or not isinstance(width, int) or width < 1):
         raise ValueError(f"width: got {width!r}, allowed are positive integers (the length of the codes) and None")
-    longest = _longest(taxonomy)
+    known: Collection[str] = taxonomy.index_of if isinstance(taxonomy, Taxonomy) else taxonomy
+    longest = _longest(known)
     verdicts: dict[object, _Verdict] = {}
     out: list[str] = []
     rows: list[_Verdict] = []
     for value in codes:
         key = None if is_missing(value) else value  # NaN differs from itself
         if key not in verdicts:
-            verdicts[key] = _judge(taxonomy, value, longest, restore_zeros, width)
+            verdicts[key] = _judge(known, value, longest, restore_zeros, width)
         rows.append(verdicts[key])
         out.append(verdicts[key].code)
     bad = ("lost_zeros", "ambiguous", "unknown")
@@ -220,13 +220,13 @@ def repair_codes(
 def explain_unknown(taxonomy: Taxonomy, codes: Iterable[object]) -> str:
     """One message about codes that are not in the tree: the first five, and what seems to have happened to them."""
     values = list(dict.fromkeys(codes))
-    longest = _longest(taxonomy)
+    longest = _longest(taxonomy.codes)
     spellings: dict[str, list[str]] = {}
     for code in taxonomy.codes:
         spellings.setdefault(_bare(code), []).append(code)
     reasons: dict[str, str] = {}
     for value in values:
-        verdict = _judge(taxonomy, value, longest, False, None)
+        verdict = _judge(taxonomy.index_of, value, longest, False, None)
         if verdict.kind == "missing":
             reasons[str(value)] = f"{str(value)!r} is a missing value: leave such rows out"
         elif verdict.kind != "known":

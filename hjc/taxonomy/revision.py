@@ -20,8 +20,8 @@ from hjc.taxonomy.crosswalk_parts import Float64Array, node_counts, subtree_mass
 from hjc.taxonomy.tree import IntArray, Taxonomy
 
 #: what became of an old code; see :class:`CodeRevision`
-Kind = Literal["unchanged", "renamed", "merged", "split", "dropped", "unmapped"]
-KINDS: tuple[Kind, ...] = ("unchanged", "renamed", "merged", "split", "dropped", "unmapped")
+Kind = Literal["unchanged", "renamed", "merged", "split", "dropped", "unmapped", "new"]
+KINDS: tuple[Kind, ...] = ("unchanged", "renamed", "merged", "split", "dropped", "unmapped", "new")
 Split = Literal["ancestor", "weights"]
 
 
@@ -33,7 +33,8 @@ class CodeRevision:
         kind: ``unchanged`` (one successor with the same code, which has no other predecessor), ``renamed`` (the same
             with another code), ``merged`` (one successor, which has other predecessors), ``split`` (several
             successors, whatever else they came from), ``dropped`` (the table names no successor, or none that is in
-            the new tree), ``unmapped`` (the table does not have the code).
+            the new tree), ``unmapped`` (the table does not have the code), ``new`` (a code that only the new edition
+            has, kept because ``keep_new`` asks for it).
         targets: successors in the new tree with their shares (sum to one unless some links lead out of the tree).
         gold: new code of a row, "" where there is none: the successor, or the lowest common ancestor of a split.
         reason: why there is no gold code, "" where there is one.
@@ -83,11 +84,22 @@ class Revision:
     target_titles: Mapping[str, str] = field(default_factory=dict)
     added: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    new_only: frozenset[str] = frozenset()
+    keep_new: bool = False
 
     def of(self, code: str) -> CodeRevision:
         """What became of a code; one that neither the table nor the old tree has is ``unmapped``."""
         known = self.codes.get(code)
-        return known if known is not None else CodeRevision(code, "unmapped", {}, "", "not in the correspondence table")
+        if known is not None:
+            return known
+        if code in self.new_only:
+            if self.keep_new:
+                return CodeRevision(code, "new", {code: 1.0}, code)
+            return CodeRevision(code, "unmapped", {}, "", "a code that only the new edition has")
+        reason = "not in the correspondence table"
+        if code in self.target.index_of:
+            reason += ", though the new edition has it"
+        return CodeRevision(code, "unmapped", {}, "", reason)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -240,6 +252,7 @@ def plan_revision(
     target_counts: Mapping[str, float] | None = None,
     min_level: int = 1,
     inner_share: float = 1.0,
+    keep_new: bool = False,
 ) -> Revision:
     """What becomes of each code of an old edition.
 
@@ -254,6 +267,8 @@ def plan_revision(
         inner_share: an inner old code (only with ``source``) becomes the deepest new node, not below its own level,
             that has at least this share of the leaves that were under it. 1 is the lowest common ancestor of them
             all; with 0.9 a group that lost one leaf in twenty to another keeps its place, and the report has the loss.
+        keep_new: rows that are coded to the new edition already keep their code where the old one certainly had none
+            such: the table lists it as new, or ``source`` is given and does not have it.
         min_level: a common ancestor above this level is no gold code: such rows are left without one, with a reason.
 
     Raises:
@@ -301,6 +316,8 @@ def plan_revision(
         target_titles=table.target_titles,
         added=tuple(t for t in table.added if t not in sources_of),
         notes=(*table.notes, *notes),
+        new_only=frozenset(c for c in target.codes if c not in plan and (c in table.added or source is not None)),
+        keep_new=keep_new,
     )
 
 
