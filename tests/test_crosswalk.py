@@ -251,6 +251,12 @@ def test_readers(tmp_path):
     exact = read_correspondence(named, source="old", target="#3", relation="kind", relations=["exact"])
     assert exact.links == {"01": {"a": 1}} and exact.notes == ("1 pairs with the relation 'broad' were left out",)
     assert read_counts(write("c.csv", "code,count\na,1\na,2.5\n")) == {"a": 3.5}
+    for header in ("conceptUri,code", "ORIGINURI,CODE"):  # the office's own file, and Tabiya's
+        assert (
+            read_identifiers(write("o.csv", f"{header}\nhttp://data.europa.eu/esco/occupation/ab,1.2\n"))["ab"] == "1.2"
+        )
+    with pytest.raises(TaxonomyError, match="no columns uri,esco_code nor conceptUri,code"):
+        read_identifiers(write("p.csv", "id,number\n1,2\n"))
     esco = read_identifiers(write("u.csv", "uri,esco_code\nhttp://data.europa.eu/esco/occupation/ab,1.2\n"))
     assert esco["occupation/ab"] == esco["ab"] == "1.2" and esco["isco/C1111"] == "1111"
     for text, message in [

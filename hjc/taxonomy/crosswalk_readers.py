@@ -289,9 +289,14 @@ def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -
     return out
 
 
-def read_identifiers(path: str | Path, *, identifier: str = "uri", code: str = "esco_code") -> Mapping[str, str]:
+#: columns of URIs and of codes in ESCO's own bundles, in Tabiya's layout, and in tidy tables
+IDENTIFIERS = (("uri", "esco_code"), ("conceptUri", "code"), ("ORIGINURI", "CODE"))
+
+
+def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") -> Mapping[str, str]:
     """identifier -> code from a table that has both, for :meth:`Correspondence.relabel`.
 
+    Without ``identifier`` and ``code`` the columns are those of :data:`IDENTIFIERS` that the file has.
     An ESCO URI is known in full, without its start (``occupation/<uuid>``), and as the bare uuid; with ESCO URIs in the
     table come those of the ISCO-08 groups (``isco/C1111``).
 
@@ -301,8 +306,17 @@ def read_identifiers(path: str | Path, *, identifier: str = "uri", code: str = "
     path = Path(path)
     rows, _ = _read_rows(path, 0, None, None)
     if not rows:
-        raise TaxonomyError(f"{path} is empty; expected the columns {identifier},{code}")
-    i, j = _column(path, rows[0], identifier), _column(path, rows[0], code)
+        raise TaxonomyError(f"{path} is empty; expected columns of identifiers and codes")
+    header = {cell.strip() for cell in rows[0]}
+    found = next((pair for pair in IDENTIFIERS if header.issuperset(pair)), None)
+    if found is None and not (identifier and code):
+        raise TaxonomyError(
+            f"{path}: no columns {' nor '.join(','.join(pair) for pair in IDENTIFIERS)}; columns are "
+            f"{name_some(rows[0], 30)}. An ESCO occupations file is needed, of any version"
+        )
+    i, j = (
+        _column(path, rows[0], asked or own) for asked, own in zip((identifier, code), found or ("", ""), strict=True)
+    )
     out: dict[str, str] = {}
     for row in rows[1:]:
         name, value = row[i].strip(), row[j].strip()

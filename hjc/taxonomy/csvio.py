@@ -46,7 +46,7 @@ class TaxonomyTable:
 def _decode(path: Path, encoding: str | None) -> str:
     """The text of a file, decompressed when its name ends in .gz, without a byte order mark."""
     if not path.is_file():
-        raise FileNotFoundError(f"taxonomy file not found: {path}")
+        raise FileNotFoundError(f"no such file: {path}")
     data = path.read_bytes()
     if path.suffix == ".gz":
         try:
