@@ -261,10 +261,11 @@ def test_flat_logreg_refuses_what_would_not_fit_in_memory() -> None:
 
 
 def test_a_model_from_before_score_scale_predicts_as_it_did(tree: Taxonomy, data: JobData, tmp_path: Path) -> None:
-    model = LinearClassifier(tree, LinearSettings(min_df=1, score_scale=1.0)).fit(data)
+    model = LinearClassifier(tree, LinearSettings(min_df=1, score_scale=1.0, tonos="keep")).fit(data)
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    del config["parameters"]["score_scale"]
+    del config["parameters"]["score_scale"], config["parameters"]["tonos"]
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     again = LinearClassifier.from_pretrained(tmp_path)
+    assert again.settings.tonos == "keep"
     np.testing.assert_array_equal(again.predict_log_proba(data.texts), model.predict_log_proba(data.texts))

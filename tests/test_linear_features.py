@@ -30,6 +30,7 @@ def plain(**changes: object) -> LinearSettings:
     ("one", "other"),
     [
         ("ΤΕΧΝΙΚΌΣ", "τεχνικός"),  # Greek final sigma
+        ("ΤΕΧΝΙΚΟΣ ΠΡΟΪΟΝΤΩΝ", "τεχνικός προϊόντων"),  # capitals have no tonos, but the two dots
         ("STRASSE", "Straße"),
         ("GROẞ", "groß"),
         ("Łódź", "ŁÓDŹ"),
@@ -60,6 +61,13 @@ def test_the_three_ways_with_i() -> None:
     assert normalise("ISI İIiı", dotless_i="turkish") == "ısı iıiı"
     assert normalise("ISI İIiı", dotless_i="keep") == "isi iiiı"
     assert normalise("I\u0307I", dotless_i="turkish") == "iı"  # decomposed İ
+
+
+def test_the_tonos_can_be_kept_and_other_accents_are() -> None:
+    assert normalise("Γιατρός", tonos="keep") == "γιατρόσ" != normalise("ΓΙΑΤΡΟΣ", tonos="keep")
+    assert normalise("Γιατρός") == "γιατροσ" and normalise("ΐ") == "ϊ"
+    assert normalise("Γιατρός", casefold=False) == "Γιατρός"
+    assert normalise("café Γιατρός żona") == "café γιατροσ żona"
 
 
 def test_nfc_keeps_compatibility_forms_and_case_can_be_kept() -> None:

@@ -24,7 +24,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.ngrams import CharNgrams, WordNgrams
+from hjc.classifiers.ngrams import CharNgrams, WordNgrams, count_through
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -34,6 +34,8 @@ FEATURES_FILE = "features.json"
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
                         "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]")  # fmt: skip
 _DOT_ABOVE = "\u0307"
+_TONOS = "\u0301"
+_GREEK = re.compile("[\u0370-\u03ff\u1f00-\u1fff]")
 _ISO_639_1 = {
     "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "cs": "czech", "da": "danish", "nl": "dutch",
     "en": "english", "eo": "esperanto", "et": "estonian", "fi": "finnish", "fr": "french", "de": "german",
@@ -44,7 +46,20 @@ _ISO_639_1 = {
 }  # fmt: skip
 
 
-def normalise(text: str, *, form: str = "NFKC", casefold: bool = True, dotless_i: str = "fold") -> str:
+@cache
+def _greek_without_tonos() -> dict[int, str]:
+    """Greek letters with a tonos (the acute) -> without; other marks, as the two dots of ϊ, stay."""
+    out = {}
+    for point in (*range(0x370, 0x400), *range(0x1F00, 0x2000)):
+        parts = unicodedata.normalize("NFD", chr(point))
+        if len(parts) > 1 and _TONOS in parts:
+            out[point] = unicodedata.normalize("NFC", parts.replace(_TONOS, ""))
+    return out
+
+
+def normalise(
+    text: str, *, form: str = "NFKC", casefold: bool = True, dotless_i: str = "fold", tonos: str = "fold"
+) -> str:
     """One spelling for what a reader takes for the same text.
 
     * NFKC (default) composes letter and accent and unites compatibility forms; NFC only composes. Both keep accents.
@@ -53,6 +68,8 @@ def normalise(text: str, *, form: str = "NFKC", casefold: bool = True, dotless_i
     * dotless_i, only with casefold: "fold" makes I, i, İ and ı one letter: right for a corpus of mixed languages, where
       the language of a line in capitals is not known; "turkish" follows Turkish and Azeri (I -> ı, İ -> i); "keep"
       leaves ı, and İ gives i.
+    * tonos, only with casefold: "fold" takes the tonos off Greek letters, because Greek capitals are written without:
+      ΔΑΣΚΑΛΟΣ is δάσκαλος. "keep" makes them two words.
     * Invisible characters (soft hyphen, zero-width blanks, BOM, direction marks) are removed.
     """
     if text.isascii() and dotless_i != "turkish":  # the short way to the same result
@@ -66,7 +83,10 @@ def normalise(text: str, *, form: str = "NFKC", casefold: bool = True, dotless_i
     folded = text.casefold().replace("i" + _DOT_ABOVE, "i")  # İ folds to i and a dot above
     if dotless_i == "fold":
         folded = folded.replace("ı", "i")
-    return unicodedata.normalize(normal, folded)
+    folded = unicodedata.normalize(normal, folded)
+    if tonos == "fold" and _GREEK.search(folded):
+        folded = folded.translate(_greek_without_tonos())
+    return folded
 
 
 @cache
@@ -159,20 +179,16 @@ class _Block:
         return sorted(terms, key=terms.__getitem__)
 
     def _count(self, texts: Sequence[list[str]], *, fit: bool = False) -> sparse.csr_matrix:
-        """Counts of n-grams. Characters: (texts x tokens) @ (tokens x n-grams), so each distinct token is cut once."""
+        """Counts of n-grams. Characters: through the distinct tokens, each of which is cut once."""
         count: Callable[..., Any] = self._counter.transform
         if not self._hashed:
             count = self._counter.fit_transform if fit or self._known is None else self._known
         if self.kind == "word":
             return sparse.csr_matrix(count(texts))
         number = {token: i for i, token in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-        ends = np.cumsum([0, *map(len, texts)])
-        flat = np.fromiter(map(number.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=ends[-1])
-        occurrences = sparse.csr_matrix(
-            (np.ones(len(flat), np.float32), flat, ends), shape=(len(texts), max(1, len(number)))
-        )
-        grams = sparse.csr_matrix(count(list(number) or [""]))
-        return sparse.csr_matrix(occurrences @ grams)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        flat = np.fromiter(map(number.__getitem__, chain.from_iterable(texts)), np.int64, int(lengths.sum()))
+        return count_through(flat, lengths, sparse.csr_matrix(count(list(number) or [""])))
 
     def fit(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
         n = len(texts)
@@ -265,7 +281,9 @@ class TextFeatures:
                 raise TypeError(f"texts[{position}]: got {type(text).__name__}, allowed are strings (an empty one too)")
             cut = text[: s.max_chars] if s.max_chars else text
             shown = lead(cut) if field == "lead" else cut
-            plain.append(tokens(normalise(shown, form=s.normal_form, casefold=s.casefold, dotless_i=s.dotless_i)))
+            plain.append(
+                tokens(normalise(shown, form=s.normal_form, casefold=s.casefold, dotless_i=s.dotless_i, tonos=s.tonos))
+            )
         stem = self._stem
         words = [[stem(t) for t in row] for row in plain] if stem is not None else plain
         return {"char": plain, "word": words}

@@ -309,8 +309,8 @@ class LinearClassifier(Classifier):
             ModelDirError: the directory is damaged or was written by something else.
         """
         stored = read_model_dir(directory, expected_classifier=cls.name)
-        # models from before there was a score_scale had none: they go on predicting what they did
-        model = cls(stored.taxonomy, stored.settings(LinearSettings, score_scale=1.0))
+        # models from before there were such settings go on predicting what they did
+        model = cls(stored.taxonomy, stored.settings(LinearSettings, score_scale=1.0, tonos="keep"))
         try:
             folder = stored.path
             model.features = TextFeatures.load(folder, model.settings)

@@ -7,6 +7,7 @@ from hjc.errors import check_choice
 HIERARCHIES = ("topdown", "bottomup", "plt", "flat_logreg")
 FEATURES = ("word", "char", "both")
 NORMAL_FORMS = ("NFKC", "NFC")
+TONOS = ("fold", "keep")
 DOTLESS_I = ("fold", "turkish", "keep")
 LOSSES = ("log", "l2")
 SOLVERS = {"log": ("L2R_LR", "L2R_LR_DUAL"), "l2": ("L2R_L2LOSS_SVC", "L2R_L2LOSS_SVC_DUAL")}
@@ -55,6 +56,8 @@ class LinearSettings:
     #: what upper and lower case of i, dotted and dotless, become: fold (all one letter), turkish (I is the capital of
     #: ı, İ of i), keep (ı stays itself, I is the capital of i)
     dotless_i: str = "fold"
+    #: the accent of Greek letters, which capitals are written without: fold (ά is α) | keep
+    tonos: str = "fold"
     #: Snowball language or ISO 639-1 code for stemming in the word block ("": none); needs the `stemming` extra
     stemming: str = ""
 
@@ -94,6 +97,7 @@ class LinearSettings:
         check_choice("model.features", self.features, FEATURES)
         check_choice("model.normal_form", self.normal_form, NORMAL_FORMS)
         check_choice("model.dotless_i", self.dotless_i, DOTLESS_I)
+        check_choice("model.tonos", self.tonos, TONOS)
         check_choice("model.loss", self.loss, LOSSES)
         check_choice("model.inner_gold", self.inner_gold, INNER_GOLD)
         check_choice("model.weights", self.weights, WEIGHTS)
