@@ -192,8 +192,7 @@ def revise(
         from pathlib import Path
 
         from hjc.cli.taxonomy import _load
-        from hjc.prediction_io import Summary
-        from hjc.prediction_io.revision import REVISION_COLUMNS, revise_table
+        from hjc.prediction_io.revision import REVISION_COLUMNS, RevisionSummary, revise_table
         from hjc.prediction_io.spelling import Spelling
         from hjc.taxonomy.crosswalk_readers import read_counts
         from hjc.taxonomy.revision import plan_revision
@@ -209,7 +208,7 @@ def revise(
         if report is None and output != "-":
             report = f"{output}.report.csv"
         columns = {f"{prefix}{name}": kind for name, kind in REVISION_COLUMNS.items()}
-        summary = Summary()
+        summary = RevisionSummary()
         with _opened(
             source, output, columns, format, input_format, separator, encoding, batch_size, overwrite, summary
         ) as (reader, writer):  # fmt: skip
@@ -217,6 +216,11 @@ def revise(
                 reader, writer, plan, code_column, weight_column=row_weight_column, prefix=prefix,
                 spelling=spelling, summary=summary,
             )  # fmt: skip
+        write_log(
+            output, "revise", summary, input=source, table=table, rows_out=summary.written, split=split,
+            kinds_of_codes=plan.counts, rows_by_kind=plan.count_rows(rows), without_new_code=summary.uncoded,
+            repaired_codes=spelling.counts,
+        )  # fmt: skip
         if report is not None:
             records = plan.report(rows)
             with Path(report).open("w", encoding="utf-8", newline="") as stream:
@@ -290,7 +294,19 @@ def _opened(
             raise ValueError(f"the input already has a column {taken[0]!r}; give another --prefix")
         writer = stack.enter_context(open_output(output, target_kind, reader, columns))
         yield reader, writer
+    summary.unreadable_lines = unreadable.count
     options.note(unreadable.message())
+
+
+def write_log(output: str, command: str, summary: Any, **facts: Any) -> None:
+    """``OUT.log.json``: what came in, what went out, and what could not be done."""
+    from hjc.cli.data import tables
+
+    if output != "-":
+        tables.write_log(
+            f"{output}.log.json", command=command, output=output, rows_in=summary.rows,
+            unreadable_lines=summary.unreadable_lines, **facts,
+        )  # fmt: skip
 
 
 def _let_go(unreadable: Any, useless: bool) -> None:
@@ -342,6 +358,12 @@ def _carry(
         )  # fmt: skip
         if progress is not None:
             progress.clear()
+    write_log(
+        output, "crosswalk", summary, input=source or "-", model=model, source=walk.source.name,
+        target=walk.target.name, levels=plan.levels, rows_out=summary.rows, not_coded=summary.uncoded,
+        mass={k: round(getattr(summary, k), 9) for k in ("mapped", "unmapped", "unlisted")},
+        unknown_codes=dict(summary.unknown.most_common()), repaired_codes=spelling.counts,
+    )  # fmt: skip
     if not quiet:
         options.note(spelling.message())
         if summary.unknown:

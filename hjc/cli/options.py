@@ -73,6 +73,23 @@ def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+@contextmanager
+def all_or_nothing(output: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command that only finished files are left of with exit code 130, and with a message."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"\ninterrupted: {output} was not finished; give the command again")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def training_data_settings(run_dir: str) -> dict[str, Any]:
     """The ``data`` section that a model was trained with; empty when it has no train.yaml."""
     from hjc.persistence import training_record

@@ -43,7 +43,7 @@ def translate(
     is started again, and the same text is never translated twice.
     """
     with options.one_message():
-        from hjc.cli.carry import _opened
+        from hjc.cli.carry import _opened, write_log
         from hjc.cli.predict import Progress
         from hjc.data.translate import TranslationCache, Translator
         from hjc.prediction_io.translation import TranslationPlan, TranslationSummary, base_language, translate_table
@@ -83,6 +83,10 @@ def translate(
             )
             if progress is not None:
                 progress.clear()
+        write_log(
+            output, "translate", summary, input=source, rows_out=summary.rows, columns=text_column, to=targets,
+            texts_by_status=dict(summary.texts.most_common()), segments_translated=summary.segments,
+        )  # fmt: skip
         if not quiet:
             options.note(f"{summary.message()} -> {output}")
 

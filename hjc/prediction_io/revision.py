@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,14 @@ from hjc.prediction_io.spelling import Spelling
 from hjc.prediction_io.writers import Writer
 from hjc.taxonomy.revision import Revision
 from hjc.taxonomy.tree import IntArray
+
+
+@dataclass
+class RevisionSummary(Summary):
+    """``written``: rows that came out, more than ``rows`` where rows of split codes were divided."""
+
+    written: int = 0
+
 
 REVISION_COLUMNS = {"code": "text", "weight": "number", "kind": "text", "status": "text"}
 
@@ -28,7 +37,7 @@ def revise_table(
     prefix: str = "new_",
     spelling: Spelling | None = None,
     progress: Callable[[Summary], None] | None = None,
-    summary: Summary | None = None,
+    summary: RevisionSummary | None = None,
 ) -> Counter[str]:
     """Write every row with its new code, weight, kind of change and status; return old code -> number of rows.
 
@@ -39,7 +48,7 @@ def revise_table(
     Raises:
         ValueError: a column does not exist, or a weight is no number.
     """
-    summary = summary if summary is not None else Summary()
+    summary = summary if summary is not None else RevisionSummary()
     spelling = spelling if spelling is not None else Spelling(frozenset(revision.codes))
     rows: Counter[str] = Counter()
     at = find_column(reader.columns, code_column, reader.label)
@@ -62,6 +71,7 @@ def revise_table(
         writer.write(repeat_rows(chunk, found.row), new)
         rows.update(codes)
         summary.rows += len(chunk)
+        summary.written += len(found.row)
         for reason in found.reason:
             if reason:
                 summary.uncoded[reason] = summary.uncoded.get(reason, 0) + 1

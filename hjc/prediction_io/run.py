@@ -23,6 +23,8 @@ class Summary:
     pending: int = 0
     #: status -> rows, for the rows that could not be coded
     uncoded: dict[str, int] = field(default_factory=dict)
+    #: lines of the input that are no rows
+    unreadable_lines: int = 0
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -42,6 +42,11 @@ class Spelling:
                 self.hints[value.strip()] = for_commands(reason)
         return ["" if code is None else code.strip() for code in mended]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """ "2411.0 -> 2411" -> rows."""
+        return {f"{old} -> {new}": rows for (old, new), rows in self.repaired.most_common()}
+
     def message(self) -> str:
         """One line about the repairs; "" when there were none."""
         if not self.repaired:

@@ -96,10 +96,8 @@ class Revision:
             if self.keep_new:
                 return CodeRevision(code, "new", {code: 1.0}, code)
             return CodeRevision(code, "unmapped", {}, "", "a code that only the new edition has")
-        reason = "not in the correspondence table"
-        if code in self.target.index_of:
-            reason += ", though the new edition has it"
-        return CodeRevision(code, "unmapped", {}, "", reason)
+        though = ", though the new edition has it" if code in self.target.index_of else ""
+        return CodeRevision(code, "unmapped", {}, "", f"not in the correspondence table{though}")
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -199,9 +197,15 @@ class Revision:
             )
         return out
 
+    def count_rows(self, rows: Mapping[str, int]) -> dict[str, int]:
+        """kind -> rows of a training set whose old codes have ``rows`` each; rows without a code are left out."""
+        by_kind = Counter[str]()
+        for code, count in rows.items():
+            by_kind[self.of(code).kind if code else ""] += count
+        return {kind: by_kind[kind] for kind in KINDS if by_kind[kind]}
+
     def summary(self, rows: Mapping[str, int] | None = None) -> str:
         """Counts of codes, and of rows when they are given, by what became of them."""
-        by_rows: Counter[str] = Counter()
         blank: Counter[str] = Counter()
         deeper: Counter[int] = Counter()
         missing = 0.0
@@ -210,7 +214,6 @@ class Revision:
                 blank["no code"] += count
                 continue
             c = self.of(code)
-            by_rows[c.kind] += count
             several = self.split == "weights" and c.kind == "split" and c.targets
             if several:
                 missing += count * (1.0 - sum(c.targets.values()))
@@ -220,7 +223,7 @@ class Revision:
                 deeper[int(self.target.level[self.target.index_of[c.gold]])] += count
         lines = ["codes: " + (", ".join(f"{kind} {n:,}" for kind, n in self.counts.items()) or "none")]
         if rows is not None:
-            lines.append("rows: " + (", ".join(f"{k} {by_rows[k]:,}" for k in KINDS if by_rows[k]) or "none"))
+            lines.append("rows: " + (", ".join(f"{k} {n:,}" for k, n in self.count_rows(rows).items()) or "none"))
         if deeper:
             lines.append(
                 "rows of split codes by the level of their common ancestor: "

@@ -84,7 +84,7 @@ def prepare(
             Path(path).unlink(missing_ok=True)
         unreadable = Rejects(Path(beside["unreadable"]))
         passes = iter([unreadable])
-        with rereadable(source) as path:
+        with options.all_or_nothing(output), rereadable(source) as path:
 
             def reader() -> Any:
                 return open_input(

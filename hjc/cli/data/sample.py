@@ -45,7 +45,7 @@ def sample(
         edges = [int(x) for x in bounds.split(",")] if bounds else list(CHARACTER_BINS)
         kind, target = format_of(source, None, option="INPUT"), format_of(output, None, option="OUT")
         check_output(output, source, overwrite=overwrite)
-        with twice(source, kind, target, output) as (reader, unreadable):
+        with options.all_or_nothing(output), twice(source, kind, target, output) as (reader, unreadable):
             if rule == "code-length":
                 codes, texts = read_columns(reader, [code_column, text_column])
                 stratum = strata_of(codes, length_bins(count_characters(texts), edges))
@@ -86,7 +86,7 @@ def split(
 
         kind, target = format_of(source, None, option="INPUT"), format_of(output, None, option="OUT")
         check_output(output, source, overwrite=overwrite)
-        with twice(source, kind, target, output) as (reader, unreadable):
+        with options.all_or_nothing(output), twice(source, kind, target, output) as (reader, unreadable):
             columns = read_columns(reader, [code_column, *([source_column] if source_column else [])])
             codes = columns[0]
             side = split_by_source_and_code(
