@@ -143,6 +143,21 @@ def test_evaluate(call, model, ads, tmp_path):
     assert code == 2 and "did you mean 'code'?" in err
 
 
+def test_evaluate_takes_the_columns_of_the_training_where_the_file_has_them(call, model, tmp_path):
+    names = {"text_columns": ["title"], "code_column": "isco", "language_column": "lang", "source_column": "origin"}
+    (model / "train.yaml").write_text(json.dumps({"config": {"data": names}}), encoding="utf-8")
+    lines = "".join(f"cook {i},012,{'pl' if i % 2 else 'de'}\n" for i in range(60))
+    (tmp_path / "with.csv").write_text("title,isco,lang\n" + lines, encoding="utf-8")
+    code, out, err = call("evaluate", model, tmp_path / "with.csv", "-o", tmp_path / "eval", "--bootstrap", 0)
+    assert code == 0 and "by language" in out, err
+    assert "test/pl/level_2/recall@1" in json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    (tmp_path / "without.csv").write_text("title,isco\ncook,012\n", encoding="utf-8")
+    code, out, err = call("evaluate", model, tmp_path / "without.csv", "--bootstrap", 0)
+    assert code == 0 and "by language" not in out, err
+    code, _, err = call("evaluate", model, tmp_path / "without.csv", "--language-column", "lang")
+    assert code == 2 and "lang" in err
+
+
 def test_info(call, model):
     code, out, _ = call("info", model)
     assert code == 0 and "stub" in out and "toy, levels 2/3" in out and "depth = 3" in out

@@ -20,10 +20,11 @@ from hjc.config import compose
 from hjc.data.jobdata import JobData
 from hjc.metrics import RowScores, level_metrics, paired_difference, score_rows
 from hjc.report.compare_files import write_comparison
-from hjc.report.compare_tables import _tex, latex, markdown, sections, terminal
+from hjc.report.compare_tables import _tex, latex, markdown, overview_grids, sections, terminal
 from hjc.report.comparison import COLUMNS, COMPARED, Comparison, compare_runs, holm_adjusted
 from hjc.report.pairing import DifferentRowsError, _what_differs, align, common_sets, find_runs
 from hjc.report.scores import StoredScores, write_training_counts
+from hjc.report.sections import METRIC_COLUMNS
 from hjc.taxonomy import from_prefix_codes
 from hjc.workflow import run_training
 from tests.strategies import random_log_proba
@@ -347,3 +348,13 @@ def test_from_training_to_comparison(tmp_path: Path, capsys: pytest.CaptureFixtu
     found = quick(tmp_path / "eval")
     assert found.sets == {"test": 10} and found.runs[0].facts["model"] == "linear, topdown"
     assert set(found.frame["slice_kind"]) == {"", "training_rows"}
+
+
+def test_the_overview_is_cut_into_lines_that_can_be_read(run: Callable[..., Path]) -> None:
+    """Three levels: 18 figures a run in two tables of nine; each figure stands in one of them."""
+    data = rows(60)
+    found = quick(run("a", data, 1.0), run("b", data, 0.2))
+    grids = overview_grids(found, "test")
+    assert [len(grid.head) - 1 for grid in grids] == [9, 9]
+    assert [name for grid in grids for name, _ in grid.groups] == [METRIC_COLUMNS[m][0] for m in COMPARED]
+    assert not any(grid.wide for grid in grids)

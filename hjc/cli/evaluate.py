@@ -19,8 +19,12 @@ def evaluate(
         typer.Option("-t", "--text-column", help="Column with the text; repeat it to join several (as in training)."),
     ] = None,
     code_column: Annotated[str | None, typer.Option(help="Column with the right code (as in training).")] = None,
-    language_column: Annotated[str | None, typer.Option(help="Column with the language, to slice by.")] = None,
-    source_column: Annotated[str | None, typer.Option(help="Column with the source, to slice by.")] = None,
+    language_column: Annotated[
+        str | None, typer.Option(help="Column with the language, to slice by (as in training).")
+    ] = None,
+    source_column: Annotated[
+        str | None, typer.Option(help="Column with the source, to slice by (as in training).")
+    ] = None,
     name: Annotated[str, typer.Option(help="What the figures are called: NAME/level_4/recall@5.")] = "test",
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the 95 % intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
@@ -60,8 +64,8 @@ def evaluate(
         settings = DataSettings(
             text_columns=options.text_columns_of(text_column, trained),
             code_column=code_column or _trained_column(trained, "code_column") or "code",
-            language_column=language_column or "",
-            source_column=source_column or "",
+            language_column=language_column or _trained_column(trained, "language_column"),
+            source_column=source_column or _trained_column(trained, "source_column"),
             separator=separator,
             encoding=encoding,
             format=format,
@@ -73,7 +77,9 @@ def evaluate(
         classifier = load(run_dir)
         if calibrated:
             classifier.calibrated()  # says what to do where there is none
-        rows, rejects = read_job_data(data, classifier.taxonomy, settings)
+        given = {"language": language_column, "source": source_column}
+        trained_only = [key for key, name in given.items() if not name]  # used where the file has them
+        rows, rejects = read_job_data(data, classifier.taxonomy, settings, if_present=trained_only)
         if not len(rows):
             reasons = rejects["reason"].value_counts().head(5).to_dict()
             why = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.items())

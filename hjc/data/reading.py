@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -55,9 +55,15 @@ class ReadFile:
 
 
 def read_job_data(
-    path: str | Path | IO[bytes], taxonomy: Taxonomy, settings: DataSettings | None = None
+    path: str | Path | IO[bytes],
+    taxonomy: Taxonomy,
+    settings: DataSettings | None = None,
+    *,
+    if_present: Collection[str] = (),
 ) -> tuple[JobData, pd.DataFrame]:
     """The usable rows of one file and the table of rejects, with the columns and options of ``settings``.
+
+    ``if_present``: see :func:`read_file`.
 
     Raises:
         TaxonomyError: not one code of the file is in the taxonomy.
@@ -66,7 +72,7 @@ def read_job_data(
     settings = settings or DataSettings()
     named = dataclasses.replace(settings, train=["-"], valid=[], test=[], files=[], sources=[],
                                 train_codes=[], valid_codes=[], test_codes=[], files_codes=[])  # fmt: skip
-    part = read_file(named.all_sources()[0], settings, taxonomy, stream=path)
+    part = read_file(named.all_sources()[0], settings, taxonomy, stream=path, if_present=if_present)
     return part.data, part.rejects
 
 
@@ -91,9 +97,16 @@ def _present(column: pd.Series) -> list[str]:
 
 
 def read_file(
-    source: SourceSettings, settings: DataSettings, taxonomy: Taxonomy, stream: "str | Path | IO[bytes] | None" = None
+    source: SourceSettings,
+    settings: DataSettings,
+    taxonomy: Taxonomy,
+    stream: "str | Path | IO[bytes] | None" = None,
+    *,
+    if_present: Collection[str] = (),
 ) -> ReadFile:
     """Read one file of ``settings.all_sources()``, or ``stream`` in its place.
+
+    ``if_present``: which of language, source, weight, id and group may be missing from the file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -119,6 +132,9 @@ def read_file(
         optional["split"] = ""
     elif not optional["split"] and (Path(source.path) / "dataset_dict.json").is_file():
         optional["split"] = "split"  # a saved DatasetDict comes with its splits
+    for key in if_present:
+        if optional[key] not in table.frame:
+            optional[key] = ""
     if not code_column:
         raise ValueError(f"{table.name}: code_column is empty; name the column that holds the codes")
     table.check_columns([*text_columns, code_column, *filter(None, optional.values())])

@@ -83,29 +83,46 @@ def main_grid(found: Comparison, set_name: str, small: bool = True) -> Grid:
     )
 
 
-def overview_grid(found: Comparison, set_name: str, every: bool = True) -> Grid:
-    """A row a run; for each metric a column a level.
+#: figures of a line of the overview; more than this would break the names of the runs
+_LINE = 14
+
+
+def overview_grids(found: Comparison, set_name: str) -> list[Grid]:
+    """The overview in as many tables as the lines need to be read."""
+    frame = found.frame[(found.frame["set"] == set_name) & (found.frame["slice_kind"] == "")]
+    metrics, levels = list(COMPARED), frame["level"].nunique()
+    size = max(1, _LINE // max(1, levels))
+    parts = -(-len(metrics) // size)
+    size = -(-len(metrics) // parts)  # of equal lengths
+    return [overview_grid(found, set_name, metrics=metrics[i : i + size]) for i in range(0, len(metrics), size)]
+
+
+def overview_grid(found: Comparison, set_name: str, every: bool = True, metrics: Sequence[str] = ()) -> Grid:
+    """A row a run; for each metric (default: of ``COMPARED``) a column a level.
 
     ``every=False``, for terminals: recall@1 at the first two and the last two levels, the others at the deepest.
     """
+    shown = metrics or list(COMPARED)
     frame = found.frame[(found.frame["set"] == set_name) & (found.frame["slice_kind"] == "")]
     present: list[int] = [int(d) for d in _order(frame, "level")]
     some = sorted({*present[:2], *present[-2:]})
     last = present[-1:]
-    columns = [(m, d) for m in COMPARED for d in (present if every else some if m == "recall@1" else last)]
+    columns = [(m, d) for m in shown for d in (present if every else some if m == "recall@1" else last)]
     cells: dict[str, list[Cell]] = {run.name: [] for run in found.runs}
     for metric, level in columns:
         part = frame[(frame["metric"] == metric) & (frame["level"] == level)]
         best, mine = _best(part), _by(part, "run")
         for run, row in cells.items():
             row.append(_cell(mine[run], run in best, small=False))
-    groups = [(_head(m), sum(1 for x, _ in columns if x == m)) for m in COMPARED]
+    groups = [(_head(m), sum(1 for x, _ in columns if x == m)) for m in shown]
     heads = [f"L{d}" for _, d in columns]
     if not every:
         heads = [f"{_SHORT[m]}\nL{d}" for m, d in columns]
         groups = []
     rows = [Row([Cell(run), *row]) for run, row in cells.items()]
-    return Grid(("run", *heads), rows, groups=groups, wide=every, caption=_caption(found, set_name, small=False))
+    return Grid(
+        ("run", *heads), rows, groups=groups, wide=len(columns) > _LINE, caption=_caption(found, set_name, small=False)
+    )
 
 
 def slice_grid(found: Comparison, set_name: str, kind: str, metric: str) -> Grid:
@@ -192,7 +209,8 @@ def sections(found: Comparison, wide: bool = True) -> list[Section]:
     for name, rows in found.sets.items():
         section = Section(f"{name}: {rows:,} rows")
         if wide:
-            section.blocks.append(Block(title="Overview", table=overview_grid(found, name)))
+            grids = overview_grids(found, name)
+            section.blocks += [Block(title="" if i else "Overview", table=grid) for i, grid in enumerate(grids)]
         section.blocks.append(Block(title="Metrics by level", table=main_grid(found, name)))
         section.blocks += [Block(title=title, table=grid) for title, grid in slice_grids(found, name)]
         out.append(section)

@@ -213,6 +213,8 @@ def _details(
             if matrix.hidden[0]
             else ""
         )
+        if not matrix.counts.sum(axis=1).all():
+            hidden += " Grey: a code that is predicted and no row's gold code."
         picture(f"confusion_{level}", plots.confusion_matrix(matrix, tree), f"Confusion at level {level}",
                 f"Confusion matrix at level {level}",
                 f"Each line sums to 100 % of the rows of a gold code; the diagonal is right.{hidden}")  # fmt: skip
