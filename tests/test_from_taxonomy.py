@@ -213,6 +213,14 @@ def test_what_becomes_of_each_text():
     assert not made.texts["text"].str.contains("butcher|xclude").any()
 
 
+def test_what_a_code_is_called_is_no_negative_of_it():
+    """ESCO 1.2.1: "dressmaker" is an alternative label of 7531.5, and its scope note excludes dressmaker."""
+    both = [("12", "scope_note", "en", "Excludes bar manager. Excludes waiter.", "", ""), *TEXTS.to_numpy().tolist()]
+    made = texts_from_taxonomy(TREE, pd.DataFrame(both, columns=TEXTS.columns))
+    assert made.contradicted == 1 and "waiter" in set(made.negatives["text"])
+    assert not ((made.negatives["text"].str.casefold() == "bar manager") & (made.negatives["code"] == "12")).any()
+
+
 def test_choices():
     only = texts_from_taxonomy(TREE, TEXTS, TaxonomyTexts(languages=["pl"]))
     assert only.texts["text"].tolist() == ["oficer"]

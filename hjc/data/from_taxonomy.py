@@ -100,6 +100,8 @@ class TaxonomyData:
         rejects: columns text, code, language, source, reason.
         counts: a row for each source: in, out, and rejected by reason.
         discrimination: the measure of features, by kind and language ("skill/en").
+        contradicted: passages about other occupations that are no negatives, because the files give the same text to
+            the code itself (an alternative label that the scope note excludes).
     """
 
     texts: pd.DataFrame
@@ -107,6 +109,7 @@ class TaxonomyData:
     rejects: pd.DataFrame
     counts: pd.DataFrame
     discrimination: dict[str, Discrimination]
+    contradicted: int = 0
 
     def write(self, path: str | Path) -> list[Path]:
         """Write the texts (CSV, TSV, Parquet or JSON Lines by the name, ``.gz`` too), and beside them .negatives.csv,
@@ -134,6 +137,7 @@ class TaxonomyData:
             "rows_out": len(self.texts),
             "rejected": len(self.rejects),
             "hard_negatives": len(self.negatives),
+            "negatives_contradicted": self.contradicted,
             "by_source": self.counts.set_index("source").astype(int).to_dict("index"),
             "discrimination": {
                 kind: [
@@ -346,8 +350,11 @@ def texts_from_taxonomy(taxonomy: Taxonomy, texts: pd.DataFrame, settings: Taxon
         columns=["text", "code", "language", "source", "reason"],
     )
     once = {n[:4]: n for n in reversed(maker.negatives)}  # the ILO's definitions say what a table may say again
-    negatives = pd.DataFrame(list(once.values())[::-1], columns=list(NEGATIVE_COLUMNS))
-    return TaxonomyData(frame, negatives, rejects, _counts(total, frame, rejects), maker.measures)
+    own = {(text, code) for text, code, _ in unique}
+    other = [n for n in reversed(once.values()) if (n.text.casefold(), n.code) not in own]
+    negatives = pd.DataFrame(other, columns=list(NEGATIVE_COLUMNS))
+    counts = _counts(total, frame, rejects)
+    return TaxonomyData(frame, negatives, rejects, counts, maker.measures, len(once) - len(other))
 
 
 def _counts(total: Counter[str], frame: pd.DataFrame, rejects: pd.DataFrame) -> pd.DataFrame:

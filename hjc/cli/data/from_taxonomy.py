@@ -70,7 +70,10 @@ def from_taxonomy(
             why = ", ".join(f"{row[r]:,} {r}" for r in reasons if row[r])
             table.add_row(row["source"], f"{row['in']:,}", f"{row['out']:,}", f"{row['in'] - row['out']:,}", why)
         Console(highlight=False).print(table)
-        typer.echo(
+        said = (
             f"hard negatives: {len(made.negatives):,}, with the right code {(made.negatives['target'] != '').sum():,}"
         )
+        if made.contradicted:
+            said += f"; {made.contradicted:,} left out, because the files give the text to the same code as well"
+        typer.echo(said)
         typer.echo(f"-> {', '.join(str(path) for path in written)}")
