@@ -350,6 +350,14 @@ def test_from_training_to_comparison(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert set(found.frame["slice_kind"]) == {"", "training_rows"}
 
 
+def test_bold_says_something(run: Callable[..., Path]) -> None:
+    """The best run is bold; where all have the same figure none is."""
+    data = rows(60)
+    alike, apart = quick(run("a", data, 1.0), run("b", data, 1.0)), quick(run("c", data, 1.0), run("d", data, 0.2))
+    assert not any(c.best for grid in overview_grids(alike, "test") for row in grid.rows for c in row.cells)
+    assert any(c.best for grid in overview_grids(apart, "test") for row in grid.rows for c in row.cells)
+
+
 def test_the_overview_is_cut_into_lines_that_can_be_read(run: Callable[..., Path]) -> None:
     """Three levels: 18 figures a run in two tables of nine; each figure stands in one of them."""
     data = rows(60)

@@ -55,7 +55,7 @@ def _by(lines: pd.DataFrame, column: str) -> dict[Any, dict[str, Any]]:
 
 
 def _best(lines: pd.DataFrame) -> set[str]:
-    """Names of the runs with the best value, to the digits shown."""
+    """Names of the runs with the best value, to the digits shown; none where all runs have the same."""
     if not len(lines):
         return set()
     metric = str(lines["metric"].iloc[0])
@@ -63,6 +63,8 @@ def _best(lines: pd.DataFrame) -> set[str]:
     values = lines["value"] * (100 if percent else 1)
     top = values.max() if COMPARED[metric] else values.min()
     near = [v == top or (math.isfinite(v) and round(v, digits) == round(top, digits)) for v in values.tolist()]
+    if all(near):
+        return set()
     return {str(run) for run, yes in zip(lines["run"].tolist(), near, strict=True) if yes}
 
 

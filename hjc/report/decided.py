@@ -122,11 +122,11 @@ def back_off_plot(rules: pd.DataFrame) -> Figure | None:
         axes[1].plot(lines["coded"], lines["right"], f"{sign}-", color=ink, linewidth=1.1)
         if i == 0 or kind == "calibrated":
             named[kind] = (lines, ink)
-    for end in (0, -1):  # of two points near each other, the left one has its label on the left or below
+    for end in (0, -1):  # of two points near each other, the left one has its label on the left
         ends = sorted(named.values(), key=lambda item: float(item[0].iloc[end]["mean_level"]))
         for i, (lines, ink) in enumerate(ends):
             x, y, p = (float(lines.iloc[end][name]) for name in ("mean_level", "right", "parameter"))
-            place, side = ((-6, -10), "right") if end == 0 else ((0, -14), "center")
+            place, side = (-6, -10 if end == 0 else -3), "right"
             if i or (end and len(ends) == 1):
                 place, side = ((7, -10) if end == 0 else (7, 4)), "left"
             axes[0].annotate(
@@ -137,7 +137,7 @@ def back_off_plot(rules: pd.DataFrame) -> Figure | None:
         low = math.floor(20 * max(0.0, float(part["right_low"].min()) - 0.01)) / 20
         panel.set_ylim(low, 1.01)
         panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}" + (" %" if value > 0.999 else ""))
-    axes[0].margins(x=0.24)
+    axes[0].margins(x=0.32)
     axes[1].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes[1].xaxis.set_major_formatter(lambda value, _: "" if value > 1 + 1e-9 else f"{round(100 * value, 6):g} %")
     if part["probabilities"].nunique() > 1:
