@@ -177,7 +177,7 @@ def to_config(cfg: DictConfig) -> Config:
     except OmegaConfBaseException as e:
         raise ConfigError(explain(e)) from e
     except AttributeError as e:  # the slots of a dataclass refuse what +section.key=1 has added
-        m = re.fullmatch(r"'(\w+)' object has no attribute '(\w+)'", str(e))
+        m = re.match(r"'(\w+)' object has no attribute '(\w+)'", str(e))  # Python 3.13 says more behind it
         owner = {c.__name__: f"{name}." for name, classes in SECTIONS.items() for c in classes} | {"Config": ""}
         if m is None or m[1] not in owner:
             raise

@@ -157,6 +157,6 @@ def test_suspicious(call, tmp_path) -> None:
     found = pd.read_csv(tmp_path / "s" / "suspicious.csv", dtype={"code": str, "suggested": str})
     assert found[["row", "code", "suggested"]].to_numpy().tolist() == [[3, "8322", "5120"]]
     log = json.loads((tmp_path / "s" / "log.json").read_text())
-    assert log["rows"] == log["scored"] == 24 and log["rejected"] == 1
+    assert log["rows"] == log["scored"] == 24 and log["rejected"] == {"unknown code: '9999' is not in the tree": 1}
     code, _, err = call("data", "suspicious", tmp_path / "in.csv", "-o", tmp_path / "s", "--set", "nothing=1")
     assert code == 2 and "no setting 'nothing'" in err

@@ -166,5 +166,6 @@ def test_train_py_fails_in_one_message(tmp_path: Path) -> None:
 def test_train_py_names_missing_files(tmp_path: Path) -> None:
     done = _train("data=csv", "data.train=[nowhere.csv]", "run_dir=run", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ") and "nowhere.csv" in done.stderr
-    assert "Traceback" not in done.stderr
+    # the first run of a new machine also says that it rebuilds the encoder
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("hjc: ")]
+    assert len(errors) == 1 and errors[0].startswith("error: ") and "nowhere.csv" in errors[0]
