@@ -135,6 +135,22 @@ def test_esco_two_languages_at_once(tmp_path):
     assert both.taxonomy.titles == tree.titles
     only = import_taxonomy("esco", tmp_path, ImportOptions(languages=("pl",)))
     assert list(only.taxonomy.titles) == ["pl"] and {t.language for t in only.texts} == {"pl"}
+    some = import_taxonomy("esco", tmp_path, ImportOptions(languages=("pl", "xx")))
+    assert any("no titles in xx; the files have en, pl" in note for note in some.report.notes)
+    with pytest.raises(TaxonomyError, match="no title is in xx; the files have en, pl"):
+        import_taxonomy("esco", tmp_path, ImportOptions(languages=("xx",)))
+
+
+def test_a_row_in_another_language_is_not_said_to_repeat_one(tmp_path):
+    write(tmp_path / "occupations.csv", "esco_code,parent,label_en\n0110.1,0110,pilot\n")
+    write(
+        tmp_path / "labels.csv",
+        "esco_code,lang,kind,label\n0110.1,pl,p,lotnik\n0110.1,de,p,Pilot\n0110.1,de,a,Flieger\n",
+    )
+    imported = import_taxonomy("esco", tmp_path, ImportOptions(languages=("pl",)))
+    assert_accounts(imported)
+    labels = next(f for f in imported.report.files if f.role == "labels")
+    assert labels.used == 1 and dict(labels.skipped) == {"language not asked for": 2}
 
 
 def test_esco_skills(tmp_path):

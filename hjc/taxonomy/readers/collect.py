@@ -32,6 +32,7 @@ class Collector:
         kind: the reader.
         name: what the tree is called.
         languages: only these ([]: all); other texts count as skipped.
+        found: languages that any text of the files is in, asked for or not.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Collector:
     nodes: dict[str, _Node] = field(default_factory=dict)
     titles: dict[str, dict[str, str]] = field(default_factory=dict)
     descriptions: dict[str, dict[str, str]] = field(default_factory=dict)
+    found: set[str] = field(default_factory=set)
     texts: list[tuple[Text, int, int]] = field(default_factory=list)  # text, sheet number, row
     _sheets: list[Sheet] = field(default_factory=list)
     _roles: list[str] = field(default_factory=list)
@@ -138,10 +140,13 @@ class Collector:
             if new or known is None or known.sheet is None:
                 self.use(sheet, row)
             else:
-                self.skip(sheet, row, "repeats an earlier row")
+                spoken = {x for texts in (titles, descriptions) for x, text in (texts or {}).items() if text}
+                unwanted = bool(spoken) and not any(self._wanted(x) for x in spoken)
+                self.skip(sheet, row, "language not asked for" if unwanted else "repeats an earlier row")
         return True
 
     def _wanted(self, language: str) -> bool:
+        self.found.add(language)
         return not self.languages or language in self.languages or language == "und"
 
     def text(

@@ -170,7 +170,8 @@ def import_taxonomy(
     Raises:
         ValueError: unknown kind.
         FileNotFoundError: a path does not exist.
-        TaxonomyError: no table to build the tree from, a broken file, or no code with a place in the tree.
+        TaxonomyError: no table to build the tree from, a broken file, no code with a place in the tree, or no title in
+            any of the languages that were asked for.
         ImportError: an Excel file without the extra ``excel``.
     """
     options = options or ImportOptions()
@@ -183,6 +184,8 @@ def import_taxonomy(
     imported.report.ignored += sorted(str(p) for p in source.files if p not in source.taken)
     absent = [x for x in options.languages if x not in imported.taxonomy.titles]
     if absent:
-        have = ", ".join(imported.taxonomy.titles) or "none"
+        have = ", ".join(sorted(collector.found)) or "none"
+        if len(absent) == len(options.languages):
+            raise TaxonomyError(f"languages: no title is in {', '.join(absent)}; the files have {have}")
         imported.report.notes.append(f"no titles in {', '.join(absent)}; the files have {have}")
     return imported
