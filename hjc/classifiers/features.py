@@ -24,7 +24,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.ngrams import CharNgrams, WordNgrams, count_through
+from hjc.classifiers.ngrams import CharNgrams, WordNgrams
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -179,16 +179,20 @@ class _Block:
         return sorted(terms, key=terms.__getitem__)
 
     def _count(self, texts: Sequence[list[str]], *, fit: bool = False) -> sparse.csr_matrix:
-        """Counts of n-grams. Characters: through the distinct tokens, each of which is cut once."""
+        """Counts of n-grams. Characters: (texts x tokens) @ (tokens x n-grams), so each distinct token is cut once."""
         count: Callable[..., Any] = self._counter.transform
         if not self._hashed:
             count = self._counter.fit_transform if fit or self._known is None else self._known
         if self.kind == "word":
             return sparse.csr_matrix(count(texts))
         number = {token: i for i, token in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        flat = np.fromiter(map(number.__getitem__, chain.from_iterable(texts)), np.int64, int(lengths.sum()))
-        return count_through(flat, lengths, sparse.csr_matrix(count(list(number) or [""])))
+        ends = np.cumsum([0, *map(len, texts)])
+        flat = np.fromiter(map(number.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=ends[-1])
+        occurrences = sparse.csr_matrix(
+            (np.ones(len(flat), np.float32), flat, ends), shape=(len(texts), max(1, len(number)))
+        )
+        grams = sparse.csr_matrix(count(list(number) or [""]))
+        return sparse.csr_matrix(occurrences @ grams)
 
     def fit(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
         n = len(texts)
