@@ -4,6 +4,7 @@ from collections import Counter
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,3 +148,22 @@ def test_systematic_pps() -> None:
     assert draws[0][1].sum() == pytest.approx(12)
     with pytest.raises(ValueError, match="n: got"):
         systematic_pps([0, 1], 2)
+
+
+def test_commands_with_spoiled_and_missing_codes(call, tmp_path) -> None:
+    """1120, 1120.0 and " 1120" are one stratum, and a row without a code stays, on no side."""
+    import json
+
+    (tmp_path / "ads.csv").write_text("code,text\n1120,a\n1120.0,b\n 1120,c\n,d\n5,e\n", encoding="utf-8")
+    code, _, err = call("data", "split", tmp_path / "ads.csv", "-o", tmp_path / "dealt.csv")
+    assert code == 0 and "1 codes are written as decimal" in err and "1 rows have no code" in err
+    dealt = pd.read_csv(tmp_path / "dealt.csv", dtype=str, keep_default_na=False)
+    assert sorted(dealt["split"][:3]) == ["test", "train", "train"] and dealt["split"][3:].tolist() == ["", "test"]
+    assert dealt["code"].tolist() == ["1120", "1120.0", " 1120", "", "5"]  # as they were
+    log = json.loads((tmp_path / "dealt.csv.log.json").read_text())
+    assert log["rows_in"] == log["train"] + log["test"] + log["rows_without_code"] == 5
+    code, _, err = call(
+        "data", "sample", tmp_path / "ads.csv", "-o", tmp_path / "s.csv", "--rule", "code-length", "--fraction", "0.2"
+    )
+    assert code == 0 and "they are strata of their own" in err
+    assert sorted(pd.read_csv(tmp_path / "s.csv")["design_weight"]) == [1, 1, 3]

@@ -48,10 +48,12 @@ def sample(
         with options.all_or_nothing(output), twice(source, kind, target, output) as (reader, unreadable):
             if rule == "code-length":
                 codes, texts = read_columns(reader, [code_column, text_column])
+                codes, blank = _plain_codes(codes)
                 stratum = strata_of(codes, length_bins(count_characters(texts), edges))
                 del texts
             else:
                 columns = read_columns(reader, [source_column, code_column, language_column])
+                columns[1], blank = _plain_codes(columns[1])
                 stratum = strata_of(*(columns if by_language else columns[:2]))
             drawn = stratified_sample(stratum, fraction, halves=halves, seed=seed)
             weights = design_weights(stratum, drawn)
@@ -59,9 +61,12 @@ def sample(
         write_log(
             f"{output}.log.json", command="sample", rule=rule, input=source, rows_in=len(drawn), rows_out=written,
             unreadable_lines=unreadable.count,
-            not_drawn=len(drawn) - written, strata=int(stratum.max(initial=-1)) + 1, fraction=fraction, halves=halves,
+            not_drawn=len(drawn) - written, rows_without_code=blank,
+            strata=int(stratum.max(initial=-1)) + 1, fraction=fraction, halves=halves,
             seed=seed, bounds=edges if rule == "code-length" else None, by_language=by_language,
         )  # fmt: skip
+        if blank:
+            options.note(f"{blank:,} rows have no code; they are strata of their own")
         options.note(f"{written:,} of {len(drawn):,} rows from {stratum.max(initial=-1) + 1:,} strata -> {output}")
 
 
@@ -88,18 +93,35 @@ def split(
         check_output(output, source, overwrite=overwrite)
         with options.all_or_nothing(output), twice(source, kind, target, output) as (reader, unreadable):
             columns = read_columns(reader, [code_column, *([source_column] if source_column else [])])
-            codes = columns[0]
+            codes, blank = _plain_codes(columns[0])
+            coded = [i for i, code in enumerate(codes) if code]
             side = split_by_source_and_code(
-                codes, columns[1] if source_column else [""] * len(codes), train_fraction=train_fraction,
-                train_only=train_only or (), halves=halves, seed=seed,
+                [codes[i] for i in coded], [columns[1][i] if source_column else "" for i in coded],
+                train_fraction=train_fraction, train_only=train_only or (), halves=halves, seed=seed,
             )  # fmt: skip
-            names = ["train" if s == TRAIN else "test" for s in side.tolist()]
+            names = [""] * len(codes)
+            for i, s in zip(coded, side.tolist(), strict=True):
+                names[i] = "train" if s == TRAIN else "test"
             written = copy_rows(reader, output, target, {column: ("text", names)})
         trained = names.count("train")
         write_log(
             f"{output}.log.json", command="split", input=source, rows_in=len(names), rows_out=written, train=trained,
             unreadable_lines=unreadable.count,
-            test=written - trained, train_fraction=train_fraction, train_only=sorted(train_only or ()), halves=halves,
+            test=names.count("test"), rows_without_code=blank,
+            train_fraction=train_fraction, train_only=sorted(train_only or ()), halves=halves,
             seed=seed,
         )  # fmt: skip
-        options.note(f"{trained:,} rows train and {written - trained:,} test -> {output}")
+        if blank:
+            options.note(f"{blank:,} rows have no code; their {column!r} is empty, and training leaves them out")
+        options.note(f"{trained:,} rows train and {names.count('test'):,} test -> {output}")
+
+
+def _plain_codes(codes: list[str]) -> tuple[list[str], int]:
+    """Codes to form strata of, without blanks and the ".0" of numbers, and the number of rows without any."""
+    import re
+
+    plain = {code: re.sub(r"^(\d+)\.0+$", r"\1", code.strip()) for code in set(codes)}
+    if spoiled := sum(plain[code] != code.strip() for code in codes):
+        options.note(f"{spoiled:,} codes are written as decimal numbers (1120.0) and count as 1120")
+    out = [plain[code] for code in codes]
+    return out, out.count("")
