@@ -14,6 +14,7 @@ from hjc.data.sampling import (
     WORD_BINS,
     design_weights,
     draw_in_strata,
+    hold_out,
     length_bins,
     nearest,
     sample_by_code_and_length,
@@ -148,6 +149,19 @@ def test_systematic_pps() -> None:
     assert draws[0][1].sum() == pytest.approx(12)
     with pytest.raises(ValueError, match="n: got"):
         systematic_pps([0, 1], 2)
+
+
+def test_validation_rows_are_of_dealt_sources_and_leave_every_code_a_training_row(call, tmp_path) -> None:
+    rows = [(f"a{i}", str(i % 3), "ads") for i in range(60)] + [("d", str(c), "dict") for c in range(9)]
+    pd.DataFrame(rows, columns=["text", "code", "source"]).to_parquet(tmp_path / "all.parquet")
+    how = ["--source-column", "source", "--train-only", "dict", "--valid-fraction", "0.1"]
+    code, _, err = call("data", "split", tmp_path / "all.parquet", "-o", tmp_path / "dealt.parquet", *how)
+    assert code == 0 and "47 rows train, 4 validate and 18 test" in err, err  # 42 of 60 are dealt to training
+    dealt = pd.read_parquet(tmp_path / "dealt.parquet")
+    assert set(dealt[dealt["split"] == "valid"]["source"]) == {"ads"}
+    codes, everything = ["a", "a", "b", "c"], np.ones(4, dtype=bool)
+    assert hold_out(codes, everything, everything, 1.0).sum() == 1  # the second row of "a" alone can be spared
+    assert hold_out(codes, everything, everything, 0.0).sum() == 0
 
 
 def test_commands_with_spoiled_and_missing_codes(call, tmp_path) -> None:

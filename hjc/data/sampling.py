@@ -7,6 +7,7 @@ away from zero. The products are exact (0.7 x 45 is 31.5, though not in floating
 0.2 no half occurs: 0.2 x N is never an integer and a half.
 """
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
 from fractions import Fraction
 
@@ -168,6 +169,25 @@ def split_by_source_and_code(
     size = np.where(count == 1, 0, nearest(train_fraction, count, halves=halves))
     side[dealt[~draw_in_strata(stratum, size, seed)]] = TEST
     return side
+
+
+def hold_out(
+    codes: Sequence[str], training: BoolArray, eligible: BoolArray, fraction: float, seed: int = 1
+) -> BoolArray:
+    """(n,) rows of training to validate on: round(fraction x eligible) of the eligible training rows, by chance.
+
+    The last training row of a code is never taken, so fewer may come out. (The paper does not say how it validated;
+    its dictionary and thesaurus are not what the classifier will see, so they should not be ``eligible``.)
+    """
+    rows = np.flatnonzero(training & eligible)
+    left = Counter(codes[i] for i in np.flatnonzero(training).tolist())
+    wanted, out = int(nearest(fraction, [len(rows)])[0]), np.zeros(len(codes), dtype=bool)
+    for i in np.random.default_rng(seed).permutation(rows).tolist():
+        if wanted and left[codes[i]] > 1:
+            left[codes[i]] -= 1
+            wanted -= 1
+            out[i] = True
+    return out
 
 
 def sample_languages(

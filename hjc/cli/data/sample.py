@@ -77,6 +77,9 @@ def split(
     source_column: Annotated[str, typer.Option(help="Column with the source; none: all rows are of one.")] = "",
     train_only: Annotated[list[str] | None, typer.Option(help="Source that only trains; repeatable.")] = None,
     train_fraction: Annotated[float, typer.Option(help="Training share of each source x code.")] = 0.7,
+    valid_fraction: Annotated[
+        float, typer.Option(help="Share of the training rows that validate, none of --train-only (0: training carves).")
+    ] = 0.0,
     column: Annotated[str, typer.Option(help="Name of the new column.")] = "split",
     halves: Annotated[str, _HALVES] = "even",
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 1,
@@ -84,8 +87,10 @@ def split(
 ) -> None:
     """Add a column that says train or test by the paper's rule: 70/30 in source x code, single rows test."""
     with options.one_message():
+        import numpy as np
+
         from hjc.cli.data.tables import copy_rows, read_columns, twice, write_log
-        from hjc.data.sampling import split_by_source_and_code
+        from hjc.data.sampling import hold_out, split_by_source_and_code
         from hjc.data.splitting import TRAIN
         from hjc.prediction_io import check_output, format_of
 
@@ -102,18 +107,23 @@ def split(
             names = [""] * len(codes)
             for i, s in zip(coded, side.tolist(), strict=True):
                 names[i] = "train" if s == TRAIN else "test"
+            kept = set(train_only or ())
+            dealt = np.array([not source_column or source not in kept for source in columns[-1]], dtype=bool)
+            for i in np.flatnonzero(hold_out(codes, np.array(names) == "train", dealt, valid_fraction, seed)).tolist():
+                names[i] = "valid"
             written = copy_rows(reader, output, target, {column: ("text", names)})
         trained = names.count("train")
         write_log(
             f"{output}.log.json", command="split", input=source, rows_in=len(names), rows_out=written, train=trained,
             unreadable_lines=unreadable.count,
-            test=names.count("test"), rows_without_code=blank,
+            valid=names.count("valid"), test=names.count("test"), rows_without_code=blank,
             train_fraction=train_fraction, train_only=sorted(train_only or ()), halves=halves,
             seed=seed,
         )  # fmt: skip
         if blank:
             options.note(f"{blank:,} rows have no code; their {column!r} is empty, and training leaves them out")
-        options.note(f"{trained:,} rows train and {names.count('test'):,} test -> {output}")
+        valid = f", {names.count('valid'):,} validate" if valid_fraction else ""
+        options.note(f"{trained:,} rows train{valid} and {names.count('test'):,} test -> {output}")
 
 
 def _plain_codes(codes: list[str]) -> tuple[list[str], int]:
