@@ -170,7 +170,7 @@ def suspicious(
         c = result.counts
         options.note(
             f"{c['suspicious']:,} of {c['scored']:,} labels are suspicious; {c['untestable']:,} rows have a code "
-            f"that no other fold has, {c['too_coarse']:,} a code above the level -> {output}/suspicious.csv"
+            f"that no other fold has, {c['too_coarse']:,} a code above the level -> {output.rstrip('/')}/suspicious.csv"
         )
 
 

@@ -38,7 +38,7 @@ def note_rejects(part: "ReadFile", label: str) -> None:
         shown = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.head(5).items())
         options.note(f"{label}: {len(part.rejects):,} rows cannot be used: {shown}")
     for line in part.notes:
-        options.note(f"{label}: {line}")
+        options.note(line if line.startswith(f"{label}: ") else f"{label}: {line}")
 
 
 def account(part: "ReadFile") -> dict[str, Any]:
