@@ -456,3 +456,22 @@ def test_every_reader_is_listed():
         "ssyk2012",
         "csv",
     } == set(READERS)
+
+
+def test_a_parquet_table_is_what_the_csv_is(tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"Kod": ["1", "11", "1120", None], "Nadrz": ["", "1", "11", ""], "Nazwa": ["a", "b", "c", "d"]}
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    columns = {"code": "Kod", "parent": "Nadrz", "title_pl": "Nazwa"}
+    both = [import_taxonomy("csv", tmp_path / f"t.{x}", ImportOptions(columns=columns)) for x in ("csv", "parquet")]
+    assert both[0].taxonomy.hash == both[1].taxonomy.hash and len(both[1].taxonomy) == 3
+    assert [(r.line, r.reason) for r in both[0].report.rejects] == [(r.line, r.reason) for r in both[1].report.rejects]
+    frame.astype({"Kod": "float"}).to_parquet(tmp_path / "t.parquet", index=False)  # codes that were read as numbers
+    assert import_taxonomy("csv", tmp_path / "t.parquet", ImportOptions(columns=columns)).taxonomy == both[0].taxonomy
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:200])
+    with pytest.raises(TaxonomyError, match="cannot be read as a Parquet file"):
+        import_taxonomy("csv", tmp_path / "t.parquet", ImportOptions(columns=columns))

@@ -35,7 +35,7 @@ def _columns(sheet: Sheet, default: str) -> list[tuple[int, str, str]]:
 @register(
     "csv",
     "any table of codes, with --column code=NAME --column parent=NAME --column title_en=NAME ...",
-    "csv, tsv or xlsx",
+    "csv, tsv, xlsx or parquet",
 )
 def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     """Parents from a parent column, else from ``digits``, else the longest code that is a prefix."""

@@ -24,6 +24,7 @@ from hjc.taxonomy.csvio import _decode, _separator
 HEADER_ROWS = 40
 EXCEL = (".xlsx", ".xlsm", ".xls")
 DELIMITED = (".csv", ".tsv", ".txt", ".tab")
+PARQUET = (".parquet", ".pq")
 #: put after the last line: where it is swallowed, a quote was left open
 _END = "\x00end of file\x00"
 _BLANKS = re.compile(r"[\s\u00a0\u200b\u200d\ufeff]+")
@@ -233,6 +234,24 @@ def _delimited_rows(path: Path, encoding: str | None, separator: str | None) -> 
         )
 
 
+def _parquet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The names of the columns, then the rows; numbered as the lines of a CSV file would be."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield 1, list(file.schema_arrow.names)
+            number = 2
+            for batch in file.iter_batches():
+                columns = [column.to_pylist() for column in batch.columns]
+                for row in zip(*columns, strict=True):
+                    yield number, [_text(cell) for cell in row]
+                    number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise TaxonomyError(f"{path}: cannot be read as a Parquet file ({error})") from error
+
+
 def open_sheets(
     path: Path, *, encoding: str | None = None, separator: str | None = None
 ) -> Iterator[tuple[str, Iterable[tuple[int, list[str]]]]]:
@@ -250,8 +269,11 @@ def open_sheets(
         yield from _excel_rows(path)
     elif suffix_of(path) in DELIMITED:
         yield "", _delimited_rows(path, encoding, separator)
+    elif suffix_of(path) in PARQUET:
+        yield "", _parquet_rows(path)
     else:
-        raise TaxonomyError(f"{path}: the name does not tell the format; known are {', '.join((*DELIMITED, *EXCEL))}")
+        known = ", ".join((*DELIMITED, *EXCEL, *PARQUET))
+        raise TaxonomyError(f"{path}: the name does not tell the format; known are {known}")
 
 
 def read_sheet(
