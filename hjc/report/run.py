@@ -70,7 +70,7 @@ def write_report(
         counts: (N,) training rows coded to exactly each node; default: training_counts.csv of ``directory``.
         examples: show texts of the evaluated rows among the confused pairs. False when the report is to be shared and
             the texts are not.
-        title: default: the name of the run.
+        title: default: the name of the directory.
         file: name of the page.
         decided: set -> tables of calibration and decisions; without, reliability is of the probabilities evaluated.
         explained: the section of :func:`hjc.report.explanations.explanations_section`.
@@ -111,8 +111,7 @@ def write_report(
     sections += [section for section in (explained, space) if section is not None]
     sections += [_rejects_section(folder), files_section(folder, (file, PLOTS))]
     if title is None:
-        run = ((about.get("config") or {}).get("name")) or folder.name
-        title = f"{run}: run report"
+        title = f"{folder.resolve().name}: run report"  # as hjc compare names it
     page = render(title, sections, facts=_facts(about, sets), subtitle=_HOW_TO_READ)
     return write_text(folder / file, page)
 
