@@ -293,11 +293,14 @@ def _map(
     if workers <= 1:
         yield from map(Worker(settings), chunks)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(settings,)) as pool:
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(settings,))
+    try:
         waiting = [pool.submit(_work, chunk) for chunk in islice(chunks, 2 * workers)]
         while waiting:
             yield waiting.pop(0).result()
             waiting.extend(pool.submit(_work, chunk) for chunk in islice(chunks, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for chunks that have not begun
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
