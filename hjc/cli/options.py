@@ -47,13 +47,8 @@ def one_message() -> Iterator[None]:
 
 
 @contextmanager
-def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a command that writes a table with exit code 130; says how far it came.
-
-    Args:
-        output: "-" or the file, whose rows so far are then in OUTPUT.partial.
-        summary: its ``rows`` are those so far. what: "12 rows WHAT to out.csv.partial".
-    """
+def _terminating_interrupts() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -61,6 +56,21 @@ def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command that writes a table with exit code 130; says how far it came.
+
+    Args:
+        output: "-" or the file, whose rows so far are then in OUTPUT.partial.
+        summary: its ``rows`` are those so far. what: "12 rows WHAT to out.csv.partial".
+    """
+    try:
+        with _terminating_interrupts():
+            yield
     except KeyboardInterrupt:
         where = "" if output == "-" else f" to {output}.partial"
         note(f"\ninterrupted: {summary.rows:,} rows {what}{where}")
@@ -69,25 +79,17 @@ def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
         if summary.rows and output != "-":
             note(f"stopped after {summary.rows:,} rows, which are in {output}.partial")
         raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
 def all_or_nothing(output: str) -> Iterator[None]:
     """Ctrl-C and SIGTERM end a command that only finished files are left of with exit code 130, and with a message."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        with _terminating_interrupts():
+            yield
     except KeyboardInterrupt:
         note(f"\ninterrupted: {output} was not finished; give the command again")
         raise typer.Exit(INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def training_data_settings(run_dir: str) -> dict[str, Any]:
