@@ -132,11 +132,20 @@ def test_agreement(call, tmp_path) -> None:
     assert code == 0 and "'xxxx'" in err and "all agree" in shown
     pairs = pd.read_csv(tmp_path / "w" / "pairs.csv").set_index("level")
     assert pairs["agreement"].tolist() == [1.0, 1.0, 0.75, 0.75] and pairs["units"].tolist() == [3] * 4
+    [unknown] = pd.read_csv(tmp_path / "w" / "rejects.csv").to_dict("records")
+    assert (unknown["row"], unknown["reason"], unknown["value"]) == (5, "unknown code", "xxxx")  # the header is line 1
     long = [(i, c, v) for c in "ab" for i, v in enumerate(wide[c])]
     pd.DataFrame(long, columns=["id", "coder", "code"]).to_csv(tmp_path / "long.csv", index=False)
     assert call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "l", "--coder-column", "coder")[0] == 0
     assert pd.read_csv(tmp_path / "l" / "pairs.csv")["agreement"].round(6).tolist() == [1, 1, 0.666667, 0.666667]
     assert call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "n")[0] == 0
+    lost = pd.DataFrame([*long, ("", "b", "5120")], columns=["id", "coder", "code"])
+    lost.to_csv(tmp_path / "lost.csv", index=False)
+    assert call("data", "agreement", tmp_path / "lost.csv", "-o", tmp_path / "o", "--coder-column", "coder")[0] == 0
+    assert pd.read_csv(tmp_path / "o" / "rejects.csv")[["row", "reason"]].to_numpy().tolist() == [
+        [9, "unknown code"],
+        [10, "no id"],
+    ]
     assert len(pd.read_csv(tmp_path / "n" / "pairs.csv")) == 0
     code, _, err = call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "n", "-c", "nothing")
     assert code == 2 and "'nothing'" in err
@@ -158,5 +167,7 @@ def test_suspicious(call, tmp_path) -> None:
     assert found[["row", "code", "suggested"]].to_numpy().tolist() == [[3, "8322", "5120"]]
     log = json.loads((tmp_path / "s" / "log.json").read_text())
     assert log["rows"] == log["scored"] == 24 and log["rejected"] == {"unknown code: '9999' is not in the tree": 1}
+    [reject] = pd.read_csv(tmp_path / "s" / "rejects.csv", dtype=str).to_dict("records")
+    assert reject["row"] == "26" and "9999" in reject["reason"]
     code, _, err = call("data", "suspicious", tmp_path / "in.csv", "-o", tmp_path / "s", "--set", "nothing=1")
     assert code == 2 and "no setting 'nothing'" in err

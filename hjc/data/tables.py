@@ -57,6 +57,14 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def whole(self) -> pd.DataFrame:
+        """The frame. Raises ValueError where a row is malformed."""
+        if (bad := np.flatnonzero(self.problem != "")).size:
+            first = bad[0]
+            more = f" and {bad.size - 1} more malformed rows" if bad.size > 1 else ""
+            raise ValueError(f"{self.name}: line {self.line[first]}: {self.problem[first]}{more}")
+        return self.frame
+
     def column(self, name: str) -> pd.Series:
         """A column. Raises ValueError with the columns that are there and the nearest name."""
         self.check_columns([name])
@@ -83,12 +91,7 @@ def read_table(path: str | Path | IO[bytes], **options: Any) -> pd.DataFrame:
     Raises:
         ValueError: as read_rows, and where a row is malformed; read_rows returns such rows marked instead.
     """
-    table = read_rows(path, **options)
-    if (bad := np.flatnonzero(table.problem != "")).size:
-        first = bad[0]
-        more = f" and {bad.size - 1} more malformed rows" if bad.size > 1 else ""
-        raise ValueError(f"{table.name}: line {table.line[first]}: {table.problem[first]}{more}")
-    return table.frame
+    return read_rows(path, **options).whole()
 
 
 def read_rows(

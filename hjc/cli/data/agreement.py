@@ -1,10 +1,13 @@
 """``hjc data agreement`` and ``hjc data suspicious``: how good are the labels?"""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hjc.cli import options
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _TAXONOMY = typer.Option(help="isco08, a CSV or TSV of codes, or a model directory.")
 _DIGITS = typer.Option(help="Cumulative code lengths when parents are prefixes, e.g. 1,2,3,4,6.")
@@ -28,17 +31,21 @@ def agreement(
     """Agreement at each level with intervals, Cohen's and Fleiss' kappa, Krippendorff's alpha, confusion at level 1."""
     with options.one_message():
         import numpy as np
+        import pandas as pd
         from rich.console import Console
         from rich.table import Table
 
-        from hjc.cli.data.tables import tree_of, write_log
-        from hjc.data import read_table
+        from hjc.cli.data.tables import tree_of, write_log, write_rejects
         from hjc.data.agreement import agreement as measure
         from hjc.data.agreement import ratings_from_long
+        from hjc.data.splits import no_rejects
+        from hjc.data.tables import read_rows
         from hjc.errors import name_some
         from hjc.taxonomy import repair_codes
 
-        tree, frame = tree_of(taxonomy, digits), read_table(source)
+        tree, given = tree_of(taxonomy, digits), read_rows(source)
+        frame, left_out = given.whole(), [no_rejects()]
+        frame.index = pd.Index(given.line)
         names = code_column or ["code"]
         wide = len(names) > 1
         if not wide and unit_column not in frame.columns:
@@ -51,7 +58,8 @@ def agreement(
             blank = frame[name].str.strip() == ""
             if blank.any():  # they would all be one unit, or one more coder
                 rejected[f"no {name}"] = int(blank.sum())
-                frame = frame[~blank].reset_index(drop=True)
+                left_out.append(_rejects(source, frame[blank], f"no {name}", unit_column, ""))
+                frame = frame[~blank]
         for reason, count in rejected.items():
             options.note(f"{count:,} rows have {reason} and are left out")
         unit = [str(i) for i in range(len(frame))] if wide else frame[unit_column].tolist()
@@ -76,7 +84,12 @@ def agreement(
             _one_value(unit, frame[stratum_column].tolist(), first, "--stratum-column", stratum_column)
             strata = np.unique(frame[stratum_column].to_numpy(dtype=str)[first], return_inverse=True)[1]
         result = measure(tree, ratings, coders, weights=weights, strata=strata, confidence=confidence)
+        usable = {"", *(old for old, new in zip(cells, mended, strict=True) if new in tree.index_of)}
+        for name in names if unknown else []:
+            strange = frame[~frame[name].isin(usable)]
+            left_out.append(_rejects(source, strange, "unknown code", "" if wide else unit_column, name))
         result.write(output)
+        write_rejects(output, left_out)
         coded = np.bincount((ratings >= 0).sum(axis=1), minlength=ratings.shape[1] + 1)
         write_log(
             f"{output}/log.json", command="agreement", input=source, rows_in=rows_in, rows_used=len(frame),
@@ -93,7 +106,14 @@ def agreement(
                   for k in ("all_agree", "pairwise", "fleiss", "alpha")),
             )  # fmt: skip
         Console(highlight=False).print(table)
-        options.note(f"pairs.csv, overall.csv, confusion.csv and log.json in {output}")
+        options.note(f"pairs.csv, overall.csv, confusion.csv, rejects.csv and log.json in {output}")
+
+
+def _rejects(source: str, rows: "DataFrame", reason: str, unit: str, code: str) -> "DataFrame":
+    """Lines of a table (its index) as rejects."""
+    return rows.assign(
+        file=source, row=rows.index, id=rows[unit] if unit else "", reason=reason, value=rows[code] if code else ""
+    )[["file", "row", "id", "reason", "value"]]
 
 
 def _one_value(units: list[str], values: list[str], first: "Any", option: str, column: str) -> None:
@@ -143,7 +163,7 @@ def suspicious(
 
         from hjc.classifiers.linear import LinearClassifier
         from hjc.classifiers.linear_settings import LinearSettings
-        from hjc.cli.data.tables import account, note_rejects, read_labelled, tree_of, write_log
+        from hjc.cli.data.tables import account, note_rejects, read_labelled, tree_of, write_log, write_rejects
         from hjc.data.suspicious import find_suspicious, out_of_fold
 
         tree = tree_of(taxonomy, digits)
@@ -163,6 +183,7 @@ def suspicious(
         )  # fmt: skip
         result = find_suspicious(data, scores)
         result.write(output)
+        write_rejects(output, [part.rejects])
         write_log(
             f"{output}/log.json", command="suspicious", input=source, level=scores.level, folds=folds, seed=seed,
             settings=dataclasses.asdict(settings), **account(part), **result.counts,

@@ -24,13 +24,13 @@ def manifest(
         from rich.console import Console
         from rich.table import Table
 
-        from hjc.cli.data.tables import account, by_split, note_rejects, read_labelled, tree_of
+        from hjc.cli.data.tables import account, by_split, note_rejects, read_labelled, tree_of, write_rejects
         from hjc.data import JobData
         from hjc.data.manifest import manifest as make
 
         tree = tree_of(taxonomy, digits)
         parts: dict[str, list[JobData]] = {}
-        accounts = []
+        accounts, rejects = [], []
         for item in files:
             name, found, path = item.partition("=")
             if not found:
@@ -40,12 +40,13 @@ def manifest(
                 source_column=source_column, language_column=language_column, split_column=split_column, max_chars=0,
             )  # fmt: skip
             note_rejects(part, path)
+            rejects.append(part.rejects)
             accounts.append({"set": name, "file": path, **account(part)})
             for key, data in by_split(part, name).items():
                 parts.setdefault(key, []).append(data)
         result = make({key: JobData.concat(data) for key, data in parts.items()}, exclude=exclude or ())
         result.facts["files"] = accounts
-        written = result.write(output)
+        written = [*result.write(output), write_rejects(output, rejects)]
         table = Table("split", "source", "rows", "codes", title="Rows and codes by source")
         for row in result.by_source.itertuples():
             table.add_row(str(row.split), str(row.source), f"{row.rows:,}", f"{row.codes:,}")

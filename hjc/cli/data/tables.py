@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from hjc.data import JobData
     from hjc.data.reading import ReadFile
     from hjc.prediction_io import Reader, Rejects
@@ -39,6 +41,16 @@ def note_rejects(part: "ReadFile", label: str) -> None:
         options.note(f"{label}: {len(part.rejects):,} rows cannot be used: {shown}")
     for line in part.notes:
         options.note(line if line.startswith(f"{label}: ") else f"{label}: {line}")
+
+
+def write_rejects(folder: str, tables: "Sequence[DataFrame]") -> str:
+    """FOLDER/rejects.csv with the rows that could not be used (file, row, id, reason, value); its path."""
+    import pandas as pd
+
+    path = Path(folder) / "rejects.csv"
+    every = pd.concat(list(tables), ignore_index=True)
+    every.sort_values(["file", "row"], kind="stable").to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    return str(path)
 
 
 def account(part: "ReadFile") -> dict[str, Any]:
