@@ -155,6 +155,11 @@ def coded_columns(
     chosen = found[prefixes.pop(), levels[-1] if level is None else level]
     pairs = [(chosen[rank], chosen[rank].replace("_code_", "_proba_")) for rank in sorted(chosen)]
     stripped = {c.strip() for c in columns}
+    if len(pairs) > 1 and (absent := [p for _, p in pairs if p not in stripped]):
+        raise ValueError(
+            f"{label}: {len(pairs)} code columns and no {absent[0]!r}; without probabilities only one code can be "
+            f"carried over: --code-column {pairs[0][0]}"
+        )
     return [(c, p if p in stripped else "") for c, p in pairs]
 
 
