@@ -154,7 +154,9 @@ def test_weights_counts_and_a_written_crosswalk(carry, call, files):
 
 def test_columns_of_predict():
     names = ["hjc_level1_code_1", "hjc_level1_proba_1", "hjc_level4_code_2", "hjc_level4_code_1", "to_level9_code_1"]
-    with pytest.raises(ValueError, match="2 code columns and no 'hjc_level4_proba_1'.*--code-column hjc_level4_code_1"):
+    with pytest.raises(
+        ValueError, match=r"2 code columns and no 'hjc_level4_proba_1'.*--code-column hjc_level4_code_1"
+    ):
         coded_columns(names, "f")
     assert coded_columns([n for n in names if n[-1] == "1"], "f") == [("hjc_level4_code_1", "")]
     pairs = [(f"hjc_level4_code_{i}", f"hjc_level4_proba_{i}") for i in (1, 2)]
