@@ -80,9 +80,13 @@ def test_interrupted(call, tmp_path, monkeypatch, command, number):
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(module.CsvReader, "chunks", interrupted)
-    before = signal.getsignal(signal.SIGTERM)
+    # a test runner started in the background hands down an ignored SIGINT
+    inherited, before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
     further = {"prepare": ["--languages", "none"], "sample": ["--rule", "code-length", "--fraction", "1"], "split": []}
-    code, _, err = call("data", command, tmp_path / "ads.csv", "-o", tmp_path / "out.csv", *further[command])
+    try:
+        code, _, err = call("data", command, tmp_path / "ads.csv", "-o", tmp_path / "out.csv", *further[command])
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert code == 130 and "interrupted: " in err and "give the command again" in err
     assert not (tmp_path / "out.csv").exists() and not (tmp_path / "out.csv.log.json").exists()
     assert signal.getsignal(signal.SIGTERM) == before
