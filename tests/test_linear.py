@@ -10,9 +10,10 @@ import pytest
 from scipy.special import logsumexp
 
 from hjc.classifiers.base import LOG_PROBA_FLOOR
-from hjc.classifiers.linear import LinearClassifier, count_rows, prior
+from hjc.classifiers.linear import LinearClassifier, count_rows
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.storage import ModelDirError
+from hjc.classifiers.unseen import prior
 from hjc.data.jobdata import JobData
 from hjc.errors import NotFittedError
 from hjc.persistence import load

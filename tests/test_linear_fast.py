@@ -9,10 +9,11 @@ from scipy.special import logsumexp
 from sklearn.feature_extraction.text import CountVectorizer
 
 from hjc.classifiers import ngrams
-from hjc.classifiers.linear import count_rows, prior
+from hjc.classifiers.linear import count_rows
 from hjc.classifiers.napkinxc_weights import LinearNodes, chain, conditional_log_proba
 from hjc.classifiers.ngrams import CharNgrams, WordNgrams
 from hjc.classifiers.topdown import TopDown, scale_scores
+from hjc.classifiers.unseen import prior
 from hjc.taxonomy import from_edges
 from tests.test_linear_napkinxc import random_tree
 

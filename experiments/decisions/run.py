@@ -33,7 +33,8 @@ DATA = data_folder()
 OUTPUTS = ROOT / "outputs" / "decisions"
 VACANCIES = OUTPUTS / "vacancies.csv.gz"
 TITLES = DATA / "isco08_titles_24_languages"
-LINEAR = ["model=linear", "evaluation=quick", "data=csv"]
+# codes without training rows had a fixed floor when these were run; see experiments/unseen_codes
+LINEAR = ["model=linear", "model.unseen=floor", "evaluation=quick", "data=csv"]
 USAJOBS = [
     *LINEAR, "taxonomy=csv", f"taxonomy.path={DATA / 'usajobs_opm' / 'opm_hierarchy.csv'}",
     "data.default_language=en", f"data.files=[{VACANCIES}]", "data.split_column=split",

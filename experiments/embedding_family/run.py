@@ -52,7 +52,8 @@ def systems(name: str) -> dict[str, list[str]]:
     family = [*encoder, *SPEED, length, f"model.label_mode={mode}", *labels]
     run = {system: OUT / f"{name}_{system}" for system in ("linear", "neural", "biencoder", "average")}
     return {
-        "linear": [*base, "model=linear"],
+        # the floor for codes without training rows as it was when this was run; see experiments/unseen_codes
+        "linear": [*base, "model=linear", "model.unseen=floor"],
         "neural": [*base, f"model={neural}", "hierarchy=bottomup", length, f"trainer.epochs={epochs}"],
         "direct": [*base, "model=prototype", *family, "model.prototype=direct"],
         "average": [*base, "model=prototype", *family, "model.prototype=average"],

@@ -95,8 +95,13 @@ def measure(name: str, train: JobData, check: JobData, settings: LinearSettings)
 def main() -> None:
     rows: list[dict[str, object]] = []
     plan = (
-        ("titles", titles, (3_000, 20_000), LinearSettings(score_scale=1.0)),
-        ("usajobs", usajobs, (3_000, 7_000), LinearSettings(score_scale=1.0, features="word", max_features=20_000)),
+        ("titles", titles, (3_000, 20_000), LinearSettings(score_scale=1.0, unseen="floor")),
+        (
+            "usajobs",
+            usajobs,
+            (3_000, 7_000),
+            LinearSettings(score_scale=1.0, unseen="floor", features="word", max_features=20_000),
+        ),
     )
     for name, load, sizes, settings in plan:
         train, check = load()

@@ -16,9 +16,10 @@ from sklearn.linear_model import LogisticRegression
 
 from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier, FloatArray, IntArray
 from hjc.classifiers.features import TextFeatures, normalise, tokens
-from hjc.classifiers.linear import count_rows, prior
+from hjc.classifiers.linear import count_rows
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_weights import chain
+from hjc.classifiers.unseen import prior
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 

@@ -50,8 +50,9 @@ SIZES = {"titles": (4_000, 2_000), "usajobs": (1_500, 1_000)}
 #: penalties that hiclass may choose from
 PENALTIES = (10.0, 30.0, 100.0)
 Make = Callable[[], Classifier]
-SHORT = LinearSettings(features="both", max_features=5_000, lead_weight=0)
-LONG = LinearSettings(features="word", max_features=10_000, lead_weight=0)
+# codes without training rows have a fixed floor here, because every peer gets the same one (adapters.py)
+SHORT = LinearSettings(features="both", max_features=5_000, lead_weight=0, unseen="floor")
+LONG = LinearSettings(features="word", max_features=10_000, lead_weight=0, unseen="floor")
 
 
 def usajobs() -> tuple[JobData, JobData]:

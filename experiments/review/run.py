@@ -54,7 +54,7 @@ def kzis_ads() -> JobData:
 def fit(data: JobData) -> LinearClassifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows coded to inner nodes
-        return LinearClassifier(data.taxonomy, LinearSettings(min_df=1)).fit(data)
+        return LinearClassifier(data.taxonomy, LinearSettings(min_df=1, unseen="floor")).fit(data)
 
 
 def right(model: LinearClassifier, data: JobData) -> tuple[np.ndarray, np.ndarray]:

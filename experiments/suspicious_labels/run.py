@@ -30,7 +30,7 @@ from hjc.taxonomy import Taxonomy, load_taxonomy
 FOLDER = data_folder()
 RESULTS = Path(__file__).resolve().parent / "results.csv"
 #: words only: a fifth of the time of the default, and a point or two less accurate
-SETTINGS = LinearSettings(features="word", max_chars=3000)
+SETTINGS = LinearSettings(features="word", max_chars=3000, unseen="floor")
 SHARE = 0.05
 IntArray = npt.NDArray[np.int64]
 DATA = {

@@ -10,7 +10,8 @@
 What every one of them does besides: codes without a training row cannot be learnt, so the model's own answer for them
 is left out and the training prior is mixed in with weight ``floor``. For topdown this happens in each conditional
 distribution, so an unseen code is likelier under a likely parent; for the others in the leaf distribution. A text
-without any known feature gets the training prior. Rows sum to 1 over leaves, hence at every level.
+without any known feature gets the training prior. ``unseen=estimated`` gives codes without training rows a share
+estimated from the others instead (:mod:`hjc.classifiers.unseen`). Rows sum to 1 over leaves, hence at every level.
 """
 
 import ctypes
@@ -39,6 +40,7 @@ from hjc.classifiers.napkinxc_weights import (
 )
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
 from hjc.classifiers.topdown import TopDown, scale_scores
+from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
@@ -46,8 +48,6 @@ from hjc.taxonomy import Taxonomy
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 
-#: pseudo-rows that a sibling group's prior gives in equal parts to its members
-PRIOR_ROWS = 1.0
 #: weights may be this far from an integer multiple of the smallest
 _WEIGHT_SLACK = 1e-3
 _MAX_REPEATS = 100
@@ -80,6 +80,7 @@ class LinearClassifier(Classifier):
         self._files: dict[str, bytes] = {}
         self._leaf_prior: FloatArray = np.zeros((0, 1))
         self._topdown: TopDown | None = None
+        self._unseen: UnseenCodes | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -261,6 +262,9 @@ class LinearClassifier(Classifier):
             with np.errstate(divide="ignore"):
                 out = np.logaddexp(leaf.T + np.float32(np.log1p(-floor)), leaf_prior + np.float32(np.log(floor)))
         out[:, np.diff(rows.indptr) == 0] = leaf_prior
+        if self._unseen is not None:
+            with np.errstate(divide="ignore"):  # what underflows gets the floor below
+                out = np.log(self._unseen(np.exp(out)))
         # the declared floor of every classifier; what it adds (below 1e-10 a leaf) is taken off the whole row
         np.maximum(out, LOG_PROBA_FLOOR, out=out)
         out -= np.log(np.exp(out).sum(axis=0, dtype=np.float64)).astype(np.float32)
@@ -269,7 +273,12 @@ class LinearClassifier(Classifier):
     def _ready(self) -> None:
         """What prediction needs beside the estimators, once for all chunks."""
         conditional = prior(self.taxonomy, self.row_counts)
-        log_prior = chain(np.log(conditional)[None, :], self.taxonomy)
+        self._unseen = None
+        if self.settings.unseen == "estimated" and (self.row_counts[self.taxonomy.leaves] == 0).any():
+            self._unseen = UnseenCodes(self.taxonomy, self.row_counts, self.settings.floor)
+            conditional = self._unseen.without(conditional, self.taxonomy)
+        with np.errstate(divide="ignore"):
+            log_prior = chain(np.log(conditional)[None, :], self.taxonomy)
         self._leaf_prior = np.asarray(log_prior.T, dtype=np.float32)  # (L, 1)
         self._topdown = TopDown(self.taxonomy, conditional, self.row_counts, self.settings.floor)
 
@@ -310,7 +319,7 @@ class LinearClassifier(Classifier):
         """
         stored = read_model_dir(directory, expected_classifier=cls.name)
         # models from before there were such settings go on predicting what they did
-        model = cls(stored.taxonomy, stored.settings(LinearSettings, score_scale=1.0, tonos="keep"))
+        model = cls(stored.taxonomy, stored.settings(LinearSettings, score_scale=1.0, tonos="keep", unseen="floor"))
         try:
             folder = stored.path
             model.features = TextFeatures.load(folder, model.settings)
@@ -347,14 +356,6 @@ def count_rows(taxonomy: Taxonomy, gold: IntArray, weight: FloatArray) -> FloatA
         if (parent := int(taxonomy.parents[node])) >= 0:
             counts[parent] += counts[node]
     return counts
-
-
-def prior(taxonomy: Taxonomy, row_counts: FloatArray) -> FloatArray:
-    """(N,) P(node | parent) by row counts, with ``PRIOR_ROWS`` pseudo-rows shared equally in each sibling group."""
-    starts, group = taxonomy.group_slice[:, 0], taxonomy.group
-    size = np.bincount(group)[group]
-    total = np.add.reduceat(row_counts, starts)[group]
-    return (row_counts + PRIOR_ROWS / size) / (total + PRIOR_ROWS)
 
 
 def _repeats(weight: FloatArray) -> IntArray:

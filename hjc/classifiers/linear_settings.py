@@ -13,6 +13,7 @@ LOSSES = ("log", "l2")
 SOLVERS = {"log": ("L2R_LR", "L2R_LR_DUAL"), "l2": ("L2R_L2LOSS_SVC", "L2R_L2LOSS_SVC_DUAL")}
 INNER_GOLD = ("auto", "drop")
 WEIGHTS = ("exact", "ignore")
+UNSEEN = ("floor", "estimated")
 
 
 def _at_least(name: str, value: float, low: float, *, strictly: bool = False) -> None:
@@ -80,6 +81,9 @@ class LinearSettings:
     #: share of the training prior mixed into each conditional distribution (topdown) or into the leaf distribution
     #: (others), so that codes without training rows keep a declared probability
     floor: float = 0.02
+    #: probability of codes without training rows: estimated (by leave-one-out from the numbers of rows of the others,
+    #: see hjc/classifiers/unseen.py) | floor (their share of that prior)
+    unseen: str = "estimated"
     #: rows whose gold is an inner node: auto (topdown trains the levels above, others drop them) | drop; always counted
     inner_gold: str = "auto"
     #: exact: integer ratios by repeating rows (flat_logreg: any weight), else an error | ignore
@@ -101,6 +105,7 @@ class LinearSettings:
         check_choice("model.loss", self.loss, LOSSES)
         check_choice("model.inner_gold", self.inner_gold, INNER_GOLD)
         check_choice("model.weights", self.weights, WEIGHTS)
+        check_choice("model.unseen", self.unseen, UNSEEN)
         if self.solver:
             check_choice(f"model.solver (for loss {self.loss})", self.solver, SOLVERS[self.loss])
         for name in ("word_ngrams", "char_ngrams"):
