@@ -198,5 +198,12 @@ def test_command(checkpoint, tmp_path, monkeypatch, capsys):
     assert code == 2 and "--argos FOLDER or --hf FOLDER" in err
     code, err = call(ads, "-o", out, "-t", "title", "--to", "en", *model)
     assert code == 2 and "say the language" in err
-    code, err = call(ads, "-o", out, "-t", "title", "--to", "en", "--from", "pl", "--hf", tmp_path / "none")
-    assert code == 2 and "config.json" in err
+    none = ["--from", "pl", "--to", "en", "--hf", tmp_path / "none"]
+    code, err = call(ads, "-o", out, "-t", "title", *none)
+    assert code == 2 and "out.csv exists" in err
+    code, err = call(ads, "-o", tmp_path / "new.csv", "-t", "titel", *none)
+    assert code == 2 and "'titel'" in err  # before any model is looked for
+    code, err = call(ads, "-o", tmp_path / "new.csv", "-t", "title", *none)
+    assert code == 2 and "config.json" in err and not list(tmp_path.glob("new.csv*"))
+    code, err = call(ads, "-o", out, "-t", "title", *none, "--overwrite")
+    assert code == 2 and len(list(csv.DictReader(out.open(encoding="utf-8")))) == 5  # what was there stays

@@ -51,22 +51,7 @@ def translate(
         targets = tuple(dict.fromkeys(base_language(language) for language in to))
         plan = TranslationPlan(tuple(text_column), targets, start, language_column)
         codes = dict(_pair(text, "--language-code", "pl=pol_Latn") for text in language_code or [])
-        translators: list[Translator] = []
-        for folder in argos or []:
-            from hjc.data.argos import ArgosTranslator
-
-            translators.append(ArgosTranslator(folder, beam_size=beam_size, max_tokens=max_tokens))
-        for text in hf or []:
-            from hjc.nn.seq2seq import Seq2SeqTranslator
-
-            pair, folder = _model(text)
-            translators.append(
-                Seq2SeqTranslator(
-                    folder, pair=pair, codes=codes, prefix=model_prefix, beam_size=beam_size, max_tokens=max_tokens,
-                    device=device,
-                )
-            )  # fmt: skip
-        if not translators:
+        if not argos and not hf:
             raise ValueError("no model: give --argos FOLDER or --hf FOLDER (docs/translation.md says where to get one)")
         if output == "-" and cache is None:
             raise ValueError("give --cache FILE, or a file for -o")
@@ -77,6 +62,22 @@ def translate(
             ) as (reader, writer),
             TranslationCache(cache or f"{output}.translations.sqlite") as store,
         ):  # fmt: skip
+            plan.places(reader)  # before models are loaded, which may take minutes
+            translators: list[Translator] = []
+            for folder in argos or []:
+                from hjc.data.argos import ArgosTranslator
+
+                translators.append(ArgosTranslator(folder, beam_size=beam_size, max_tokens=max_tokens))
+            for text in hf or []:
+                from hjc.nn.seq2seq import Seq2SeqTranslator
+
+                pair, folder = _model(text)
+                translators.append(
+                    Seq2SeqTranslator(
+                        folder, pair=pair, codes=codes, prefix=model_prefix, beam_size=beam_size,
+                        max_tokens=max_tokens, device=device,
+                    )
+                )  # fmt: skip
             progress = None if quiet else Progress(reader)
             translate_table(
                 reader, writer, plan, translators, store, batch_size=batch_size, progress=progress, summary=summary

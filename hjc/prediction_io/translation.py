@@ -53,6 +53,12 @@ class TranslationPlan:
         if bool(self.language) == bool(self.language_column):
             raise ValueError("say the language of the texts: one for all rows, or the column that has it")
 
+    def places(self, reader: Reader) -> tuple[dict[str, int], int | None]:
+        """Where the text columns and the column of languages stand. Raises ValueError where one does not exist."""
+        at = {name: find_column(reader.columns, name, reader.label) for name in self.columns}
+        language = self.language_column
+        return at, find_column(reader.columns, language, reader.label) if language else None
+
     @property
     def new_columns(self) -> dict[str, str]:
         names = [f"{column}_{target}" for target in self.targets for column in self.columns]
@@ -123,8 +129,7 @@ def translate_table(
         ValueError: a column does not exist.
     """
     summary = summary if summary is not None else TranslationSummary()
-    at = {name: find_column(reader.columns, name, reader.label) for name in plan.columns}
-    language_at = find_column(reader.columns, plan.language_column, reader.label) if plan.language_column else None
+    at, language_at = plan.places(reader)
 
     def advance(segments: int) -> None:
         summary.segments += segments
