@@ -41,8 +41,8 @@ def of_family(name: str) -> tuple[JobData, JobData]:
     return splits.train.labelled(), splits.tests["test"].labelled()
 
 
-def vacancies(rows: int) -> tuple[JobData, JobData]:
-    """Federal vacancies: ``rows`` drawn to train on, and test rows of which no title or text is a training one."""
+def vacancies() -> tuple[JobData, np.ndarray]:
+    """Federal vacancies, and groups of rows that share a title or a text."""
     folder = REAL / "usajobs_opm"
     settings = DataSettings(
         train=[str(folder / "questionnaires.csv.gz")], text_columns=["title", "description"], test_fraction=0.0,
@@ -50,34 +50,32 @@ def vacancies(rows: int) -> tuple[JobData, JobData]:
     )  # fmt: skip
     data = load_job_data(settings, load_taxonomy(str(folder / "opm_hierarchy.csv"))).train.labelled()
     title, _, text = zip(*(row.partition("\n") for row in data.texts), strict=True)
-    groups = merge_groups(identical_groups(title), identical_groups(text))
+    return data, merge_groups(identical_groups(title), identical_groups(text))
+
+
+def drawn(rows: int) -> tuple[JobData, JobData]:
+    """``rows`` vacancies drawn to train on, and test rows of which no title or text is a training one."""
+    data, groups = vacancies()
     rng = np.random.default_rng(1)
     test = np.isin(groups, rng.permutation(np.unique(groups))[: len(np.unique(groups)) // 4])
     chosen = rng.permutation(np.flatnonzero(~test))[:rows]
     return data.take(np.sort(chosen)), data.take(np.flatnonzero(test)[:2000])
 
 
-def vacancies_by_code(rows: int) -> tuple[JobData, JobData]:
+def by_code() -> tuple[JobData, JobData]:
     """The same, split as hjc splits: a code's only row, or group of rows, is in training, so no test code is unseen."""
-    folder = REAL / "usajobs_opm"
-    settings = DataSettings(
-        train=[str(folder / "questionnaires.csv.gz")], text_columns=["title", "description"], test_fraction=0.0,
-        valid_fraction=0.0, default_language="en",
-    )  # fmt: skip
-    data = load_job_data(settings, load_taxonomy(str(folder / "opm_hierarchy.csv"))).train.labelled()
-    title, _, text = zip(*(row.partition("\n") for row in data.texts), strict=True)
-    groups = merge_groups(identical_groups(title), identical_groups(text))
+    data, groups = vacancies()
     side = split_rows(data.taxonomy, data.gold, groups=groups, test_fraction=0.25, valid_fraction=0.0, seed=1)
-    return data.take(np.flatnonzero(side == 0)[:rows]), data.take(np.flatnonzero(side == 2)[:2000])
+    return data.take(np.flatnonzero(side == 0)), data.take(np.flatnonzero(side == 2)[:2000])
 
 
 SETS = {
     "onet": lambda: of_family("onet"),
     "titles_24": lambda: of_family("titles_24"),
     "national": lambda: of_family("national"),
-    "vacancies, 1,500": lambda: vacancies(1_500),
-    "vacancies, 8,000": lambda: vacancies(8_000),
-    "vacancies by code": lambda: vacancies_by_code(10**9),
+    "vacancies, 1,500": lambda: drawn(1_500),
+    "vacancies, 8,000": lambda: drawn(8_000),
+    "vacancies by code": by_code,
 }
 
 
