@@ -14,7 +14,7 @@ from hjc.taxonomy.crosswalk_readers import read_correspondence
 from hjc.taxonomy.revision import KINDS, plan_revision
 
 from .strategies import taxonomies
-from .test_crosswalk import esco_tree
+from .test_crosswalk_realdata import esco_tree
 
 OLD = from_prefix_codes(["111", "112", "113", "114", "115", "121", "211", "212"], [1, 2, 3], name="old")
 NEW = from_prefix_codes(["111", "112", "113", "116", "117", "121", "122", "211", "213"], [1, 2, 3], name="new")
