@@ -74,12 +74,13 @@ def aurc(
     El-Yaniv 2019). Rows of equal confidence stand in random order, so the mean is taken over their orders.
 
     Args:
-        excess: minus the area of a perfect ordering with as many errors (E-AURC of the same paper).
+        excess: minus the area of a perfect ordering of the same rows (E-AURC of the same paper): right ones first, then
+            wrong ones, of which lighter ones first, which is the least area that weights allow.
     """
     c, y, w = _checked(confidence, correct, weights)
     values = _areas(c, 1 - y, w[None, :])[0]
     if excess:
-        values -= _areas(y, 1 - y, w[None, :])[0]
+        values -= _areas(np.where(y > 0, 1.0, -w), 1 - y, w[None, :])[0]
     return float(values)
 
 

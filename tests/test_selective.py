@@ -1,8 +1,10 @@
 """Risk-coverage curves against loops; automation rates; bands that cover."""
 
+import itertools
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hjc.calibration import top_outcomes
@@ -29,6 +31,17 @@ def test_curve_and_area_by_loops(seed, n, ties):
     for target in (0.5, 0.8, 0.95):
         options = [w[c >= t].sum() / w.sum() for t in c if np.average(y[c >= t], weights=w[c >= t]) >= target - 1e-12]
         assert curve.at_accuracy(target) == pytest.approx(max(options, default=0.0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6))
+@example(1768, 4)  # wrong rows of different weight, the heavier one first
+def test_the_perfect_order_is_the_best_of_all_orders(seed, n):
+    rng = np.random.default_rng(seed)
+    rng.random(n)
+    y, w = rng.random(n) < 0.7, rng.uniform(0.1, 2, n)
+    areas = [aurc(np.array(order, float), y, w) for order in itertools.permutations(range(n))]
+    assert aurc(np.arange(n, dtype=float), y, w, excess=True) == pytest.approx(areas[0] - min(areas), abs=1e-12)
 
 
 def test_area_with_ties_is_the_mean_over_their_orders():
