@@ -226,6 +226,13 @@ def arguments(text: str, path: Path, folder: Path) -> list[str]:
     return [part.replace("{}", str(path)) for part in filled.split(" ")]
 
 
+def the_message(err: str) -> str:
+    """The one message of a refusal; checked to be one, of a length to be read, without a stack trace."""
+    message = err[err.index("error: ") :]
+    assert err.count("error: ") == 1 and 25 < len(message) < 3000 and "Traceback" not in err, err
+    return message
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_good_files_are_read(command, call, folder) -> None:
     make, _, text = COMMANDS[command]
@@ -243,8 +250,7 @@ def test_damaged_files(command, damage, call, folder) -> None:
     left = sorted(p.name for p in (folder / "out").rglob("*"))
     assert code in (0, 2), err
     if code == 2:
-        message = err[err.index("error: ") :]
-        assert err.count("error: ") == 1 and 25 < len(message) < 3000 and "Traceback" not in err, err
+        message = the_message(err)
         assert "given" in message or damage in ("blank_cells", "no_rows", "floats", "dates"), message
         assert left == [], f"half-written: {left}"
     else:

@@ -276,7 +276,7 @@ class LinearClassifier(Classifier):
         self._unseen = None
         if self.settings.unseen == "estimated" and (self.row_counts[self.taxonomy.leaves] == 0).any():
             self._unseen = UnseenCodes(self.taxonomy, self.row_counts, self.settings.floor)
-            conditional = self._unseen.without(conditional, self.taxonomy)
+            conditional = self._unseen.without(conditional)
         with np.errstate(divide="ignore"):
             log_prior = chain(np.log(conditional)[None, :], self.taxonomy)
         self._leaf_prior = np.asarray(log_prior.T, dtype=np.float32)  # (L, 1)

@@ -26,10 +26,14 @@ THETA = (1e-6, 100.0)
 
 def prior(taxonomy: Taxonomy, row_counts: FloatArray) -> FloatArray:
     """(N,) P(node | parent) by row counts, with ``PRIOR_ROWS`` pseudo-rows shared equally in each sibling group."""
-    starts, group = taxonomy.group_slice[:, 0], taxonomy.group
-    size = np.bincount(group)[group]
-    total = np.add.reduceat(row_counts, starts)[group]
+    size, total = (x[taxonomy.group] for x in _groups(taxonomy, row_counts))
     return (row_counts + PRIOR_ROWS / size) / (total + PRIOR_ROWS)
+
+
+def _groups(taxonomy: Taxonomy, row_counts: FloatArray) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Of each sibling group: its number of nodes, and of rows at or below them."""
+    starts, stops = taxonomy.group_slice.T
+    return stops - starts, np.add.reduceat(row_counts, starts)
 
 
 def pseudo_count(taxonomy: Taxonomy, row_counts: FloatArray) -> float:
@@ -37,8 +41,7 @@ def pseudo_count(taxonomy: Taxonomy, row_counts: FloatArray) -> float:
 
     row_counts: (N,) training rows at or below each node. 0.0 where no group tells anything.
     """
-    size = np.bincount(taxonomy.group)[taxonomy.group]
-    total = np.add.reduceat(row_counts, taxonomy.group_slice[:, 0])[taxonomy.group]
+    size, total = (x[taxonomy.group] for x in _groups(taxonomy, row_counts))
     tells = (row_counts >= 1) & (size > 1) & (total > 1)
     n, total, size = row_counts[tells], total[tells], size[tells]
     if not len(n):
@@ -65,10 +68,9 @@ class UnseenCodes:
     """
 
     def __init__(self, taxonomy: Taxonomy, row_counts: FloatArray, floor: float) -> None:
-        starts, stops = taxonomy.group_slice.T
-        size, group = stops - starts, taxonomy.group
+        self._group, self._starts = group, starts = taxonomy.group, taxonomy.group_slice[:, 0]
         self.theta = pseudo_count(taxonomy, row_counts)
-        rows = np.add.reduceat(row_counts, starts)
+        size, rows = _groups(taxonomy, row_counts)
         unseen = np.add.reduceat((row_counts == 0).astype(np.float64), starts)
         room = rows + size * self.theta
         share = np.divide(unseen * self.theta, room, out=np.zeros_like(room), where=(rows > 0) & (room > 0))
@@ -96,12 +98,11 @@ class UnseenCodes:
         ones = np.ones(len(columns), dtype=np.float32)
         self._under = sparse.csr_matrix((ones, columns, ends), shape=(len(spans), len(leaves)))
 
-    def without(self, conditional: FloatArray, taxonomy: Taxonomy) -> FloatArray:
+    def without(self, conditional: FloatArray) -> FloatArray:
         """(N,) P(node | parent) with 0 for codes that the model does not answer for, the others scaled to sum to 1."""
         kept = np.where(self.answered, conditional, 0.0)
-        total = np.add.reduceat(kept, taxonomy.group_slice[:, 0])
-        kept = np.divide(kept, total[taxonomy.group], out=np.zeros_like(kept), where=total[taxonomy.group] > 0)
-        return np.where(total[taxonomy.group] > 0, kept, conditional)
+        total = np.add.reduceat(kept, self._starts)[self._group]
+        return np.divide(kept, total, out=np.array(conditional, dtype=np.float64), where=total > 0)
 
     def __call__(self, proba: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(L, B) probabilities, those of unanswered leaves ignored -> (L, B) with their share; columns sum to 1."""

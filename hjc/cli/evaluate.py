@@ -49,6 +49,7 @@ def evaluate(
         from rich.console import Console
 
         from hjc.classifiers import stored_classifier
+        from hjc.cli.data.tables import write_rejects
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
         from hjc.evaluate import evaluate as run_evaluation
@@ -102,7 +103,7 @@ def evaluate(
         if output is not None:
             found.write(output, name)
             tables.write(output, name)
-            rejects.to_csv(Path(output) / "rejects.csv", index=False, encoding="utf-8")
+            write_rejects(output, [rejects])
             if counts is not None and Path(output).resolve() != Path(run_dir).resolve():
                 write_counts(output, classifier.taxonomy, counts)
             scored = {name: (found, rows.labelled())}

@@ -20,6 +20,7 @@ from hjc.taxonomy.tree import Taxonomy
 #: blanks that ``str.strip`` does not know: zero-width space and joiner, byte order mark
 _INVISIBLE = "\u200b\u200d\ufeff"
 _DECIMAL = re.compile(r"(.*\d)\.0+")
+_WHOLE = re.compile(r"(\d+)\.0+")
 
 Kind = Literal["known", "missing", "blanks", "decimal", "zeros", "lost_zeros", "ambiguous", "unknown"]
 _FIXED = {
@@ -109,6 +110,15 @@ def _judge(known: Container[str], value: object, longest: int, restore_zeros: bo
 
 def _longest(codes: Iterable[str]) -> int:
     return max(map(len, codes), default=0)
+
+
+def whole_number(code: str) -> str:
+    """1120.0, as a spreadsheet writes a column of numbers, is 1120; any other code stays as it is.
+
+    For codes whose tree is not known (yet); with a tree :func:`repair_codes` also sees what is a code as it stands.
+    """
+    match = _WHOLE.fullmatch(code)
+    return match[1] if match else code
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,7 @@ def agreement(
         wide = len(names) > 1
         if not wide and unit_column not in frame.columns:
             raise ValueError(f"{source}: no column {unit_column!r}; give --unit-column")
-        for name in [*names, *filter(None, (weight_column, stratum_column, coder_column))]:
-            if name not in frame.columns:
-                raise ValueError(f"{source}: no column {name!r}; columns are {', '.join(map(repr, frame.columns))}")
+        given.check_columns([*names, *filter(None, (weight_column, stratum_column, coder_column))])
         rows_in, rejected = len(frame), {}
         for name in [] if wide else [unit_column, *filter(None, [coder_column])]:
             blank = frame[name].str.strip() == ""

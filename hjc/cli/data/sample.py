@@ -128,9 +128,9 @@ def split(
 
 def _plain_codes(codes: list[str]) -> tuple[list[str], int]:
     """Codes to form strata of, without blanks and the ".0" of numbers, and the number of rows without any."""
-    import re
+    from hjc.taxonomy.check import whole_number
 
-    plain = {code: re.sub(r"^(\d+)\.0+$", r"\1", code.strip()) for code in set(codes)}
+    plain = {code: whole_number(code.strip()) for code in set(codes)}
     if spoiled := sum(plain[code] != code.strip() for code in codes):
         options.note(f"{spoiled:,} codes are written as decimal numbers (1120.0) and count as 1120")
     out = [plain[code] for code in codes]

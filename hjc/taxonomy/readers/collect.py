@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from hjc.errors import TaxonomyError
 from hjc.taxonomy.build import edge_problems, from_edges
-from hjc.taxonomy.check import repair_codes
+from hjc.taxonomy.check import repair_codes, whole_number
 from hjc.taxonomy.readers.result import FileCount, ImportedTaxonomy, ImportReport, Reject, Text
 from hjc.taxonomy.readers.sheets import Sheet, tidy
 from hjc.taxonomy.tree import Taxonomy
 
-_DECIMAL = re.compile(r"(\d+)\.0+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT00:00:00")
 _SHOWN = 120
 
@@ -89,8 +88,8 @@ class Collector:
         "1120.0" is 1120 (a column read as numbers), and with a ``width`` "110" is 0110. Every repair is counted.
         """
         code = tidy(value).lstrip("'")
-        if mend and (match := _DECIMAL.fullmatch(code)):
-            code = match[1]
+        if mend and (whole := whole_number(code)) != code:
+            code = whole
             self.report.repairs["decimal numbers turned back into codes"] += 1
         if width and code.isdigit() and len(code) < width:
             code = code.zfill(width)

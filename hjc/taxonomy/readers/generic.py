@@ -9,6 +9,7 @@ import re
 
 from hjc.errors import TaxonomyError, name_some
 from hjc.taxonomy.build import longest_prefix_parents
+from hjc.taxonomy.check import whole_number
 from hjc.taxonomy.readers.collect import Collector
 from hjc.taxonomy.readers.registry import Source, Table, register
 from hjc.taxonomy.readers.result import KINDS, ImportedTaxonomy
@@ -55,9 +56,10 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     codes = [[tidy(value) for value in sheet.cells(sheet.need("code", "class"))] for sheet in tables]
     filled = [code for column in codes for code in column if code]
     # ".0" is taken off only where every code has it: elsewhere "1.0" may well be a code of its own
-    mend = bool(filled) and all(re.fullmatch(r"\d+\.0+", code) for code in filled)
+    whole = [whole_number(code) for code in filled]
+    mend = bool(filled) and all(code != given for code, given in zip(whole, filled, strict=True))
     if mend:
-        filled = [re.sub(r"\.0+$", "", code) for code in filled]
+        filled = whole
     parents = _parents(filled, source.options.digits)
     for sheet, column in zip(tables, codes, strict=True):
         parent_at = sheet.find("parent")
@@ -67,7 +69,7 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
             if not code:
                 continue
             cells = sheet.rows[row]
-            parent = re.sub(r"^(\d+)\.0+$", r"\1", tidy(cells[parent_at])) if parent_at is not None else parents[code]
+            parent = whole_number(tidy(cells[parent_at])) if parent_at is not None else parents[code]
             titles = {lang: tidy(cells[at]) for at, what, lang in fields if what == "title"}
             descriptions = {lang: cells[at].strip() for at, what, lang in fields if what == "description"}
             if collector.node(code, parent, titles, descriptions, sheet=sheet, row=row):
