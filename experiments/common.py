@@ -7,9 +7,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import yaml
+
+if TYPE_CHECKING:
+    from hjc.data import JobData
+    from hjc.taxonomy.tree import IntArray
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("log_loss", "recall@1", "recall@3", "recall@5", "recall@10", "macro_recall", "hierarchical_f1", "ece")
@@ -41,6 +46,21 @@ def kzis_ads_data() -> list[str]:
         "data.test_fraction=0.3",
         "data.valid_fraction=0.05",
     ]
+
+
+def vacancies() -> "tuple[JobData, IntArray]":
+    """Title and text of the federal vacancies, and (n,) groups of rows that share a title or a text."""
+    from hjc.data import DataSettings, load_job_data
+    from hjc.data.splitting import identical_groups, merge_groups
+    from hjc.taxonomy import load_taxonomy
+
+    folder = data_folder() / "usajobs_opm"
+    settings = DataSettings(
+        train=[str(folder / "questionnaires.csv.gz")], text_columns=["title", "description"], valid_fraction=0.0
+    )
+    data = load_job_data(settings, load_taxonomy(str(folder / "opm_hierarchy.csv"))).train.labelled()
+    title, _, text = zip(*(row.partition("\n") for row in data.texts), strict=True)
+    return data, merge_groups(identical_groups(title), identical_groups(text))
 
 
 def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] = ("test",)) -> None:

@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 import numpy as np  # noqa: E402
-from common import data_folder  # noqa: E402
+from common import data_folder, vacancies  # noqa: E402
 
 from hjc.classifiers.linear import LinearClassifier  # noqa: E402
 from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
 from hjc.classifiers.topdown import scale_scores  # noqa: E402
 from hjc.data import DataSettings, load_job_data  # noqa: E402
 from hjc.data.jobdata import JobData  # noqa: E402
-from hjc.data.splitting import identical_groups, merge_groups, split_rows  # noqa: E402
+from hjc.data.splitting import split_rows  # noqa: E402
 from hjc.metrics import level_metrics, score_rows  # noqa: E402
 from hjc.taxonomy import load_taxonomy  # noqa: E402
 
@@ -48,17 +48,8 @@ def titles() -> tuple[JobData, JobData]:
 
 def usajobs() -> tuple[JobData, JobData]:
     """Vacancies of the training side of experiments/peers, split again; one title, or one text, is on one side."""
-    folder = data_folder() / "usajobs_opm"
-    tree = load_taxonomy(str(folder / "opm_hierarchy.csv"))
-    settings = DataSettings(
-        train=[str(folder / "questionnaires.csv.gz")],
-        text_columns=["title", "description"],
-        test_fraction=0.0,
-        valid_fraction=0.0,
-    )
-    data = load_job_data(settings, tree).train.labelled()
-    title, _, text = zip(*(row.partition("\n") for row in data.texts), strict=True)
-    groups = merge_groups(identical_groups(title), identical_groups(text))
+    data, groups = vacancies()
+    tree = data.taxonomy
     side = split_rows(tree, data.gold, groups=groups, test_fraction=0.3, valid_fraction=0.0, seed=1)
     ours = np.flatnonzero(side == 0)
     data, groups = data.take(ours), groups[ours]

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 import numpy as np  # noqa: E402
-from common import data_folder  # noqa: E402
+from common import data_folder, vacancies  # noqa: E402
 from peers.adapters import (  # noqa: E402
     FastText,
     FlatLogistic,
@@ -38,7 +38,7 @@ from hjc.classifiers.linear import LinearClassifier  # noqa: E402
 from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
 from hjc.data import DataSettings, load_job_data  # noqa: E402
 from hjc.data.jobdata import JobData  # noqa: E402
-from hjc.data.splitting import identical_groups, merge_groups, split_rows  # noqa: E402
+from hjc.data.splitting import split_rows  # noqa: E402
 from hjc.metrics import Resamples, RowScores, level_metrics, score_rows  # noqa: E402
 from hjc.metrics.bootstrap import percentile_interval, replicate_metrics  # noqa: E402
 from hjc.taxonomy import Taxonomy, load_taxonomy  # noqa: E402
@@ -57,13 +57,8 @@ LONG = LinearSettings(features="word", max_features=10_000, lead_weight=0, unsee
 
 def usajobs() -> tuple[JobData, JobData]:
     """Titles with texts; rows of one title, or of one text, are on one side of the split, as in experiments/usajobs."""
-    folder = data_folder() / "usajobs_opm"
-    tree = load_taxonomy(str(folder / "opm_hierarchy.csv"))
-    settings = DataSettings(train=[str(folder / "questionnaires.csv.gz")], text_columns=["title", "description"])
-    data = load_job_data(_with(settings, valid_fraction=0.0), tree).train.labelled()
-    title, _, text = zip(*(text.partition("\n") for text in data.texts), strict=True)
-    group = merge_groups(identical_groups(title), identical_groups(text))
-    side = split_rows(tree, data.gold, groups=group, test_fraction=0.3, valid_fraction=0.0, seed=1)
+    data, groups = vacancies()
+    side = split_rows(data.taxonomy, data.gold, groups=groups, test_fraction=0.3, valid_fraction=0.0, seed=1)
     train, test = np.flatnonzero(side == 0), np.flatnonzero(side == 2)
     sizes = SIZES["usajobs"]
     return _some(data.take(train), sizes[0]), _some(data.take(test), sizes[1])

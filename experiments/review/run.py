@@ -54,6 +54,7 @@ def kzis_ads() -> JobData:
 def fit(data: JobData) -> LinearClassifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows coded to inner nodes
+        # codes without training rows had a fixed floor when this was run; see experiments/unseen_codes
         return LinearClassifier(data.taxonomy, LinearSettings(min_df=1, unseen="floor")).fit(data)
 
 

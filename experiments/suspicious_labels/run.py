@@ -30,6 +30,7 @@ from hjc.taxonomy import Taxonomy, load_taxonomy
 FOLDER = data_folder()
 RESULTS = Path(__file__).resolve().parent / "results.csv"
 #: words only: a fifth of the time of the default, and a point or two less accurate
+#: (and the floor that codes without training rows had when this was run; see experiments/unseen_codes)
 SETTINGS = LinearSettings(features="word", max_chars=3000, unseen="floor")
 SHARE = 0.05
 IntArray = npt.NDArray[np.int64]

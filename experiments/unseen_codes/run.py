@@ -14,14 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 import numpy as np  # noqa: E402
-from common import data_folder  # noqa: E402
+from common import data_folder, vacancies  # noqa: E402
 from embedding_family import data as family  # noqa: E402
 
 from hjc.classifiers.linear import LinearClassifier  # noqa: E402
 from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
 from hjc.data import DataSettings, load_job_data  # noqa: E402
 from hjc.data.jobdata import JobData  # noqa: E402
-from hjc.data.splitting import identical_groups, merge_groups, split_rows  # noqa: E402
+from hjc.data.splitting import split_rows  # noqa: E402
 from hjc.metrics import level_metrics, score_rows  # noqa: E402
 from hjc.taxonomy import load_taxonomy  # noqa: E402
 
@@ -39,18 +39,6 @@ def of_family(name: str) -> tuple[JobData, JobData]:
     )  # fmt: skip
     splits = load_job_data(settings, load_taxonomy(str(folder / "tree.csv")))
     return splits.train.labelled(), splits.tests["test"].labelled()
-
-
-def vacancies() -> tuple[JobData, np.ndarray]:
-    """Federal vacancies, and groups of rows that share a title or a text."""
-    folder = REAL / "usajobs_opm"
-    settings = DataSettings(
-        train=[str(folder / "questionnaires.csv.gz")], text_columns=["title", "description"], test_fraction=0.0,
-        valid_fraction=0.0, default_language="en",
-    )  # fmt: skip
-    data = load_job_data(settings, load_taxonomy(str(folder / "opm_hierarchy.csv"))).train.labelled()
-    title, _, text = zip(*(row.partition("\n") for row in data.texts), strict=True)
-    return data, merge_groups(identical_groups(title), identical_groups(text))
 
 
 def drawn(rows: int) -> tuple[JobData, JobData]:
