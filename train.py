@@ -5,11 +5,11 @@
     python train.py data=csv data.files=[ads.csv] data.text_columns=[title,description] data.code_column=isco
     python train.py --help
 
-`hjc train ...` is the same and needs no checkout. The settings are those of hjc/configs, typed by hjc/config.py.
+`hjc train ...` is the same and needs no checkout. The settings are those of hjc/configs, typed by hjc.training.config.
 """
 
-from hjc.config import Config, run
-from hjc.workflow import run_training
+from hjc.training.config import Config, run
+from hjc.training.workflow import run_training
 
 
 def train(config: Config) -> float | None:

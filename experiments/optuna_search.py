@@ -12,8 +12,8 @@ from pathlib import Path
 
 import optuna
 
-from hjc.config import ConfigError, compose
-from hjc.workflow import run_training
+from hjc.training.config import ConfigError, compose
+from hjc.training.workflow import run_training
 
 
 def suggest(trial: optuna.Trial, kind: str) -> list[str]:

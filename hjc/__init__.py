@@ -1,7 +1,7 @@
 """Hierarchical job classification: code job ads to a tree of occupations, with coherent probabilities at every level.
 
 Importing ``hjc`` is light: what needs more than NumPy is imported when it is first asked for. The evaluation
-function lives in the module of its name: ``from hjc.evaluate import evaluate``.
+function lives in the module of its name: ``from hjc.evaluation.evaluate import evaluate``.
 """
 
 from importlib import import_module
@@ -19,9 +19,9 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 #: name -> module that defines it, imported on first use
 _LAZY = {
     "Classifier": "hjc.classifiers.base",
-    "JobClassifier": "hjc.job_classifier",
+    "JobClassifier": "hjc.apply.job_classifier",
     "JobData": "hjc.data",
-    "load": "hjc.persistence",
+    "load": "hjc.classifiers.load",
 }
 
 __all__ = ["NotFittedError", "Taxonomy", "TaxonomyError", "__version__", *_LAZY]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from hjc.data.agreement import (
+from hjc.corpus.agreement import (
     agreement,
     cohen_kappa,
     fleiss_kappa,

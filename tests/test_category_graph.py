@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from hjc.crosswalk.correspondence import Correspondence
+from hjc.crosswalk.mapping import build_crosswalk
 from hjc.errors import TaxonomyError
 from hjc.taxonomy import Taxonomy, from_edges
-from hjc.taxonomy.category_graph import CategoryGraph, Link, combine
-from hjc.taxonomy.correspondence import Correspondence
-from hjc.taxonomy.crosswalk import build_crosswalk
-from hjc.taxonomy.graph_sources import (
+from hjc.taxonomy.graph.category_graph import CategoryGraph, Link, combine
+from hjc.taxonomy.graph.sources import (
     confusion_counts,
     confusion_graph,
     confusion_table,

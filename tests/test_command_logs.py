@@ -70,7 +70,7 @@ def test_translate(call, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["prepare", "sample", "split"])
 def test_interrupted(call, tmp_path, monkeypatch, command, number):
-    import hjc.prediction_io.csv_reader as module
+    import hjc.tables.csv_reader as module
 
     (tmp_path / "ads.csv").write_text("text,code\ncook,1\ncook,2\n", encoding="utf-8")
     chunks = module.CsvReader.chunks

@@ -201,7 +201,7 @@ class Echo:
         return [len(text.split()) for text in texts]
 
     def translate(self, texts, source, target):
-        from hjc.data.translate import Translation
+        from hjc.corpus.translate import Translation
 
         return [Translation(text) for text in texts]
 
@@ -209,7 +209,7 @@ class Echo:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the commands read beside the damaged file."""
-    monkeypatch.setattr("hjc.data.argos.ArgosTranslator", Echo)
+    monkeypatch.setattr("hjc.corpus.argos.ArgosTranslator", Echo)
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     tree = tree_rows()

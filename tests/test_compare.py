@@ -16,7 +16,6 @@ import yaml
 from rich.console import Console
 
 from hjc.cli import app
-from hjc.config import compose
 from hjc.data.jobdata import JobData
 from hjc.metrics import RowScores, level_metrics, paired_difference, score_rows
 from hjc.report.compare_files import write_comparison
@@ -26,7 +25,8 @@ from hjc.report.pairing import DifferentRowsError, _what_differs, align, common_
 from hjc.report.scores import StoredScores, write_training_counts
 from hjc.report.sections import METRIC_COLUMNS
 from hjc.taxonomy import from_prefix_codes
-from hjc.workflow import run_training
+from hjc.training.config import compose
+from hjc.training.workflow import run_training
 from tests.strategies import random_log_proba
 
 TREE = from_prefix_codes(["111", "112", "121", "122", "123", "211", "221", "222", "223"], [1, 2, 3], name="nine")

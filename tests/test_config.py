@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import hjc.configs
-from hjc.config import MODELS, Config, ConfigError, compose
 from hjc.nn.settings import TrainerSettings
+from hjc.training.config import MODELS, Config, ConfigError, compose
 
 CONFIGS = Path(hjc.configs.__file__).parent
 ROOT = CONFIGS.parent.parent

@@ -8,12 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from hjc.crosswalk.correspondence import Correspondence, link_shares
+from hjc.crosswalk.mapping import Crosswalk, build_crosswalk, subtree_mass
+from hjc.crosswalk.readers import read_correspondence, read_counts, read_identifiers
+from hjc.crosswalk.revision import plan_revision
 from hjc.errors import TaxonomyError
 from hjc.taxonomy import from_edges, isco08
-from hjc.taxonomy.correspondence import Correspondence, link_shares
-from hjc.taxonomy.crosswalk import Crosswalk, build_crosswalk, subtree_mass
-from hjc.taxonomy.crosswalk_readers import read_correspondence, read_counts, read_identifiers
-from hjc.taxonomy.revision import plan_revision
 
 from .strategies import random_log_proba, taxonomies
 

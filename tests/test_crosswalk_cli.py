@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 import hjc
-from hjc.prediction_io.crosswalk import coded_columns, mass_of_codes
+from hjc.apply.crosswalk import coded_columns, mass_of_codes
+from hjc.crosswalk.mapping import build_crosswalk
+from hjc.crosswalk.readers import read_correspondence
 from hjc.taxonomy import isco08, read_taxonomy_csv, write_taxonomy_csv
-from hjc.taxonomy.crosswalk import build_crosswalk
-from hjc.taxonomy.crosswalk_readers import read_correspondence
 
 from .stub_classifier import StubClassifier, register
 from .test_crosswalk import A, B

@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
+from hjc.crosswalk.mapping import Crosswalk, build_crosswalk
+from hjc.crosswalk.readers import read_correspondence, read_identifiers
 from hjc.taxonomy import from_edges, isco08, read_taxonomy_csv
-from hjc.taxonomy.crosswalk import Crosswalk, build_crosswalk
-from hjc.taxonomy.crosswalk_readers import read_correspondence, read_identifiers
 
 from .strategies import random_log_proba
 

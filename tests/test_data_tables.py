@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hjc.data.hygiene import clean_texts
-from hjc.data.tables import read_rows, read_table, sniff_separator
+from hjc.tables.whole import read_rows, read_table, sniff_separator
 
 FRAME = pd.DataFrame(
     {"text": ["Murarz, tynkarz", 'pracownik "do wszystkiego"', "Łódź\ndruga linia", "x;y|z"],

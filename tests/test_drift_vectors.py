@@ -8,12 +8,12 @@ import pytest
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
+from hjc.classifiers.vectors import dense, text_vectors, unit_rows
 from hjc.data import load_sample
-from hjc.drift import COLUMNS, Profile, compare_profiles
-from hjc.drift_file import add_vectors, describe_vectors, read_profile
-from hjc.evaluate_calibrated import calibrate_model
+from hjc.evaluation.calibrated import calibrate_model
+from hjc.evaluation.drift_profile import add_vectors, describe_vectors, read_profile
+from hjc.statistics.drift import COLUMNS, Profile, compare_profiles
 from hjc.statistics.two_sample import classifier_test, mmd_test
-from hjc.vectors import dense, text_vectors, unit_rows
 from tests.stub_classifier import StubClassifier
 from tests.test_neural import settings, toy_data, toy_tree, trainer
 

@@ -31,7 +31,7 @@ from hjc.index import normalise
 from hjc.nn.joint import JointSpace, triplet_loss
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy, from_edges
-from hjc.taxonomy.category_graph import CategoryGraph
+from hjc.taxonomy.graph.category_graph import CategoryGraph
 from tests.strategies import taxonomies
 from tests.toy_space import PARENTS, TITLES, ToyEncoder, rows, tree
 

@@ -22,15 +22,15 @@ from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.means import label_means, leaf_means, node_label_vectors, node_means
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
-from hjc.config import compose
 from hjc.data.jobdata import JobData
 from hjc.data.sample import load_sample
-from hjc.evaluate import evaluate
+from hjc.evaluation.evaluate import evaluate
 from hjc.index import normalise
 from hjc.nn.prototypes import PrototypeSpace
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy, from_edges
-from hjc.workflow import run_training
+from hjc.training.config import compose
+from hjc.training.workflow import run_training
 from tests.strategies import taxonomies
 from tests.toy_space import PARENTS, TITLES, ToyEncoder, rows, tree
 

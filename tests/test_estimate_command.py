@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 import hjc
+from hjc.apply.estimate import METHODS
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.calibrated import write_calibration
-from hjc.drift_file import profile_rows, read_profile, write_profile
-from hjc.estimation import METHODS
+from hjc.evaluation.drift_profile import profile_rows, read_profile, write_profile
+from hjc.evaluation.validation import describe_validation
 from hjc.statistics import CodeTotals, correct_counts, difference_estimate, em_prior_shift, make_audit
-from hjc.validation import describe_validation
 from tests.test_validation import TREE, Overconfident, rows
 
 N = 600

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hjc.classifiers.base import Classifier
 from hjc.data.jobdata import JobData
-from hjc.evaluate import FRAME_COLUMNS, UNKNOWN, Evaluation, evaluate, metric_key, score, summarise
+from hjc.evaluation.evaluate import FRAME_COLUMNS, UNKNOWN, Evaluation, evaluate, metric_key, score, summarise
 from hjc.metrics import METRICS, Resamples, bootstrap_intervals, level_metrics, log_loss_baseline, score_rows
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy, from_prefix_codes

@@ -9,12 +9,12 @@ import yaml
 
 import hjc
 from hjc.calibration import Temperature, top_outcomes
-from hjc.config import compose
-from hjc.evaluate import evaluate
-from hjc.evaluate_calibrated import decision_tables, outcomes_of, watch
+from hjc.evaluation.calibrated import decision_tables, outcomes_of, watch
+from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation.validation import ValidationScores
 from hjc.metrics import score_rows
-from hjc.validation import ValidationScores
-from hjc.workflow import run_training
+from hjc.training.config import compose
+from hjc.training.workflow import run_training
 from tests.test_validation import MODEL, TREE, rows
 
 

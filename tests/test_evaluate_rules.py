@@ -5,9 +5,9 @@ import pytest
 
 from hjc.data import JobData
 from hjc.decision import argmax_levels, back_off, greedy_path
-from hjc.evaluate_rules import ALPHAS, BACK_OFF, LEAST_ROWS, TARGETS, RuleRows
+from hjc.evaluation.rules import ALPHAS, BACK_OFF, LEAST_ROWS, TARGETS, RuleRows
+from hjc.evaluation.validation import ValidationScores, describe_validation
 from hjc.metrics import score_rows
-from hjc.validation import ValidationScores, describe_validation
 from tests.test_validation import MODEL, TREE, rows
 
 

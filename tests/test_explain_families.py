@@ -9,12 +9,12 @@ from hjc.classifiers.embedding.settings import HybridSettings, PrototypeSettings
 from hjc.classifiers.hybrid import HybridClassifier
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.drift import Profile
-from hjc.drift_file import describe_vectors
+from hjc.classifiers.vectors import ENCODER
+from hjc.evaluation.drift_profile import describe_vectors
 from hjc.explain import explain_text
 from hjc.explain.neighbours import nearest_texts
 from hjc.nn.settings import TrainerSettings
-from hjc.vectors import ENCODER
+from hjc.statistics.drift import Profile
 from tests.toy_space import ToyEncoder, rows, tree
 
 TREE = tree()

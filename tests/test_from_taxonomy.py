@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from hjc.cli import app
-from hjc.data.discrimination import discrimination
-from hjc.data.from_taxonomy import TaxonomyTexts, read_imported, texts_from_taxonomy
-from hjc.data.passages import Exclusion, split_description
-from hjc.data.shared_labels import Candidate, resolve_shared
+from hjc.corpus.discrimination import discrimination
+from hjc.corpus.from_taxonomy import TaxonomyTexts, read_imported, texts_from_taxonomy
+from hjc.corpus.passages import Exclusion, split_description
+from hjc.corpus.shared_labels import Candidate, resolve_shared
 from hjc.errors import TaxonomyError
 from hjc.taxonomy import from_edges
 
@@ -291,7 +291,7 @@ def test_commands(tmp_path, format):
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.jsonl", "t.tsv.gz", "t.2024.csv.bz2"])
 def test_every_format_is_what_its_name_says(tmp_path, name):
-    from hjc.data.tables import read_table
+    from hjc.tables.whole import read_table
 
     made = texts_from_taxonomy(TREE, TEXTS)
     paths = made.write(tmp_path / name)

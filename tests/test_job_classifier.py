@@ -124,8 +124,8 @@ Call = Callable[..., tuple[int, str, str]]
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bi-encoder trained for a few steps on the bundled sample."""
     pytest.importorskip("sentence_transformers", reason='needs pip install "hjc[embedding]"')
-    from hjc.config import compose
-    from hjc.workflow import run_training
+    from hjc.training.config import compose
+    from hjc.training.workflow import run_training
 
     folder = tmp_path_factory.mktemp("run") / "model"
     config = compose(

@@ -12,11 +12,11 @@ from scipy.special import logsumexp
 from hjc.classifiers.base import LOG_PROBA_FLOOR
 from hjc.classifiers.linear import LinearClassifier, count_rows
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.load import load
 from hjc.classifiers.storage import ModelDirError
 from hjc.classifiers.unseen import prior
 from hjc.data.jobdata import JobData
 from hjc.errors import NotFittedError
-from hjc.persistence import load
 from hjc.taxonomy import Taxonomy, from_edges
 
 pytest.importorskip("napkinxc.models", reason="napkinXC is not installed")

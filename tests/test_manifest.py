@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hjc.corpus.manifest import coverage, manifest, plot_long_tail
 from hjc.data import JobData
-from hjc.data.manifest import coverage, manifest, plot_long_tail
 from hjc.taxonomy import from_prefix_codes
 
 TREE = from_prefix_codes(
@@ -82,7 +82,7 @@ def test_errors() -> None:
 @pytest.mark.realdata
 def test_on_hand_coded_ads(realdata, tmp_path) -> None:
     """Counts of the Polish ads equal those of the file, and the split obeys the paper's rule."""
-    from hjc.data.sampling import split_by_source_and_code
+    from hjc.corpus.sampling import split_by_source_and_code
     from hjc.data.splitting import TEST, TRAIN
     from hjc.taxonomy import load_taxonomy
 

@@ -10,9 +10,9 @@ import yaml
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
+from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, dense, text_vectors, unit_rows, word_vectors
 from hjc.data import JobData
 from hjc.explain.neighbours import nearest_texts
-from hjc.vectors import ENCODER, TF_IDF, TextVectors, dense, text_vectors, unit_rows, word_vectors
 from tests.stub_classifier import StubClassifier
 from tests.test_explain import DATA, MODEL, TREE
 from tests.test_neural import settings, toy_data, toy_tree, trainer

@@ -53,7 +53,7 @@ def test_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
         "import hjc, sys; assert hjc.__file__.startswith(sys.argv[1]), hjc.__file__\n"
-        "from hjc.config import compose\nfrom hjc.data import load_sample\n"
+        "from hjc.training.config import compose\nfrom hjc.data import load_sample\n"
         "config = compose(['model=xlmr', 'hierarchy=bottomup', 'experiment=demo'])\n"
         "assert config.name == 'demo', config\nassert len(load_sample().train) > 5000"
     )

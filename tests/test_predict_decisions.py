@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import hjc
+from hjc.apply.decisions import plan_decisions
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.calibrated import write_calibration
 from hjc.data import JobData
 from hjc.decision import back_off, bayes_decision
-from hjc.prediction_io.decide import plan_decisions
-from hjc.validation import ValidationScores, describe_validation
+from hjc.evaluation.validation import ValidationScores, describe_validation
 from tests.test_validation import TREE, Overconfident, rows
 
 

@@ -15,20 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hjc.prediction_io import (
-    Plan,
-    Rejects,
-    Summary,
-    check_output,
-    code_table,
-    code_texts,
-    find_column,
-    format_of,
-    join_texts,
-    open_input,
-    open_output,
-    text_status,
-)
+from hjc.apply import Plan, Summary, code_table, code_texts, join_texts, text_status
+from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
 from hjc.taxonomy import from_edges, isco08
 from tests.stub_classifier import StubClassifier
 

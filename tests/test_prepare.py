@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("lxml")
 pytest.importorskip("ftfy")
 
-from hjc.data.prepare import (
+from hjc.corpus.prepare import (
     CleaningSettings,
     DuplicateFinder,
     clean,
@@ -22,9 +22,9 @@ from hjc.data.prepare import (
     label_conflicts,
     load_phrases,
 )
-from hjc.data.prepare.cleaning import _ODD, mask, repairer, squeeze
-from hjc.data.prepare.duplicates import FACTORS, Sketcher, shingle_hashes
-from hjc.data.prepare.phrases import fold, hits
+from hjc.corpus.prepare.cleaning import _ODD, mask, repairer, squeeze
+from hjc.corpus.prepare.duplicates import FACTORS, Sketcher, shingle_hashes
+from hjc.corpus.prepare.phrases import fold, hits
 
 AD = (
     "Warehouse worker. We are looking for a reliable person for our warehouse in Lublin. Your duties: receiving goods, "
@@ -301,7 +301,7 @@ def test_groups_against_all_pairs() -> None:
 
 def test_language() -> None:
     pytest.importorskip("lingua")
-    from hjc.data.prepare import LanguageIdentifier
+    from hjc.corpus.prepare import LanguageIdentifier
 
     identifier = LanguageIdentifier(["pl", "EN", "de"])
     for text, code in [("Poszukujemy kucharza do restauracji w Krakowie", "pl"), (AD, "en"),
@@ -315,7 +315,7 @@ def test_language() -> None:
 
 
 def test_frequent_words_decide_only_without_doubt() -> None:
-    from hjc.data.prepare.language_words import FLOOR, MARGIN, WordModel, built_in
+    from hjc.corpus.prepare.language_words import FLOOR, MARGIN, WordModel, built_in
 
     model = built_in()
     assert len(model.languages) == 25 and "uk" not in model.languages
@@ -337,7 +337,7 @@ def test_frequent_words_decide_only_without_doubt() -> None:
 
 def test_words_change_no_answer() -> None:
     pytest.importorskip("lingua")
-    from hjc.data.prepare import LanguageIdentifier
+    from hjc.corpus.prepare import LanguageIdentifier
 
     quick, slow = LanguageIdentifier(["pl", "en", "de"]), LanguageIdentifier(["pl", "en", "de"], quick=False)
     assert quick.identify(AD)[0] == slow.identify(AD)[0] == "en"

@@ -23,11 +23,11 @@ from rich.console import Console
 import hjc
 from hjc.classifiers.embedding.settings import EmbeddingSettings, HybridSettings
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.load import LICENCES
 from hjc.cli import app, main
-from hjc.config import SECTIONS, compose
 from hjc.data.sample import sample_titles
-from hjc.persistence import LICENCES
-from hjc.workflow import run_training
+from hjc.training.config import SECTIONS, compose
+from hjc.training.workflow import run_training
 
 ROOT = Path(hjc.__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hjc.data.jobdata import JobData
-from hjc.evaluate import Evaluation, summarise
+from hjc.evaluation.evaluate import Evaluation, summarise
 from hjc.metrics import ECE_BINS, level_metrics, log_loss_baseline, score_rows
 from hjc.report.plots import confusion_matrix
 from hjc.report.run import write_report

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from hjc.calibration import Temperature
 from hjc.classifiers.base import Classifier
-from hjc.evaluate import evaluate
-from hjc.evaluate_calibrated import DecisionTables, decision_tables, watch
-from hjc.evaluate_table import decisions_table
+from hjc.evaluation.calibrated import DecisionTables, decision_tables, watch
+from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation.tables import decisions_table
 from hjc.metrics import score_rows
 from hjc.report.decided import back_off_plot, calibration_grid, reliability_before_after, risk_coverage_plot
 from hjc.report.save import save_evaluations

@@ -7,7 +7,7 @@ import pytest
 
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data import JobData
-from hjc.evaluate import evaluate
+from hjc.evaluation.evaluate import evaluate
 from hjc.explain import explain_text
 from hjc.explain.result import LevelExplanation, WordPart
 from hjc.report import explanations

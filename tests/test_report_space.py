@@ -10,7 +10,7 @@ from hjc.classifiers.embedding.settings import PrototypeSettings
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.data.jobdata import JobData
-from hjc.evaluate import evaluate
+from hjc.evaluation.evaluate import evaluate
 from hjc.report.space import space_section
 from hjc.taxonomy import from_prefix_codes
 

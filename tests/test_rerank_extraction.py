@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hjc.data.prepare.phrases import fold, words_of
+from hjc.corpus.prepare.phrases import fold, words_of
 from hjc.rerank import INDUSTRIES, SENIORITIES, Extraction, RulesExtractor, extract
 from hjc.rerank.extraction import MAX_CHARS
 from hjc.rerank.titles import clean_title, industry_of, seniority_of

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
+from hjc.apply.review import PICKS, SAMPLES, review_table
+from hjc.apply.rows import Columns
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data import load_sample
 from hjc.decision.review import bald
-from hjc.estimation_rows import Columns
-from hjc.prediction_io import open_input
-from hjc.reviewing import PICKS, SAMPLES, review_table
+from hjc.tables import open_input
 from tests.stub_classifier import StubClassifier
 from tests.test_neural import settings, toy_data, toy_tree, trainer
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hjc.crosswalk.correspondence import Correspondence
+from hjc.crosswalk.readers import read_correspondence
+from hjc.crosswalk.revision import KINDS, plan_revision
 from hjc.errors import TaxonomyError
 from hjc.taxonomy import from_edges, from_prefix_codes, read_taxonomy_csv
-from hjc.taxonomy.correspondence import Correspondence
-from hjc.taxonomy.crosswalk_readers import read_correspondence
-from hjc.taxonomy.revision import KINDS, plan_revision
 
 from .strategies import taxonomies
 from .test_crosswalk_realdata import esco_tree

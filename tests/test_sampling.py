@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hjc.data.sampling import (
+from hjc.corpus.sampling import (
     CHARACTER_BINS,
     WORD_BINS,
     design_weights,

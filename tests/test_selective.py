@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hjc.calibration import top_outcomes
-from hjc.selective import aurc, automation_rate, risk_coverage, risk_coverage_band, selective_table
+from hjc.decision.selective import aurc, automation_rate, risk_coverage, risk_coverage_band, selective_table
 from hjc.statistics.simulation import random_taxonomy, random_world
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.corpus.suspicious import OutOfFold, find_suspicious, make_folds, out_of_fold
 from hjc.data import JobData
-from hjc.data.suspicious import OutOfFold, find_suspicious, make_folds, out_of_fold
 from hjc.taxonomy import from_prefix_codes
 
 TREE = from_prefix_codes(["1", "2", "11", "12", "21", "22"], [1, 2])

@@ -14,8 +14,8 @@ from hjc.data.jobdata import JobData
 from hjc.metrics import score_rows
 from hjc.report.scores import StoredScores
 from hjc.taxonomy import load_taxonomy, write_taxonomy_csv
-from hjc.taxonomy.category_graph import CategoryGraph
-from hjc.taxonomy.graph_files import leaf_texts, read_items
+from hjc.taxonomy.graph.category_graph import CategoryGraph
+from hjc.taxonomy.graph.files import leaf_texts, read_items
 from tests.test_category_graph import TREE
 
 Call = Callable[..., tuple[int, str, str]]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hjc.data.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
-from hjc.data.passages import split_description
+from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
+from hjc.corpus.passages import split_description
 from hjc.errors import TaxonomyError
 from hjc.taxonomy import isco08, read_taxonomy_csv
 from hjc.taxonomy.readers import ImportOptions, import_taxonomy

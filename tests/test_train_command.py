@@ -18,9 +18,9 @@ import yaml
 from rich.console import Console
 
 import hjc
-from hjc.config import ConfigError, compose
-from hjc.provenance import command_line
-from hjc.workflow import run_training
+from hjc.training.config import ConfigError, compose
+from hjc.training.provenance import command_line
+from hjc.training.workflow import run_training
 
 ROOT = Path(hjc.__file__).resolve().parent.parent
 WORDS = {"11": "nurse ward", "12": "doctor clinic", "21": "lorry driver", "22": "tram rails", "23": "pilot plane"}

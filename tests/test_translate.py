@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hjc.apply.translation import TranslationPlan, base_language, translate_column
 from hjc.cli import main
-from hjc.data.argos import ArgosTranslator
-from hjc.data.translate import Translation, TranslationCache, split_segments, translate_texts
-from hjc.prediction_io.translation import TranslationPlan, base_language, translate_column
+from hjc.corpus.argos import ArgosTranslator
+from hjc.corpus.translate import Translation, TranslationCache, split_segments, translate_texts
 
 from .tiny_translators import DICTIONARY, argos_package, m2m100, marian
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hjc.errors import TaxonomyError
 from hjc.metrics import triplet_accuracy
 from hjc.taxonomy import Taxonomy, from_edges
-from hjc.taxonomy.category_graph import CategoryGraph
-from hjc.taxonomy.triplets import HierarchyTriplets, SimilarityTriplets, hierarchy_triplets, similarity_triplets
+from hjc.taxonomy.graph.category_graph import CategoryGraph
+from hjc.taxonomy.graph.triplets import HierarchyTriplets, SimilarityTriplets, hierarchy_triplets, similarity_triplets
 from tests.strategies import taxonomies
 from tests.test_category_graph import TREE, random_graph
 

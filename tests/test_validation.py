@@ -12,9 +12,9 @@ from hjc.classifiers.calibrated import CalibratedClassifier, write_calibration
 from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
 from hjc.decision import fit_conformal, fit_hierarchical_conformal, fit_thresholds
+from hjc.evaluation.validation import KeptBatches, ValidationScores, describe_validation
 from hjc.statistics import Confusion
 from hjc.taxonomy import from_prefix_codes
-from hjc.validation import KeptBatches, ValidationScores, describe_validation
 from tests.stub_classifier import StubClassifier, register
 
 TREE = from_prefix_codes(["11", "12", "13", "21", "22", "31", "32", "33"], digits=[1, 2])

@@ -10,8 +10,8 @@ from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
 from hjc.decision import fit_conformal, fit_hierarchical_conformal
 from hjc.decision.conformal import conformal_quantile
-from hjc.validation import ValidationScores, describe_validation, variant_scores
-from hjc.validation_scores import rows_needed
+from hjc.evaluation.validation import ValidationScores, describe_validation, variant_scores
+from hjc.evaluation.validation_scores import rows_needed
 from tests.stub_classifier import StubClassifier
 from tests.test_validation import MODEL, TREE, rows
 

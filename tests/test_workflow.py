@@ -14,10 +14,10 @@ import yaml
 from rich.console import Console
 
 import hjc
-from hjc import workflow
 from hjc.classifiers import CLASSIFIERS, build, classifier_class
-from hjc.config import Config, ConfigError, compose
-from hjc.workflow import RunResult, differences, run_training, user_errors
+from hjc.training import workflow
+from hjc.training.config import Config, ConfigError, compose
+from hjc.training.workflow import RunResult, differences, run_training, user_errors
 
 ROOT = Path(hjc.__file__).resolve().parent.parent
 WORDS = {

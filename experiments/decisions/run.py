@@ -20,14 +20,14 @@ from plots import draw
 
 import hjc
 from hjc.classifiers.base import Classifier
-from hjc.config import compose
 from hjc.data.splitting import identical_groups, merge_groups, split_rows
 from hjc.decision import check_exchangeability
-from hjc.evaluate import evaluate
-from hjc.evaluate_calibrated import SELECTIVE_TABLE, Watched
+from hjc.evaluation.calibrated import SELECTIVE_TABLE, Watched
+from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation.validation import describe_validation
 from hjc.taxonomy import load_taxonomy
-from hjc.validation import describe_validation
-from hjc.workflow import load_inputs, run_training
+from hjc.training.config import compose
+from hjc.training.workflow import load_inputs, run_training
 
 DATA = data_folder()
 OUTPUTS = ROOT / "outputs" / "decisions"

@@ -19,12 +19,12 @@ from hjc.classifiers.embedding.labels import LabelIndex, label_texts
 from hjc.classifiers.embedding.means import label_means, node_label_vectors
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import JointSettings, PrototypeSettings
-from hjc.evaluate import evaluate
+from hjc.crosswalk.correspondence import Correspondence
+from hjc.evaluation.evaluate import evaluate
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.category_graph import CategoryGraph
-from hjc.taxonomy.correspondence import Correspondence
-from hjc.taxonomy.graph_sources import item_graph
+from hjc.taxonomy.graph.category_graph import CategoryGraph
+from hjc.taxonomy.graph.sources import item_graph
 
 FOLDER = Path(__file__).resolve().parent
 TECHNOLOGIES = VECTORS.parent / "technologies.npz"

@@ -16,7 +16,7 @@ from onet_titles import MINILM, CachedEncoder, encode_once, load
 
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import PrototypeSettings
-from hjc.evaluate import evaluate
+from hjc.evaluation.evaluate import evaluate
 from hjc.nn.settings import TrainerSettings
 
 FOLDER = Path(__file__).resolve().parent

@@ -1,4 +1,4 @@
-"""Write hjc/data/prepare/words.tsv.gz, and measure the quick look at languages by frequent words.
+"""Write hjc/corpus/prepare/words.tsv.gz, and measure the quick look at languages by frequent words.
 
     python experiments/prepare_rate/language_words.py [--write]
 
@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common import ROOT, data_folder
 
-from hjc.data.prepare.language import LanguageIdentifier
-from hjc.data.prepare.language_words import OTHER_SCRIPTS, WordModel
+from hjc.corpus.prepare.language import LanguageIdentifier
+from hjc.corpus.prepare.language_words import OTHER_SCRIPTS, WordModel
 
 TOP = 300
 WORD = re.compile(r"[^\W\d_]+")

@@ -21,12 +21,12 @@ from common import ROOT, data_folder
 import hjc
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.vectors import dense, text_vectors, unit_rows
 from hjc.data import JobData, load_sample
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin, review_plan
 from hjc.taxonomy import load_taxonomy
-from hjc.vectors import dense, text_vectors, unit_rows
 
 PICKS = ("random", "stratified", "uncertain", "margin", "entropy", "diverse", "k_center")
 SAMPLES = ("random", "stratified", "proportional")

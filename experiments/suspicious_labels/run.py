@@ -22,9 +22,9 @@ from common import data_folder
 
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.corpus.prepare import find_groups
+from hjc.corpus.suspicious import OutOfFold, find_suspicious, out_of_fold
 from hjc.data import JobData
-from hjc.data.prepare import find_groups
-from hjc.data.suspicious import OutOfFold, find_suspicious, out_of_fold
 from hjc.taxonomy import Taxonomy, load_taxonomy
 
 FOLDER = data_folder()

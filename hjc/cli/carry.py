@@ -10,8 +10,8 @@ from hjc.cli import options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hjc.crosswalk.correspondence import Correspondence
     from hjc.taxonomy import Taxonomy
-    from hjc.taxonomy.correspondence import Correspondence
 
 _TABLE = typer.Option("--table", help="Correspondence table: CSV, TSV (.gz too), .xls, .xlsx.")
 _SOURCE_COLUMN = typer.Option(help="Its column of source codes, or #1; known tables are recognised by their header.")
@@ -96,8 +96,8 @@ def crosswalk(
         from pathlib import Path
 
         from hjc.cli.taxonomy import _load
-        from hjc.taxonomy.crosswalk import build_crosswalk
-        from hjc.taxonomy.crosswalk_readers import read_counts
+        from hjc.crosswalk.mapping import build_crosswalk
+        from hjc.crosswalk.readers import read_counts
 
         if not table or not to:
             raise ValueError("give --table TABLE (more than once with --via) and --to TAXONOMY")
@@ -191,11 +191,11 @@ def revise(
         import csv
         from pathlib import Path
 
+        from hjc.apply.revision import REVISION_COLUMNS, RevisionSummary, revise_table
+        from hjc.apply.spelling import Spelling
         from hjc.cli.taxonomy import _load
-        from hjc.prediction_io.revision import REVISION_COLUMNS, RevisionSummary, revise_table
-        from hjc.prediction_io.spelling import Spelling
-        from hjc.taxonomy.crosswalk_readers import read_counts
-        from hjc.taxonomy.revision import plan_revision
+        from hjc.crosswalk.readers import read_counts
+        from hjc.crosswalk.revision import plan_revision
 
         plan = plan_revision(
             _read(table, source_column, target_column, weight_column, relation_column, relation, reverse, ids),
@@ -243,7 +243,7 @@ def _read(
     path: str, source: str, target: str, weight: str, relation: str, relations: list[str] | None, reverse: bool,
     ids: str | None,
 ) -> "Correspondence":  # fmt: skip
-    from hjc.taxonomy.crosswalk_readers import read_correspondence, read_identifiers
+    from hjc.crosswalk.readers import read_correspondence, read_identifiers
 
     links = read_correspondence(
         path, source=source, target=target, weight=weight, relation=relation, relations=relations or ()
@@ -272,7 +272,7 @@ def _opened(
     from contextlib import ExitStack
     from pathlib import Path
 
-    from hjc.prediction_io import Rejects, check_output, format_of, open_input, open_output
+    from hjc.tables import Rejects, check_output, format_of, open_input, open_output
 
     kind = format_of(source, input_format, option="--input-format")
     target_kind = format_of(output, format, option="--format")
@@ -322,9 +322,9 @@ def _carry(
     language: str | None, format: str | None, input_format: str | None, separator: str | None, encoding: str | None,
     batch_size: int, overwrite: bool, quiet: bool, calibrated: bool, restore_zeros: bool,
 ) -> None:  # fmt: skip
+    from hjc.apply.crosswalk import CrosswalkPlan, CrosswalkSummary, carry_table, coded_columns
+    from hjc.apply.spelling import Spelling, for_commands
     from hjc.cli.predict import Progress
-    from hjc.prediction_io.crosswalk import CrosswalkPlan, CrosswalkSummary, carry_table, coded_columns
-    from hjc.prediction_io.spelling import Spelling, for_commands
     from hjc.taxonomy import explain_unknown
 
     plan = CrosswalkPlan(
@@ -333,7 +333,7 @@ def _carry(
     classifier, text_columns, settings = None, [], {}
     if model is not None:
         from hjc.classifiers import stored_classifier
-        from hjc.persistence import load
+        from hjc.classifiers.load import load
 
         stored_classifier(model)
         trained = options.training_data_settings(model)

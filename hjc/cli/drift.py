@@ -33,13 +33,13 @@ def drift(
         from rich.console import Console
         from rich.table import Table
 
+        from hjc.apply.rows import Columns, Counted, read_rows
         from hjc.classifiers import stored_classifier
-        from hjc.drift import Profile, compare_profiles
-        from hjc.drift_file import add_vectors, read_profile
-        from hjc.estimation_rows import Columns, Counted, read_rows
-        from hjc.persistence import load
-        from hjc.prediction_io import format_of, open_input
-        from hjc.validation import update_profile
+        from hjc.classifiers.load import load
+        from hjc.evaluation.drift_profile import add_vectors, read_profile
+        from hjc.evaluation.validation import update_profile
+        from hjc.statistics.drift import Profile, compare_profiles
+        from hjc.tables import format_of, open_input
 
         stored_classifier(run_dir)
         trained = options.training_data_settings(run_dir)

@@ -88,13 +88,13 @@ def _estimate(
     import sys
     from pathlib import Path
 
+    from hjc.apply.change import PAIRED, change_table
+    from hjc.apply.estimate import FROM_VALIDATION, METHODS, gather, read_audit, shares_table
+    from hjc.apply.rows import Columns, Counted
     from hjc.classifiers import stored_classifier
-    from hjc.estimation import FROM_VALIDATION, METHODS, gather, read_audit, shares_table
-    from hjc.estimation_change import PAIRED, change_table
-    from hjc.estimation_rows import Columns, Counted
-    from hjc.persistence import load
-    from hjc.prediction_io import check_output, format_of, open_input
-    from hjc.validation_scores import ValidationScores
+    from hjc.classifiers.load import load
+    from hjc.evaluation.validation_scores import ValidationScores
+    from hjc.tables import check_output, format_of, open_input
 
     if method == "auto":
         method = "classify_and_count" if code_column else "ppi" if audit else "summed"

@@ -49,14 +49,14 @@ def evaluate(
         from rich.console import Console
 
         from hjc.classifiers import stored_classifier
+        from hjc.classifiers.load import load
         from hjc.cli.data.tables import write_rejects
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
-        from hjc.evaluate import evaluate as run_evaluation
-        from hjc.evaluate_calibrated import watch
-        from hjc.evaluate_table import decisions_table
+        from hjc.evaluation.calibrated import watch
+        from hjc.evaluation.evaluate import evaluate as run_evaluation
+        from hjc.evaluation.tables import decisions_table
         from hjc.metrics import log_loss_baseline
-        from hjc.persistence import load
         from hjc.report.save import save_evaluations
         from hjc.report.scores import read_training_counts, write_counts
 

@@ -47,10 +47,10 @@ def explain(
     """
     with options.one_message():
         from hjc.classifiers import stored_classifier
+        from hjc.classifiers.load import load
         from hjc.explain import explain_text
         from hjc.explain.neighbours import nearest_texts
         from hjc.explain.training_rows import rows_of_file, training_rows
-        from hjc.persistence import load
 
         stored_classifier(run_dir)
         columns = []

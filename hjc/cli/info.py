@@ -14,8 +14,8 @@ def info(
     """Classifier, settings, taxonomy, sizes, metrics and provenance of a model. Verifies the checksums of its files."""
     with options.one_message():
         from hjc.classifiers import stored_classifier
+        from hjc.classifiers.load import level_rows, training_record
         from hjc.classifiers.storage import read_model_dir
-        from hjc.persistence import level_rows, training_record
 
         stored_classifier(run_dir)
         model = read_model_dir(run_dir)

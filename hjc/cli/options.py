@@ -94,7 +94,7 @@ def all_or_nothing(output: str) -> Iterator[None]:
 
 def training_data_settings(run_dir: str) -> dict[str, Any]:
     """The ``data`` section that a model was trained with; empty when it has no train.yaml."""
-    from hjc.persistence import training_record
+    from hjc.classifiers.load import training_record
 
     config = training_record(run_dir).get("config")
     data = config.get("data") if isinstance(config, dict) else None

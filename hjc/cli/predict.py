@@ -9,7 +9,7 @@ import typer
 from hjc.cli import options
 
 if TYPE_CHECKING:
-    from hjc.prediction_io import Summary
+    from hjc.apply import Summary
 
 
 def predict(
@@ -112,19 +112,10 @@ def _predict(
     from dataclasses import replace
     from pathlib import Path
 
+    from hjc.apply import Plan, Summary, code_table
     from hjc.classifiers import stored_classifier
-    from hjc.persistence import load
-    from hjc.prediction_io import (
-        Plan,
-        Rejects,
-        Summary,
-        check_output,
-        code_table,
-        find_column,
-        format_of,
-        open_input,
-        open_output,
-    )  # fmt: skip
+    from hjc.classifiers.load import load
+    from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
     stored_classifier(run_dir)
@@ -162,10 +153,10 @@ def _predict(
             classifier = classifier.calibrated()
         validation = None
         if any(value is not None and value is not False and value != "lac" for value in rules.values()):
-            from hjc.prediction_io.decide import plan_decisions
+            from hjc.apply.decisions import plan_decisions
 
             if rules["target_accuracy"] is not None or rules["conformal"] is not None:
-                from hjc.validation_scores import ValidationScores
+                from hjc.evaluation.validation_scores import ValidationScores
 
                 validation = ValidationScores.load(run_dir, classifier.taxonomy)
             decisions = plan_decisions(

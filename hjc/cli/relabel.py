@@ -25,9 +25,9 @@ def relabel(
         import yaml
 
         from hjc.classifiers.embedding.base import EmbeddingClassifier
+        from hjc.classifiers.load import PROVENANCE, load, training_record, write_card
         from hjc.cli.taxonomy import _digits
         from hjc.errors import name_some
-        from hjc.persistence import PROVENANCE, load, training_record, write_card
         from hjc.taxonomy import load_taxonomy
 
         if Path(output).exists() and any(Path(output).iterdir()):

@@ -50,11 +50,11 @@ def review(
     an estimate of them.
     """
     with options.one_message():
+        from hjc.apply.review import review_columns, review_table, write_review
+        from hjc.apply.rows import Columns, Counted
         from hjc.classifiers import stored_classifier
-        from hjc.estimation_rows import Columns, Counted
-        from hjc.persistence import load
-        from hjc.prediction_io import check_output, format_of, open_input, open_output
-        from hjc.reviewing import review_columns, review_table, write_review
+        from hjc.classifiers.load import load
+        from hjc.tables import check_output, format_of, open_input, open_output
 
         stored_classifier(run_dir)
         if source == "-":

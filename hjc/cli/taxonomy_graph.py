@@ -7,9 +7,9 @@ import typer
 from hjc.cli import options
 
 if TYPE_CHECKING:
+    from hjc.crosswalk.correspondence import Correspondence
     from hjc.taxonomy import Taxonomy
-    from hjc.taxonomy.category_graph import CategoryGraph
-    from hjc.taxonomy.correspondence import Correspondence
+    from hjc.taxonomy.graph.category_graph import CategoryGraph
 
 _SKILLS = typer.Option(help="Table of codes and what they need: skills, technologies, tools; repeatable.")
 _CONFUSIONS = typer.Option(
@@ -63,7 +63,7 @@ def graph(
         from pathlib import Path
 
         from hjc.cli.taxonomy import _load
-        from hjc.taxonomy.category_graph import CategoryGraph, combine
+        from hjc.taxonomy.graph.category_graph import CategoryGraph, combine
 
         tree = _load(spec, None)
         tree.encode(code or [])
@@ -99,9 +99,9 @@ def _from_skills(
     tree: "Taxonomy", paths: list[str] | None, columns: tuple[str, str, str, str], kinds: list[str] | None,
     min_value: float | None, method: str, idf: bool, ids: str | None, links: int,
 ) -> "list[tuple[str, CategoryGraph]]":  # fmt: skip
-    from hjc.taxonomy.crosswalk_readers import read_identifiers
-    from hjc.taxonomy.graph_files import read_items
-    from hjc.taxonomy.graph_sources import item_graph
+    from hjc.crosswalk.readers import read_identifiers
+    from hjc.taxonomy.graph.files import read_items
+    from hjc.taxonomy.graph.sources import item_graph
 
     out = []
     code, item, value, kind = columns
@@ -122,8 +122,8 @@ def _from_texts(
     tree: "Taxonomy", texts: bool, tasks: list[str] | None, columns: tuple[str, str, str, str], kinds: list[str] | None,
     language: str, vectors: str, links: int,
 ) -> "list[tuple[str, CategoryGraph]]":  # fmt: skip
-    from hjc.taxonomy.graph_files import leaf_texts, read_items
-    from hjc.taxonomy.graph_sources import text_graph, vector_graph
+    from hjc.taxonomy.graph.files import leaf_texts, read_items
+    from hjc.taxonomy.graph.sources import text_graph, vector_graph
 
     out = []
     if texts:
@@ -147,8 +147,8 @@ def _from_tables(
 ) -> "list[tuple[str, CategoryGraph]]":  # fmt: skip
     from hjc.cli.carry import _read
     from hjc.cli.taxonomy import _load
-    from hjc.taxonomy.crosswalk import build_crosswalk
-    from hjc.taxonomy.graph_sources import confusion_graph, confusion_table, crosswalk_graph
+    from hjc.crosswalk.mapping import build_crosswalk
+    from hjc.taxonomy.graph.sources import confusion_graph, confusion_table, crosswalk_graph
 
     if len(crosswalks or []) != len(to or []):
         raise ValueError(
@@ -172,8 +172,8 @@ def _from_tables(
 
 def _scored_pairs(tree: "Taxonomy", path: str) -> "Correspondence":
     """True and most probable leaf of the rows that an evaluation has stored."""
+    from hjc.crosswalk.correspondence import Correspondence
     from hjc.report.scores import StoredScores
-    from hjc.taxonomy.correspondence import Correspondence
 
     stored = StoredScores.read(path)
     if stored.taxonomy != tree:

@@ -8,8 +8,8 @@ import typer
 def train(context: typer.Context) -> None:
     """Train, save and evaluate: the same as train.py. `hjc train --help` lists the settings, `-m` runs a sweep."""
     from hjc.cli import options
-    from hjc.config import Config, run
-    from hjc.workflow import run_training
+    from hjc.training.config import Config, run
+    from hjc.training.workflow import run_training
 
     def task(config: Config) -> float | None:
         return run_training(config).log_loss

@@ -43,10 +43,10 @@ def translate(
     is started again, and the same text is never translated twice.
     """
     with options.one_message():
+        from hjc.apply.translation import TranslationPlan, TranslationSummary, base_language, translate_table
         from hjc.cli.carry import _opened, write_log
         from hjc.cli.predict import Progress
-        from hjc.data.translate import TranslationCache, Translator
-        from hjc.prediction_io.translation import TranslationPlan, TranslationSummary, base_language, translate_table
+        from hjc.corpus.translate import TranslationCache, Translator
 
         targets = tuple(dict.fromkeys(base_language(language) for language in to))
         plan = TranslationPlan(tuple(text_column), targets, start, language_column)
@@ -65,7 +65,7 @@ def translate(
             plan.places(reader)  # before models are loaded, which may take minutes
             translators: list[Translator] = []
             for folder in argos or []:
-                from hjc.data.argos import ArgosTranslator
+                from hjc.corpus.argos import ArgosTranslator
 
                 translators.append(ArgosTranslator(folder, beam_size=beam_size, max_tokens=max_tokens))
             for text in hf or []:

@@ -15,8 +15,8 @@ from hjc.data.hygiene import clean_texts
 from hjc.data.jobdata import JobData
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import REJECT_COLUMNS, no_rejects
-from hjc.data.tables import Table, read_rows, read_table
 from hjc.errors import TaxonomyError, name_some
+from hjc.tables.whole import Table, read_rows, read_table
 from hjc.taxonomy.check import explain_unknown, repair_codes
 from hjc.taxonomy.tree import Taxonomy
 

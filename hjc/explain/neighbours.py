@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.vectors import ENCODER, TF_IDF, FloatArray, TextVectors, space_of, text_vectors, word_vectors
 from hjc.data import JobData
-from hjc.vectors import ENCODER, TF_IDF, FloatArray, TextVectors, space_of, text_vectors, word_vectors
 
 #: training texts that go through an encoder for one question; of larger sets those nearest by words
 MOST_ENCODED = 1000

@@ -5,10 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.data import JobData, load_job_data
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings, SourceSettings
-from hjc.persistence import PROVENANCE, training_record
 from hjc.taxonomy import Taxonomy, load_taxonomy
 
 

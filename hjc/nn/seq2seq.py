@@ -1,4 +1,4 @@
-"""Local Hugging Face sequence-to-sequence models as a back end of :mod:`hjc.data.translate`: opus-mt, NLLB, M2M100, T5.
+"""Local Hugging Face sequence-to-sequence models as a back end of ``translate``: opus-mt, NLLB, M2M100, T5.
 
 The folder needs config.json, model.safetensors and the tokenizer's files. Decoding is beam search without sampling:
 the same model and text give the same translation.
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hjc.data.translate import Translation, file_fingerprint
+from hjc.corpus.translate import Translation, file_fingerprint
 from hjc.errors import name_some
 
 #: ISO 639-1 -> the code of NLLB-200 for the languages of the EU and its neighbours

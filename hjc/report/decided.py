@@ -9,16 +9,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hjc.decision.selective import risk_coverage_band
 from hjc.metrics import RowScores
 from hjc.report.page import Block, Cell, Grid, Row
 from hjc.report.sections import figure as number
 from hjc.report.sections import interval
 from hjc.report.style import COLOURS, GREY, colour, marker, new_figure, percent_axis
 from hjc.report.tables import Reliability, reliability, wilson
-from hjc.selective import risk_coverage_band
 
 if TYPE_CHECKING:
-    from hjc.evaluate_calibrated import DecisionTables
+    from hjc.evaluation.calibrated import DecisionTables
 
 Picture = Callable[[str, Figure | None, str, str, str], None]
 #: kinds of probabilities -> colour and marker, the raw ones first

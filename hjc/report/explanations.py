@@ -13,7 +13,7 @@ import numpy as np
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.linear import LinearClassifier
 from hjc.data.jobdata import JobData
-from hjc.evaluate import Evaluation
+from hjc.evaluation.evaluate import Evaluation
 from hjc.explain import METHODS, LevelExplanation, explain_text
 from hjc.report.page import Block, Cell, Grid, Row, Section, Span
 from hjc.report.plots import shown_title

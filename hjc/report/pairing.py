@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.errors import name_some
-from hjc.persistence import PROVENANCE, training_record
 from hjc.report.save import run_facts
 from hjc.report.scores import IntArray, StoredScores, score_files, set_of
 

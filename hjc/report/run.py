@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hjc.classifiers.load import training_record
 from hjc.data.jobdata import JobData
-from hjc.evaluate import Evaluation
-from hjc.evaluate_calibrated import DecisionTables, decision_tables
-from hjc.persistence import training_record
+from hjc.evaluation.calibrated import DecisionTables, decision_tables
+from hjc.evaluation.evaluate import Evaluation
 from hjc.report import plots
 from hjc.report.decided import decision_blocks
 from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render, write_text

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.load import training_record
 from hjc.classifiers.storage import CONFIG
 from hjc.data.jobdata import JobData
-from hjc.evaluate import Evaluation
-from hjc.persistence import training_record
+from hjc.evaluation.evaluate import Evaluation
 from hjc.report.scores import IntArray, StoredScores, score_files
 
 if TYPE_CHECKING:
-    from hjc.evaluate_calibrated import DecisionTables
+    from hjc.evaluation.calibrated import DecisionTables
 
 
 def run_facts(directory: str | Path, record: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hjc.data.jobdata import JobData
-from hjc.evaluate import Evaluation
+from hjc.evaluation.evaluate import Evaluation
 from hjc.metrics import RowScores
 from hjc.report.page import Block, Cell, Grid, Row, Section
 from hjc.report.plots import shown_title

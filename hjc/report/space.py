@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.data.jobdata import JobData
-from hjc.evaluate import Evaluation
+from hjc.evaluation.evaluate import Evaluation
 from hjc.report.embedding_map import embedding_map
 from hjc.report.page import Block, Section, image_block
 from hjc.report.style import png

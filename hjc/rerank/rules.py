@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hjc.data.prepare.phrases import fold, words_of
+from hjc.corpus.prepare.phrases import fold, words_of
 from hjc.rerank.backends import (
     Candidate,
     FloatArray,

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from hjc.data.prepare.phrases import fold, words_of
+from hjc.corpus.prepare.phrases import fold, words_of
 from hjc.rerank.vocabulary import INDUSTRIES, SENIORITIES, words
 
 #: what stands in brackets after a title for "any gender", as letters between strokes; "d/f/m", "k/m", "h/f", "m/v/x"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib import resources
 
-from hjc.data.prepare.phrases import fold, words_of
+from hjc.corpus.prepare.phrases import fold, words_of
 
 #: what a passage under a heading is
 SECTIONS = ("duties", "skills", "benefits", "company", "apply", "other", "title", "industry", "lead", "drop")

@@ -20,11 +20,11 @@ from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
 from hjc.classifiers.fitting import run_fingerprint
+from hjc.corpus.passages import split_description
 from hjc.data.jobdata import JobData
-from hjc.data.passages import split_description
-from hjc.data.tables import read_table
 from hjc.errors import name_some
 from hjc.nn.pairs import NO_TARGET, Negative, PairBatches
+from hjc.tables.whole import read_table
 
 if TYPE_CHECKING:
     from hjc.nn.training import FitResult

@@ -27,9 +27,9 @@ from hjc.errors import TaxonomyError
 from hjc.index import normalise
 from hjc.metrics.triplets import triplet_accuracy
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.category_graph import CategoryGraph
-from hjc.taxonomy.graph_sources import vector_graph
-from hjc.taxonomy.triplets import HierarchyTriplets, SimilarityTriplets
+from hjc.taxonomy.graph.category_graph import CategoryGraph
+from hjc.taxonomy.graph.sources import vector_graph
+from hjc.taxonomy.graph.triplets import HierarchyTriplets, SimilarityTriplets
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.storage import load_arrays, save_arrays
-from hjc.data.passages import split_description
-from hjc.data.tables import read_table
+from hjc.corpus.passages import split_description
 from hjc.errors import check_choice, name_some
 from hjc.index import VectorIndex
 from hjc.index.pooling import pool_neighbours
+from hjc.tables.whole import read_table
 from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)

@@ -36,11 +36,11 @@ def agreement(
         from rich.table import Table
 
         from hjc.cli.data.tables import tree_of, write_log, write_rejects
-        from hjc.data.agreement import agreement as measure
-        from hjc.data.agreement import ratings_from_long
+        from hjc.corpus.agreement import agreement as measure
+        from hjc.corpus.agreement import ratings_from_long
         from hjc.data.splits import no_rejects
-        from hjc.data.tables import read_rows
         from hjc.errors import name_some
+        from hjc.tables.whole import read_rows
         from hjc.taxonomy import repair_codes
 
         tree, given = tree_of(taxonomy, digits), read_rows(source)
@@ -162,7 +162,7 @@ def suspicious(
         from hjc.classifiers.linear import LinearClassifier
         from hjc.classifiers.linear_settings import LinearSettings
         from hjc.cli.data.tables import account, note_rejects, read_labelled, tree_of, write_log, write_rejects
-        from hjc.data.suspicious import find_suspicious, out_of_fold
+        from hjc.corpus.suspicious import find_suspicious, out_of_fold
 
         tree = tree_of(taxonomy, digits)
         part = read_labelled(

@@ -38,9 +38,9 @@ def from_taxonomy(
         from rich.console import Console
         from rich.table import Table
 
-        from hjc.data.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
-        from hjc.data.tables import format_of
-        from hjc.prediction_io import check_output
+        from hjc.corpus.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
+        from hjc.tables import check_output
+        from hjc.tables.whole import format_of
 
         format_of(Path(output))
         if Path(output).parent.is_dir():  # else it is made

@@ -25,8 +25,8 @@ def manifest(
         from rich.table import Table
 
         from hjc.cli.data.tables import account, by_split, note_rejects, read_labelled, tree_of, write_rejects
+        from hjc.corpus.manifest import manifest as make
         from hjc.data import JobData
-        from hjc.data.manifest import manifest as make
 
         tree = tree_of(taxonomy, digits)
         parts: dict[str, list[JobData]] = {}

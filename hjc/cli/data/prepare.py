@@ -58,8 +58,8 @@ def prepare(
     """
     with options.one_message():
         from hjc.cli.data.tables import rereadable, write_log
-        from hjc.data.prepare import PAPER_LANGUAGES, CleaningSettings, PrepareSettings, load_phrases, prepare_table
-        from hjc.prediction_io import Rejects, check_output, find_column, format_of, open_input, open_output
+        from hjc.corpus.prepare import PAPER_LANGUAGES, CleaningSettings, PrepareSettings, load_phrases, prepare_table
+        from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
 
         if output == "-":
             raise ValueError("-o: prepare writes several files; give a name")

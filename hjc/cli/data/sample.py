@@ -30,7 +30,7 @@ def sample(
     """Draw a stratified sample: max(1, round(fraction x N_h)) rows of each stratum; design_weight is N_h / n_h."""
     with options.one_message():
         from hjc.cli.data.tables import copy_rows, read_columns, twice, write_log
-        from hjc.data.sampling import (
+        from hjc.corpus.sampling import (
             CHARACTER_BINS,
             count_characters,
             design_weights,
@@ -38,7 +38,7 @@ def sample(
             strata_of,
             stratified_sample,
         )
-        from hjc.prediction_io import check_output, format_of
+        from hjc.tables import check_output, format_of
 
         if rule not in ("code-length", "languages"):
             raise ValueError(f"--rule: got {rule!r}, allowed are code-length, languages")
@@ -90,9 +90,9 @@ def split(
         import numpy as np
 
         from hjc.cli.data.tables import copy_rows, read_columns, twice, write_log
-        from hjc.data.sampling import hold_out, split_by_source_and_code
+        from hjc.corpus.sampling import hold_out, split_by_source_and_code
         from hjc.data.splitting import TRAIN
-        from hjc.prediction_io import check_output, format_of
+        from hjc.tables import check_output, format_of
 
         kind, target = format_of(source, None, option="INPUT"), format_of(output, None, option="OUT")
         check_output(output, source, overwrite=overwrite)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from hjc.data import JobData
     from hjc.data.reading import ReadFile
-    from hjc.prediction_io import Reader, Rejects
+    from hjc.tables import Reader, Rejects
     from hjc.taxonomy import Taxonomy
 
 
@@ -97,7 +97,7 @@ def twice(source: str, kind: str, target: str, output: str) -> Iterator["tuple[C
         kind, target: formats of the input and of the output.
     """
     from hjc.cli import options
-    from hjc.prediction_io import Rejects, open_input
+    from hjc.tables import Rejects, open_input
 
     unreadable = Rejects(Path(f"{output}.rejects.csv"))
     if unreadable.path is not None:
@@ -121,7 +121,7 @@ def twice(source: str, kind: str, target: str, output: str) -> Iterator["tuple[C
 
 def read_columns(open_reader: Callable[[], "Reader"], names: Sequence[str]) -> list[list[str]]:
     """The values of some columns, "" where there is none: the first of two passes."""
-    from hjc.prediction_io import find_column
+    from hjc.tables import find_column
 
     with open_reader() as reader:
         positions = [find_column(reader.columns, name, reader.label) for name in names]
@@ -140,7 +140,7 @@ def copy_rows(
     keep: Sequence[bool] | None = None,
 ) -> int:
     """The second pass: rows where ``keep`` is True with ``new`` columns (name -> kind, one value an input row)."""
-    from hjc.prediction_io import open_output
+    from hjc.tables import open_output
 
     written = start = 0
     with ExitStack() as stack:

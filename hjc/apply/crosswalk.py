@@ -1,0 +1,330 @@
+"""Tables carried to another taxonomy a few thousand rows at a time: coded rows and fresh predictions."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from hjc.apply.coding import NO_WORDS, OK, _encodable, join_texts, text_status
+from hjc.apply.run import Summary
+from hjc.apply.spelling import Spelling
+from hjc.crosswalk.mapping import Crosswalk, Inner
+from hjc.crosswalk.parts import Float64Array
+from hjc.data.hygiene import clean_texts
+from hjc.tables.chunks import Chunk
+from hjc.tables.readers import Reader, find_column
+from hjc.tables.writers import Writer
+from hjc.taxonomy.tree import IntArray, Taxonomy
+
+if TYPE_CHECKING:  # importing it would import pandas
+    from hjc.classifiers.base import Classifier
+
+NO_CODE = "no code"
+UNKNOWN = "unknown code "
+#: rounding that the probabilities of a row may have above one: k numbers with six digits
+_ABOVE_ONE = 1e-3
+
+
+@dataclass(frozen=True)
+class CrosswalkPlan:
+    """What is written for each row: the first ``top_k`` target codes of each level, and what could not be placed.
+
+    Columns for level 4 with the prefix ``soc_``: ``soc_level4_code_1, soc_level4_title_1, soc_level4_proba_1`` and so
+    on; with ``inner="keep"`` ``soc_level4_above``, the probability that stayed at codes above level 4;
+    ``soc_unmapped``, the share whose codes lead nowhere; of coded tables ``soc_unlisted``, one minus the probabilities
+    that the input gives (all codes below its top k); ``soc_status``. For each level, all codes of the level + above +
+    unmapped + unlisted = 1.
+
+    Raises:
+        ValueError: a level, ``top_k`` or title language that the target tree does not have.
+    """
+
+    crosswalk: Crosswalk
+    levels: tuple[int, ...] = ()
+    top_k: int = 1
+    prefix: str = "to_"
+    inner: Inner = "spread"
+    title_language: str | None = None
+    unlisted: bool = True
+
+    def __post_init__(self) -> None:
+        tree = self.crosswalk.target
+        levels = self.levels or (tree.depth,)
+        object.__setattr__(self, "levels", tuple(dict.fromkeys(tree.check_level(d) for d in levels)))
+        if self.top_k < 1:
+            raise ValueError(f"--top-k: got {self.top_k}, allowed are integers from 1")
+        if self.title_language is not None and self.title_language not in tree.titles:
+            raise ValueError(
+                f"--language: {tree.name!r} has no titles in {self.title_language!r}; "
+                f"it has {', '.join(map(repr, tree.titles)) or 'none at all'}"
+            )
+
+    def ranks(self, level: int) -> int:
+        return min(self.top_k, len(self.crosswalk.target.level_nodes(level)))
+
+    @cached_property
+    def matrices(self) -> dict[int, sparse.csr_array]:
+        """level -> (Ns, K + 2) matrix; see :meth:`Crosswalk.level_matrix`."""
+        return {level: self.crosswalk.level_matrix(level, inner=self.inner) for level in self.levels}
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """New column -> ``text`` or ``number``, in order."""
+        out = {}
+        for level in self.levels:
+            for rank in range(1, self.ranks(level) + 1):
+                for kind in ("code", "title", "proba"):
+                    out[f"{self.prefix}level{level}_{kind}_{rank}"] = "number" if kind == "proba" else "text"
+            if self.inner == "keep":
+                out[f"{self.prefix}level{level}_above"] = "number"
+        out[f"{self.prefix}unmapped"] = "number"
+        if self.unlisted:
+            out[f"{self.prefix}unlisted"] = "number"
+        return {**out, f"{self.prefix}status": "text"}
+
+
+@dataclass
+class CrosswalkSummary(Summary):
+    """Also: mass over all rows with any, and the codes that the source tree does not have."""
+
+    mapped: float = 0.0
+    unmapped: float = 0.0
+    unlisted: float = 0.0
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def message(self) -> str:
+        total = self.mapped + self.unmapped + self.unlisted
+        if total == 0:
+            return super().message()
+        shares = f"mapped {self.mapped / total:.4f}, unmapped {self.unmapped / total:.4f}"
+        if self.unlisted:
+            shares += f", not in the input {self.unlisted / total:.4f}"
+        return f"{super().message()}; mean shares: {shares}"
+
+
+@dataclass(frozen=True)
+class SourceMass:
+    """Mass of B rows on source nodes (B, Ns), mass of unknown codes (B,), mass that the row does not list (B,)."""
+
+    nodes: Any
+    unknown: Float64Array
+    unlisted: Float64Array
+    status: list[str]
+
+
+def coded_columns(
+    columns: Sequence[str], label: str, *, code: Sequence[str] = (), proba: Sequence[str] = (), level: int | None = None
+) -> list[tuple[str, str]]:
+    """``(code column, probability column or "")`` of an input: as named, else what ``hjc predict`` wrote.
+
+    Without ``level`` the deepest level that ``hjc predict`` wrote is taken.
+
+    Raises:
+        ValueError: no such columns, or several code columns without as many probability columns.
+    """
+    if code:
+        if (proba and len(proba) != len(code)) or (len(code) > 1 and not proba):
+            raise ValueError(
+                f"{len(code)} code columns need {len(code)} probability columns in the same order, got {len(proba)} "
+                "(one --proba-column for each --code-column; a single code column may do without)"
+            )
+        return list(zip(code, proba or [""] * len(code), strict=True))
+    import re
+
+    found: dict[tuple[str, int], dict[int, str]] = {}
+    for name in columns:
+        if match := re.fullmatch(r"(.*)level(\d+)_code_(\d+)", name.strip()):
+            found.setdefault((match[1], int(match[2])), {})[int(match[3])] = name.strip()
+    prefixes = {key[0] for key in found}
+    if "hjc_" in prefixes:
+        prefixes = {"hjc_"}
+    levels = sorted(key[1] for key in found if key[0] in prefixes)
+    if not found or len(prefixes) != 1 or (level is not None and level not in levels):
+        asked = "" if level is None else f" of level {level}"
+        what = f"it has level {', '.join(map(str, levels))}" if levels else "it has none"
+        if len(prefixes) > 1:
+            what = f"it has those of {', '.join(sorted(prefixes))}"
+        raise ValueError(
+            f"{label}: no columns{asked} as hjc predict writes them (hjc_level4_code_1), {what}; "
+            "give --code-column NAME, and --proba-column NAME where there are probabilities"
+        )
+    chosen = found[prefixes.pop(), levels[-1] if level is None else level]
+    pairs = [(chosen[rank], chosen[rank].replace("_code_", "_proba_")) for rank in sorted(chosen)]
+    stripped = {c.strip() for c in columns}
+    if len(pairs) > 1 and (absent := [p for _, p in pairs if p not in stripped]):
+        raise ValueError(
+            f"{label}: {len(pairs)} code columns and no {absent[0]!r}; without probabilities only one code can be "
+            f"carried over: --code-column {pairs[0][0]}"
+        )
+    return [(c, p if p in stripped else "") for c, p in pairs]
+
+
+def mass_of_codes(
+    taxonomy: Taxonomy, codes: Sequence[Sequence[str | None]], proba: Sequence[Sequence[str | None]] | None
+) -> SourceMass:
+    """Mass on source nodes from K columns of codes and K columns of probabilities (None: a code has all of it).
+
+    Codes may be of any level. A row whose probabilities are no numbers from 0 to 1, or sum to more than one, gets no
+    mass and a status that says so; the mass of an unknown code is kept apart.
+    """
+    size = len(codes[0])
+    unknown, unlisted = np.zeros(size), np.zeros(size)
+    status = [NO_CODE] * size
+    rows: list[int] = []
+    nodes: list[int] = []
+    values: list[float] = []
+    for i in range(size):
+        parts = []
+        for k, column in enumerate(codes):
+            if not (code := (column[i] or "").strip()):
+                continue
+            try:
+                p = 1.0 if proba is None else float((proba[k][i] or "").strip() or "nan")
+            except ValueError:
+                p = float("nan")
+            parts.append((code, p))
+        if not parts:
+            continue
+        total = sum(p for _, p in parts)
+        if not all(0 <= p <= 1 for _, p in parts):
+            status[i] = "a probability is missing or not from 0 to 1"
+        elif total > 1 + _ABOVE_ONE:
+            status[i] = "the probabilities sum to more than one"
+        else:
+            status[i] = OK
+            unlisted[i] = max(0.0, 1 - total)
+            for code, p in parts:
+                if (node := taxonomy.index_of.get(code)) is None:
+                    unknown[i] += p
+                    status[i] = f"{UNKNOWN}{code!r}"
+                else:
+                    rows.append(i)
+                    nodes.append(node)
+                    values.append(p)
+    mass = sparse.csr_array((values, (rows, nodes)), shape=(size, len(taxonomy)))
+    return SourceMass(mass, unknown, unlisted, status)
+
+
+def mass_of_texts(
+    classifier: "Classifier", texts: Sequence[str | None], *, max_chars: int = 20_000, strip_html: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> SourceMass:  # fmt: skip
+    """Mass on source leaves, as a classifier predicts it for texts; rows without a text have none."""
+    status = [text_status(text) for text in texts]
+    cleaned, _ = clean_texts([text or "" for text in texts], max_chars, strip_html)
+    status = [NO_WORDS if s == OK and not text else s for s, text in zip(status, cleaned, strict=True)]
+    good = np.array([i for i, s in enumerate(status) if s == OK], dtype=np.int64)
+    taxonomy = classifier.taxonomy
+    mass = np.zeros((len(texts), len(taxonomy)))
+    if len(good):
+        for rows, log_proba in classifier.iter_log_proba([_encodable(cleaned[i]) for i in good]):
+            x = np.asarray(log_proba, dtype=np.float64)
+            x -= np.logaddexp.reduce(x, axis=1)[:, None]  # float32 rows sum to one only to seven digits
+            mass[np.ix_(good[rows], taxonomy.leaves)] = np.exp(x)
+            if advance is not None:
+                advance(len(rows))
+    nothing = np.zeros(len(texts))
+    return SourceMass(mass, nothing, nothing, status)
+
+
+def carry(mass: SourceMass, plan: CrosswalkPlan, summary: CrosswalkSummary | None = None) -> dict[str, list[Any]]:
+    """The new columns of a chunk: column -> values. See :class:`CrosswalkPlan`."""
+    from hjc.classifiers.base import top_k_columns
+
+    tree = plan.crosswalk.target
+    given = np.array([s == OK or s.startswith(UNKNOWN) for s in mass.status])
+    unmapped = mass.unknown
+    mapped = np.zeros(len(unmapped))
+    out: dict[str, list[Any]] = {}
+
+    def numbers(values: Float64Array, where: Any = given) -> list[Any]:
+        return [float(v) if w else None for v, w in zip(values, where, strict=True)]
+
+    for d in plan.levels:
+        found = mass.nodes @ plan.matrices[d]
+        at = np.asarray(found.todense() if sparse.issparse(found) else found)
+        above, unmapped = at[:, -2], at[:, -1] + mass.unknown
+        mapped = at[:, :-1].sum(axis=1)
+        with np.errstate(divide="ignore"):
+            columns, proba = top_k_columns(np.log(at[:, :-2]), plan.ranks(d))
+        nodes: IntArray = tree.level_nodes(d)[columns]
+        for rank in range(plan.ranks(d)):
+            some = proba[:, rank] > 0
+            chosen = nodes[:, rank].tolist()
+            key = f"{plan.prefix}level{d}"
+            out[f"{key}_code_{rank + 1}"] = [tree.codes[j] if s else None for j, s in zip(chosen, some, strict=True)]
+            titles = [tree.title(j, plan.title_language) if s else None for j, s in zip(chosen, some, strict=True)]
+            out[f"{key}_title_{rank + 1}"] = titles
+            out[f"{key}_proba_{rank + 1}"] = numbers(np.asarray(proba[:, rank], dtype=np.float64), some)
+        if plan.inner == "keep":
+            out[f"{plan.prefix}level{d}_above"] = numbers(above)
+    out[f"{plan.prefix}unmapped"] = numbers(unmapped)
+    if plan.unlisted:
+        out[f"{plan.prefix}unlisted"] = numbers(mass.unlisted)
+    out[f"{plan.prefix}status"] = list(mass.status)
+    if summary is not None:
+        summary.mapped += float(mapped.sum())
+        summary.unmapped += float(unmapped.sum())
+        summary.unlisted += float(mass.unlisted.sum())
+    return out
+
+
+def carry_table(
+    reader: Reader,
+    writer: Writer,
+    plan: CrosswalkPlan,
+    pairs: Sequence[tuple[str, str]] = (),
+    *,
+    classifier: "Classifier | None" = None,
+    text_columns: Sequence[str] = (),
+    text_settings: dict[str, Any] | None = None,
+    spelling: Spelling | None = None,
+    progress: Callable[[Summary], None] | None = None,
+    summary: CrosswalkSummary | None = None,
+) -> CrosswalkSummary:
+    """Carry every row of ``reader`` over and write it, never holding more than one chunk.
+
+    Args:
+        pairs: code and probability columns of a coded table (:func:`coded_columns`).
+        classifier: predicts from ``text_columns`` instead.
+        text_settings: ``joiner``, ``max_chars``, ``strip_html`` of the training.
+        spelling: repairs codes that a spreadsheet has spoiled, and counts them.
+    """
+    summary = summary if summary is not None else CrosswalkSummary()
+    spelling = spelling if spelling is not None else Spelling(plan.crosswalk.source)
+    settings = dict(text_settings or {})
+    joiner = settings.pop("joiner", "\n")
+
+    def advance(rows: int) -> None:
+        summary.pending += rows
+        if progress is not None:
+            progress(summary)
+
+    def column(chunk: Chunk, name: str) -> list[str | None]:
+        return chunk.texts(find_column(reader.columns, name, reader.label), name)
+
+    for chunk in reader.chunks():
+        if classifier is not None:
+            texts = join_texts([column(chunk, name) for name in text_columns], joiner)
+            mass = mass_of_texts(classifier, texts, advance=advance, **settings)
+        else:
+            codes = [spelling.mend(column(chunk, code)) for code, _ in pairs]
+            proba = [column(chunk, p) for _, p in pairs] if all(p for _, p in pairs) else None
+            mass = mass_of_codes(plan.crosswalk.source, codes, proba)
+        writer.write(chunk, carry(mass, plan, summary))
+        summary.rows += len(chunk)
+        summary.pending = 0
+        for status in mass.status:
+            if status.startswith(UNKNOWN):
+                summary.unknown[status.removeprefix(UNKNOWN).strip("'\"")] += 1
+                status = "unknown code"
+            if status != OK:
+                summary.uncoded[status] = summary.uncoded.get(status, 0) + 1
+        if progress is not None:
+            progress(summary)
+    writer.finish()
+    return summary

@@ -1,0 +1,318 @@
+"""Decisions about a row beside its codes: back-off, wanted accuracy, conformal sets, abstention, as output columns."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, argmax_levels, back_off, greedy_path
+from hjc.errors import name_some
+from hjc.taxonomy import Taxonomy
+from hjc.taxonomy.tree import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from hjc.decision import CostTable, HierarchicalConformal, SplitConformal
+    from hjc.evaluation.validation_scores import ValidationScores
+
+#: columns of a rule that gives one node: name -> kind
+_NODE = {"code": "text", "level": "text", "title": "text", "proba": "number", "reason": "text"}
+#: confidences of new rows that are kept to compare them with the validation rows
+_COMPARED = 20_000
+#: a difference in distribution that coverage hardly feels; with thousands of rows smaller ones are significant too
+_LEAST = 0.05
+PATHS = ("leaf", "greedy")
+COSTS = ("lca", "levels")
+YES, NO = "yes", "no"
+
+
+@dataclass
+class DecisionPlan:
+    """Which decisions are made, and their columns (``{p}`` is the plan's prefix):
+
+    - path: at each chosen level ``{p}level4_path``, the code there of one path ("leaf": to the most probable leaf;
+      "greedy": the most probable child again and again); ``{p}coherent`` (yes, no): whether the most probable codes of
+      all levels lie on one path.
+    - back_off: ``{p}backoff_code, _level, _title, _proba, _reason``: the deepest code with at least this probability.
+    - cost: the same as ``{p}bayes_...``: the code with the least expected cost, which is in ``{p}bayes_cost``.
+    - target: the same as ``{p}target_...``: the deepest code above the threshold at which, over all rows that get a
+      code, at least this share is right; and ``{p}level4_automatic`` (yes, no) at each chosen level: whether its first
+      code is above that level's own threshold.
+    - conformal: ``{p}conformal_...``: one node that holds the true code with probability 1 - alpha; at each chosen
+      level ``{p}level4_set`` (codes with blanks between, most probable first) and ``{p}level4_set_size``; with
+      ``most``, ``{p}conformal_codes``: so many codes of any level that hold the deepest chosen level's set.
+    - abstain: no columns; a level's codes are left empty where the first is less probable, and the status of a row
+      that has no code at any chosen level is
+    """
+
+    taxonomy: Taxonomy
+    levels: tuple[int, ...]
+    prefix: str = "hjc_"
+    title_language: str | None = None
+    back_off: float | None = None
+    abstain: float | None = None
+    path: str | None = None
+    cost: "str | CostTable | None" = None
+    target_rule: Thresholds | None = None
+    level_rule: Thresholds | None = None
+    node_rule: "HierarchicalConformal | None" = None
+    set_rules: "Mapping[int, SplitConformal]" = field(default_factory=dict)
+    #: what conformal rules go by: None, "language" or "group"
+    by: str | None = None
+    most: int | None = None
+    #: said before any row: what the validation rows cannot promise
+    notes: list[str] = field(default_factory=list)
+    #: (m, D) confidences of the first rows that were decided on, and their languages where they are known
+    seen: list[FloatArray] = field(default_factory=list)
+    seen_languages: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    #: groups without a threshold of their own -> rows
+    pooled: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        for name in ("back_off", "abstain"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"--{name.replace('_', '-')}: got {value}, allowed are probabilities above 0, up to 1")
+        if self.path is not None and self.path not in PATHS:
+            raise ValueError(f"--path: got {self.path!r}, allowed are {', '.join(PATHS)}")
+        if self.most is not None and self.most < 1:
+            raise ValueError(f"--conformal-codes: got {self.most}, allowed are integers from 1")
+
+    def __bool__(self) -> bool:
+        return bool(self.columns) or self.abstain is not None
+
+    @property
+    def _node_rules(self) -> list[str]:
+        asked = (
+            ("backoff", self.back_off), ("bayes", self.cost), ("target", self.target_rule),
+            ("conformal", self.node_rule),
+        )  # fmt: skip
+        return [name for name, rule in asked if rule is not None]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """New column -> ``text`` or ``number``, in order."""
+        out: dict[str, str] = {}
+        if self.path is not None:
+            out = {f"{self.prefix}level{level}_path": "text" for level in self.levels}
+            out[f"{self.prefix}coherent"] = "text"
+        for rule in self._node_rules:
+            out |= {f"{self.prefix}{rule}_{part}": kind for part, kind in _NODE.items()}
+            if rule == "bayes":
+                out[f"{self.prefix}bayes_cost"] = "number"
+            if rule == "conformal" and self.most is not None:
+                out[f"{self.prefix}conformal_codes"] = "text"
+        for level in self.levels:
+            if self.level_rule is not None:
+                out[f"{self.prefix}level{level}_automatic"] = "text"
+            if level in self.set_rules:
+                out |= {f"{self.prefix}level{level}_set": "text", f"{self.prefix}level{level}_set_size": "number"}
+        return out
+
+    def empty(self, rows: int) -> dict[str, Any]:
+        """Columns for so many rows, all None: what a row without a usable text gets."""
+        return {name: np.full(rows, None, dtype=object) for name in self.columns}
+
+    def decide(
+        self, log_proba: FloatArray, at: IntArray, out: Mapping[str, Any], languages: Sequence[str] | None = None
+    ) -> None:
+        """Decide a batch (B, L), of rows in these languages, and write into ``out`` at positions ``at`` (B,)."""
+        tree = self.taxonomy
+        best = argmax_levels(tree, log_proba)
+        if sum(map(len, self.seen)) < _COMPARED:
+            self.seen.append(best.probability)
+            self.seen_languages += languages or []
+        if self.path is not None:
+            nodes = tree.node_path[best.node[:, -1]] if self.path == "leaf" else greedy_path(tree, log_proba)[0]
+            for level in self.levels:
+                codes = [tree.codes[i] for i in nodes[:, level - 1].tolist()]
+                out[f"{self.prefix}level{level}_path"][at] = codes
+            out[f"{self.prefix}coherent"][at] = np.where(best.coherent, YES, NO)
+            self._count("codes of the levels disagree", int((~best.coherent).sum()))
+        if self.back_off is not None:
+            self._put("backoff", back_off(tree, log_proba, self.back_off), at, out)
+        if self.cost is not None:
+            from hjc.decision import bayes_decision
+
+            chosen = bayes_decision(tree, log_proba, self.cost)
+            self._put("bayes", chosen.decisions, at, out)
+            out[f"{self.prefix}bayes_cost"][at] = chosen.expected_cost.tolist()
+        if self.target_rule is not None:
+            self._put("target", back_off(tree, log_proba, self.target_rule), at, out)
+        if self.level_rule is not None:
+            passes = best.probability >= self.level_rule.lookup(tree, best.node[:, 0])
+            for level in self.levels:
+                out[f"{self.prefix}level{level}_automatic"][at] = np.where(passes[:, level - 1], YES, NO)
+                self._count(f"automatic at level {level}", int(passes[:, level - 1].sum()))
+        if self.node_rule is not None:
+            self._conformal(self.node_rule, log_proba, self._groups(best.node[:, 0], languages), at, out)
+
+    def _groups(self, top: IntArray, languages: Sequence[str] | None) -> list[str] | None:
+        if self.by is None:
+            return None
+        if self.by == "group":
+            return [self.taxonomy.codes[i] for i in top.tolist()]
+        return list(languages) if languages is not None else [""] * len(top)
+
+    def _conformal(
+        self, rule: "HierarchicalConformal", log_proba: FloatArray, groups: list[str] | None, at: IntArray,
+        out: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        tree = self.taxonomy
+        if groups is not None:
+            self.pooled.update(g for g in groups if f"={g}" not in rule.quantiles)
+            groups = groups if len(rule.quantiles) > 1 else None  # no group had rows enough: all are pooled
+        self._put("conformal", rule.decide(log_proba, groups), at, out)
+        for level, level_rule in self.set_rules.items():
+            own = groups if len(level_rule.quantiles) > 1 else None
+            sets = level_rule.sets(log_proba, own)
+            names = [" ".join(tree.codes[i] for i in sets[row].tolist()) for row in range(len(sets))]
+            out[f"{self.prefix}level{level}_set"][at] = names
+            out[f"{self.prefix}level{level}_set_size"][at] = [float(size) for size in sets.sizes]
+            if self.most is not None and level == max(self.set_rules):
+                from hjc.decision import cover_nodes
+
+                few = cover_nodes(tree, sets, log_proba, self.most)
+                codes = [" ".join(tree.codes[i] for i in few[row].tolist()) for row in range(len(few))]
+                out[f"{self.prefix}conformal_codes"][at] = codes
+
+    def _put(self, rule: str, found: Decisions, at: IntArray, out: Mapping[str, Any]) -> None:
+        tree, start = self.taxonomy, f"{self.prefix}{rule}_"
+        nodes = found.node.tolist()
+        out[f"{start}code"][at] = [tree.codes[i] if i >= 0 else None for i in nodes]
+        out[f"{start}level"][at] = [str(tree.level[i]) if i >= 0 else None for i in nodes]
+        out[f"{start}title"][at] = [tree.title(i, self.title_language) if i >= 0 else None for i in nodes]
+        out[f"{start}proba"][at] = [
+            p if i >= 0 else None for i, p in zip(nodes, found.probability.tolist(), strict=True)
+        ]
+        out[f"{start}reason"][at] = [REASONS[Reason(r)] for r in found.reason.tolist()]
+        self._count(f"{rule}: coded", int((found.node >= 0).sum()))
+        self._count(f"{rule}: not coded", int((found.node < 0).sum()))
+
+    def _count(self, what: str, rows: int) -> None:
+        self.counts[what] = self.counts.get(what, 0) + rows
+
+    def message(self) -> str:
+        """What was decided, for the terminal; empty before any row."""
+        return "; ".join(f"{what} {rows:,}" for what, rows in self.counts.items())
+
+    def warning(self, validation: "ValidationScores", calibrated: bool) -> str:
+        """Sentences where the decided rows do not look like the validation rows that rules were fitted on, else ""."""
+        if not self.seen:
+            return ""
+        from hjc.decision import check_exchangeability
+
+        new = np.concatenate(self.seen)
+        known = len(self.seen_languages) == len(new) and any(self.seen_languages) and any(validation.language)
+        found = check_exchangeability(
+            validation.variant(calibrated).confidence, new, least=_LEAST,
+            reference_groups=np.array(validation.language) if known else None,
+            new_groups=np.array(self.seen_languages) if known else None,
+        )  # fmt: skip
+        said = [f"warning: {found.message}"] if found.doubtful else []
+        if self.pooled:
+            rows = ", ".join(f"{name or 'unknown'} ({n:,} rows)" for name, n in self.pooled.most_common(8))
+            rows += f" and {len(self.pooled) - 8} more" if len(self.pooled) > 8 else ""
+            said.append(
+                f"warning: --conformal-by {self.by}: too few validation rows, or none, of {rows}; they got the "
+                "threshold of all rows, which promises nothing about them"
+            )
+        return "\n".join(said)
+
+
+def plan_decisions(
+    taxonomy: Taxonomy,
+    levels: tuple[int, ...],
+    validation: "ValidationScores | None" = None,
+    *,
+    calibrated: bool = False,
+    back_off: float | None = None,
+    target_accuracy: float | None = None,
+    by_group: bool = False,
+    conformal: float | None = None,
+    conformal_by: str | None = None,
+    conformal_score: str = "lac",
+    conformal_codes: int | None = None,
+    cost: str | None = None,
+    path: str | None = None,
+    abstain: float | None = None,
+    prefix: str = "hjc_",
+    title_language: str | None = None,
+) -> DecisionPlan:
+    """The plan for the options of ``hjc predict``; thresholds and sets are fitted here from the validation outcomes.
+
+    Raises:
+        ValueError: a number outside its range, a word that is not allowed, an option without the one it refines, or
+            validation outcomes are needed and None.
+        FileNotFoundError: ``cost`` is neither a word nor a file.
+    """
+    for name, value in (("--target-accuracy", target_accuracy), ("--conformal", conformal)):
+        if value is not None and not 0 < value < 1:
+            raise ValueError(f"{name}: got {value}, allowed are numbers between 0 and 1 (0.95 for 95 %)")
+        if value is not None and validation is None:
+            raise ValueError(f"{name} needs the validation outcomes of the model")
+    refines = {
+        "--by-group": (by_group, target_accuracy, "--target-accuracy"),
+        "--conformal-by": (conformal_by is not None, conformal, "--conformal"),
+        "--conformal-score": (conformal_score != "lac", conformal, "--conformal"),
+        "--conformal-codes": (conformal_codes is not None, conformal, "--conformal"),
+    }
+    for name, (given, base, needed) in refines.items():
+        if given and base is None:
+            raise ValueError(f"{name} refines {needed}: give that as well")
+    if conformal_score not in ("lac", "aps", "raps"):
+        raise ValueError(f"--conformal-score: got {conformal_score!r}, allowed are lac, aps, raps")
+    plan = DecisionPlan(
+        taxonomy, levels, prefix, title_language, back_off=back_off, abstain=abstain, path=path,
+        cost=_cost(cost, taxonomy), by=conformal_by, most=conformal_codes,
+    )  # fmt: skip
+    if validation is not None and target_accuracy is not None:
+        fits = [
+            validation.thresholds(target_accuracy, rule=rule, calibrated=calibrated, by_group=by_group)
+            for rule in ("back_off", "level")
+        ]
+        plan.target_rule, plan.level_rule = fits[0].thresholds, fits[1].thresholds
+        plan.notes += _unreachable(target_accuracy, fits[0].table, fits[1].table, levels, by_group, len(validation))
+    if validation is not None and conformal is not None:
+        plan.node_rule = validation.conformal_node(conformal, calibrated=calibrated, by=conformal_by)
+        plan.set_rules = {
+            d: validation.conformal_sets(d, conformal, calibrated=calibrated, score=conformal_score, by=conformal_by)
+            for d in levels
+        }
+        if np.isinf(plan.node_rule.quantiles[""]):
+            plan.notes.append(
+                f"--conformal {conformal:g}: {len(validation):,} validation rows are too few to promise "
+                f"{1 - conformal:.4g}; no row gets a conformal code, and sets hold all codes"
+            )
+    return plan
+
+
+def _cost(cost: str | None, taxonomy: Taxonomy) -> "str | CostTable | None":
+    if cost is None or cost in COSTS:
+        return cost
+    from pathlib import Path
+
+    from hjc.decision import read_cost_table
+
+    if not Path(cost).is_file():
+        raise FileNotFoundError(f"--cost: got {cost!r}, allowed are {', '.join(COSTS)} or the CSV file of a cost table")
+    return read_cost_table(cost, taxonomy)
+
+
+def _unreachable(target: float, one: Any, levels: Any, chosen: tuple[int, ...], by_group: bool, rows: int) -> list[str]:
+    """Where validation rows show the target at no threshold. ``one``, ``levels``: tables of the two threshold fits."""
+    found = []
+    start = f"--target-accuracy {target:g}: {rows:,} validation rows do not show it at any threshold"
+    if by_group:
+        never = one.loc[(one["group"] != "") & one["threshold"].isna(), "group"].tolist()
+        if never:
+            found.append(f"{start} for rows whose most probable level-1 code is {name_some(never)}: they get no code")
+        return found
+    if one["threshold"].isna().all():
+        found.append(f"{start}: no row gets a target code. Give a lower target or more validation rows")
+    never = levels.loc[levels["threshold"].isna() & levels["level"].isin(chosen), "level"].tolist()
+    if never:
+        found.append(f"{start} of level {', '.join(map(str, never))}: nothing is automatic there")
+    return found

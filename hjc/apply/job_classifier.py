@@ -1,0 +1,128 @@
+"""One job in, a ranked list of codes out: the convenience for services and notebooks, over any classifier of hjc."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hjc.classifiers.base import Classifier, FloatArray, top_k_columns
+from hjc.classifiers.load import load, training_record
+from hjc.data.hygiene import clean_texts
+
+#: keys of a job in :meth:`JobClassifier.predict_batch` -> argument of :meth:`JobClassifier.predict`
+KEYS = {
+    "title": "title",
+    "job_title": "title",
+    "description": "description",
+    "job_description": "description",
+}
+
+
+class JobClassifier:
+    """Codes jobs given by title and description. Loading encodes nothing: label vectors lie in the model directory.
+
+        jobs = JobClassifier("outputs/run")
+        for found in jobs.predict(job_title="Registered Nurse - ICU", top_k=3):
+            print(found["rank"], found["code"], found["title"], found["probability"])
+
+    Args:
+        model: run directory, or a fitted classifier.
+        calibrated: apply the model's calibration.
+        language: of the titles in the results (default: the taxonomy's first that has one).
+
+    Raises:
+        FileNotFoundError, ModelDirError: see :func:`hjc.load`.
+        NotFittedError: the classifier has not been fitted.
+        ValueError: ``calibrated`` without a calibration, or a language without titles.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Classifier,
+        *,
+        calibrated: bool = False,
+        language: str | None = None,
+    ) -> None:
+        data: dict[str, Any] = {}
+        if isinstance(model, Classifier):
+            self.classifier = model
+        else:
+            self.classifier = load(model)
+            data = (training_record(Path(model)).get("config") or {}).get("data") or {}
+        self.classifier._check_fitted()
+        self.taxonomy = self.classifier.taxonomy
+        if language is not None and language not in self.taxonomy.titles:
+            raise ValueError(
+                f"language: got {language!r}, the taxonomy has titles in {', '.join(self.taxonomy.titles) or 'none'}"
+            )
+        self.language = language
+        #: what training did to texts
+        self.joiner = str(data.get("text_joiner", "\n"))
+        self.max_chars, self.strip_html = int(data.get("max_chars", 20_000)), bool(data.get("strip_html", False))
+        self._predictor = self.classifier.calibrated() if calibrated else self.classifier
+
+    def predict(self, job_title: str = "", job_description: str = "", top_k: int = 5) -> list[dict[str, Any]]:
+        """The ``top_k`` most probable leaves of one job, most probable first.
+
+        Returns:
+            Dicts with ``rank`` (from 1), ``code``, ``title``, ``probability``, and ``score``, the cosine of job and
+            label, where the classifier compares vectors.
+
+        Raises:
+            ValueError: neither a title nor a description, or ``top_k`` below 1.
+            TypeError: one of them is not a string.
+        """
+        return self.predict_batch([{"title": job_title, "description": job_description}], top_k)[0]
+
+    def predict_batch(self, jobs: Sequence[Mapping[str, str]], top_k: int = 5) -> list[list[dict[str, Any]]]:
+        """As :meth:`predict`, for many jobs at once: mappings with ``title``, ``description`` or both."""
+        if top_k < 1:
+            raise ValueError(f"top_k: got {top_k}, allowed are integers from 1")
+        texts = self._texts(jobs)
+        if not texts:
+            return []
+        log_proba, scores = self._predict(texts)
+        columns, proba = top_k_columns(log_proba, min(top_k, self.taxonomy.num_leaves))
+        leaves, codes = self.taxonomy.leaves, self.taxonomy.leaf_codes
+        out = []
+        for i, (row, values) in enumerate(zip(columns.tolist(), proba.tolist(), strict=True)):
+            found = []
+            for rank, (column, probability) in enumerate(zip(row, values, strict=True), start=1):
+                one = {"rank": rank, "code": codes[column]}
+                one["title"] = self.taxonomy.title(int(leaves[column]), self.language)
+                if scores is not None:
+                    one["score"] = float(scores[i, column])
+                found.append({**one, "probability": probability})
+            out.append(found)
+        return out
+
+    def _texts(self, jobs: Sequence[Mapping[str, str]]) -> list[str]:
+        """Title and description joined and cleaned as the columns of the training data were."""
+        texts = []
+        for i, job in enumerate(jobs):
+            cells = {"title": "", "description": ""}
+            for key, value in job.items():
+                if key not in KEYS:
+                    raise ValueError(f"job {i}: there is no key {key!r}, allowed are {', '.join(KEYS)}")
+                if not isinstance(value, str):
+                    raise TypeError(f"job {i}: {key} is {type(value).__name__}, expected str")
+                cells[KEYS[key]] = value.strip()
+            texts.append(self.joiner.join(filter(None, cells.values())))
+        texts, _ = clean_texts(texts, self.max_chars, self.strip_html)
+        if empty := [i for i, text in enumerate(texts) if not text]:
+            raise ValueError(f"job {empty[0]}: it has neither a title nor a description ({len(empty)} such jobs)")
+        return texts
+
+    def _predict(self, texts: list[str]) -> tuple[FloatArray, FloatArray | None]:
+        """(B, L) log-probabilities, and cosines where there are any; texts are encoded once where that is enough."""
+        from hjc.classifiers.embedding.base import EmbeddingClassifier
+
+        model: Any = self.classifier
+        if not isinstance(model, EmbeddingClassifier):
+            return self._predictor.predict_log_proba(texts), None
+        if type(model).iter_log_proba is not EmbeddingClassifier.iter_log_proba or self._predictor is not model:
+            return self._predictor.predict_log_proba(texts), np.asarray(model.cosines(texts))
+        vectors = model.vectors(texts, progress=False)
+        return model.log_proba_of_vectors(vectors), model.labels.scores(vectors) if model.labels else None

@@ -1,0 +1,1 @@
+"""From one classification to another: correspondences, probabilities carried over, revisions."""

@@ -1,0 +1,331 @@
+"""Correspondence tables from files: the offices' own layouts, recognised by their headers, and any other by a column
+map.
+
+Codes are read as text. A cell of a spreadsheet that holds a number is a code only where it is as long as the longest
+code of its column, so that it cannot have lost a leading zero; else it is refused.
+"""
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hjc.crosswalk.correspondence import Correspondence
+from hjc.errors import TaxonomyError, name_some
+from hjc.taxonomy.csvio import _decode, _separator, stem
+from hjc.taxonomy.load import isco08
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a table mean what. A column is a name of the header or, where names repeat, "#3" (the third).
+
+    ``header`` are names that a header must have for the layout to be recognised (default: source and target).
+    """
+
+    name: str
+    source: str
+    target: str
+    source_title: str = ""
+    target_title: str = ""
+    weight: str = ""
+    relation: str = ""
+    header: tuple[str, ...] = ()
+
+
+#: tables that are recognised by their header
+LAYOUTS = (
+    Layout("ISCO-08 to SOC 2010 (BLS)", "isco2008", "soc2010", "isco2008_title", "soc2010_title"),
+    Layout("ISCO-08 to SOC 2018", "isco2008", "soc2018"),
+    Layout("O*NET-SOC 2010 to SOC 2018 (O*NET Center)", "onet2010", "soc2018", target_title="soc2018_title"),
+    Layout("O*NET to ESCO (EC and USDOL)", "onet_code", "esco_uri", "onet_title", "esco_label", relation="relation"),
+    Layout("KZiS to ESCO", "kzis_code", "esco_code", "kzis_name", "esco_label_pl"),
+    Layout("SSYK 2012 to ISCO-08", "ssyk2012", "isco08"),
+    # corrtab88-08.xls and corrtab08-88.xls; the column "ISCO-08 part" has a p where the link is to a part of the group
+    Layout("ISCO-88 to ISCO-08 (ILO)", "ISCO-88 code", "ISCO 08 Code", "ISCO-88 Title EN", "ISCO-08 Title EN"),
+    Layout("ESCO 1.0.8 to ESCO 1.2.1", "esco_code_v108", "esco_code_v121"),
+    Layout("KZiS 2014 to KZiS 2022 (key of the ministry)", "#1", "#3", "#2", "#4", header=("Symbol cyfrowy zawodu",)),
+    Layout("a crosswalk written by hjc", "source", "target", weight="share", header=("source", "target", "share")),
+    Layout("source and target columns", "source", "target", "source_title", "target_title", "weight"),
+)
+_EXCEL = (".xls", ".xlsx")
+#: rows of a sheet in which a header is looked for
+_HEADER_WITHIN = 20
+
+
+def read_correspondence(
+    path: str | Path,
+    *,
+    source: str = "",
+    target: str = "",
+    weight: str = "",
+    source_title: str = "",
+    target_title: str = "",
+    relation: str = "",
+    relations: Collection[str] = (),
+    sheet: str | int = 0,
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Correspondence:
+    """Read a correspondence table: CSV, TSV (plain or .gz), or a sheet of .xls or .xlsx (extra ``excel``).
+
+    Args:
+        source, target: columns of codes, by name or "#1", "#2". Without them the header is looked up in
+            :data:`LAYOUTS`; a table of two columns is source and target in that order.
+        weight: column of weights. Optional, as are the columns of titles.
+        relation: column of relations (exactMatch, broadMatch ...); ``relations`` keeps only these and counts the rest.
+        sheet: name or number (from 0) of the sheet of a workbook.
+
+    Raises:
+        FileNotFoundError: no such file.
+        TaxonomyError: not a table, a column is missing, a weight is no number, a code is a number in a sheet.
+        ImportError: a workbook without the packages that read it.
+    """
+    path = Path(path)
+    rows, numeric = _read_rows(path, sheet, separator, encoding)
+    asked = Layout("asked for", source, target, source_title, target_title, weight, relation)
+    start, layout = _find_header(path, rows, asked)
+    header, rows = rows[start], rows[start + 1 :]
+    wide = len(header)
+    column = {
+        key: _column(path, header, getattr(layout, key))
+        for key in ("source", "target", "source_title", "target_title", "weight", "relation")
+        if getattr(layout, key)
+    }
+    if relations and "relation" not in column:
+        raise TaxonomyError(f"{path}: relations {name_some(relations)} were asked for, but no column has relations")
+    codes: dict[str, list[str]] = {"source": [], "target": []}
+    weights: list[float] = []
+    added: list[str] = []
+    titles: dict[str, dict[str, str]] = {"source": {}, "target": {}}
+    left_out: dict[str, int] = {}
+    blank = 0
+    longest = {s: max((len(r[column[s]].strip()) for r in rows if len(r) > column[s]), default=0) for s in codes}
+    for number, row in enumerate(rows, start + 2):
+        row = [*row, *[""] * (wide - len(row))]
+        pair = {side: row[column[side]].strip() for side in codes}
+        if not any(pair.values()):
+            blank += 1
+            continue
+        for side in codes:
+            if (number - 1, column[side]) in numeric and len(pair[side]) != longest[side]:
+                raise TaxonomyError(
+                    f"{path}, row {number}: the {side} code {pair[side]} is a number in the sheet and may have lost "
+                    "leading zeros; format the column as text, or save it as CSV with codes as text"
+                )
+            if pair[side] and f"{side}_title" in column:
+                titles[side].setdefault(pair[side], row[column[f"{side}_title"]].strip())
+        if relations and (kind := row[column["relation"]].strip()) not in relations:
+            left_out[kind] = left_out.get(kind, 0) + 1
+            continue
+        if not pair["source"]:
+            added.append(pair["target"])
+            continue
+        for side, code in pair.items():
+            codes[side].append(code)
+        if "weight" in column:
+            weights.append(_number(path, number, row[column["weight"]]))
+    notes = [f"{count:,} pairs with the relation {kind!r} were left out" for kind, count in left_out.items()]
+    if blank:
+        notes.append(f"{blank:,} rows without any code were left out")
+    if not codes["source"]:
+        raise TaxonomyError(f"{path}: no pair of codes ({'; '.join(notes) or 'the table has no rows'})")
+    return Correspondence(
+        source=tuple(codes["source"]),
+        target=tuple(codes["target"]),
+        weight=tuple(weights) if "weight" in column else None,
+        added=tuple(dict.fromkeys(added)),
+        source_titles=titles["source"],
+        target_titles=titles["target"],
+        name=stem(path),
+        notes=tuple(notes),
+    )
+
+
+def _number(path: Path, row: int, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise TaxonomyError(f"{path}, row {row}: the weight is {text!r}, which is not a number") from None
+
+
+def _find_header(path: Path, rows: Sequence[Sequence[str]], asked: Layout) -> tuple[int, Layout]:
+    """The row of the header and the layout; columns that were asked for come before recognised ones."""
+    if bool(asked.source) != bool(asked.target):
+        raise TaxonomyError(f"{path}: name both columns, of the source codes and of the target codes")
+    if not rows:
+        raise TaxonomyError(f"{path} is empty; a header with the names of the columns is needed")
+    for start, row in enumerate(rows[:_HEADER_WITHIN]):
+        names = {cell.strip() for cell in row}
+        if asked.source:
+            named = [c for c in (asked.source, asked.target) if not c.startswith("#")]
+            if names.issuperset(named):
+                return start, asked
+            continue
+        for known in LAYOUTS:
+            if names.issuperset(known.header or (known.source, known.target)):
+                return start, _merge(known, asked, names)
+    header = [cell.strip() for cell in rows[0]]
+    if asked.source:
+        missing = [c for c in (asked.source, asked.target) if not c.startswith("#") and c not in header]
+        raise TaxonomyError(f"{path}: no column {missing[0]!r}; columns are {name_some(header, 30)}")
+    if len(header) == 2:
+        return 0, _merge(Layout("two columns", "#1", "#2"), asked, set(header))
+    raise TaxonomyError(
+        f"{path}: none of the known tables has these columns: {name_some(header, 30)}. "
+        "Say which are the source codes and the target codes (--source-column, --target-column)"
+    )
+
+
+def _merge(known: Layout, asked: Layout, names: Collection[str]) -> Layout:
+    """A recognised layout with what was asked for on top, without optional columns that the file does not have."""
+    out = {"name": known.name, "source": known.source, "target": known.target}
+    for key in ("source_title", "target_title", "weight", "relation"):
+        value = getattr(known, key)
+        out[key] = getattr(asked, key) or (value if value.startswith("#") or value in names else "")
+    return Layout(**out)  # type: ignore[arg-type]
+
+
+def _column(path: Path, header: Sequence[str], name: str) -> int:
+    stripped = [cell.strip() for cell in header]
+    if name.startswith("#") and name[1:].isdigit() and name not in stripped:
+        if not 1 <= int(name[1:]) <= len(header):
+            raise TaxonomyError(f"{path}: column {name}: the table has {len(header)} columns")
+        return int(name[1:]) - 1
+    if stripped.count(name) != 1:
+        what = "no column" if name not in stripped else "more than one column"
+        raise TaxonomyError(f"{path}: {what} {name!r}; columns are {name_some(stripped, 30)}. '#3' is the third")
+    return stripped.index(name)
+
+
+def _read_rows(
+    path: Path, sheet: str | int, separator: str | None, encoding: str | None
+) -> tuple[list[list[str]], set[tuple[int, int]]]:
+    """All rows as text, and the cells (row, column from 0) of a sheet that hold numbers instead of text."""
+    if path.suffix.lower() in _EXCEL:
+        return _read_sheet(path, sheet)
+    text = _decode(path, encoding)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator or _separator(text.split("\n", 1)[0]), strict=True
+    )
+    try:
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise TaxonomyError(f"{path}, line {reader.line_num}: {error}") from error
+    width = len(rows[0]) if rows else 0
+    if wrong := [i for i, row in enumerate(rows, 1) if len(row) != width]:
+        raise TaxonomyError(
+            f"{path}: {len(wrong)} rows do not have the {width} columns of the header (first: row {wrong[0]}); "
+            "texts that contain the separator must be quoted"
+        )
+    return rows, set()
+
+
+def _read_sheet(path: Path, sheet: str | int) -> tuple[list[list[str]], set[tuple[int, int]]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    rows: list[list[str]] = []
+    numeric = set()
+    for i, cells in enumerate(_sheet_cells(path, sheet)):
+        rows.append(["" if c is None else c if isinstance(c, str) else _plain(c) for c in cells])
+        numeric |= {(i, j) for j, c in enumerate(cells) if c is not None and not isinstance(c, str)}
+    return rows, numeric
+
+
+def _sheet_cells(path: Path, sheet: str | int) -> list[list[object]]:
+    """The cells of a sheet; None where one is empty. The packages are imported when they are needed."""
+    try:
+        if path.suffix.lower() == ".xls":
+            import xlrd
+
+            book = xlrd.open_workbook(str(path))
+            names = book.sheet_names()
+            table = book.sheet_by_index(_sheet_number(path, names, sheet))
+            empty = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
+            return [[None if c.ctype in empty else c.value for c in table.row(i)] for i in range(table.nrows)]
+        import openpyxl
+
+        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        try:
+            names = workbook.sheetnames
+            return [list(row) for row in workbook[names[_sheet_number(path, names, sheet)]].values]
+        finally:
+            workbook.close()
+    except ImportError as error:
+        raise ImportError(f"{path}: reading a workbook needs the extra: pip install 'hjc[excel]' ({error})") from None
+    except TaxonomyError:
+        raise
+    except Exception as error:  # the packages raise a dozen kinds for damaged files
+        raise TaxonomyError(f"{path}: cannot be read as a workbook ({type(error).__name__}: {error})") from error
+
+
+def _sheet_number(path: Path, names: Sequence[str], sheet: str | int) -> int:
+    if isinstance(sheet, int) and 0 <= sheet < len(names):
+        return sheet
+    if isinstance(sheet, str) and sheet in names:
+        return list(names).index(sheet)
+    raise TaxonomyError(f"{path}: no sheet {sheet!r}; the workbook has {name_some(names, 20)}")
+
+
+def _plain(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -> dict[str, float]:
+    """Counts of codes from a table with the columns ``code,count``; counts of a code that stands twice add up.
+
+    Raises:
+        FileNotFoundError, TaxonomyError: as :func:`read_correspondence`.
+    """
+    path = Path(path)
+    rows, _ = _read_rows(path, 0, None, None)
+    if not rows:
+        raise TaxonomyError(f"{path} is empty; expected the columns {code},{count}")
+    i, j = _column(path, rows[0], code), _column(path, rows[0], count)
+    out: dict[str, float] = {}
+    for number, row in enumerate(rows[1:], 2):
+        out[row[i].strip()] = out.get(row[i].strip(), 0.0) + _number(path, number, row[j])
+    return out
+
+
+#: columns of URIs and of codes in ESCO's own bundles, in Tabiya's layout, and in tidy tables
+IDENTIFIERS = (("uri", "esco_code"), ("conceptUri", "code"), ("ORIGINURI", "CODE"))
+
+
+def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") -> Mapping[str, str]:
+    """identifier -> code from a table that has both, for :meth:`Correspondence.relabel`.
+
+    Without ``identifier`` and ``code`` the columns are those of :data:`IDENTIFIERS` that the file has.
+    An ESCO URI is known in full, without its start (``occupation/<uuid>``), and as the bare uuid; with ESCO URIs in the
+    table come those of the ISCO-08 groups (``isco/C1111``).
+
+    Raises:
+        FileNotFoundError, TaxonomyError: as :func:`read_correspondence`.
+    """
+    path = Path(path)
+    rows, _ = _read_rows(path, 0, None, None)
+    if not rows:
+        raise TaxonomyError(f"{path} is empty; expected columns of identifiers and codes")
+    header = {cell.strip() for cell in rows[0]}
+    found = next((pair for pair in IDENTIFIERS if header.issuperset(pair)), None)
+    if found is None and not (identifier and code):
+        raise TaxonomyError(
+            f"{path}: no columns {' nor '.join(','.join(pair) for pair in IDENTIFIERS)}; columns are "
+            f"{name_some(rows[0], 30)}. An ESCO occupations file is needed, of any version"
+        )
+    i, j = (
+        _column(path, rows[0], asked or own) for asked, own in zip((identifier, code), found or ("", ""), strict=True)
+    )
+    out: dict[str, str] = {}
+    for row in rows[1:]:
+        name, value = row[i].strip(), row[j].strip()
+        parts = name.split("/")
+        for known in (name, "/".join(parts[-2:]), parts[-1]):
+            if value and known:
+                out.setdefault(known, value)
+    if any("/esco/" in name for name in out):
+        for value in isco08().codes:
+            for start in ("", "isco/", "http://data.europa.eu/esco/isco/"):
+                out.setdefault(f"{start}C{value}", value)
+    return out

@@ -1,0 +1,227 @@
+"""How an evaluation looks in a terminal."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from hjc.evaluation.calibrated import DecisionTables
+    from hjc.evaluation.evaluate import Evaluation
+
+#: metric -> (column head, format); percentages are scaled by 100
+_COLUMNS = {
+    "log_loss": ("log-loss", "{:.3f}"),
+    "recall@1": ("R@1 %", "{:.1f}"),
+    "recall@3": ("R@3", "{:.1f}"),
+    "recall@5": ("R@5", "{:.1f}"),
+    "recall@10": ("R@10", "{:.1f}"),
+    "macro_recall": ("macro", "{:.1f}"),
+    "hierarchical_f1": ("hF1", "{:.1f}"),
+    "lca_level": ("LCA", "{:.2f}"),
+    "mistake_severity": ("sev.", "{:.2f}"),
+    "ece": ("ECE", "{:.3f}"),
+    "brier": ("Brier", "{:.3f}"),
+}
+_WITH_INTERVAL = ("log_loss", "recall@1")
+
+
+#: what a narrow terminal goes without, first to go first
+_DISPENSABLE = (
+    "mistake_severity",
+    "recall@3",
+    "lca_level",
+    "brier",
+    "recall@10",
+    "macro_recall",
+    "ece",
+    "recall@5",
+    "hierarchical_f1",
+)
+
+
+def evaluation_table(
+    evaluation: "Evaluation",
+    *,
+    slice: str | None = None,
+    level: int | None = None,
+    title: str | None = None,
+    width: int | None = None,
+) -> Table:
+    """See :meth:`hjc.evaluation.evaluate.Evaluation.table`."""
+    frame, taxonomy = evaluation.frame, evaluation.taxonomy
+    if slice is None:
+        if level is not None:
+            raise ValueError(f"table: level={level} goes with slice='language' or 'source'; without, all are shown")
+        chosen = frame[frame["slice_kind"] == ""]
+        by, heading = "level", "level"
+        first = {str(d): f"{d} ({len(taxonomy.level_nodes(d)):,})" for d in range(1, taxonomy.depth + 1)}
+    else:
+        kinds = sorted(set(frame["slice_kind"]) - {""})
+        if slice not in kinds:
+            raise ValueError(f"slice: got {slice!r}, evaluated were {', '.join(map(repr, kinds)) or 'no slices'}")
+        at = taxonomy.check_level(taxonomy.depth if level is None else level)
+        chosen = frame[frame["slice_kind"].isin([slice, ""]) & (frame["level"] == str(at))]
+        by, heading = "slice", slice
+        first = {"": "all"}
+        title = title or f"level {at}, by {slice}"
+    prior = evaluation.baseline if slice is None else None
+    columns: dict[str, list[Text]] = {heading: [], "rows": [], **{m: [] for m in _COLUMNS}}
+    if prior:
+        columns["no text"] = []
+    for key, group in chosen.groupby(by, sort=False):
+        name, values = str(key), _Values.from_frame(group)
+        columns[heading].append(Text(first.get(name, name)))
+        columns["rows"].append(Text(f"{int(values.value['n']):,}"))
+        for metric in _COLUMNS:
+            columns[metric].append(_cell(values, metric))
+        if prior:
+            columns["no text"].append(_prior_cell(prior, name if name == "overall" else f"level_{name}"))
+    dropped = _fit(columns, Console().width if width is None else width)
+    caption = _caption(evaluation, dropped)
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    for column in columns:
+        table.add_column(_head(column), justify="left" if column == heading else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _head(column: str) -> str:
+    return _COLUMNS[column][0] if column in _COLUMNS else column
+
+
+def _fit(columns: dict[str, list[Text]], width: int, dispensable: tuple[str, ...] = _DISPENSABLE) -> list[str]:
+    """Take out dispensable columns until the rest fits ``width``; the heads of what was taken out."""
+
+    def needed() -> int:
+        wide = (max(len(line) for c in [_head(k), *map(str, v)] for line in c.split("\n")) for k, v in columns.items())
+        return sum(wide) + 2 * len(columns) + 1  # a blank of padding and one of the box
+
+    dropped = []
+    for metric in dispensable:
+        if needed() <= width:
+            break
+        del columns[metric]
+        dropped.append(_head(metric))
+    return dropped
+
+
+@dataclass(frozen=True)
+class _Values:
+    """The figures of one line, by metric."""
+
+    value: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
+
+    @classmethod
+    def from_frame(cls, group: pd.DataFrame) -> "_Values":
+        metrics = group["metric"].tolist()
+        return cls(*(dict(zip(metrics, group[c].tolist(), strict=True)) for c in ("value", "low", "high")))
+
+
+def _show(metric: str, value: float) -> str:
+    percent = _COLUMNS[metric][1] == "{:.1f}"
+    return "-" if math.isnan(value) else _COLUMNS[metric][1].format(100 * value if percent else value)
+
+
+def _cell(values: _Values, metric: str) -> Text:
+    """The figure, and beneath it its interval."""
+    text = Text(_show(metric, values.value[metric]))
+    if metric in _WITH_INTERVAL and not math.isnan(values.low[metric]):
+        text.append(f"\n{_show(metric, values.low[metric])}-{_show(metric, values.high[metric])}", style="dim")
+    return text
+
+
+def _prior_cell(prior: Mapping[str, float], where: str) -> Text:
+    log_loss, recall = (prior.get(f"{where}/{m}", math.nan) for m in ("log_loss", "recall@1"))
+    return Text(f"{_show('log_loss', log_loss)}\n{_show('recall@1', recall)} %", style="dim")
+
+
+def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
+    """What the figures are, and everything that they leave out."""
+    frame = evaluation.frame
+    parts = ["log-loss in nats, R@k, macro recall and hF1 in %"]
+    if evaluation.replicates:
+        of = "groups of rows" if evaluation.clustered else "rows"
+        parts.append(f"95 % intervals from {evaluation.replicates:,} bootstrap resamples of {of}")
+    if evaluation.baseline:
+        parts.append("no text: log-loss and R@1 of the training frequencies")
+    if evaluation.seconds > 0:
+        parts.append(f"{evaluation.rows_per_second:,.0f} rows/s")
+    all_rows = frame[(frame["slice_kind"] == "") & (frame["metric"] == "impossible")].set_index("level")["value"]
+    if all_rows.max() > 0:
+        parts.append(f"rows whose gold code has probability 0 (log-loss is infinite): {int(all_rows.max()):,}")
+    inner = frame[(frame["slice_kind"] == "") & (frame["metric"] == "n")].set_index("level")["value"]
+    deepest = inner.get(str(evaluation.taxonomy.depth), 0.0)
+    if deepest < len(evaluation.scores):
+        parts.append(f"gold codes at inner nodes, scored to their own level: {len(evaluation.scores) - int(deepest):,}")
+    if evaluation.unlabelled:
+        parts.append(f"rows without a code, left out: {evaluation.unlabelled:,}")
+    if evaluation.small:
+        named = ", ".join(f"{name} ({n})" for name, n in evaluation.small.items())
+        parts.append(f"slices with too few rows: {named}")
+    if dropped:
+        parts.append(f"no room for {', '.join(dropped)}: see metrics.csv")
+    return "; ".join(parts) + "."
+
+
+def decisions_table(tables: "DecisionTables", title: str | None = None, width: int | None = None) -> Table:
+    """Calibration before and after and the share of rows that can be coded automatically: a line a level.
+
+    ``width``: of the terminal; a narrow one goes without the calibration error by code and AURC, then intervals.
+    """
+    merged = tables.calibration.merge(
+        tables.selective.drop(columns=["n", "accuracy"]), on=["set", "probabilities", "level"]
+    )
+    room = Console().width if width is None else width
+    columns = _decision_columns(merged, intervals=True)
+    dropped = _fit(columns, room, ("by code", "AURC"))
+    if dropped and _fit(columns, room, ("log-loss",)):  # not even then: figures are worth more than their intervals
+        columns = _decision_columns(merged, intervals=False)
+        dropped = ["intervals", *_fit(columns, room, ("by code", "AURC", "log-loss"))]
+    parts = ["ECE: debiased, of the most probable code"]
+    parts += ["by code: its mean over codes"] * ("by code" in columns)
+    parts += ["AURC: area under the risk-coverage curve"] * ("AURC" in columns)
+    parts.append("auto: % of rows that can be coded at this accuracy")
+    if "intervals" not in dropped and any("(" in str(cell) for cell in columns["auto 90 %"]):
+        parts[-1] += ", with 95 % intervals"
+    if dropped:
+        parts.append(f"no room for {', '.join(dropped)}: see calibration.csv and selective.csv")
+    caption = "; ".join(parts) + "."
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    for head in columns:
+        table.add_column(head, justify="left" if head in ("level", "") else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _decision_columns(merged: pd.DataFrame, intervals: bool) -> dict[str, list[Text]]:
+    """Column head -> a cell a level, with a line for each kind of probabilities."""
+    figures = {"log-loss": "log_loss", "ECE": "ece", "by code": "classwise_ece", "AURC": "aurc"}
+    targets = {"auto 90 %": "0.9", "auto 95 %": "0.95"}
+    columns: dict[str, list[Text]] = {head: [] for head in ("level", "", *figures, *targets)}
+    for level, lines in merged.groupby("level", sort=True):
+        cells: dict[str, list[Text]] = {head: [] for head in columns}
+        cells["level"].append(Text(str(level)))
+        for line in lines.to_dict("records"):
+            cells[""].append(Text(str(line["probabilities"])))
+            for head, name in figures.items():
+                cells[head].append(Text(f"{line[name]:.{5 if head == 'by code' else 3}f}"))
+            for head, target in targets.items():
+                rate, low, high = (100 * float(line[f"automation@{target}{end}"]) for end in ("", "_low", "_high"))
+                cell = Text(f"{rate:.0f}")
+                if intervals and not math.isnan(low):
+                    cell.append(f" ({low:.0f}-{high:.0f})", style="dim")
+                cells[head].append(cell)
+        for head, some in cells.items():
+            columns[head].append(Text("\n").join(some))
+    return columns
