@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import yaml
 
+from hjc.arrays import IntArray
+
 if TYPE_CHECKING:
     from hjc.data import JobData
-    from hjc.taxonomy.tree import IntArray
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("log_loss", "recall@1", "recall@3", "recall@5", "recall@10", "macro_recall", "hierarchical_f1", "ece")

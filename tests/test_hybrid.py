@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad, minimize
 
 import hjc
+from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import combine
-from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.combine import Combination, Rows, choose_combination, fit_combination, losses, support_class
 from hjc.classifiers.embedding.settings import HybridSettings
 from hjc.classifiers.hybrid import HybridClassifier

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation, summarise
 from hjc.metrics import ECE_BINS, level_metrics, log_loss_baseline, score_rows
+from hjc.metrics.intervals import wilson
 from hjc.report.plots import confusion_matrix
 from hjc.report.run import write_report
 from hjc.report.save import run_facts, save_evaluations
@@ -41,7 +42,6 @@ from hjc.report.tables import (
     level_of_codes,
     recall_curve,
     reliability,
-    wilson,
 )
 from hjc.taxonomy import Taxonomy, from_edges, from_prefix_codes
 from tests.strategies import random_log_proba, taxonomies

@@ -14,7 +14,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier, FloatArray, IntArray
+from hjc.arrays import FloatArray, IntArray
+from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
 from hjc.classifiers.features import TextFeatures, normalise, tokens
 from hjc.classifiers.linear import count_rows
 from hjc.classifiers.linear_settings import LinearSettings

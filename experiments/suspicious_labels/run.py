@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hjc.arrays import IntArray
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
@@ -33,7 +35,6 @@ RESULTS = Path(__file__).resolve().parent / "results.csv"
 #: (and the floor that codes without training rows had when this was run; see experiments/unseen_codes)
 SETTINGS = LinearSettings(features="word", max_chars=3000, unseen="floor")
 SHARE = 0.05
-IntArray = npt.NDArray[np.int64]
 DATA = {
     "kzis_ads": ("kzis_ads_pl/ads.csv.gz", "kzis/kzis_hierarchy_2023.csv", 4),
     "usajobs": ("usajobs_opm/questionnaires.csv.gz", "usajobs_opm/opm_hierarchy.csv", 3),

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from hjc.apply.estimate import Gathered
+from hjc.arrays import Float64, IntArray
 from hjc.errors import name_some
 from hjc.statistics import Change, ShareEstimate, change
 from hjc.statistics.changes import unit_variance
@@ -81,7 +81,7 @@ def _lines(found: Gathered, pair: Sequence[tuple[str, ...]], names: tuple[str, s
     return frame
 
 
-def _unit_variance(found: Gathered, pair: Sequence[tuple[str, ...]]) -> npt.NDArray[np.float64] | None:
+def _unit_variance(found: Gathered, pair: Sequence[tuple[str, ...]]) -> Float64 | None:
     """Of the two domains' rows, where units are known."""
     spool = found.spool
     if spool is None or not spool.unit:
@@ -92,7 +92,7 @@ def _unit_variance(found: Gathered, pair: Sequence[tuple[str, ...]]) -> npt.NDAr
     unit = pd.factorize(np.array([spool.unit[i] or f"\0{i}" for i in at.tolist()], dtype=object))[0].astype(np.int64)
     data = spool.batches(at).data
 
-    def values(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def values(rows: IntArray) -> Float64:
         p = np.exp(np.asarray(data[at[rows]], dtype=np.float64))
         if found.method == "classify_and_count":
             return (np.arange(p.shape[1]) == p.argmax(axis=1)[:, None]).astype(np.float64)

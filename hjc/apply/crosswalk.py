@@ -12,13 +12,13 @@ from scipy import sparse
 from hjc.apply.coding import NO_WORDS, OK, _encodable, join_texts, text_status
 from hjc.apply.run import Summary
 from hjc.apply.spelling import Spelling
+from hjc.arrays import Float64, IntArray
 from hjc.crosswalk.mapping import Crosswalk, Inner
-from hjc.crosswalk.parts import Float64Array
 from hjc.data.hygiene import clean_texts
 from hjc.tables.chunks import Chunk
 from hjc.tables.readers import Reader, find_column
 from hjc.tables.writers import Writer
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 if TYPE_CHECKING:  # importing it would import pandas
     from hjc.classifiers.base import Classifier
@@ -111,8 +111,8 @@ class SourceMass:
     """Mass of B rows on source nodes (B, Ns), mass of unknown codes (B,), mass that the row does not list (B,)."""
 
     nodes: Any
-    unknown: Float64Array
-    unlisted: Float64Array
+    unknown: Float64
+    unlisted: Float64
     status: list[str]
 
 
@@ -241,7 +241,7 @@ def carry(mass: SourceMass, plan: CrosswalkPlan, summary: CrosswalkSummary | Non
     mapped = np.zeros(len(unmapped))
     out: dict[str, list[Any]] = {}
 
-    def numbers(values: Float64Array, where: Any = given) -> list[Any]:
+    def numbers(values: Float64, where: Any = given) -> list[Any]:
         return [float(v) if w else None for v, w in zip(values, where, strict=True)]
 
     for d in plan.levels:

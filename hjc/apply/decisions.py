@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, argmax_levels, back_off, greedy_path
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.tree import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from hjc.decision import CostTable, HierarchicalConformal, SplitConformal

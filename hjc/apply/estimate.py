@@ -10,17 +10,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from hjc.apply.rows import Columns, Counted, Draws, Rows, Spool, read_rows, weight_of
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.evaluation.validation_scores import ValidationScores
 from hjc.statistics import Audit, CodeTotals, PoissonBootstrap, em_prior_shift, estimate, estimate_table, make_audit
 from hjc.statistics.estimate import ShareEstimate
 from hjc.tables import Reader
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.tree import FloatArray
 
 #: name on the command line -> name in hjc.statistics
 METHODS = {
@@ -124,7 +123,7 @@ class Gathered:
     draws: dict[tuple[str, ...], PoissonBootstrap] = field(default_factory=dict)
 
     @cached_property
-    def _prior(self) -> npt.NDArray[np.float64]:
+    def _prior(self) -> Float64:
         assert self.validation is not None
         return self.validation.prior(self.level, self.calibrated)
 
@@ -206,7 +205,7 @@ def gather(
     more = [c for c in (columns.code, unit) if c]
     for chunk in read_rows(reader, columns, counted, more):
         units = chunk.more[unit] if unit else None
-        parts: Iterable[tuple[npt.NDArray[np.int64], FloatArray]] = ()
+        parts: Iterable[tuple[IntArray, FloatArray]] = ()
         if columns.code:
             _, use, log_proba = one_hot(taxonomy, level, chunk.more[columns.code], counted)
             parts = [(use, log_proba)]

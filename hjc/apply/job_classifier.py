@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hjc.classifiers.base import Classifier, FloatArray, top_k_columns
+from hjc.arrays import FloatArray
+from hjc.classifiers.base import Classifier, top_k_columns
 from hjc.classifiers.load import load, training_record
 from hjc.data.hygiene import clean_texts
 

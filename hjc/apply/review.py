@@ -10,18 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hjc.apply.rows import Columns, Counted, read_rows
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.calibrated import CalibratedClassifier
 from hjc.classifiers.vectors import TextVectors, dense, space_of, text_vectors, unit_rows, word_vectors
 from hjc.decision import ReviewPlan, review_plan
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin
 from hjc.tables import Reader, Writer
-from hjc.taxonomy.tree import IntArray
 
-Float64 = npt.NDArray[np.float64]
 Open = Callable[[], AbstractContextManager[Reader]]
 
 #: strategies whose rows can be weighed up to all rows, and those that pick rows to learn from
@@ -198,7 +196,7 @@ def _texts(open_table: Open, columns: Columns, rows: IntArray) -> list[str]:
     return texts
 
 
-def _vectors(classifier: Classifier, texts: Sequence[str], notes: list[str]) -> npt.NDArray[np.floating[Any]]:
+def _vectors(classifier: Classifier, texts: Sequence[str], notes: list[str]) -> FloatArray:
     if space_of(classifier) is None:
         notes.append("the model has no vectors of its own: texts are compared by tf-idf of their words")
         return unit_rows(dense(TextVectors("words", word_vectors(texts).transform(list(texts)))))

@@ -10,11 +10,11 @@ import pyarrow as pa
 from hjc.apply.coding import OK
 from hjc.apply.run import Summary
 from hjc.apply.spelling import Spelling
+from hjc.arrays import IntArray
 from hjc.crosswalk.revision import Revision
 from hjc.tables.chunks import ArrowChunk, Chunk, JsonChunk, TextChunk
 from hjc.tables.readers import Reader, find_column
 from hjc.tables.writers import Writer
-from hjc.taxonomy.tree import IntArray
 
 
 @dataclass

@@ -8,15 +8,14 @@ from functools import cached_property
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hjc.apply import join_texts, text_status
 from hjc.apply.coding import OK
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.data.hygiene import clean_texts
 from hjc.statistics import PoissonBootstrap
 from hjc.tables import Reader, find_column
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.tree import FloatArray
 
 
 @dataclass
@@ -54,9 +53,9 @@ class Rows:
 
     texts: list[str]
     domain: list[tuple[str, ...]]
-    weight: npt.NDArray[np.float64]
+    weight: Float64
     more: dict[str, list[str | None]]
-    row: npt.NDArray[np.int64]
+    row: IntArray
 
 
 def read_rows(reader: Reader, columns: Columns, counted: Counted, more: Sequence[str] = ()) -> Iterator[Rows]:
@@ -111,14 +110,14 @@ class Spool:
     def __init__(self, tree: Taxonomy) -> None:
         self.tree = tree
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="hjc-estimate-")  # noqa: SIM115
-        self._weight: list[npt.NDArray[np.float64]] = []
+        self._weight: list[Float64] = []
         self.domain: list[tuple[str, ...]] = []
         self.unit: list[str] = []
 
     def add(
         self,
         level_log_proba: FloatArray,
-        weight: npt.NDArray[np.float64],
+        weight: Float64,
         domain: Iterable[tuple[str, ...]],
         unit: Iterable[str] | None = None,
     ) -> None:
@@ -128,25 +127,25 @@ class Spool:
         self.unit.extend(unit or ())
 
     @property
-    def weights(self) -> npt.NDArray[np.float64]:
+    def weights(self) -> Float64:
         """Of all rows."""
         if len(self._weight) > 1:
             self._weight = [np.concatenate(self._weight)]
         return self._weight[0]
 
-    def rows_of(self, domain: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    def rows_of(self, domain: tuple[str, ...]) -> IntArray:
         """Positions of the rows of a domain; to be asked when all rows are in."""
         return self._positions[domain]
 
     @cached_property
-    def _positions(self) -> dict[tuple[str, ...], npt.NDArray[np.int64]]:
+    def _positions(self) -> dict[tuple[str, ...], IntArray]:
         number = {d: i for i, d in enumerate(dict.fromkeys(self.domain))}
         member = np.array([number[d] for d in self.domain])
         order = np.argsort(member, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
         return dict(zip(number, parts, strict=True))
 
-    def batches(self, rows: npt.NDArray[np.int64]) -> "SpooledRows":
+    def batches(self, rows: IntArray) -> "SpooledRows":
         self._file.flush()
         data = np.memmap(self._file, dtype=np.float32, mode="r", shape=(len(self.domain), self.tree.num_leaves))
         return SpooledRows(data, rows)
@@ -163,7 +162,7 @@ class Draws:
     hard: bool
     by_domain: dict[tuple[str, ...], PoissonBootstrap] = field(default_factory=dict)
 
-    def update(self, log_proba: FloatArray, weight: npt.NDArray[np.float64], domain: Sequence[tuple[str, ...]]) -> None:
+    def update(self, log_proba: FloatArray, weight: Float64, domain: Sequence[tuple[str, ...]]) -> None:
         if not self.replicates:
             return
         for name in dict.fromkeys(domain):
@@ -179,7 +178,7 @@ class SpooledRows:
     """Some rows of a spool as batches; every iteration starts anew."""
 
     data: Any
-    rows: npt.NDArray[np.int64]
+    rows: IntArray
 
     def __iter__(self) -> Iterator[FloatArray]:
         for start in range(0, len(self.rows), 4096):

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.arrays import FloatArray
+from hjc.taxonomy.tree import Taxonomy
 
 FORMAT_VERSION = 1
 FILE_NAME = "calibration.json"

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from hjc.calibration.conditionals import Float64, as_gold, as_leaf_log_proba
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
+from hjc.taxonomy.tree import Taxonomy
 
 #: cells of probability, evenly spaced in the logit between these; what is below the first edge is one cell
 _CELLS = 160
@@ -78,7 +79,7 @@ class ClasswiseCounts:
         return pd.DataFrame(lines, columns=["level", "code", "support", "mean_probability", "share", "ece"])
 
 
-def _cell(p: Float64) -> npt.NDArray[np.int64]:
+def _cell(p: Float64) -> IntArray:
     with np.errstate(divide="ignore"):
         logit = np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-12))
     at = ((logit + _EDGE) / (2 * _EDGE) * (_CELLS - 1)).astype(np.int64) + 1

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.taxonomy.tree import Taxonomy
 
 
 def log_softmax(x: FloatArray) -> FloatArray:

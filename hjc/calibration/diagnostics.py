@@ -14,9 +14,10 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
-from hjc.calibration.conditionals import Float64, as_gold, as_leaf_log_proba
+from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
+from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
 from hjc.calibration.summary import iter_batches
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class TopOutcomes:
     """Per row and level: probability of the most probable code, whether it is the gold one, whether gold is known."""
 
     confidence: Float64  # (n, D)
-    correct: npt.NDArray[np.bool_]  # (n, D)
-    known: npt.NDArray[np.bool_]  # (n, D) False where gold is missing or above the level
+    correct: BoolArray  # (n, D)
+    known: BoolArray  # (n, D) False where gold is missing or above the level
     top: IntArray  # (n, D) node of the most probable code
 
-    def level(self, level: int) -> tuple[Float64, npt.NDArray[np.bool_]]:
+    def level(self, level: int) -> tuple[Float64, BoolArray]:
         """Confidence and correctness of the rows whose gold is known at a level."""
         keep = self.known[:, level - 1]
         return self.confidence[keep, level - 1], self.correct[keep, level - 1]
@@ -61,7 +62,7 @@ class Bins:
     accuracy: Float64
     size: Float64
     edges: Float64
-    member: npt.NDArray[np.int64]  # (n,) bin of each row
+    member: IntArray  # (n,) bin of each row
 
 
 def equal_mass_bins(

@@ -11,11 +11,12 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
+from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
 from hjc.calibration.base import Calibrator, Chain, Identity
-from hjc.calibration.conditionals import Float64, segment_logsumexp
+from hjc.calibration.conditionals import segment_logsumexp
 from hjc.calibration.scaling import ConditionalTemperature, Temperature, VectorScaling
 from hjc.calibration.summary import LOG_POWER_GRID, CalibrationRows, summarise
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 #: from the simplest; ties in cross-validation go to the earlier
 KINDS = ("identity", "temperature", "level_temperature", "group_temperature", "vector")
@@ -47,7 +48,7 @@ def minimise_on_grid(tables: Float64, prior_mean: npt.ArrayLike = 0.0, ridge: fl
     return np.asarray(_FINE[np.argmin(curve, axis=-1)])
 
 
-def _fit_temperature(data: CalibrationRows, train: npt.NDArray[np.bool_]) -> Temperature:
+def _fit_temperature(data: CalibrationRows, train: BoolArray) -> Temperature:
     total = data.weight[train] @ data.temperature_loss[train]
     return Temperature(data.taxonomy, float(np.exp(-minimise_on_grid(total))))
 
@@ -63,7 +64,7 @@ def _summed_tables(data: CalibrationRows, table: Float64, keys: IntArray, size: 
     return np.asarray(csr_array((weight, (keys, np.arange(len(keys)))), shape=(size, len(keys))) @ table)
 
 
-def _fit_levels(data: CalibrationRows, train: npt.NDArray[np.bool_], table: Float64) -> ConditionalTemperature:
+def _fit_levels(data: CalibrationRows, train: BoolArray, table: Float64) -> ConditionalTemperature:
     sums = _summed_tables(data, table, data.conditionals.level - 1, data.taxonomy.depth, train)
     return ConditionalTemperature(data.taxonomy, np.exp(-minimise_on_grid(_anchor(sums))))
 
@@ -74,9 +75,7 @@ def _anchor(sums: Float64) -> Float64:
     return np.asarray(np.where(flat, LOG_POWER_GRID**2, sums))
 
 
-def _fit_groups(
-    data: CalibrationRows, train: npt.NDArray[np.bool_], table: Float64, ridge: float
-) -> ConditionalTemperature:
+def _fit_groups(data: CalibrationRows, train: BoolArray, table: Float64, ridge: float) -> ConditionalTemperature:
     """MAP: log T_group ~ Normal(log T_level, 1/ridge), so that a group with few rows keeps its level's temperature."""
     by_level = _fit_levels(data, train, table)
     sums = _summed_tables(data, table, data.conditionals.group, len(data.taxonomy.group_slice), train)
@@ -127,7 +126,7 @@ def fit_vector(
     return np.exp(v[0] + v[1 : k + 1]), v[k + 1 :]
 
 
-def _fit_vector(data: CalibrationRows, train: npt.NDArray[np.bool_], table: Float64, ridge: float) -> Chain:
+def _fit_vector(data: CalibrationRows, train: BoolArray, table: Float64, ridge: float) -> Chain:
     levels = _fit_levels(data, train, table)
     column = data.taxonomy.level_column[data.gold, data.level - 1]
     use = train & (column >= 0)
@@ -150,7 +149,7 @@ def _loss_vector(data: CalibrationRows, fitted: Calibrator, rows: IntArray) -> F
     return np.asarray(deeper - node[np.arange(len(rows)), gold])
 
 
-Fit = Callable[[CalibrationRows, npt.NDArray[np.bool_]], Calibrator]
+Fit = Callable[[CalibrationRows, BoolArray], Calibrator]
 Loss = Callable[[CalibrationRows, Calibrator, IntArray], Float64]
 
 

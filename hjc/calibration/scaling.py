@@ -6,16 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import Float64, FloatArray
 from hjc.calibration.base import Calibrator
-from hjc.calibration.conditionals import (
-    Float64,
-    as_leaf_log_proba,
-    chain,
-    log_softmax,
-    segment_logsumexp,
-    tempered_conditionals,
-)
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.calibration.conditionals import as_leaf_log_proba, chain, log_softmax, segment_logsumexp, tempered_conditionals
+from hjc.taxonomy.tree import Taxonomy
 
 
 def _positive(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Float64:

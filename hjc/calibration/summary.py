@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hjc.calibration.conditionals import Float64, as_gold, as_leaf_log_proba, segment_logsumexp
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
+from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.calibration.conditionals import as_gold, as_leaf_log_proba, segment_logsumexp
+from hjc.taxonomy.tree import Taxonomy
 
 #: log of 1/T at which losses are tabulated: T from 8 down to 1/8. A cubic spline through them is exact to about 1e-5.
 LOG_POWER_GRID = np.linspace(-np.log(8), np.log(8), 25)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.data.jobdata import JobData
 from hjc.errors import NotFittedError
 from hjc.taxonomy import Taxonomy
@@ -16,8 +16,6 @@ from hjc.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from hjc.calibration import Calibrator
 
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 
 #: log-probability below which no leaf may lie, so that log-loss stays finite. A declared floor: e^-23 is 1e-10.
 LOG_PROBA_FLOOR = -23.0

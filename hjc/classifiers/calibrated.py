@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import Calibrator, fit_calibrator
 from hjc.calibration.base import FILE_NAME
 from hjc.classifiers import read_classifier
-from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy

@@ -20,11 +20,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
 
+from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
-
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 
 #: training rows of a leaf at which the next class of support begins
 SUPPORT_BOUNDS = (1, 10, 100)
@@ -53,11 +51,11 @@ class Combination:
     """
 
     family: str
-    weights: npt.NDArray[np.float64]
-    bias: npt.NDArray[np.float64]
+    weights: Float64
+    bias: Float64
     support: IntArray
 
-    def scores(self, parts: Sequence[FloatArray]) -> npt.NDArray[np.float32]:
+    def scores(self, parts: Sequence[FloatArray]) -> Float32:
         """K arrays (B, L) of log-probabilities, not below the floor -> (B, L) unnormalised log-scores."""
         weights, bias = self.weights.astype(np.float32), self.bias.astype(np.float32)
         if self.family == "mixture":
@@ -72,7 +70,7 @@ class Combination:
                 total += weights[k][self.support] * part
         return total
 
-    def log_proba(self, parts: Sequence[FloatArray]) -> npt.NDArray[np.float32]:
+    def log_proba(self, parts: Sequence[FloatArray]) -> Float32:
         """K arrays (B, L) of natural-log leaf probabilities -> (B, L), normalised, float32."""
         scores = self.scores([np.maximum(p, np.float32(PART_FLOOR)) for p in parts])
         scores -= scores.max(axis=1, keepdims=True)
@@ -85,7 +83,7 @@ class Rows:
 
     parts: tuple[FloatArray, ...]
     span: IntArray  # (B, 2) columns from, to
-    weight: npt.NDArray[np.float64]
+    weight: Float64
 
     @classmethod
     def make(
@@ -105,13 +103,13 @@ class Rows:
     def take(self, rows: IntArray) -> "Rows":
         return Rows(tuple(p[rows] for p in self.parts), self.span[rows], self.weight[rows])
 
-    def inside(self) -> npt.NDArray[np.bool_]:
+    def inside(self) -> BoolArray:
         """(B, L) True for the leaves of the gold code."""
         column = np.arange(self.parts[0].shape[1])
         return (column >= self.span[:, :1]) & (column < self.span[:, 1:])
 
 
-def losses(combination: Combination, rows: Rows) -> npt.NDArray[np.float64]:
+def losses(combination: Combination, rows: Rows) -> Float64:
     """(B,) -ln P(gold) of the combination."""
     log_proba = combination.log_proba(rows.parts).astype(np.float64)
     return -np.logaddexp.reduce(np.where(rows.inside(), log_proba, -np.inf), axis=1)
@@ -135,11 +133,11 @@ def fit_combination(rows: Rows, family: str, support: IntArray, *, part: int = 0
     start[: len(used)] = -np.log(len(used)) if family == "mixture" else 1.0 / len(used)
     strength = SHRINKAGE / len(share)
 
-    def unpack(theta: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def unpack(theta: Float64) -> tuple[Float64, Float64]:
         common, deviation = theta[: len(used)], theta[len(used) : len(used) * (1 + s)].reshape(len(used), s)
         return common[:, None] + deviation, theta[len(used) * (1 + s) :]
 
-    def objective(theta: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    def objective(theta: Float64) -> tuple[float, Float64]:
         weights, bias = unpack(theta)
         full = np.zeros((k, s))
         full[used] = weights

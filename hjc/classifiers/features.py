@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.ngrams import CharNgrams, WordNgrams
 
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 FEATURES_FILE = "features.json"
 
 #: characters that are drawn as nothing: soft hyphen, zero-width blanks and joiners, direction marks, BOM, selectors

@@ -6,13 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float32
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
-
-FloatArray = npt.NDArray[np.float32]
 
 #: trainer settings that only bound how long a run takes, or say where it runs
 NOT_IDENTITY = ("max_minutes", "resume", "loggers", "workers", "devices", "threads")
@@ -31,7 +29,7 @@ def check_rows(kind: str, data: JobData, taxonomy: Taxonomy) -> None:
         raise ValueError(f"{kind}: {unlabelled} of {len(data)} rows have no code; pass data.labelled()")
 
 
-def class_weights(train: JobData, kind: str) -> FloatArray:
+def class_weights(train: JobData, kind: str) -> Float32:
     """(n,) weight of each row by the frequency of its gold code, mean 1; ``kind``: none | balanced | sqrt."""
     if kind == "none":
         return np.ones(len(train), dtype=np.float32)

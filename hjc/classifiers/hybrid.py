@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import read_classifier
-from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.combine import Combination, Rows, choose_combination
 from hjc.classifiers.embedding.settings import HybridSettings
 from hjc.classifiers.storage import (

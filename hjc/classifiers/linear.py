@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from scipy.special import logsumexp
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
 from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.linear_settings import LinearSettings
@@ -44,9 +44,6 @@ from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
-
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 
 #: weights may be this far from an integer multiple of the smallest
 _WEIGHT_SLACK = 1e-3

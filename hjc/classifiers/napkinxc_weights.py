@@ -22,10 +22,8 @@ from scipy import sparse
 from scipy.special import log_expit
 from sklearn.utils.extmath import safe_sparse_dot
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.taxonomy import Taxonomy
-
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 
 #: what an estimator answers that saw only its own class (+) or only others (-), as in napkinXC
 CONSTANT_SCORE = 10.0

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.arrays import FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.fitting import check_rows, class_weights, run_fingerprint
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-IntArray = npt.NDArray[np.int64]
+from hjc.arrays import IntArray
+
 #: below this many possible pairs (node, symbol) a depth of the trie is a plain array instead of a hash table
 _PLAIN_SIZE = 1 << 22
 

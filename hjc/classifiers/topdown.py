@@ -7,16 +7,14 @@ side by side in memory, so that sums over siblings and steps along paths are sum
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import FloatArray
 from hjc.classifiers.napkinxc_weights import LinearNodes
 from hjc.taxonomy import Taxonomy
 
-FloatArray = npt.NDArray[np.floating[Any]]
 #: scores within this distance from 0 need no shift before exp: neither it nor a sum of siblings leaves float32
 _SAFE_SCORE = 40.0
 

@@ -8,16 +8,13 @@ likely when it is left out (leave-one-out likelihood: Ney, Essen & Kneser 1995; 
 one row make codes with none likely; where every code has many rows, a new one is not expected, and has the floor.
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
+from hjc.arrays import Float32, FloatArray, IntArray
 from hjc.taxonomy import Taxonomy
 
-FloatArray = npt.NDArray[np.floating[Any]]
 #: pseudo-rows of each sibling group in the prior, shared equally
 PRIOR_ROWS = 1.0
 #: between these the pseudo-count of a child is looked for
@@ -30,7 +27,7 @@ def prior(taxonomy: Taxonomy, row_counts: FloatArray) -> FloatArray:
     return (row_counts + PRIOR_ROWS / size) / (total + PRIOR_ROWS)
 
 
-def _groups(taxonomy: Taxonomy, row_counts: FloatArray) -> tuple[npt.NDArray[np.int64], FloatArray]:
+def _groups(taxonomy: Taxonomy, row_counts: FloatArray) -> tuple[IntArray, FloatArray]:
     """Of each sibling group: its number of nodes, and of rows at or below them."""
     starts, stops = taxonomy.group_slice.T
     return stops - starts, np.add.reduceat(row_counts, starts)
@@ -104,7 +101,7 @@ class UnseenCodes:
         total = np.add.reduceat(kept, self._starts)[self._group]
         return np.divide(kept, total, out=np.array(conditional, dtype=np.float64), where=total > 0)
 
-    def __call__(self, proba: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def __call__(self, proba: Float32) -> Float32:
         """(L, B) probabilities, those of unanswered leaves ignored -> (L, B) with their share; columns sum to 1."""
         proba = proba.copy()
         proba[self._rows] = 0

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.calibrated import CalibratedClassifier
 from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
-
-FloatArray = npt.NDArray[np.floating[Any]]
 
 TF_IDF = "tf-idf"
 ENCODER = "vectors of the encoder"

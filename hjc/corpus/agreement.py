@@ -22,9 +22,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse, stats
 
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.arrays import Float64, IntArray
+from hjc.metrics.intervals import wilson
+from hjc.taxonomy.tree import Taxonomy
 
-Float64 = npt.NDArray[np.float64]
 MISSING = -1
 
 
@@ -63,19 +64,14 @@ def proportion(hit: npt.ArrayLike, weights: Float64, strata: IntArray, confidenc
     p = float(np.clip(share @ x, 0, 1))
     if p <= 1e-12 or p >= 1 - 1e-12:
         p = round(p)
-        return Estimate(p, *_wilson(p, 1 / float(share @ share), confidence), len(x))
+        effective = 1 / float(share @ share)  # Kish: rows of equal weight that say as much
+        low, high = wilson(p * effective, effective, confidence)
+        return Estimate(p, 0.0 if p < 0.5 else low, 1.0 if p > 0.5 else high, len(x))
     se, df = stratified_se(share * (x - p), strata)
     half = float(stats.t.ppf((1 + confidence) / 2, df)) * se / (2 * np.sqrt(p * (1 - p)))
     angle = np.arcsin(np.sqrt(p))
     low, high = max(0.0, angle - half), min(np.pi / 2, angle + half)
     return Estimate(p, float(np.sin(low) ** 2), float(np.sin(high) ** 2), len(x))
-
-
-def _wilson(p: float, n: float, confidence: float) -> tuple[float, float]:
-    z = float(stats.norm.ppf((1 + confidence) / 2))
-    centre, width = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (centre - width) / (1 + z * z / n), (centre + width) / (1 + z * z / n)
-    return (0.0 if p < 0.5 else float(low)), (1.0 if p > 0.5 else float(high))  # called at 0 and 1 only
 
 
 def _symmetric(value: float, influence: Float64, strata: IntArray, confidence: float, n: int) -> Estimate:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from hjc.arrays import Float64, IntArray
 
 #: O*NET calls an importance of 3 "important"
 IMPORTANT = 3.0
@@ -33,9 +34,9 @@ class Discrimination:
     """
 
     features: tuple[str, ...]
-    entropy: npt.NDArray[np.float64]
-    gain: npt.NDArray[np.float64]
-    codes: npt.NDArray[np.int64]
+    entropy: Float64
+    gain: Float64
+    codes: IntArray
 
     def generic(self, threshold: float = GENERIC) -> frozenset[str]:
         """Features with a normalised entropy above the threshold."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hjc.arrays import IntArray
 from hjc.corpus.sampling import count_words
 from hjc.data.jobdata import JobData
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.data.splitting import TEST, TRAIN
-from hjc.taxonomy.tree import IntArray
-
-BoolArray = npt.NDArray[np.bool_]
 
 #: upper bounds of the paper's Table 2, in characters: [0, 50], (50, 100], (100, 200] ... (400, 500], above 500
 CHARACTER_BINS = (50, 100, 200, 300, 400, 500)
@@ -106,7 +104,7 @@ def stratified_sample(
     )
 
 
-def design_weights(stratum: IntArray, drawn: BoolArray) -> npt.NDArray[np.float64]:
+def design_weights(stratum: IntArray, drawn: BoolArray) -> Float64:
     """(n,) N_h / n_h for the rows drawn, 0 for the others; they add up to n over strata of which anything was drawn."""
     total, taken = np.bincount(stratum), np.bincount(stratum[drawn], minlength=int(stratum.max(initial=-1)) + 1)
     return np.where(drawn, (total / np.maximum(taken, 1))[stratum], 0.0)
@@ -218,7 +216,7 @@ def sample_languages(
     return stratified_sample(strata_of(*columns), fraction, halves=halves, seed=seed)
 
 
-def systematic_pps(sizes: npt.ArrayLike, n: int, seed: int = 1) -> tuple[BoolArray, npt.NDArray[np.float64]]:
+def systematic_pps(sizes: npt.ArrayLike, n: int, seed: int = 1) -> tuple[BoolArray, Float64]:
     """Systematic sampling with probability proportional to size: rows drawn (N,) and inclusion probabilities (N,).
 
     The paper drew its 10,000 hand-coded ads so, with characters as size, within strata of keyword x words

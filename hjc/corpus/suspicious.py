@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import Float64, IntArray
 from hjc.data.jobdata import JobData
 from hjc.data.splitting import identical_groups, sampling_order
-from hjc.taxonomy.tree import IntArray
 
 if TYPE_CHECKING:
     from hjc.classifiers.base import Classifier
     from hjc.taxonomy import Taxonomy
 
-Float64 = npt.NDArray[np.float64]
 #: of each row the probabilities of so many codes are kept; a code below them cannot become the suggestion
 TOP = 20
 _SHOWN = 300

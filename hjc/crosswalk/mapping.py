@@ -22,21 +22,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import BoolArray, Float64, FloatArray
 from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights, link_shares
-from hjc.crosswalk.parts import (
-    CrosswalkStatistics,
-    Float64Array,
-    Transferred,
-    node_counts,
-    spread_matrix,
-    subtree_mass,
-    unit_rows,
-)
+from hjc.crosswalk.parts import CrosswalkStatistics, Transferred, node_counts, spread_matrix, subtree_mass, unit_rows
 from hjc.errors import TaxonomyError, check_choice, name_some
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 __all__ = ["Crosswalk", "CrosswalkStatistics", "Transferred", "build_crosswalk", "node_counts", "subtree_mass"]
 
@@ -65,7 +57,7 @@ class Crosswalk:
     target: Taxonomy
     matrix: sparse.csr_array
     spread: sparse.csr_array
-    linked: npt.NDArray[np.bool_]
+    linked: BoolArray
     unknown_source: tuple[str, ...] = ()
     unknown_target: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -127,7 +119,7 @@ class Crosswalk:
         return sparse.csr_array(self.matrix[self.source.leaves] @ self.spread)
 
     @cached_property
-    def unmapped(self) -> Float64Array:
+    def unmapped(self) -> Float64:
         """(Ns,) unmapped share of each source node."""
         return self.matrix[: len(self.source)][:, [len(self.target)]].toarray().ravel()
 
@@ -241,14 +233,14 @@ class Crosswalk:
                 out[begin : begin + step, columns] = np.log(np.add.reduceat(terms, starts, axis=1)) + finite
         return Transferred(out[:, :-1], out[:, -1], self.target)
 
-    def transfer_proba(self, proba: FloatArray) -> tuple[Float64Array, Float64Array]:
+    def transfer_proba(self, proba: FloatArray) -> tuple[Float64, Float64]:
         """Probabilities over source leaves (B, Ls) -> ``(over target leaves (B, Lt), unmapped (B,))``, float64."""
         p = np.asarray(proba, dtype=np.float64)
         self._check(p, self.source.num_leaves)
         out = np.asarray(p @ self.leaf_matrix)
         return out[:, :-1], out[:, -1]
 
-    def transfer_nodes(self, mass: Any, *, inner: Inner = "keep") -> tuple[Float64Array, Float64Array]:
+    def transfer_nodes(self, mass: Any, *, inner: Inner = "keep") -> tuple[Float64, Float64]:
         """Mass on source nodes (B, Ns), dense or sparse -> ``(mass settled at target nodes (B, Nt), unmapped (B,))``.
 
         With ``inner="keep"`` mass stays at inner target nodes, with ``spread`` it all comes to lie at leaves.
@@ -341,7 +333,7 @@ def build_crosswalk(
 
 
 def _complete(
-    own: sparse.csr_array, source: Taxonomy, linked: npt.NDArray[np.bool_], counts: Mapping[str, float] | None
+    own: sparse.csr_array, source: Taxonomy, linked: BoolArray, counts: Mapping[str, float] | None
 ) -> sparse.csr_array:
     """Rows for the nodes that have no links of their own: leaves inherit, inner nodes are the mean of their leaves."""
     ns, last = len(source), own.shape[1] - 1

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import Float64, IntArray
 from hjc.errors import name_some
-from hjc.taxonomy.tree import IntArray, Taxonomy
-
-Float64Array = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -79,17 +77,17 @@ class Transferred:
         taxonomy: the target tree; its ``aggregate`` gives coherent probabilities of every level.
     """
 
-    log_proba: Float64Array
-    log_unmapped: Float64Array
+    log_proba: Float64
+    log_unmapped: Float64
     taxonomy: Taxonomy
 
     @property
-    def proba(self) -> Float64Array:
+    def proba(self) -> Float64:
         """(B, Lt) probabilities."""
         return np.exp(self.log_proba)
 
     @property
-    def unmapped(self) -> Float64Array:
+    def unmapped(self) -> Float64:
         """(B,) unmapped share of each row."""
         return np.exp(self.log_unmapped)
 
@@ -102,7 +100,7 @@ class Transferred:
         return Transferred(log_proba, np.where(some, -np.inf, self.log_unmapped), self.taxonomy)
 
 
-def subtree_mass(taxonomy: Taxonomy, settled: Float64Array) -> Float64Array:
+def subtree_mass(taxonomy: Taxonomy, settled: Float64) -> Float64:
     """Mass settled at nodes (B, N) -> mass at or under each node (B, N): coherent, a parent has what its children have
     and what settled at itself."""
     out = np.array(settled, dtype=np.float64)
@@ -115,7 +113,7 @@ def subtree_mass(taxonomy: Taxonomy, settled: Float64Array) -> Float64Array:
     return out
 
 
-def node_counts(taxonomy: Taxonomy, counts: Mapping[str, float]) -> Float64Array:
+def node_counts(taxonomy: Taxonomy, counts: Mapping[str, float]) -> Float64:
     """(N,) counts of nodes: their own and those of everything below.
 
     Raises:
@@ -142,7 +140,7 @@ def spread_matrix(taxonomy: Taxonomy, counts: Mapping[str, float] | None = None)
     if counts is not None:
         node_counts(taxonomy, counts)  # checks them
         leaf = np.array([float(counts.get(c, 0.0)) for c in taxonomy.leaf_codes])
-        total: IntArray | Float64Array = np.bincount(rows, weights=leaf[columns], minlength=len(taxonomy))
+        total: IntArray | Float64 = np.bincount(rows, weights=leaf[columns], minlength=len(taxonomy))
         some = total[rows] > 0
         values[some] = leaf[columns[some]] / total[rows[some]]
     rows, columns = np.r_[rows, len(taxonomy)], np.r_[columns, taxonomy.num_leaves]

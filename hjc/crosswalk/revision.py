@@ -14,10 +14,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from hjc.arrays import Float64, IntArray
 from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights, link_shares
-from hjc.crosswalk.parts import Float64Array, node_counts, subtree_mass
+from hjc.crosswalk.parts import node_counts, subtree_mass
 from hjc.errors import TaxonomyError, check_choice, name_some
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 #: what became of an old code; see :class:`CodeRevision`
 Kind = Literal["unchanged", "renamed", "merged", "split", "dropped", "unmapped", "new"]
@@ -68,7 +69,7 @@ class RevisedRows:
 
     row: IntArray
     code: tuple[str, ...]
-    weight: Float64Array
+    weight: Float64
     kind: tuple[str, ...]
     reason: tuple[str, ...]
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.arrays import BoolArray, Float32, IntArray
+from hjc.taxonomy.tree import Taxonomy
 
 #: gold of a row without a code
 UNLABELLED = -1
@@ -40,7 +41,7 @@ class JobData:
     gold: IntArray = None  # type: ignore[assignment]  # filled in __post_init__
     language: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
-    weight: npt.NDArray[np.float32] = None  # type: ignore[assignment]
+    weight: Float32 = None  # type: ignore[assignment]
     group: IntArray | None = None
     row: IntArray = None  # type: ignore[assignment]
     id: tuple[str, ...] = ()
@@ -90,7 +91,7 @@ class JobData:
         return tuple(names[i] for i in self.gold.tolist())
 
     @property
-    def is_labelled(self) -> npt.NDArray[np.bool_]:
+    def is_labelled(self) -> BoolArray:
         """(n,) True where a row has a code."""
         return np.asarray(self.gold >= 0)
 

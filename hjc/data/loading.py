@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hjc.arrays import IntArray
 from hjc.data.jobdata import JobData
 from hjc.data.reading import ReadFile, read_file
 from hjc.data.sample import load_sample
@@ -25,7 +26,7 @@ from hjc.data.splitting import (
     text_key,
 )
 from hjc.errors import name_some
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 
 def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: Path | str | None = None) -> Splits:

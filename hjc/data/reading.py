@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import BoolArray, IntArray, ObjectArray
 from hjc.data.hygiene import clean_texts
 from hjc.data.jobdata import JobData
 from hjc.data.settings import DataSettings, SourceSettings
@@ -47,8 +47,8 @@ class ReadFile:
 
     data: JobData
     settings: SourceSettings
-    split: npt.NDArray[np.object_] | None
-    group: npt.NDArray[np.object_] | None
+    split: ObjectArray | None
+    group: ObjectArray | None
     rejects: pd.DataFrame
     counts: Counter[str]
     notes: list[str]
@@ -202,7 +202,7 @@ class _Rejects:
         self.open = np.ones(len(table), dtype=bool)
         self._parts: list[pd.DataFrame] = []
 
-    def add(self, bad: npt.NDArray[np.bool_], reason: "str | npt.NDArray[np.object_]", values: Sequence[str]) -> None:
+    def add(self, bad: BoolArray, reason: "str | ObjectArray", values: Sequence[str]) -> None:
         """Reject the open rows where ``bad``; ``values``: n values to show, or one for each row of ``bad``."""
         rows = np.flatnonzero(bad & self.open)
         if not rows.size:
@@ -250,7 +250,7 @@ def _look_up(
     counts: Counter[str],
     notes: list[str],
     name: str,
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     """(n,) nodes of the codes; -1 where the row is rejected already or now."""
     open_rows = np.flatnonzero(rejected.open)
     repaired, report = repair_codes(

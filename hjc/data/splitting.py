@@ -1,12 +1,12 @@
 """Computed splits: by code and source, and never with the same (or nearly the same) text on two sides. n rows."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.arrays import BoolArray, IntArray
+from hjc.taxonomy.tree import Taxonomy
 
 TRAIN, VALID, TEST = 0, 1, 2
 #: multiplications in one block of the candidate search; bounds its memory to some hundred MB
@@ -127,7 +127,7 @@ def _similar_pairs(weights: sparse.csr_matrix, threshold: float) -> tuple[IntArr
     return np.concatenate(lefts), np.concatenate(rights)
 
 
-def systematic_sample(n: int, fraction: float, offset: float) -> npt.NDArray[np.bool_]:
+def systematic_sample(n: int, fraction: float, offset: float) -> BoolArray:
     """(n,) every 1/fraction-th of n ordered rows, from a start that ``offset`` in [0, 1) gives.
 
     Each row is drawn with probability ``fraction`` (over offsets), and any run of k rows has k * fraction of
@@ -150,7 +150,7 @@ def split_rows(
     *,
     source: IntArray | None = None,
     groups: IntArray | None = None,
-    fixed_train: npt.NDArray[np.bool_] | None = None,
+    fixed_train: BoolArray | None = None,
     test_fraction: float = 0.2,
     valid_fraction: float = 0.1,
     singletons: str = "train",

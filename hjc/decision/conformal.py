@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_gold
 from hjc.calibration.summary import iter_batches
 from hjc.errors import name_some
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
-Float64 = npt.NDArray[np.float64]
 SCORES = ("lac", "aps", "raps")
 
 
@@ -122,7 +122,7 @@ class ConformalSets:
         """(B,) number of nodes in each set."""
         return np.diff(self.indptr)
 
-    def covers(self, taxonomy: Taxonomy, gold: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def covers(self, taxonomy: Taxonomy, gold: npt.ArrayLike) -> BoolArray:
         """(B,) True where a node of the set is gold or an ancestor of it."""
         g = np.repeat(np.asarray(gold), self.sizes)
         level = taxonomy.level[self.nodes] - 1

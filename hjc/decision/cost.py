@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float64, FloatArray
 from hjc.decision.cost_table import CostTable
 from hjc.decision.rules import Decisions, Reason, decisions
-from hjc.taxonomy.tree import FloatArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float64, IntArray
 from hjc.errors import name_some
-from hjc.taxonomy.tree import IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 
 @dataclass(frozen=True, eq=False)

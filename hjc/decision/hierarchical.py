@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_gold
 from hjc.calibration.summary import iter_batches
 from hjc.decision.conformal import (
@@ -23,9 +24,7 @@ from hjc.decision.conformal import (
     quantiles_to_json,
 )
 from hjc.decision.rules import Decisions, Reason, decisions, greedy_path
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 
 def _path(taxonomy: Taxonomy, log_proba: FloatArray, path: str) -> tuple[IntArray, Float64]:

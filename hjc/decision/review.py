@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hjc.taxonomy.tree import FloatArray, IntArray
+from hjc.arrays import Float64, FloatArray, IntArray
 
-Float64 = npt.NDArray[np.float64]
 METHODS = ("random", "uncertain", "proportional", "stratified")
 
 

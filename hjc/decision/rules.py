@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
+from hjc.taxonomy.tree import Taxonomy
 
 
 class Reason(IntEnum):
@@ -98,7 +97,7 @@ class LevelArgmax:
 
     node: IntArray
     probability: Float64
-    coherent: npt.NDArray[np.bool_]
+    coherent: BoolArray
 
 
 def argmax_levels(taxonomy: Taxonomy, log_proba: FloatArray) -> LevelArgmax:

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import Float64
 from hjc.calibration.diagnostics import TopOutcomes
 from hjc.taxonomy.tree import Taxonomy
-
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import beta, binom
 
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.calibration.diagnostics import TopOutcomes
 from hjc.decision.rules import Thresholds
-from hjc.taxonomy.tree import IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 #: thresholds that are tried, strictest first; fixed before any data is seen, as the guarantee demands
 GRID = np.r_[0.9995, 0.999, 0.998, np.arange(995, 0, -5) / 1000.0, 0.0]
@@ -160,7 +159,7 @@ def fit_thresholds(
     return ThresholdFit(Thresholds(found[None], by), pd.DataFrame(lines))
 
 
-def _back_off_counts(outcomes: TopOutcomes, keep: npt.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
+def _back_off_counts(outcomes: TopOutcomes, keep: BoolArray) -> tuple[IntArray, IntArray]:
     """At each threshold of the grid: rows that get a code of any level, and those whose code is right."""
     c, y = outcomes.confidence[keep], outcomes.correct[keep]
     rows = np.arange(len(c))

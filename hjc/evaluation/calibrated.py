@@ -1,6 +1,6 @@
 """Calibration of a finished model on its validation rows, and what it and every decision rule do on held-out rows.
 
-:func:`calibrate_model` writes what :mod:`hjc.evaluation.validation` and :mod:`hjc.evaluation.drift_profile` keep. :func:`watch` gathers, in the
+:func:`calibrate_model` writes what ``validation`` and ``drift_profile`` keep. :func:`watch` gathers, in the
 one pass of an evaluation, the scores of raw and of calibrated probabilities, from which :meth:`Watched.tables` makes
 calibration.csv, selective.csv, decisions.csv and classwise.csv of a run.
 """
@@ -18,10 +18,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import Calibrator, ClasswiseCounts, calibration_table
 from hjc.calibration.base import FILE_NAME
 from hjc.calibration.diagnostics import TopOutcomes
-from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.calibrated import read_calibration, write_calibration
 from hjc.data.jobdata import JobData
 from hjc.decision.selective import selective_table

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
 from hjc.data.jobdata import JobData
 from hjc.metrics import COUNTS, METRICS, Resamples, RowScores, bootstrap_intervals, level_metrics, score_rows
-from hjc.metrics.rows import IntArray
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 

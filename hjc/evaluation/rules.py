@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
 from hjc.decision import greedy_path
 from hjc.evaluation.validation_scores import ValidationScores
 from hjc.metrics import RowScores
-from hjc.report.tables import wilson
+from hjc.metrics.intervals import wilson
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.tree import FloatArray, IntArray
-
-Float64 = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 BACK_OFF = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 TARGETS = (0.8, 0.9, 0.95)
@@ -212,7 +208,7 @@ class RuleRows:
         return out
 
     def _set_line(
-        self, scores: RowScores, by: str | None, alpha: float, level: int, name: str, keep: Mask
+        self, scores: RowScores, by: str | None, alpha: float, level: int, name: str, keep: BoolArray
     ) -> dict[str, Any]:
         key = (by, alpha, level)
         use = scores.valid[:, level - 1] & keep
@@ -226,8 +222,8 @@ class RuleRows:
 
 
 def _line(
-    rule: str, use: Mask, coded: Mask, right: Mask, parameter: float = math.nan, *, level: int | None = None,
-    slice: str = "", all_rows: bool = False,
+    rule: str, use: BoolArray, coded: BoolArray, right: BoolArray, parameter: float = math.nan, *,
+    level: int | None = None, slice: str = "", all_rows: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """``use``: rows that count. ``all_rows``: right is a share of all of them, not of the coded ones."""
     n = int(use.sum())

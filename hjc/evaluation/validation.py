@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration import (
     CalibrationFit,
     Calibrator,
@@ -30,9 +30,6 @@ from hjc.decision.hierarchical import path_scores
 from hjc.evaluation.validation_scores import SCORES_FILE, SET_SCORES, ValidationScores, VariantScores
 from hjc.statistics.drift import Profile
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.tree import FloatArray, IntArray
-
-Float64 = npt.NDArray[np.float64]
 
 __all__ = [
     "SCORES_FILE",

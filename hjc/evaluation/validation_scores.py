@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.calibration.diagnostics import TopOutcomes
 from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
 from hjc.decision import HierarchicalConformal, SplitConformal, ThresholdFit, fit_thresholds
 from hjc.decision.conformal import conformal_quantile, group_quantiles
 from hjc.statistics import Confusion
 from hjc.taxonomy import Taxonomy
-from hjc.taxonomy.tree import IntArray
-
-Float64 = npt.NDArray[np.float64]
 
 SCORES_FILE = "calibration_scores.npz"
 FORMAT_VERSION = 1
@@ -116,7 +113,7 @@ class ValidationScores:
         return self.language
 
     def _quantiles(
-        self, values: Float64, keep: npt.NDArray[np.bool_], alpha: float, by: str | None, calibrated: bool
+        self, values: Float64, keep: BoolArray, alpha: float, by: str | None, calibrated: bool
     ) -> dict[str, float]:
         """Thresholds of all rows, and of the groups that have rows enough for this alpha."""
         if by is None:

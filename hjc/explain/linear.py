@@ -8,16 +8,14 @@ out equally over the words it was counted from. The parts of all words and the c
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import Float64
 from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.linear import LinearClassifier
 from hjc.explain.result import LevelExplanation, Question, WordPart
 from hjc.explain.words import Word, located_tokens
 from hjc.taxonomy import Taxonomy
-
-Float64 = npt.NDArray[np.float64]
 
 
 def scores_nodes(classifier: LinearClassifier) -> bool:

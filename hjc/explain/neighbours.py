@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.vectors import ENCODER, TF_IDF, FloatArray, TextVectors, space_of, text_vectors, word_vectors
+from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, space_of, text_vectors, word_vectors
 from hjc.data import JobData
 
 #: training texts that go through an encoder for one question; of larger sets those nearest by words

@@ -6,10 +6,11 @@ that say the same each have a part near 0 (Zeiler & Fergus 2014; Li, Monroe & Ju
 
 import numpy as np
 
+from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
 from hjc.explain.result import LevelExplanation, Question, WordPart
 from hjc.explain.words import raw_words
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 #: predictions for one text at most; a text of more distinct words loses several neighbouring words at a time
 MOST = 256

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import IntArray
 from hjc.classifiers.features import token_pattern
 
 _CHUNK = re.compile(r"\S+")
@@ -53,7 +53,7 @@ def located_tokens(text: str, tokens: Callable[[str], list[str]]) -> list[Word]:
     return out
 
 
-def to_words(words: Sequence[Word], starts: Sequence[int], ends: Sequence[int]) -> npt.NDArray[np.int64]:
+def to_words(words: Sequence[Word], starts: Sequence[int], ends: Sequence[int]) -> IntArray:
     """(T,) for each span [start, end) the number of the word that it overlaps most; a span of blanks goes to the next.
 
     -1 where there are no words.

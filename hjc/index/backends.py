@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hjc.index.exact import Float32Array, IntArray
+from hjc.arrays import Float32, IntArray
 
 #: back end -> the module that it needs
 MODULES = {"usearch": "usearch", "faiss": "faiss"}
@@ -20,7 +20,7 @@ MODULES = {"usearch": "usearch", "faiss": "faiss"}
 class Approximate(Protocol):
     """What an approximate back end can do."""
 
-    def candidates(self, queries: Float32Array, k: int) -> IntArray:
+    def candidates(self, queries: Float32, k: int) -> IntArray:
         """(B, k) positions, in any order; -1 where fewer were found."""
         ...
 
@@ -51,7 +51,7 @@ class Usearch:
         self.index = index
 
     @classmethod
-    def build(cls, vectors: Float32Array, threads: int) -> "Usearch":
+    def build(cls, vectors: Float32, threads: int) -> "Usearch":
         index = cls._empty(vectors.shape[1])
         index.add(np.arange(len(vectors), dtype=np.uint64), vectors, threads=threads)
         return cls(index)
@@ -72,7 +72,7 @@ class Usearch:
             expansion_add=cls.EXPANSION_ADD, expansion_search=cls.EXPANSION_SEARCH,
         )  # fmt: skip
 
-    def candidates(self, queries: Float32Array, k: int) -> IntArray:
+    def candidates(self, queries: Float32, k: int) -> IntArray:
         out = np.full((len(queries), k), -1, dtype=np.int64)
         if len(queries) == 1:  # usearch returns another shape for one query
             keys = np.asarray(self.index.search(queries[0], k, threads=1).keys).astype(np.int64)
@@ -95,7 +95,7 @@ class Faiss:
         self.index = index
 
     @classmethod
-    def build(cls, vectors: Float32Array, threads: int) -> "Faiss":
+    def build(cls, vectors: Float32, threads: int) -> "Faiss":
         import faiss
 
         n, dimensions = vectors.shape
@@ -120,7 +120,7 @@ class Faiss:
         check_shape(path, (int(index.ntotal), int(index.d)), shape)
         return cls(index)
 
-    def candidates(self, queries: Float32Array, k: int) -> IntArray:
+    def candidates(self, queries: Float32, k: int) -> IntArray:
         return np.asarray(self.index.search(queries, k)[1], dtype=np.int64)
 
     def save(self, path: Path) -> None:

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from hjc.arrays import Float32, IntArray
 
 #: far more than rounding can change the inner product of two float32 unit vectors
 SLACK = 1e-5
@@ -33,10 +32,10 @@ class Neighbours(NamedTuple):
     """
 
     position: IntArray
-    similarity: Float32Array
+    similarity: Float32
 
 
-def as_vectors(vectors: npt.ArrayLike, name: str, dimensions: int | None = None) -> Float32Array:
+def as_vectors(vectors: npt.ArrayLike, name: str, dimensions: int | None = None) -> Float32:
     """(n, H) float32.
 
     Raises:
@@ -53,7 +52,7 @@ def as_vectors(vectors: npt.ArrayLike, name: str, dimensions: int | None = None)
     return x
 
 
-def normalise(vectors: Float32Array) -> Float32Array:
+def normalise(vectors: Float32) -> Float32:
     """Each row divided by its length; a row of zeros stays zero, so its cosine with anything is 0."""
     # the largest entry first, so that squares neither overflow nor vanish
     scale = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
@@ -62,7 +61,7 @@ def normalise(vectors: Float32Array) -> Float32Array:
     return np.asarray(x / np.where(length > 0, length, 1), dtype=np.float32)
 
 
-def pair_similarity(vectors: Float32Array, queries: Float32Array, rows: IntArray, positions: IntArray) -> Float32Array:
+def pair_similarity(vectors: Float32, queries: Float32, rows: IntArray, positions: IntArray) -> Float32:
     """(m,) inner products of pairs, each computed for itself."""
     out = np.empty(len(rows), dtype=np.float32)
     for start in range(0, len(rows), _PAIRS):
@@ -71,7 +70,7 @@ def pair_similarity(vectors: Float32Array, queries: Float32Array, rows: IntArray
     return np.clip(out, -1, 1)
 
 
-def exact_search(vectors: Float32Array, queries: Float32Array, k: int) -> Neighbours:
+def exact_search(vectors: Float32, queries: Float32, k: int) -> Neighbours:
     """The k nearest of n unit vectors for each of B unit queries (k is at most n).
 
     Memory: one block of similarities and about k + 1,000 candidates a query, whatever n is.
@@ -85,8 +84,8 @@ def exact_search(vectors: Float32Array, queries: Float32Array, k: int) -> Neighb
         block = queries[first : first + QUERY_BLOCK]
         rows = np.empty(0, dtype=np.int64)
         places = np.empty(0, dtype=np.int64)
-        scores: Float32Array = np.empty(0, dtype=np.float32)
-        bound: Float32Array = np.full(len(block), -np.inf, dtype=np.float32)
+        scores: Float32 = np.empty(0, dtype=np.float32)
+        bound: Float32 = np.full(len(block), -np.inf, dtype=np.float32)
         for start in range(0, n, VECTOR_BLOCK):
             product = block @ vectors[start : start + VECTOR_BLOCK].T
             if start == 0:
@@ -105,14 +104,14 @@ def exact_search(vectors: Float32Array, queries: Float32Array, k: int) -> Neighb
 
 
 def _keep_best(
-    rows: IntArray, places: IntArray, scores: Float32Array, queries: int, k: int
-) -> tuple[IntArray, IntArray, Float32Array, Float32Array]:
+    rows: IntArray, places: IntArray, scores: Float32, queries: int, k: int
+) -> tuple[IntArray, IntArray, Float32, Float32]:
     """Candidates within ``SLACK`` of the k-th of their query, and that bound for each query (-inf: fewer than k)."""
     order = np.lexsort((places, -scores, rows))
     rows, places, scores = rows[order], places[order], scores[order]
     starts = np.searchsorted(rows, np.arange(queries + 1))
     counts = np.diff(starts)
-    bound: Float32Array = np.full(queries, -np.inf, dtype=np.float32)
+    bound: Float32 = np.full(queries, -np.inf, dtype=np.float32)
     full = counts >= k
     bound[full] = scores[starts[:-1][full] + k - 1] - np.float32(SLACK)
     rank = np.arange(len(rows)) - starts[rows]
@@ -120,9 +119,7 @@ def _keep_best(
     return rows[keep], places[keep], scores[keep], bound
 
 
-def _order(
-    vectors: Float32Array, queries: Float32Array, rows: IntArray, places: IntArray, k: int
-) -> tuple[IntArray, Float32Array]:
+def _order(vectors: Float32, queries: Float32, rows: IntArray, places: IntArray, k: int) -> tuple[IntArray, Float32]:
     """The first k candidates of each query by similarity computed pair by pair, then by position."""
     exact = pair_similarity(vectors, queries, rows, places)
     order = np.lexsort((places, -exact, rows))

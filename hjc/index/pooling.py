@@ -10,8 +10,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import Float32, IntArray
 from hjc.errors import check_choice
-from hjc.index.exact import Float32Array, IntArray, Neighbours
+from hjc.index.exact import Neighbours
 
 POOLINGS = ("max", "logsumexp")
 #: float32 similarities in memory at a time (32 MB)
@@ -35,8 +36,8 @@ def _check(pooling: str, temperature: float) -> None:
 
 
 def pool_all(
-    vectors: Float32Array, queries: Float32Array, groups: IntArray, num_groups: int, pooling: str, temperature: float
-) -> Float32Array:
+    vectors: Float32, queries: Float32, groups: IntArray, num_groups: int, pooling: str, temperature: float
+) -> Float32:
     """(B, G) from all n unit vectors."""
     _check(pooling, temperature)
     out = np.full((len(queries), num_groups), -np.inf, dtype=np.float32)
@@ -64,9 +65,7 @@ def pool_all(
     return out
 
 
-def pool_neighbours(
-    found: Neighbours, groups: IntArray, num_groups: int, pooling: str, temperature: float
-) -> Float32Array:
+def pool_neighbours(found: Neighbours, groups: IntArray, num_groups: int, pooling: str, temperature: float) -> Float32:
     """(B, G) from the k nearest vectors of each query; -inf for a group that none of them belongs to."""
     _check(pooling, temperature)
     rows = np.repeat(np.arange(len(found.position)), found.position.shape[1])

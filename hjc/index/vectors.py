@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import Float32, IntArray
 from hjc.errors import check_choice
 from hjc.index.backends import BACKENDS, Approximate, is_installed, need
-from hjc.index.exact import (
-    Float32Array,
-    IntArray,
-    Neighbours,
-    as_vectors,
-    exact_search,
-    normalise,
-    pair_similarity,
-)
+from hjc.index.exact import Neighbours, as_vectors, exact_search, normalise, pair_similarity
 from hjc.index.pooling import check_groups, pool_all, pool_neighbours
 
 BACKEND_NAMES = ("auto", "exact", *BACKENDS)
@@ -45,7 +38,7 @@ class VectorIndex:
     """
 
     def __init__(self, vectors: npt.ArrayLike, *, backend: str = "auto", threads: int = 1) -> None:
-        self.vectors: Float32Array = normalise(as_vectors(vectors, "vectors"))
+        self.vectors: Float32 = normalise(as_vectors(vectors, "vectors"))
         self.vectors.flags.writeable = False
         self.backend = resolve_backend(backend, len(self.vectors))
         self._ann: Approximate | None = None
@@ -91,7 +84,7 @@ class VectorIndex:
             out.position[short], out.similarity[short] = whole
         return out
 
-    def similarity(self, queries: npt.ArrayLike) -> Float32Array:
+    def similarity(self, queries: npt.ArrayLike) -> Float32:
         """(B, n) cosines with every vector; the caller keeps B small enough for memory."""
         return np.asarray(np.clip(self._queries(queries) @ self.vectors.T, -1, 1))
 
@@ -104,7 +97,7 @@ class VectorIndex:
         k: int | None = None,
         pooling: str = "max",
         temperature: float = 0.05,
-    ) -> Float32Array:
+    ) -> Float32:
         """(B, G) one score a group from the similarities of its vectors; -inf for a group without any.
 
         Args:
@@ -130,7 +123,7 @@ class VectorIndex:
         true, found = exact_search(self.vectors, q, _check_k(k)), self.search(q, k)
         return float((found.similarity >= true.similarity[:, -1:] - 1e-6).mean()) if len(q) else 1.0
 
-    def _queries(self, queries: npt.ArrayLike) -> Float32Array:
+    def _queries(self, queries: npt.ArrayLike) -> Float32:
         return normalise(as_vectors(queries, "queries", self.dimensions))
 
     # ------------------------------------------------------------------ on disk

@@ -3,11 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import Float64
 from hjc.metrics.levels import level_metrics
 from hjc.metrics.rows import RowScores, score_rows
 from hjc.taxonomy.tree import Taxonomy
-
-Float64 = npt.NDArray[np.float64]
 
 #: gold nodes scored at a time
 _BATCH = 256

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from hjc.metrics.calibration_error import Float64, confidence_blocks, ece_from_blocks
+from hjc.arrays import Float64, IntArray
+from hjc.metrics.calibration_error import confidence_blocks, ece_from_blocks
 from hjc.metrics.levels import check_weights, level_metrics, level_rows, ratios
-from hjc.metrics.rows import IntArray, RowScores
+from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 #: more units than this are drawn in random bundles, so that the counts of a million rows fit in 50 MB

@@ -3,16 +3,15 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import erf
 
-Float64 = npt.NDArray[np.float64]
+from hjc.arrays import Float64, IntArray
 
 #: bins of equal mass; 15 is what most papers use (Guo et al. 2017)
 ECE_BINS = 15
 
 
-def confidence_blocks(confidence: Float64, limit: int | None = None) -> tuple[npt.NDArray[np.int64], int]:
+def confidence_blocks(confidence: Float64, limit: int | None = None) -> tuple[IntArray, int]:
     """Number the distinct confidences in ascending order: block of each row (n,), number of blocks.
 
     Rows of one confidence are one block, so the error does not depend on the order of rows. With ``limit``,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hjc.metrics.calibration_error import Float64, confidence_blocks, ece_from_blocks
-from hjc.metrics.rows import IntArray, RowScores
+from hjc.arrays import Float64, IntArray
+from hjc.metrics.calibration_error import confidence_blocks, ece_from_blocks
+from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 #: the k of recall@k

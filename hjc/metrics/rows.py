@@ -6,16 +6,13 @@ B rows of a batch, n rows in all, L leaves, D levels, K columns of a level.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
 from hjc.taxonomy.tree import Taxonomy
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.floating[Any]]
-Float64 = npt.NDArray[np.float64]
 
 #: how far from 1 a row of probabilities may sum (half-precision models stay well inside)
 SUM_TOLERANCE = 0.01
@@ -37,12 +34,12 @@ class RowScores:
     """
 
     gold: IntArray
-    valid: npt.NDArray[np.bool_]
+    valid: BoolArray
     rank: npt.NDArray[np.int32]
-    log_p: npt.NDArray[np.float64]
+    log_p: Float64
     top: npt.NDArray[np.int32]
-    confidence: npt.NDArray[np.float64]
-    sq: npt.NDArray[np.float64]
+    confidence: Float64
+    sq: Float64
 
     def __len__(self) -> int:
         return len(self.gold)

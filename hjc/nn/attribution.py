@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.nn.batching import clean
 from hjc.nn.encoder import pool
 from hjc.nn.network import Network
@@ -44,19 +44,19 @@ class TokenParts:
     read: characters of the text that the encoder was given; fewer than it has where it was cut.
     """
 
-    starts: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
-    parts: npt.NDArray[np.float64]
-    value: npt.NDArray[np.float64]
-    baseline: npt.NDArray[np.float64]
+    starts: IntArray
+    ends: IntArray
+    parts: Float64
+    value: Float64
+    baseline: Float64
     steps: int
     read: int
 
     @property
-    def error(self) -> npt.NDArray[np.float64]:
+    def error(self) -> Float64:
         return self.parts.sum(axis=1) - (self.value - self.baseline)
 
-    def complete(self, tolerance: float = TOLERANCE) -> npt.NDArray[np.bool_]:
+    def complete(self, tolerance: float = TOLERANCE) -> BoolArray:
         """(K,) whether the parts add up."""
         return np.abs(self.error) <= tolerance * np.maximum(1.0, np.abs(self.value - self.baseline))
 
@@ -128,7 +128,7 @@ def integrated_gradients(
     return found
 
 
-def _double(x: Tensor) -> npt.NDArray[np.float64]:
+def _double(x: Tensor) -> Float64:
     return x.double().cpu().numpy()
 
 
@@ -152,9 +152,7 @@ class _Targets:
         return torch.stack(columns, dim=1)
 
 
-def _encode(
-    tokenizer: Any, settings: NeuralSettings, text: str
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+def _encode(tokenizer: Any, settings: NeuralSettings, text: str) -> tuple[IntArray, IntArray, IntArray, int]:
     """Token ids as prediction has them, with their places in the text as it stands, and how far it was read."""
     cleaned = clean(text, settings.max_length)
     place = _places(text, cleaned)
@@ -182,7 +180,7 @@ def _encode(
     return ids, starts.astype(np.int64), ends.astype(np.int64), read
 
 
-def _places(text: str, cleaned: str) -> npt.NDArray[np.int64]:
+def _places(text: str, cleaned: str) -> IntArray:
     """Where in the text each character of its cleaned form stands (blanks: where the gap begins)."""
     out: list[int] = []
     at = 0

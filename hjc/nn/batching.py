@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-IntArray = npt.NDArray[np.int64]
+from hjc.arrays import IntArray
 
 #: rows tokenised at a time
 CHUNK = 10_000

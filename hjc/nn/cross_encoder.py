@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hjc.arrays import Float32, IntArray
 from hjc.nn.batching import (
     BatchLoader,
     EpochBatches,
@@ -30,9 +30,6 @@ from hjc.nn.module import OptimisedModule
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.training import FitResult, fit_module, total_steps
 from hjc.progress import rows_progress
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float32]
 
 WEIGHTS = "cross_encoder.safetensors"
 INFERENCE_TOKENS, INFERENCE_ROWS = 8192, 256
@@ -127,7 +124,7 @@ class Lists:
     corpus: PairCorpus
     row: IntArray  # (B,)
     labels: IntArray  # (B, G)
-    weight: FloatArray  # (B,)
+    weight: Float32  # (B,)
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.shape[1] < 2 or len(self.labels) != len(self.row):
@@ -244,7 +241,7 @@ class CrossEncoder:
         return result
 
     @torch.inference_mode()
-    def score(self, corpus: PairCorpus, rows: IntArray, labels: IntArray, *, progress: bool = True) -> FloatArray:
+    def score(self, corpus: PairCorpus, rows: IntArray, labels: IntArray, *, progress: bool = True) -> Float32:
         """(P,) scores of the pairs (rows[i], labels[i]); sorted by length inside, so that little is padded."""
         self.network.eval().to(self.device)
         out = np.empty(len(rows), dtype=np.float32)

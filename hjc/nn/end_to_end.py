@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from hjc.arrays import Float32, IntArray
 from hjc.nn.batching import tokenize
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, TrainerSettings
@@ -17,7 +17,7 @@ from hjc.nn.vector_training import VectorModule
 from hjc.taxonomy import Taxonomy
 
 #: texts, gold nodes (n,), weights (n,)
-TextRows = tuple[Sequence[str], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+TextRows = tuple[Sequence[str], IntArray, Float32]
 
 
 def fit_end_to_end(

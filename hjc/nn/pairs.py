@@ -11,11 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import BoolArray, IntArray
 from hjc.taxonomy import Taxonomy
-
-IntArray = npt.NDArray[np.int64]
 
 #: a negative whose own code is not known
 NO_TARGET = -1
@@ -152,7 +150,7 @@ class PairBatches:
         """A label text by chance for each leaf."""
         return random.integers(self.starts[leaves], self.starts[leaves + 1])
 
-    def _hard(self, random: np.random.Generator, node: int, free: npt.NDArray[np.bool_], count: int) -> IntArray:
+    def _hard(self, random: np.random.Generator, node: int, free: BoolArray, count: int) -> IntArray:
         """(count,) texts: nearest leaves first; with repetition only where fewer leaves are free."""
         found: list[int] = []
         used = ~free
@@ -170,7 +168,7 @@ class PairBatches:
             above = int(self.taxonomy.parents[above])
         return np.resize(np.array(found, dtype=np.int64), count)
 
-    def _said_elsewhere(self, random: np.random.Generator, node: int, free: npt.NDArray[np.bool_]) -> IntArray:
+    def _said_elsewhere(self, random: np.random.Generator, node: int, free: BoolArray) -> IntArray:
         """Texts that the passages of a code and of those above it exclude, and that are right for no row here."""
         found = []
         path = self.taxonomy.node_path[node]

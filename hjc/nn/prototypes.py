@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hjc.arrays import Float32
 from hjc.errors import check_choice
 from hjc.nn.heads import Head, build_head
 from hjc.nn.vector_training import VectorModule
@@ -47,7 +47,7 @@ class PrototypeSpace(VectorModule):
     def __init__(
         self,
         taxonomy: Taxonomy,
-        prototypes: npt.NDArray[np.float32],
+        prototypes: Float32,
         *,
         loss: str = "softmax",
         margin: float = 0.5,

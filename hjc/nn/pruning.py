@@ -19,13 +19,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
-IntArray = npt.NDArray[np.int64]
+from hjc.arrays import IntArray
+
 CHUNK = 4096
 
 

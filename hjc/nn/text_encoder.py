@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from hjc.arrays import Float32
 from hjc.nn.batching import collate, inference_batches, tokenize
 from hjc.nn.encoder import (
     encoder_from_config,
@@ -22,8 +22,6 @@ from hjc.nn.encoder import (
 )
 from hjc.nn.settings import NeuralSettings
 from hjc.progress import rows_progress
-
-FloatArray = npt.NDArray[np.float32]
 
 WEIGHTS = "encoder.safetensors"
 INFERENCE_TOKENS, INFERENCE_ROWS = 8192, 512
@@ -97,7 +95,7 @@ class TorchTextEncoder:
         return F.normalize(pool(hidden, attention_mask, self.pooling).float(), dim=-1)
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str], description: str = "encoding", *, progress: bool = True) -> FloatArray:
+    def encode(self, texts: Sequence[str], description: str = "encoding", *, progress: bool = True) -> Float32:
         """(n, H) float32 unit vectors in the order of ``texts``. An empty text has the vector of its special tokens."""
         self.model.eval()
         out = np.empty((len(texts), self.dim), dtype=np.float32)

@@ -15,12 +15,12 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
 
+from hjc.arrays import Float32, IntArray
 from hjc.nn.batching import BatchLoader, EpochBatches, Rows, TokenCorpus, collate, inference_batches, share
 from hjc.nn.module import OptimisedModule, TrainingModule
 from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network
@@ -33,8 +33,8 @@ class Batchable:
     """Labelled rows as the trainer needs them: tokens, gold nodes (n,), weights (n,)."""
 
     corpus: TokenCorpus
-    gold: npt.NDArray[np.int64]
-    weight: npt.NDArray[np.float32]
+    gold: IntArray
+    weight: Float32
 
     def collate(self, pad_id: int) -> Callable[[Sequence[int]], dict[str, Tensor]]:
         """Rows -> a batch. A negative row -1-r is row r at weight zero, a filler of one process's share."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hjc.arrays import Float32, IntArray
 from hjc.metrics import RowScores, score_rows
 from hjc.nn.module import learning_rate_factor, validation_metrics
 from hjc.nn.settings import TrainerSettings
@@ -43,9 +43,9 @@ class VectorModule(nn.Module):
 class VectorRows:
     """Labelled vectors: (n, H) float32, gold nodes (n,), weights (n,)."""
 
-    vectors: npt.NDArray[np.float32]
-    gold: npt.NDArray[np.int64]
-    weight: npt.NDArray[np.float32]
+    vectors: Float32
+    gold: IntArray
+    weight: Float32
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         return tuple(torch.as_tensor(x, device=device) for x in (self.vectors, self.gold, self.weight))  # type: ignore[return-value]

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr
 
+from hjc.arrays import Float64, IntArray
 from hjc.errors import name_some
 from hjc.metrics import Resamples, RowScores, level_metrics, replicate_metrics
 from hjc.metrics.bootstrap import CENTRED, percentile_interval
 from hjc.progress import rows_progress
 from hjc.report.pairing import Run, align, common_sets, find_runs
-from hjc.report.scores import IntArray, StoredScores, counts_under, read_training_counts
+from hjc.report.scores import StoredScores, counts_under, read_training_counts
 from hjc.report.tables import TRAINING_BUCKETS, gold_counts
 from hjc.taxonomy import Taxonomy
-
-Float64 = npt.NDArray[np.float64]
 
 #: compared metrics -> whether more is better
 COMPARED = {

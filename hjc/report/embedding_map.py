@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 
+from hjc.arrays import Float32, Float64, IntArray, ObjectArray
 from hjc.errors import check_choice
 from hjc.index import normalise
 from hjc.index.exact import as_vectors
@@ -43,18 +44,16 @@ _STYLES: dict[str, dict[str, Any]] = {
 _MARKER = 9.0
 _SIZES = {"job": 7, "category": 26, "group": 130}
 
-FloatArray = npt.NDArray[np.float64]
-
 
 class _Points(NamedTuple):
     """Points of the map: where, in which group (-1: none), of which kind ("job", "category" or "group")."""
 
-    where: FloatArray
-    group: npt.NDArray[np.int64]
-    kind: npt.NDArray[np.object_]
+    where: Float64
+    group: IntArray
+    kind: ObjectArray
 
 
-def project(vectors: npt.ArrayLike, method: str = "auto", *, seed: int = 0) -> tuple[FloatArray, str]:
+def project(vectors: npt.ArrayLike, method: str = "auto", *, seed: int = 0) -> tuple[Float64, str]:
     """(n, H) vectors to (n, 2) points by cosine, and the method that was used (umap, tsne or pca).
 
     The same seed gives the same points on the same machine.
@@ -134,9 +133,7 @@ def embedding_map(
         return _draw(taxonomy, points, depth, f"{title + ': ' if title else ''}{shown} ({NAMES[used]} of cosines)")
 
 
-def _categories(
-    taxonomy: Taxonomy, categories: npt.ArrayLike | None, dimensions: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _categories(taxonomy: Taxonomy, categories: npt.ArrayLike | None, dimensions: int) -> tuple[IntArray, Float32]:
     """Nodes and vectors of the categories."""
     if categories is None:
         return np.empty(0, dtype=np.int64), np.empty((0, dimensions), dtype=np.float32)
@@ -190,7 +187,7 @@ def _draw(taxonomy: Taxonomy, points: _Points, level: int, title: str) -> Figure
 
 
 def _label(
-    figure: Figure, axes: Axes, taxonomy: Taxonomy, points: _Points, groups: Sequence[int], nodes: npt.NDArray[np.int64]
+    figure: Figure, axes: Axes, taxonomy: Taxonomy, points: _Points, groups: Sequence[int], nodes: IntArray
 ) -> None:
     """The title of each group at its own point, else amid its points, moved apart where titles would overlap."""
     labels: list[Annotation] = []
@@ -232,9 +229,7 @@ def two_lines(text: str, width: int) -> str:
 _DIRECTIONS = np.array([[0, 1], [0, -1], [1, 0], [-1, 0], [1, 1], [-1, 1], [1, -1], [-1, -1]], dtype=np.float64)
 
 
-def place_boxes(
-    anchor: FloatArray, half: FloatArray, low: FloatArray, high: FloatArray, fixed: FloatArray, margin: float
-) -> FloatArray:
+def place_boxes(anchor: Float64, half: Float64, low: Float64, high: Float64, fixed: Float64, margin: float) -> Float64:
     """(m, 2) centres for boxes of half sizes (m, 2) near their anchors: the first free place in widening rounds.
 
     A place is free when it overlaps no box placed before, and no square of half side ``margin`` around a point of

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hjc.arrays import IntArray
 from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.errors import name_some
 from hjc.report.save import run_facts
-from hjc.report.scores import IntArray, StoredScores, score_files, set_of
+from hjc.report.scores import StoredScores, score_files, set_of
 
 
 class DifferentRowsError(ValueError):

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hjc.arrays import IntArray
 from hjc.classifiers.load import training_record
 from hjc.data.jobdata import JobData
 from hjc.evaluation.calibrated import DecisionTables, decision_tables
@@ -16,7 +17,7 @@ from hjc.evaluation.evaluate import Evaluation
 from hjc.report import plots
 from hjc.report.decided import decision_blocks
 from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render, write_text
-from hjc.report.scores import IntArray, counts_under, file_name, read_training_counts
+from hjc.report.scores import counts_under, file_name, read_training_counts
 from hjc.report.sections import codes_blocks, files_section, levels_grid, pairs_block, shares_grid, size_text
 from hjc.report.style import plot_style, png, printable
 from hjc.report.tables import (

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.load import training_record
 from hjc.classifiers.storage import CONFIG
 from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
-from hjc.report.scores import IntArray, StoredScores, score_files
+from hjc.report.scores import StoredScores, score_files
 
 if TYPE_CHECKING:
     from hjc.evaluation.calibrated import DecisionTables

@@ -20,11 +20,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hjc.arrays import IntArray
 from hjc.data.jobdata import JobData
 from hjc.metrics import RowScores
 from hjc.taxonomy import Taxonomy
-
-IntArray = npt.NDArray[np.int64]
 
 FORMAT_VERSION = 1
 TRAINING_COUNTS = "training_counts.csv"

@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from hjc.arrays import IntArray
 from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
 from hjc.metrics import RowScores
+from hjc.metrics.intervals import wilson
 from hjc.report.page import Block, Cell, Grid, Row, Section
 from hjc.report.plots import shown_title
-from hjc.report.scores import IntArray
 from hjc.report.style import printable, shorten
 from hjc.report.tables import (
     MIN_SUPPORT,
@@ -18,7 +19,6 @@ from hjc.report.tables import (
     code_scores,
     confused_pairs,
     level_of_codes,
-    wilson,
 )
 from hjc.taxonomy import Taxonomy
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float32
 from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
 from hjc.report.embedding_map import embedding_map
@@ -22,9 +22,9 @@ FILE = "map.png"
 class Spatial(Protocol):
     """A classifier with texts and codes in one space."""
 
-    def vectors(self, texts: Any, *, progress: bool = True) -> npt.NDArray[np.float32]: ...
+    def vectors(self, texts: Any, *, progress: bool = True) -> Float32: ...
 
-    def category_vectors(self) -> npt.NDArray[np.float32]: ...
+    def category_vectors(self) -> Float32: ...
 
 
 def space_section(

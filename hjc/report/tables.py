@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
+from hjc.arrays import Float64, IntArray
 from hjc.metrics import ECE_BINS, RowScores
+from hjc.metrics.intervals import wilson
 from hjc.taxonomy import Taxonomy
-
-IntArray = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 #: training rows of a code: label, from, below
 TRAINING_BUCKETS = (("0", 0, 1), ("1–9", 1, 10), ("10–99", 10, 100), ("100+", 100, math.inf))
@@ -45,17 +43,6 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         return wilson(self.hits, self.n)
-
-
-def wilson(hits: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a binomial share (Wilson 1927, eq. 1); (NaN, NaN) without rows."""
-    if n <= 0:
-        return math.nan, math.nan
-    z = float(ndtri(0.5 + confidence / 2))
-    p = hits / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def recall_curve(scores: RowScores, level: int, k_max: int = 20) -> Float64:

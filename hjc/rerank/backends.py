@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float64
 from hjc.rerank.extraction import Extraction
 
-FloatArray = npt.NDArray[np.float64]
 Query = Extraction | str
 #: chosen: the back end answered; declined: it answered that it will not; failed: it gave no usable answer;
 #: budget: it was not asked, because a limit was reached
@@ -53,7 +52,7 @@ class RerankResult:
         details: plain values for reports (answer, attempts, cached, ...).
     """
 
-    scores: FloatArray
+    scores: Float64
     abstain: str | None = None
     status: Status = "chosen"
     details: dict[str, Any] = field(default_factory=dict)
@@ -113,7 +112,7 @@ def check_candidates(candidates: Sequence[Candidate]) -> None:
         raise ValueError(f"candidates: the scores of {bad[:5]} are not finite")
 
 
-def log_softmax(x: FloatArray) -> FloatArray:
+def log_softmax(x: Float64) -> Float64:
     """x - ln sum exp(x), of a vector; no value for no value."""
     if not len(x):
         return np.zeros(0)
@@ -121,7 +120,7 @@ def log_softmax(x: FloatArray) -> FloatArray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum()), dtype=np.float64)
 
 
-def similarity_log_weights(candidates: Sequence[Candidate], scale: float) -> FloatArray:
+def similarity_log_weights(candidates: Sequence[Candidate], scale: float) -> Float64:
     """(k,) log softmax of ``scale`` times the similarities: what stands in where a back end has nothing to say."""
     return log_softmax(scale * np.array([c.score for c in candidates], dtype=np.float64))
 

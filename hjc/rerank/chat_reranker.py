@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64
 from hjc.rerank.backends import (
     Candidate,
-    FloatArray,
     Query,
     RerankResult,
     check_batch,
@@ -170,11 +170,11 @@ class ChatReranker:
 
     # ------------------------------------------------------------------ probabilities
 
-    def probability(self, confidence: npt.ArrayLike) -> FloatArray:
+    def probability(self, confidence: npt.ArrayLike) -> Float64:
         """Calibrated probability that a choice with this stated confidence is right; of any shape."""
         return np.asarray(1 / (1 + np.exp(-(self.slope * _logit(confidence) + self.intercept))), dtype=np.float64)
 
-    def log_weights(self, candidates: Sequence[Candidate], chosen: int, confidence: float) -> FloatArray:
+    def log_weights(self, candidates: Sequence[Candidate], chosen: int, confidence: float) -> Float64:
         """(k,) natural-log weights; the formula is that of the module."""
         if len(candidates) == 1:
             return np.zeros(1)
@@ -227,10 +227,10 @@ def _check(count: int) -> Callable[[Mapping[str, Any]], None]:
     return check
 
 
-def _logit(confidence: npt.ArrayLike) -> FloatArray:
+def _logit(confidence: npt.ArrayLike) -> Float64:
     r = np.clip(np.asarray(confidence, dtype=np.float64), CLIP, 1 - CLIP)
     return np.log(r) - np.log1p(-r)
 
 
-def _log_loss(p: FloatArray, y: npt.NDArray[np.bool_]) -> float:
+def _log_loss(p: Float64, y: BoolArray) -> float:
     return float(-np.mean(np.log(np.clip(np.where(y, p, 1 - p), 1e-12, None))))

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64
 from hjc.corpus.prepare.phrases import fold, words_of
 from hjc.rerank.backends import (
     Candidate,
-    FloatArray,
     Query,
     RerankResult,
     check_batch,
@@ -28,7 +28,7 @@ from hjc.rerank.backends import (
     log_softmax,
     no_candidates,
     similarity_log_weights,
-)  # fmt: skip
+)
 from hjc.rerank.extraction import Extraction
 from hjc.rerank.titles import clean_title, industry_of, seniority_of
 
@@ -85,7 +85,7 @@ def _dice(a: frozenset[str], b: frozenset[str]) -> float:
     return 2 * len(a & b) / (len(a) + len(b)) if a and b else 0.0
 
 
-def pair_features(query: Query, candidates: Sequence[Candidate]) -> FloatArray:
+def pair_features(query: Query, candidates: Sequence[Candidate]) -> Float64:
     """(k, F) features of a query with each candidate, columns as in :data:`FEATURES`."""
     out = np.zeros((len(candidates), len(FEATURES)))
     if not candidates:
@@ -152,7 +152,7 @@ class RulesReranker:
     def from_dict(cls, values: Mapping[str, Any]) -> "RulesReranker":
         return cls(values["weights"], abstain_below=values.get("abstain_below", 0.0))
 
-    def _vector(self) -> FloatArray:
+    def _vector(self) -> Float64:
         return np.array([self.weights[name] for name in FEATURES])
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankResult:
@@ -214,7 +214,7 @@ class RulesReranker:
         return {"queries": float(len(xs)), "log_loss_before": before, "log_loss": after}
 
 
-def listwise_log_loss(scores: Iterable[FloatArray], relevant: Iterable[npt.ArrayLike]) -> float:
+def listwise_log_loss(scores: Iterable[Float64], relevant: Iterable[npt.ArrayLike]) -> float:
     """Mean over queries of -ln of the softmax mass on right candidates."""
     losses = []
     for x, right in zip(scores, relevant, strict=True):
@@ -223,7 +223,7 @@ def listwise_log_loss(scores: Iterable[FloatArray], relevant: Iterable[npt.Array
     return float(np.mean(losses))
 
 
-def _fit_pairs(x: FloatArray, y: npt.NDArray[np.bool_], C: float) -> FloatArray:
+def _fit_pairs(x: Float64, y: BoolArray, C: float) -> Float64:
     from sklearn.linear_model import LogisticRegression
 
     scale = x.std(axis=0)
@@ -236,7 +236,7 @@ def _fit_pairs(x: FloatArray, y: npt.NDArray[np.bool_], C: float) -> FloatArray:
     return out
 
 
-def _fit_factor(scores: Sequence[FloatArray], relevant: Sequence[npt.NDArray[np.bool_]]) -> float:
+def _fit_factor(scores: Sequence[Float64], relevant: Sequence[BoolArray]) -> float:
     """The factor from 1/100 to 100 with the least listwise log-loss (which is convex in it for one right candidate)."""
     from scipy.optimize import minimize_scalar
 

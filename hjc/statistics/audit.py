@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
 from hjc.statistics.estimate import ShareEstimate, kish, node_sums
 from hjc.statistics.totals import TARGETS, CodeTotals, as_weights, level_proba
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
+from hjc.arrays import Float64, IntArray
 from hjc.statistics.estimate import ShareEstimate, node_sums
 from hjc.statistics.totals import as_weights
-from hjc.taxonomy.tree import IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 INDEPENDENT, SAME_LABELS, SAME_UNITS = "independent", "same labelled rows", "paired units"
 

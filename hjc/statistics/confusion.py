@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64, FloatArray
 from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
 from hjc.errors import name_some
 from hjc.statistics.estimate import SharedError, ShareEstimate, node_covariances, node_sums, node_variances
 from hjc.statistics.totals import as_weights
-from hjc.taxonomy.tree import FloatArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
-Float64 = npt.NDArray[np.float64]
 KINDS = ("misclassification", "calibration")
 SOLVERS = ("auto", "inverse", "least_squares", "em")
 
@@ -87,7 +87,7 @@ class _Matrix:
     notes: tuple[str, ...]
 
 
-def _named(tree: Taxonomy, columns: npt.NDArray[np.bool_]) -> str:
+def _named(tree: Taxonomy, columns: BoolArray) -> str:
     return name_some(tree.codes[i] for i in tree.leaves[columns].tolist())
 
 

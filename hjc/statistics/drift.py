@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_leaf_log_proba
 from hjc.errors import name_some
 from hjc.statistics.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 FORMAT_VERSION = 1
 #: the usual reading of the population stability index: below 0.1 stable, from 0.25 a large shift (Siddiqi 2006)

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
+from hjc.arrays import Float64
 from hjc.taxonomy.tree import Taxonomy
-
-Float64 = npt.NDArray[np.float64]
 
 #: an estimate whose standard error is above this part of it is flagged "imprecise" (a usual publication rule)
 IMPRECISE = 0.33

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64, FloatArray
 from hjc.calibration.conditionals import as_leaf_log_proba
 from hjc.calibration.summary import iter_batches
 from hjc.statistics.estimate import SharedError, ShareEstimate, kish, node_sums, node_variances
 from hjc.statistics.totals import as_weights, level_proba
-from hjc.taxonomy.tree import FloatArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +138,7 @@ def prior_error(information: Float64, share: Float64, prior: Float64, total: flo
     )
 
 
-def simplex_covariance(information: Float64, score: Float64, active: npt.NDArray[np.bool_]) -> Float64:
+def simplex_covariance(information: Float64, score: Float64, active: BoolArray) -> Float64:
     """B (B' I B)^-1 (B' S B) (B' I B)^-1 B' with B a basis of the directions that keep the sum, among active codes."""
     k = len(active)
     at = np.flatnonzero(active)

@@ -7,12 +7,10 @@ shares under any shift and the classifier's error are all known numbers, and a m
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float64, IntArray
 from hjc.taxonomy.build import from_edges
-from hjc.taxonomy.tree import IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 
 def random_taxonomy(

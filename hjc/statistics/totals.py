@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_leaf_log_proba
 from hjc.statistics.estimate import ShareEstimate, kish, node_sums
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
-
-Float64 = npt.NDArray[np.float64]
+from hjc.taxonomy.tree import Taxonomy
 
 TARGETS = ("population", "batch")
 

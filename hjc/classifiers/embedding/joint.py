@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float32
 from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex, label_texts
 from hjc.classifiers.embedding.means import label_means, node_label_vectors, node_means
@@ -30,8 +30,6 @@ from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.graph.category_graph import CategoryGraph
 from hjc.taxonomy.graph.sources import vector_graph
 from hjc.taxonomy.graph.triplets import HierarchyTriplets, SimilarityTriplets
-
-FloatArray = npt.NDArray[np.float32]
 
 SPACE, GRAPH = "joint_space.safetensors", "category_graph.npz"
 #: links a node of the graph that is built from titles where none is given
@@ -86,11 +84,11 @@ class JointEmbeddingClassifier(SpaceClassifier):
     settings_class: ClassVar[type[EmbeddingSettings]] = JointSettings
     fit_result: JointFit | None = None
 
-    nodes: FloatArray
-    level_scale: FloatArray
-    projection: FloatArray | None = None
+    nodes: Float32
+    level_scale: Float32
+    projection: Float32 | None = None
     graph: CategoryGraph
-    _matrix: FloatArray
+    _matrix: Float32
 
     # ------------------------------------------------------------------ fitting
 
@@ -162,19 +160,19 @@ class JointEmbeddingClassifier(SpaceClassifier):
         )
         return self
 
-    def category_vectors(self) -> FloatArray:
+    def category_vectors(self) -> Float32:
         """(N, H) unit vectors of all nodes."""
         self._check_fitted()
         return self.nodes
 
-    def _take(self, nodes: FloatArray, projection: FloatArray | None, level_scale: FloatArray) -> None:
+    def _take(self, nodes: Float32, projection: Float32 | None, level_scale: Float32) -> None:
         """Set the space: (N, H) unit vectors, the (H, H) map of the jobs, and (D,) what a level's cosines weigh."""
         self.nodes, self.projection, self.level_scale = nodes, projection, level_scale
         self.labels = one_each(nodes[self.taxonomy.leaves])
         weighted = nodes * level_scale[self.taxonomy.level - 1][:, None]
         self._matrix = weighted if self.settings.hierarchy == "topdown" else sum_paths(self.taxonomy, weighted.T).T
 
-    def _level_scale(self, train: JobData, vectors: FloatArray) -> float:
+    def _level_scale(self, train: JobData, vectors: Float32) -> float:
         """The scale at which the leaves' own vectors fit (a sample of) the training rows."""
         assert self.labels is not None
         some = np.random.default_rng(self.trainer.seed).permutation(len(train))[:MAX_ROWS]
@@ -182,18 +180,18 @@ class JointEmbeddingClassifier(SpaceClassifier):
 
     # ------------------------------------------------------------------ prediction
 
-    def vectors(self, texts: Sequence[str], *, progress: bool = True) -> FloatArray:
+    def vectors(self, texts: Sequence[str], *, progress: bool = True) -> Float32:
         """(n, H) float32 unit vectors: where texts lie in the joint space."""
         return self._place(super().vectors(texts, progress=progress))
 
-    def _place(self, encoded: FloatArray) -> FloatArray:
+    def _place(self, encoded: Float32) -> Float32:
         return encoded if self.projection is None else normalise(encoded @ self.projection.T)
 
-    def _scores(self, vectors: FloatArray) -> FloatArray:
+    def _scores(self, vectors: Float32) -> Float32:
         """(n, L) weighted sums of cosines along each leaf's path (pathsum), or (n, N) weighted cosines (topdown)."""
         return np.asarray(vectors @ self._matrix.T)
 
-    def _to_log_proba(self, scaled: FloatArray) -> FloatArray:
+    def _to_log_proba(self, scaled: Float32) -> Float32:
         if self.settings.hierarchy == "topdown":
             return chained_log_softmax(self.taxonomy, scaled)
         return log_softmax(scaled)
@@ -265,7 +263,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
 # ---------------------------------------------------------------------- pieces
 
 
-def title_graph(taxonomy: Taxonomy, titles: FloatArray, encoder: str) -> CategoryGraph:
+def title_graph(taxonomy: Taxonomy, titles: Float32, encoder: str) -> CategoryGraph:
     """Each node with its 10 nearest of its level by the cosine of label vectors (N, H)."""
     return vector_graph(taxonomy, titles, k=TITLE_LINKS, encoder=encoder)
 
@@ -294,7 +292,7 @@ def drawing(sampler: Sampler | None) -> Any:
     return None if sampler is None else lambda size, rng: sampler.sample(size, rng)
 
 
-def sum_paths(taxonomy: Taxonomy, values: FloatArray) -> FloatArray:
+def sum_paths(taxonomy: Taxonomy, values: Float32) -> Float32:
     """(B, N) values of nodes -> (B, L) sums over the path of each leaf."""
     summed = values.copy()
     edges = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2)).tolist()
@@ -303,7 +301,7 @@ def sum_paths(taxonomy: Taxonomy, values: FloatArray) -> FloatArray:
     return np.ascontiguousarray(summed[:, taxonomy.leaves])
 
 
-def chained_log_softmax(taxonomy: Taxonomy, scores: FloatArray) -> FloatArray:
+def chained_log_softmax(taxonomy: Taxonomy, scores: Float32) -> Float32:
     """(B, N) scores -> (B, L) log-probabilities: log-softmax among siblings, summed along paths."""
     starts = taxonomy.group_slice[:, 0]
     shifted = scores - np.maximum.reduceat(scores, starts, axis=1)[:, taxonomy.group]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hjc.arrays import Float32, IntArray
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.storage import load_arrays, save_arrays
 from hjc.corpus.passages import split_description
@@ -26,8 +27,6 @@ from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 #: characters of a description that ``title_desc`` takes, as in the O*NET bi-encoder document
 DESCRIPTION_CHARS = 200
@@ -158,7 +157,7 @@ class LabelIndex:
         backend: of the nearest-neighbour index: exact | auto | usearch | faiss.
     """
 
-    vectors: FloatArray
+    vectors: Float32
     leaf: IntArray
     texts: tuple[str, ...]
     pooling: str = "max"
@@ -179,7 +178,7 @@ class LabelIndex:
         """The nearest-neighbour index over the texts."""
         return VectorIndex(self.vectors, backend=self.backend)
 
-    def scores(self, queries: FloatArray) -> FloatArray:
+    def scores(self, queries: Float32) -> Float32:
         """(B, H) unit vectors -> (B, L) cosines of leaves, float32: the best text of each, or the log-mean-exp.
 
         log-mean-exp: (1/20) ln mean exp(20 cos), so that more texts do not make a leaf more probable by themselves.
@@ -205,7 +204,7 @@ class LabelIndex:
     def _texts_per_leaf(self) -> IntArray:
         return np.bincount(self.leaf, minlength=self.num_leaves)
 
-    def nearest(self, queries: FloatArray, k: int) -> IntArray:
+    def nearest(self, queries: Float32, k: int) -> IntArray:
         """(B, k) leaves of the k nearest texts, nearest first, ties by position (at most M columns)."""
         return self.leaf[self.search.search(queries, k).position]
 

@@ -3,37 +3,31 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import Float32, Float64, IntArray
 from hjc.classifiers.embedding.encoders import TextEncoder
 from hjc.classifiers.embedding.labels import LabelIndex, node_text
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.index import normalise
 from hjc.taxonomy import Taxonomy
 
-FloatArray = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
-
-def label_means(labels: LabelIndex) -> FloatArray:
+def label_means(labels: LabelIndex) -> Float32:
     """(L, H) unit mean of the texts of each leaf."""
     count = np.ones(len(labels.leaf), dtype=np.float32)
     first = np.searchsorted(labels.leaf, np.arange(labels.num_leaves))
     return _unit(labels.vectors[first], sum_by_leaf(labels.vectors, labels.leaf, count, labels.num_leaves))
 
 
-def sum_by_leaf(vectors: FloatArray, leaf: IntArray, weight: npt.NDArray[np.float32], leaves: int) -> Float64:
+def sum_by_leaf(vectors: Float32, leaf: IntArray, weight: Float32, leaves: int) -> Float64:
     """(M, H) vectors with their leaves and weights -> (L, H) weighted sums, in float64."""
     shape = (leaves, len(leaf))
     pick = sparse.csr_matrix((weight.astype(np.float64), (leaf, np.arange(len(leaf)))), shape=shape)
     return np.asarray(pick @ vectors.astype(np.float64))
 
 
-def leaf_sums(
-    taxonomy: Taxonomy, vectors: FloatArray, gold: IntArray, weight: npt.NDArray[np.float32]
-) -> tuple[Float64, Float64]:
+def leaf_sums(taxonomy: Taxonomy, vectors: Float32, gold: IntArray, weight: Float32) -> tuple[Float64, Float64]:
     """(L, H) sums of the training vectors of each leaf, and (L,) the weights in them.
 
     A row whose gold code is an inner node is spread evenly over the leaves under it.
@@ -50,12 +44,12 @@ def leaf_sums(
 
 def leaf_means(
     taxonomy: Taxonomy,
-    vectors: FloatArray,
+    vectors: Float32,
     gold: IntArray,
-    weight: npt.NDArray[np.float32],
-    labels: FloatArray,
+    weight: Float32,
+    labels: Float32,
     label_weight: float,
-) -> FloatArray:
+) -> Float32:
     """(L, H) unit vectors: the mean of a leaf's training vectors and ``label_weight`` times its label vector (L, H).
 
     A leaf without training rows (or whose vectors cancel out) has its label vector.
@@ -66,12 +60,12 @@ def leaf_means(
 
 def node_means(
     taxonomy: Taxonomy,
-    vectors: FloatArray,
+    vectors: Float32,
     gold: IntArray,
-    weight: npt.NDArray[np.float32],
-    labels: FloatArray,
+    weight: Float32,
+    labels: Float32,
     label_weight: float = 1.0,
-) -> FloatArray:
+) -> Float32:
     """(N, H) unit vectors: for each node the mean of all training vectors under it and of its label vector (N, H)."""
     total, _ = leaf_sums(taxonomy, vectors, gold, weight)
     upto = np.concatenate([np.zeros((1, total.shape[1])), np.cumsum(total, axis=0)])
@@ -80,8 +74,8 @@ def node_means(
 
 
 def node_label_vectors(
-    taxonomy: Taxonomy, settings: EmbeddingSettings, encoder: TextEncoder, labels: FloatArray
-) -> FloatArray:
+    taxonomy: Taxonomy, settings: EmbeddingSettings, encoder: TextEncoder, labels: Float32
+) -> Float32:
     """(N, H) unit vectors of the labels of all nodes: leaves from ``labels`` (L, H), inner nodes from their own texts.
 
     An inner node without a text has the mean of its children.
@@ -108,7 +102,7 @@ def node_label_vectors(
     return out
 
 
-def _unit(fallback: FloatArray, sums: Float64) -> FloatArray:
+def _unit(fallback: Float32, sums: Float64) -> Float32:
     """Rows of ``sums`` at length 1; where they are zero, those of ``fallback``."""
     found = normalise(sums.astype(np.float32))
     zero = ~found.any(axis=1)

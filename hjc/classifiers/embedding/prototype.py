@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float32
 from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex, label_texts
 from hjc.classifiers.embedding.means import label_means, leaf_means
@@ -19,8 +19,6 @@ from hjc.classifiers.embedding.settings import EmbeddingSettings, PrototypeSetti
 from hjc.classifiers.embedding.space import Encoded, SpaceClassifier
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -117,12 +115,12 @@ class PrototypeClassifier(SpaceClassifier):
 
     def _finetune(
         self,
-        prototypes: FloatArray,
+        prototypes: Float32,
         encoded: Encoded,
         train: JobData,
         valid: JobData | None,
         run_dir: Path | None,
-    ) -> tuple[FloatArray, float, Any]:
+    ) -> tuple[Float32, float, Any]:
         """(L, H) fitted prototypes, the scale that was learnt with them, and what the trainer tells."""
         from hjc.nn.prototypes import PrototypeSpace  # torch
 
@@ -165,7 +163,7 @@ class PrototypeClassifier(SpaceClassifier):
         return made
 
 
-def one_each(vectors: FloatArray) -> LabelIndex:
+def one_each(vectors: Float32) -> LabelIndex:
     """The index of one vector a leaf."""
     values = np.asarray(vectors, dtype=np.float32)
     return LabelIndex(values, np.arange(len(values)), ("",) * len(values))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.classifiers.fitting import run_fingerprint
@@ -20,8 +20,6 @@ from hjc.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from hjc.classifiers.embedding.retrieval import RetrieveAndRerankClassifier
 
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 
 CROSS_FOLDER = "cross_encoder"
 #: special tokens of a pair

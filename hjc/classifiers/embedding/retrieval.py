@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import read_classifier
-from hjc.classifiers.base import FloatArray, IntArray
 from hjc.classifiers.embedding.base import PREDICT_ROWS, EmbeddingClassifier
 from hjc.classifiers.embedding.candidates import Mix, Scored, choose_candidates, nearest_leaves, reranked, unanimous
 from hjc.classifiers.embedding.encoders import load_pretrained

@@ -3,13 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from hjc.arrays import Float32, Float64, IntArray
 from hjc.taxonomy import Taxonomy
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 #: scale where there are no validation rows: that of the ranking loss with which sentence encoders are trained
 DEFAULT_SCALE = 20.0
@@ -19,14 +16,14 @@ LOWEST, HIGHEST = 0.5, 500.0
 MAX_ROWS = 4000
 
 
-def log_softmax(scores: FloatArray) -> FloatArray:
+def log_softmax(scores: Float32) -> Float32:
     """(B, L) natural-log probabilities, float32 (the sum is taken in float64)."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     total = np.log(np.exp(shifted).sum(axis=1, keepdims=True, dtype=np.float64))
     return np.asarray(shifted - total.astype(np.float32))
 
 
-def negative_log_likelihood(taxonomy: Taxonomy, log_proba: FloatArray, gold: IntArray) -> npt.NDArray[np.float64]:
+def negative_log_likelihood(taxonomy: Taxonomy, log_proba: Float32, gold: IntArray) -> Float64:
     """(B,) -ln P(gold) of leaf log-probabilities; an inner gold node is the sum of its leaves."""
     out = np.empty(len(gold))
     for i, (start, stop) in enumerate(taxonomy.leaf_slice[gold].tolist()):
@@ -36,10 +33,10 @@ def negative_log_likelihood(taxonomy: Taxonomy, log_proba: FloatArray, gold: Int
 
 def fit_scale(
     taxonomy: Taxonomy,
-    scores: FloatArray,
+    scores: Float32,
     gold: IntArray,
-    weight: npt.NDArray[np.float32],
-    to_log_proba: Callable[[FloatArray], FloatArray] = log_softmax,
+    weight: Float32,
+    to_log_proba: Callable[[Float32], Float32] = log_softmax,
 ) -> float:
     """The scale s > 0 that minimises the weighted mean of -ln P(gold), with log P = to_log_proba(s * scores).
 

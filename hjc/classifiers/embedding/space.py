@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import Float32
 from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.scale import DEFAULT_SCALE
 from hjc.classifiers.embedding.settings import USE
 from hjc.classifiers.fitting import class_weights, run_fingerprint
 from hjc.data.jobdata import JobData
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,8 @@ class Encoded:
 
     texts: LabelTexts
     labels: LabelIndex
-    train: FloatArray
-    valid: FloatArray | None
+    train: Float32
+    valid: Float32 | None
 
 
 class SpaceClassifier(EmbeddingClassifier):
@@ -79,6 +77,6 @@ class SpaceClassifier(EmbeddingClassifier):
         fingerprint = run_fingerprint(s, t, train, valid)
         return fit_end_to_end(encoder, space, self.taxonomy, texts, held_texts, t, run_dir, fingerprint)
 
-    def _encode_valid(self, valid: JobData | None) -> FloatArray | None:
+    def _encode_valid(self, valid: JobData | None) -> Float32 | None:
         assert self.encoder is not None
         return None if valid is None else self.encoder.encode(valid.texts, "encoding validation texts")

@@ -23,8 +23,8 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from hjc.arrays import BoolArray, IntArray
 from hjc.data.splitting import near_duplicate_groups, text_key
-from hjc.taxonomy.tree import IntArray
 
 SHINGLE = 3
 #: odd numbers (of the golden ratio and of MurmurHash3) by which word hashes are weighted in the hash of a run
@@ -80,7 +80,7 @@ class Sketch:
 
     keys: npt.NDArray[np.uint64]
     signatures: npt.NDArray[np.uint32]
-    worded: npt.NDArray[np.bool_]
+    worded: BoolArray
 
 
 class Sketcher:
@@ -159,7 +159,7 @@ class DuplicateFinder:
             self.bands, self.band_rows = int(lsh.b), int(lsh.r)
         self._keys: list[npt.NDArray[np.uint64]] = []
         self._signatures = _Blocks(self.sketcher.permutations)
-        self._worded: list[npt.NDArray[np.bool_]] = []
+        self._worded: list[BoolArray] = []
 
     def add(self, texts: Sequence[str]) -> None:
         """The next rows."""

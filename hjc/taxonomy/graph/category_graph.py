@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.errors import TaxonomyError, check_choice
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 Lift = Literal["mean", "max"]
 FORMAT_VERSION = 1
@@ -76,7 +76,7 @@ class CategoryGraph:
         object.__setattr__(self, "matrix", m)
         object.__setattr__(self, "provenance", MappingProxyType(json.loads(json.dumps(dict(self.provenance)))))
 
-    def _on_one_path(self, a: IntArray, b: IntArray) -> npt.NDArray[np.bool_]:
+    def _on_one_path(self, a: IntArray, b: IntArray) -> BoolArray:
         spans = self.taxonomy.leaf_slice  # of two nodes on one path, and only of those, the leaves overlap
         return (spans[a, 0] < spans[b, 1]) & (spans[b, 0] < spans[a, 1])
 
@@ -104,7 +104,7 @@ class CategoryGraph:
         return int(self.matrix.nnz // 2)
 
     @cached_property
-    def linked(self) -> npt.NDArray[np.bool_]:
+    def linked(self) -> BoolArray:
         """(N,) whether a node has any link."""
         return np.diff(self.matrix.indptr) > 0
 
@@ -148,7 +148,7 @@ class CategoryGraph:
         nodes, linked = np.bincount(level), np.bincount(level[self.linked], minlength=depth + 1)
         return [(int(nodes[d]), int(linked[d]), int(pairs[d])) for d in range(1, depth + 1)]
 
-    def _upper(self) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:
+    def _upper(self) -> tuple[IntArray, IntArray, Float64]:
         m = sparse.coo_array(sparse.triu(self.matrix, k=1))
         return m.row.astype(np.int64), m.col.astype(np.int64), m.data
 

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.crosswalk.correspondence import NOWHERE, Correspondence
 from hjc.crosswalk.mapping import Crosswalk
 from hjc.errors import TaxonomyError, check_choice, name_some
 from hjc.index import exact_search, normalise
 from hjc.index.exact import as_vectors
 from hjc.taxonomy.graph.category_graph import CategoryGraph
-from hjc.taxonomy.tree import FloatArray, IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 Method = Literal["jaccard", "tfidf"]
-Float64 = npt.NDArray[np.float64]
 #: links of a leaf that are kept where nothing else is said
 LINKS = 50
 _BLOCK = 4_000_000

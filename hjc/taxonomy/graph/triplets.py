@@ -6,11 +6,11 @@ training step can draw fresh triplets. N nodes, T triplets.
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.errors import TaxonomyError
 from hjc.taxonomy.graph.category_graph import CategoryGraph
-from hjc.taxonomy.tree import IntArray, Taxonomy
+from hjc.taxonomy.tree import Taxonomy
 
 Rng = np.random.Generator
 #: draws at random before the remaining far nodes are looked up one by one
@@ -98,7 +98,7 @@ class SimilarityTriplets:
         self._first = np.searchsorted(self._anchor, self.anchors)
         self._last = np.searchsorted(self._anchor, self.anchors, side="right")
 
-    def _near_links(self, anchor: IntArray, level: IntArray, value: npt.NDArray[np.float64]) -> IntArray:
+    def _near_links(self, anchor: IntArray, level: IntArray, value: Float64) -> IntArray:
         """For each link, how many links of its anchor to the same level are stronger than ``ratio`` times it."""
         order = np.lexsort((-value, level, anchor))
         group = anchor[order] * (self.taxonomy.depth + 1) + level[order]
@@ -143,7 +143,7 @@ class SimilarityTriplets:
             far[i] = left[rng.integers(len(left))]
         return np.stack([anchor, near, far], axis=1)
 
-    def _is_far(self, anchor: IntArray, node: IntArray, value: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def _is_far(self, anchor: IntArray, node: IntArray, value: Float64) -> BoolArray:
         if not len(anchor):
             return np.empty(0, dtype=bool)
         spans = self.taxonomy.leaf_slice
