@@ -1,0 +1,134 @@
+"""Files replaced whole or not at all, links and special files that a user names, and a lock that says who is late."""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from filelock import FileLock, Timeout
+
+#: a file may be given as text too
+PathLike = str | os.PathLike[str]
+
+
+class BusyError(OSError):
+    """Another process is writing there. The message says what to do."""
+
+
+@contextmanager
+def replacing(path: PathLike, *, follow: bool = False, sync: bool = False) -> Iterator[Path]:
+    """A new, empty file beside ``path`` to be written to; it takes the name ``path`` when all went well.
+
+    After an error (Ctrl-C too) ``path`` is as it was and nothing else is left. The file's mode is that of a new file
+    (umask), whatever wrote it. Names are never shared: parallel writers of one file do not mix, the last one stays.
+
+    Args:
+        follow: ``path`` was named by a user (``-o``): a link is followed, the mode of an old file is kept, and a
+            device or a pipe is written into; else a link is replaced, so that nothing outside its folder changes.
+        sync: have it on the disk before it takes the name, so that a power cut leaves the old or the new file.
+
+    Raises:
+        IsADirectoryError: ``path`` is a directory.
+    """
+    target = destination(path) if follow else Path(path)
+    if target.is_dir() and not target.is_symlink():
+        raise IsADirectoryError(f"{target} is a directory; give the name of a file")
+    if follow and is_special(target):
+        yield target
+        return
+    part = target.with_name(f".{target.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    os.close(handle)
+    if follow and target.exists():
+        mode = stat.S_IMODE(target.stat().st_mode)
+    try:
+        yield part
+        part.chmod(mode)  # some libraries write files that only their owner can read
+        if sync:
+            sync_to_disk(part)
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_to_disk(target.parent)
+
+
+@contextmanager
+def open_replacing(path: PathLike, *, follow: bool = False, sync: bool = False) -> Iterator[IO[bytes]]:
+    """:func:`replacing` as an open binary stream."""
+    with replacing(path, follow=follow, sync=sync) as part, part.open("wb") as stream:
+        yield stream
+
+
+def write_bytes(path: PathLike, data: bytes, *, follow: bool = False, sync: bool = False) -> Path:
+    """Replace the content of a file; arguments as of :func:`replacing`."""
+    with open_replacing(path, follow=follow, sync=sync) as stream:
+        stream.write(data)
+    return Path(path)
+
+
+def write_text(path: PathLike, text: str, *, follow: bool = False, sync: bool = False) -> Path:
+    """Replace the content of a file with text in UTF-8, line ends as they are; arguments as of :func:`replacing`."""
+    return write_bytes(path, text.encode("utf-8"), follow=follow, sync=sync)
+
+
+def destination(path: PathLike) -> Path:
+    """The file that a user's output name stands for: what a link, or a chain of them, points to, there or not yet.
+
+    Raises:
+        ValueError: the link leads to itself.
+    """
+    path = Path(path)
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve(strict=False)
+    except (OSError, RuntimeError):
+        raise ValueError(f"{path} is a link that leads to itself; give another name") from None
+
+
+def is_special(path: PathLike) -> bool:
+    """Whether a device, a pipe or a socket is there (links followed): written into, never replaced or deleted."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def sync_to_disk(path: PathLike) -> None:
+    """Have a file or directory on the disk before the next step (directories: where the system can)."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def locked(path: PathLike, busy: str) -> Iterator[None]:
+    """Hold the lock file ``path``, which is gone afterwards; a killed holder holds nothing.
+
+    Raises:
+        BusyError: another process (or thread) holds it; the message is ``busy``. Also when it is no plain file.
+    """
+    path = Path(path)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise BusyError(f"{path} is no lock file of hjc; remove it")
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(busy) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # while it is held; who waits for the old file sees that it has no name and starts over
+            path.unlink()
+        lock.release()
