@@ -12,6 +12,7 @@ from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
 from hjc.data.jobdata import JobData
+from hjc.files import write_text
 from hjc.taxonomy import Taxonomy
 
 
@@ -101,10 +102,7 @@ def write_calibration(directory: str | Path, calibrator: Calibrator, details: Ma
     """
     path = Path(directory) / FILE_NAME
     state = {**calibrator.to_dict(), "model_sha256": model_fingerprint(directory), **(details or {})}
-    part = path.with_name(f".{FILE_NAME}.part")
-    part.write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
 
 
 def read_calibration(directory: str | Path, taxonomy: Taxonomy) -> Calibrator | None:

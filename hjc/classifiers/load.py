@@ -13,6 +13,7 @@ import yaml
 from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.storage import CONFIG, ModelDir, ModelDirError, read_model_dir
+from hjc.files import write_text
 
 PROVENANCE = "train.yaml"
 CARD = "README.md"
@@ -117,11 +118,7 @@ def write_card(
         _licence(model, licence),
         _loading(record),
     ]
-    path = model.path / CARD
-    part = path.with_name(f".{CARD}.{os.getpid()}.part")
-    part.write_text("\n\n".join(s for s in sections if s) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_text(model.path / CARD, "\n\n".join(s for s in sections if s) + "\n")
 
 
 def _header(model: ModelDir, record: Mapping[str, Any], licence: str | None) -> str:

@@ -86,7 +86,6 @@ def _estimate(
     bootstrap: int, seed: int, change: tuple[str, str] | None, change_column: str | None, unit_column: str | None,
 ) -> None:  # fmt: skip
     import sys
-    from pathlib import Path
 
     from hjc.apply.change import PAIRED, change_table
     from hjc.apply.estimate import FROM_VALIDATION, METHODS, gather, read_audit, shares_table
@@ -94,6 +93,7 @@ def _estimate(
     from hjc.classifiers import stored_classifier
     from hjc.classifiers.load import load
     from hjc.evaluation.validation_scores import ValidationScores
+    from hjc.files import write_text
     from hjc.tables import check_output, format_of, open_input
 
     if method == "auto":
@@ -153,9 +153,7 @@ def _estimate(
     if output == "-":
         sys.stdout.write(text)
     else:
-        part = Path(f"{output}.partial")
-        part.write_text(text, encoding="utf-8")
-        part.replace(output)
+        write_text(output, text, follow=True)
     options.note(counted.message())
     if not code_column:
         kind = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"

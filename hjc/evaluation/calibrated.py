@@ -6,9 +6,9 @@ calibration.csv, selective.csv, decisions.csv and classwise.csv of a run.
 """
 
 import csv
+import io
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from hjc.evaluation.drift_profile import PROFILE_FILE, describe_vectors, profile
 from hjc.evaluation.rules import COLUMNS as RULE_COLUMNS
 from hjc.evaluation.rules import RuleRows
 from hjc.evaluation.validation import SCORES_FILE, ValidationScores, describe_validation
+from hjc.files import write_text
 from hjc.metrics import RowScores, score_rows
 from hjc.taxonomy import Taxonomy
 
@@ -264,13 +265,12 @@ def _merge(path: Path, name: str, table: pd.DataFrame) -> None:
         with path.open(encoding="utf-8", newline="") as stream:
             old = [line for line in csv.DictReader(stream) if line.get("set") != name]
     new = [{k: _cell(v) for k, v in line.items()} for line in table.to_dict("records")]
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8", newline="") as stream:
-        columns = list(dict.fromkeys([*table.columns, *(k for line in old for k in line)]))
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*old, *new])
-    part.replace(path)
+    columns = list(dict.fromkeys([*table.columns, *(k for line in old for k in line)]))
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*old, *new])
+    write_text(path, lines.getvalue())
 
 
 def _cell(value: Any) -> Any:

@@ -11,6 +11,7 @@ from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerpr
 from hjc.classifiers.vectors import TF_IDF, dense, space_of, text_vectors, unit_rows
 from hjc.data.jobdata import JobData
 from hjc.evaluation.validation import update_profile
+from hjc.files import write_text
 from hjc.statistics.drift import Profile
 from hjc.taxonomy import Taxonomy
 
@@ -59,12 +60,8 @@ def describe_vectors(profile: Profile, classifier: Classifier, texts: Sequence[s
 
 def write_profile(directory: str | Path, profile: Profile, rows: str) -> Path:
     """Write drift_profile.json beside the finished model; ``rows`` says which rows it is of (validation, training)."""
-    path = Path(directory) / PROFILE_FILE
     state = {**profile.to_dict(), "model_sha256": model_fingerprint(directory), "of": rows}
-    part = path.with_name(f".{PROFILE_FILE}.part")
-    part.write_text(json.dumps(state, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_text(Path(directory) / PROFILE_FILE, json.dumps(state, allow_nan=False) + "\n")
 
 
 def read_profile(directory: str | Path, taxonomy: Taxonomy) -> tuple[Profile, str]:

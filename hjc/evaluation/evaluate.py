@@ -7,7 +7,6 @@ classifier yields them (:mod:`hjc.metrics`), so memory holds one batch of them, 
 import csv
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from rich.table import Table
 from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
 from hjc.data.jobdata import JobData
+from hjc.files import write_text
 from hjc.metrics import COUNTS, METRICS, Resamples, RowScores, bootstrap_intervals, level_metrics, score_rows
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
@@ -101,8 +101,8 @@ class Evaluation:
         old = [line for line in _read_lines(csv_path) if line["set"] != name]
         new = [dict(zip(FRAME_COLUMNS, v, strict=True)) for v in self.to_frame(name).itertuples(index=False)]
         lines = pd.DataFrame([*old, *new], columns=list(FRAME_COLUMNS)).to_csv(index=False, lineterminator="\n")
-        _replace(json_path, json.dumps(flat, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-        _replace(csv_path, lines)
+        write_text(json_path, json.dumps(flat, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        write_text(csv_path, lines)
 
     def table(
         self, slice: str | None = None, level: int | None = None, title: str | None = None, width: int | None = None
@@ -320,10 +320,3 @@ def _read_lines(path: Path) -> list[dict[str, str]]:
                 f"({', '.join(FRAME_COLUMNS)}); move it away, or write the metrics to another folder"
             )
         return list(reader)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

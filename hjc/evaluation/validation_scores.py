@@ -17,6 +17,7 @@ from hjc.calibration.diagnostics import TopOutcomes
 from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
 from hjc.decision import HierarchicalConformal, SplitConformal, ThresholdFit, fit_thresholds
 from hjc.decision.conformal import conformal_quantile, group_quantiles
+from hjc.files import open_replacing
 from hjc.statistics import Confusion
 from hjc.taxonomy import Taxonomy
 
@@ -211,10 +212,8 @@ class ValidationScores:
             if v.rank is not None:
                 arrays[f"{name}_rank"] = v.rank.astype(np.int32)
         path = Path(directory) / SCORES_FILE
-        part = path.with_name(f".{SCORES_FILE}.part")
-        with part.open("wb") as stream:
+        with open_replacing(path) as stream:
             np.savez_compressed(stream, **arrays)
-        part.replace(path)
         return path
 
     @classmethod

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback
 
+from hjc.files import replacing, write_text
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.training import Limits
 from hjc.progress import RowsBar
@@ -22,9 +23,8 @@ STATE, BEST = "hjc_state.json", "best.safetensors"
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a state dict, whole or not at all."""
     state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
-    save_file(state, part, metadata={"format": "pt"})
-    part.replace(path)
+    with replacing(path) as part:
+        save_file(state, part, metadata={"format": "pt"})
 
 
 @dataclass
@@ -103,9 +103,7 @@ class Watch(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The checkpoint is complete when it has our state; then the older ones go."""
         folder = self.folder / f"checkpoint-{state.global_step}"
-        part = folder / f".{STATE}.part"
-        part.write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
-        part.replace(folder / STATE)
+        write_text(folder / STATE, json.dumps(asdict(self.progress)))
         for other in self.folder.glob("checkpoint-*"):
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from hjc.files import write_text
 from hjc.report.compare_tables import latex, markdown, sections
 from hjc.report.comparison import Comparison
-from hjc.report.page import render, write_text
+from hjc.report.page import render
 
 _SUBTITLE = (
     "Level 1 is the coarsest. Recall, macro recall and hierarchical F1 in percent, log-loss in nats; ECE is the "
@@ -24,6 +25,7 @@ def write_comparison(found: Comparison, directory: str | os.PathLike[str]) -> li
     folder = Path(directory)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; -o takes a folder")
+    folder.mkdir(parents=True, exist_ok=True)
     title = f"Comparison of {len(found.runs)} runs"
     return [
         write_text(folder / "compare.csv", found.frame.to_csv(index=False, lineterminator="\n")),

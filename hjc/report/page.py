@@ -1,6 +1,5 @@
 """An HTML page of tables and plots: plain values in, one self-contained file out. Everything is escaped by Jinja."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,12 +86,3 @@ def render(title: str, sections: Sequence[Section], facts: Sequence[tuple[str, s
     return environment.get_template("report.html.j2").render(
         title=printable(title), subtitle=subtitle, facts=shown, sections=sections, css=css
     )
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
-    return path

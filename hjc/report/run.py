@@ -14,9 +14,10 @@ from hjc.classifiers.load import training_record
 from hjc.data.jobdata import JobData
 from hjc.evaluation.calibrated import DecisionTables, decision_tables
 from hjc.evaluation.evaluate import Evaluation
+from hjc.files import write_bytes, write_text
 from hjc.report import plots
 from hjc.report.decided import decision_blocks
-from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render, write_text
+from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render
 from hjc.report.scores import counts_under, file_name, read_training_counts
 from hjc.report.sections import codes_blocks, files_section, levels_grid, pairs_block, shares_grid, size_text
 from hjc.report.style import plot_style, png, printable
@@ -44,7 +45,7 @@ class _Pictures:
             return
         image = png(figure)
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / f"{name}.png").write_bytes(image)
+        write_bytes(self.directory / f"{name}.png", image)
         blocks.append(image_block(title, image, alt, caption))
 
 
@@ -114,6 +115,7 @@ def write_report(
     if title is None:
         title = f"{folder.resolve().name}: run report"  # as hjc compare names it
     page = render(title, sections, facts=_facts(about, sets), subtitle=_HOW_TO_READ)
+    folder.mkdir(parents=True, exist_ok=True)
     return write_text(folder / file, page)
 
 

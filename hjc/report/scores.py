@@ -6,6 +6,7 @@ n rows, D levels.
 
 import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from hjc.arrays import IntArray
 from hjc.data.jobdata import JobData
+from hjc.files import replacing, write_text
 from hjc.metrics import RowScores
 from hjc.taxonomy import Taxonomy
 
@@ -136,9 +138,8 @@ class StoredScores:
         table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(description, default=str)})
         path = Path(directory) / file_name(self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        pq.write_table(table, part, compression="zstd")
-        part.replace(path)
+        with replacing(path) as part:
+            pq.write_table(table, part, compression="zstd")
         return path
 
     @classmethod
@@ -273,13 +274,11 @@ def write_counts(directory: str | os.PathLike[str], taxonomy: Taxonomy, counts: 
     """:func:`write_training_counts` from (N,) counts of rows coded to exactly each node."""
     path = Path(directory) / TRAINING_COUNTS
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["code", "rows"])
-        writer.writerows(zip(taxonomy.codes, counts.tolist(), strict=True))
-    part.replace(path)
-    return path
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["code", "rows"])
+    writer.writerows(zip(taxonomy.codes, counts.tolist(), strict=True))
+    return write_text(path, lines.getvalue())
 
 
 def read_training_counts(directory: str | os.PathLike[str], taxonomy: Taxonomy) -> IntArray | None:

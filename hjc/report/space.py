@@ -9,6 +9,7 @@ import numpy as np
 from hjc.arrays import Float32
 from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
+from hjc.files import write_bytes
 from hjc.report.embedding_map import embedding_map
 from hjc.report.page import Block, Section, image_block
 from hjc.report.style import png
@@ -49,7 +50,7 @@ def space_section(
     )
     image = png(figure)
     plots.mkdir(parents=True, exist_ok=True)
-    (plots / FILE).write_bytes(image)
+    write_bytes(plots / FILE, image)
     section = Section("The space")
     section.blocks.append(
         image_block(

@@ -28,6 +28,7 @@ from hjc.data import Splits, load_job_data, summarise
 from hjc.evaluation.calibrated import TABLES, DecisionTables, calibrate_model, watch
 from hjc.evaluation.evaluate import Evaluation, evaluate
 from hjc.evaluation.tables import decisions_table
+from hjc.files import write_text
 from hjc.metrics import log_loss_baseline
 from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
@@ -310,9 +311,8 @@ class Record:
         if self.training is not None:
             values["training"] = _plain(self.training)
         values["timing"] = self.timing
-        part = directory / f".{PROVENANCE}.{os.getpid()}.part"
-        part.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
-        part.replace(directory / PROVENANCE)
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+        write_text(directory / PROVENANCE, text, sync=True)
 
     def close(self, directory: Path, status: str) -> None:
         """Write the final state."""
