@@ -8,6 +8,7 @@ import numpy as np
 
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.record import stored_recipe
 from hjc.classifiers.storage import read_model_dir, write_model_dir
 from hjc.taxonomy import Taxonomy
 
@@ -37,11 +38,16 @@ class StubClassifier(Classifier):
         return (x - np.log(np.exp(x).sum())).astype(np.float32)
 
     def save_pretrained(self, directory):
-        write_model_dir(directory, classifier=self.name, parameters={"depth": 3}, taxonomy=self.taxonomy)
+        write_model_dir(
+            directory, classifier=self.name, parameters={"depth": 3}, taxonomy=self.taxonomy, recipe=self.recipe
+        )
 
     @classmethod
     def from_pretrained(cls, directory):
-        return cls(read_model_dir(directory, expected_classifier=cls.name).taxonomy)
+        model = read_model_dir(directory, expected_classifier=cls.name)
+        self = cls(model.taxonomy)
+        self.recipe = stored_recipe(model.path, model.config)
+        return self
 
 
 def register() -> None:

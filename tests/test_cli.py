@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import hjc
+from hjc.data import TextRecipe
 from hjc.taxonomy import from_edges
 from tests.stub_classifier import StubClassifier, register
 
@@ -116,9 +117,10 @@ def test_unreadable_lines_are_counted_and_kept(call, model, tmp_path):
 
 
 def test_columns_and_texts_are_those_of_the_training(call, model, tmp_path):
-    (model / "train.yaml").write_text(
-        "config:\n  data:\n    {text_columns: [title, body], text_joiner: ' | ', max_chars: 9, code_column: isco}\n"
-    )
+    trained = hjc.load(model)
+    trained.recipe = TextRecipe(("title", "body"), " | ", 9)
+    trained.save_pretrained(model)
+    (model / "train.yaml").write_text("config:\n  data: {text_columns: [other], code_column: isco}\n")
     frame = pd.DataFrame({"title": ["cook", "nurse"], "body": ["", "night shifts"], "isco": ["012", "01"]})
     frame.to_parquet(tmp_path / "in.parquet")
     assert call("predict", model, tmp_path / "in.parquet", "-o", tmp_path / "out.parquet")[0] == 0
@@ -146,6 +148,9 @@ def test_evaluate(call, model, ads, tmp_path):
 def test_evaluate_takes_the_columns_of_the_training_where_the_file_has_them(call, model, tmp_path):
     names = {"text_columns": ["title"], "code_column": "isco", "language_column": "lang", "source_column": "origin"}
     (model / "train.yaml").write_text(json.dumps({"config": {"data": names}}), encoding="utf-8")
+    trained = hjc.load(model)
+    trained.recipe = TextRecipe(("title",))
+    trained.save_pretrained(model)
     lines = "".join(f"cook {i},012,{'pl' if i % 2 else 'de'}\n" for i in range(60))
     (tmp_path / "with.csv").write_text("title,isco,lang\n" + lines, encoding="utf-8")
     code, out, err = call("evaluate", model, tmp_path / "with.csv", "-o", tmp_path / "eval", "--bootstrap", 0)

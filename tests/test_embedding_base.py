@@ -20,6 +20,7 @@ from hjc.classifiers.embedding.labels import POOLING_SCALE, LabelIndex, label_te
 from hjc.classifiers.embedding.scale import fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings
 from hjc.classifiers.storage import ModelDirError
+from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
 from hjc.taxonomy import from_prefix_codes
@@ -195,7 +196,9 @@ def test_another_edition_keeps_vectors_and_knows_new_codes(monkeypatch: pytest.M
         return original(texts, *args, **options)
 
     monkeypatch.setattr(made.encoder, "encode", spy)
+    made.recipe = TextRecipe(("title",))
     other = made.for_taxonomy(revised)
+    assert other.recipe == made.recipe
     assert encoded == ["zookeeper"]
     assert other.predict(["zookeeper"])["code"].tolist() == ["23"]
     assert made.predict(["nurse"])["code"].tolist() == other.predict(["nurse"])["code"].tolist() == ["21"]

@@ -25,6 +25,7 @@ from hjc.classifiers.embedding.joint import (
 )
 from hjc.classifiers.embedding.settings import USE, JointSettings
 from hjc.classifiers.storage import ModelDirError
+from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError
 from hjc.index import normalise
@@ -272,7 +273,9 @@ def test_the_same_seed_gives_the_same_numbers_and_other_editions_work() -> None:
     changed = {**{k: v for k, v in PARENTS.items() if k != "122"}, "212": "21"}
     titles = {code: {**TITLES, "212": "midwife"}[code] for code in changed}
     new = from_edges(list(changed), list(changed.values()), titles={"en": titles})
+    first.recipe = TextRecipe(("title",))
     made = first.for_taxonomy(new)
+    assert made.recipe == first.recipe
     np.testing.assert_array_equal(made.nodes[new.index_of["111"]], first.nodes[TREE.index_of["111"]])
     np.testing.assert_allclose(made.nodes[new.index_of["212"]], made.vectors(["midwife"])[0], atol=1e-6)
     assert np.exp(made.predict_log_proba(["midwife", ""])).sum(axis=1) == pytest.approx([1, 1], abs=1e-5)

@@ -22,6 +22,7 @@ from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.means import label_means, leaf_means, node_label_vectors, node_means
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
+from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.data.sample import load_sample
 from hjc.evaluation.evaluate import evaluate
@@ -204,7 +205,9 @@ def test_another_edition_of_the_tree() -> None:
     changed = {**{k: v for k, v in PARENTS.items() if k != "122"}, "212": "21"}
     titles = {code: {**TITLES, "212": "midwife"}[code] for code in changed}
     new = from_edges(list(changed), list(changed.values()), titles={"en": titles})
+    model.recipe = TextRecipe(("title",))
     made = model.for_taxonomy(new)
+    assert made.recipe == model.recipe
     assert made.labels is not None and model.labels is not None
     kept = [code for code in new.leaf_codes if code != "212"]
     for code in kept:

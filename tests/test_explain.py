@@ -120,7 +120,7 @@ def test_occlusion_is_the_change_without_the_word(subject):
     assert TEXT[ward.start : ward.end] == "ward"
     assert ward.part == pytest.approx(full[own] - without[own], abs=1e-6)
     assert ward.lead == pytest.approx((full[own] - full[second]) - (without[own] - without[second]), abs=1e-6)
-    (none,) = subject.predict_log_proba([" \nfor a ward, not a lorry driver;  wanted"])
+    (none,) = subject.leaf_log_proba([" \nfor a ward, not a lorry driver;  wanted"])
     assert dict(found.by_word("part"))["nurse"] == pytest.approx(full[own] - none[own], abs=1e-6)  # all three at once
     assert found.value == pytest.approx(full[own]) and "do not add up" in found.notes[0]
 

@@ -13,6 +13,7 @@ from hjc import JobClassifier
 from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.settings import EmbeddingSettings
+from hjc.data import TextRecipe
 from hjc.index import normalise
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 from tests import stub_classifier
@@ -89,8 +90,9 @@ def test_any_classifier_without_a_score(tmp_path: Path) -> None:
 
 def test_texts_are_made_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(hjc.classifiers.CLASSIFIERS, "stub", (stub_classifier.__name__, "StubClassifier"))
-    stub_classifier.StubClassifier(tree()).save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "train.yaml").write_text("config: {data: {text_joiner: ' | ', max_chars: 8}}", "utf-8")
+    model = stub_classifier.StubClassifier(tree())
+    model.recipe = TextRecipe(joiner=" | ", max_chars=8)
+    model.save_pretrained(tmp_path / "model")
     jobs = JobClassifier(tmp_path / "model")
     assert jobs._texts([{"title": " a ", "description": "b\x00"}, {"title": "123456789"}]) == ["a | b", "12345678"]
 

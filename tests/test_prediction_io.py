@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hjc.apply import Plan, Summary, code_table, code_texts, join_texts, text_status
+from hjc.apply import Plan, Summary, code_table, code_texts
+from hjc.data import TextRecipe
 from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
 from hjc.taxonomy import from_edges, isco08
 from tests.stub_classifier import StubClassifier
@@ -28,12 +29,12 @@ TREE = from_edges(
 def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), rejects=None, **options) -> Summary:
     into = format_of(str(target), None, option="--format")
     kind = format_of(str(source), None, option="--input-format")
-    texts = [text] if isinstance(text, str) else text
+    recipe = TextRecipe((text,) if isinstance(text, str) else tuple(text))
     with open_input(str(source), kind, rejects=rejects, rows=rows, table_output=into != "jsonl", **options) as reader:
-        plan = Plan(TREE, levels=levels, top_k=top_k)
+        plan = Plan(TREE, levels=levels, top_k=top_k, recipe=recipe)
         plan.check_free(reader.columns)
         with open_output(str(target), into, reader, plan.columns) as writer:
-            return code_table(StubClassifier(TREE), reader, writer, plan, texts)
+            return code_table(StubClassifier(TREE), reader, writer, plan)
 
 
 def read_csv(path: Path, delimiter=",") -> list[list[str]]:
@@ -82,7 +83,7 @@ def test_csv_rows_in_are_rows_out(tmp_path, data):
     assert [row[:width] for row in out[1:]] == rows
     assert done.rows == len(rows)
     for before, after in zip(rows, out[1:], strict=True):
-        assert after[-1] == text_status(before[-1])
+        assert after[-1] == TextRecipe().read([[before[-1]]])[1][0]
         assert (after[-1] == "ok") == (after[width] != "")
 
 
@@ -192,7 +193,7 @@ def test_codes_are_those_of_predict(tmp_path):
     stub = StubClassifier(isco08())
     texts = ["cook", None, "nurse", " ", "driver", "cook"]
     plan = Plan(stub.taxonomy, levels=(4, 1), top_k=12, title_language="pl")
-    coded = code_texts(stub, texts, plan)
+    coded = code_texts(stub, [texts], plan)
     assert list(coded) == list(plan.columns)
     assert coded["hjc_status"] == ["ok", "empty text", "ok", "empty text", "ok", "ok"]
     for level, ranks in ((4, 12), (1, 10)):
@@ -206,24 +207,6 @@ def test_codes_are_those_of_predict(tmp_path):
     node = stub.taxonomy.index_of[coded["hjc_level4_code_1"][0]]
     assert coded["hjc_level4_title_1"][0] == stub.taxonomy.titles["pl"][node]
     assert "hjc_level1_code_11" not in coded
-
-
-@pytest.mark.parametrize(
-    ("text", "good"),
-    [
-        ("cook", True), ("5", True), ("ż", True), ("厨师", True), ("<b>cook</b>", True), ("cook <3", True),
-        ("a < b", True), ("&#99;", True), ("C&A", True), (None, False), ("", False), (" \t\n\u00a0", False),
-        ("<p>&nbsp;</p>", False), ("\x00\x07", False), ("---", False), ("<!-- cook -->", False), ("\u200b", False),
-        ("<div class='a'>\n</div>", False), ("<br/>", False),
-        ("NaN", False), (" null ", False), ("Nan", True),
-    ],
-)  # fmt: skip
-def test_text_status(text, good):
-    assert (text_status(text) == "ok") is good
-
-
-def test_join_texts_leaves_no_joiner_behind():
-    assert join_texts([["a", "", None, "c"], ["b", "d", "", None]]) == ["a\nb", "d", None, "c"]
 
 
 def test_plan_refuses():
@@ -361,13 +344,13 @@ def test_interrupted_output_is_left_readable(tmp_path, target):
         if summary.rows == 10 and not summary.pending:
             raise KeyboardInterrupt
 
-    plan = Plan(TREE)
+    plan = Plan(TREE, recipe=TextRecipe(("text",)))
     with (
         pytest.raises(KeyboardInterrupt),
         open_input(str(tmp_path / "in.csv"), "csv", rows=5) as reader,
         open_output(str(tmp_path / target), target[4:], reader, plan.columns) as writer,
     ):
-        code_table(StubClassifier(TREE), reader, writer, plan, ["text"], progress=stop)
+        code_table(StubClassifier(TREE), reader, writer, plan, progress=stop)
     assert not (tmp_path / target).exists()
     partial = (tmp_path / f"{target}.partial").read_bytes()
     if target == "out.parquet":

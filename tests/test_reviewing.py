@@ -13,7 +13,7 @@ from hjc.apply.rows import Columns
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
-from hjc.data import load_sample
+from hjc.data import TextRecipe, load_sample
 from hjc.decision.review import bald
 from hjc.tables import open_input
 from tests.stub_classifier import StubClassifier
@@ -52,7 +52,13 @@ class Remembered(StubClassifier):
 
 def chosen(model, path, n, strategy, **more):
     return review_table(
-        model, lambda: open_input(str(path), "csv", rows=100), Columns(texts=["title"]), n, strategy, level=2, **more
+        model,
+        lambda: open_input(str(path), "csv", rows=100),
+        Columns(TextRecipe(("title",))),
+        n,
+        strategy,
+        level=2,
+        **more,
     )
 
 

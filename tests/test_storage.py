@@ -11,6 +11,7 @@ import hjc
 from hjc.classifiers import storage, stored_classifier
 from hjc.classifiers.load import load, training_record, write_card
 from hjc.classifiers.storage import ModelDirError, load_arrays, read_model_dir, save_arrays, write_model_dir
+from hjc.data import TextRecipe
 from hjc.taxonomy import from_edges, isco08
 
 TREE = from_edges(
@@ -30,8 +31,9 @@ def save(directory, content=b"first", *, files=("weights.bin", "deep/er/table.js
             raise fail
 
     return write_model_dir(
-        directory, classifier=classifier, parameters={"a": 1, "b": [0.5, None]}, taxonomy=TREE, files=write
-    )
+        directory, classifier=classifier, parameters={"a": 1, "b": [0.5, None]}, taxonomy=TREE,
+        recipe=TextRecipe(("title", "body")), files=write,
+    )  # fmt: skip
 
 
 def content(directory) -> dict[str, bytes]:
@@ -52,7 +54,7 @@ def test_round_trip(tmp_path):
 
 
 def test_isco_and_a_tree_in_another_order_survive(tmp_path):
-    write_model_dir(tmp_path / "a", classifier="linear", parameters={}, taxonomy=isco08())
+    write_model_dir(tmp_path / "a", classifier="linear", parameters={}, taxonomy=isco08(), recipe=TextRecipe())
     assert read_model_dir(tmp_path / "a").taxonomy.titles["pl"] == isco08().titles["pl"]
 
 
@@ -121,9 +123,13 @@ def test_a_kill_at_any_step_leaves_one_whole_model(tmp_path, monkeypatch):
 
 def test_bad_arguments(tmp_path):
     with pytest.raises(TypeError, match="plain JSON"):
-        write_model_dir(tmp_path / "a", classifier="linear", parameters={"a": np.float32(1)}, taxonomy=TREE)
+        write_model_dir(
+            tmp_path / "a", classifier="linear", parameters={"a": np.float32(1)}, taxonomy=TREE, recipe=TextRecipe()
+        )
     with pytest.raises(ValueError, match="finite"):
-        write_model_dir(tmp_path / "a", classifier="linear", parameters={"a": float("nan")}, taxonomy=TREE)
+        write_model_dir(
+            tmp_path / "a", classifier="linear", parameters={"a": float("nan")}, taxonomy=TREE, recipe=TextRecipe()
+        )
     with pytest.raises(ValueError, match="reserved"):
         save(tmp_path / "a", files=("config.json",))
     (tmp_path / "file").write_text("")

@@ -4,7 +4,7 @@ Rows come out in the order they came in, with all their columns as they were; a 
 stays in its place with a reason in the status column.
 """
 
-from hjc.apply.coding import Plan, code_texts, join_texts, text_status
+from hjc.apply.coding import Plan, code_texts
 from hjc.apply.run import Summary, code_table
 
-__all__ = ["Plan", "Summary", "code_table", "code_texts", "join_texts", "text_status"]
+__all__ = ["Plan", "Summary", "code_table", "code_texts"]

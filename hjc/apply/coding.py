@@ -1,15 +1,12 @@
 """Codes for the rows of a chunk: which texts can be coded, and the columns that a prediction adds."""
 
-import html
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hjc.data.hygiene import clean_texts
-from hjc.data.reading import MISSING
+from hjc.data.recipe import OK, TextRecipe
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
 
@@ -17,34 +14,7 @@ if TYPE_CHECKING:  # the classifier is an argument; importing its module would i
     from hjc.apply.decisions import DecisionPlan
     from hjc.classifiers.base import Classifier
 
-OK = "ok"
-EMPTY = "empty text"
 ABSTAINED = "abstained: no code of the chosen levels is probable enough"
-NO_WORDS = "no words: only markup, control characters or punctuation"
-
-_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
-
-
-def text_status(text: str | None) -> str:
-    """``ok``, or why a text cannot be coded: it is missing or blank, or has no letter and no digit outside HTML."""
-    if text is None or not (stripped := text.strip()) or stripped in MISSING:
-        return EMPTY
-    if any(map(str.isalnum, text)) and (
-        ("<" not in text and "&" not in text) or any(map(str.isalnum, html.unescape(_TAG.sub(" ", text))))
-    ):
-        return OK
-    return NO_WORDS
-
-
-def join_texts(columns: Sequence[Sequence[str | None]], joiner: str = "\n") -> list[str | None]:
-    """One text a row, as in training: cells that are empty or say NaN or null leave no joiner behind."""
-    if len(columns) == 1:
-        return list(columns[0])
-    out: list[str | None] = []
-    for cells in zip(*columns, strict=True):
-        parts = [s for c in cells if c is not None and (s := c.strip()) and s not in MISSING]
-        out.append(joiner.join(parts) if parts else None)
-    return out
 
 
 @dataclass(frozen=True)
@@ -65,10 +35,8 @@ class Plan:
     top_k: int = 1
     prefix: str = "hjc_"
     title_language: str | None = None
-    #: what training did to texts: see DataSettings
-    joiner: str = "\n"
-    max_chars: int = 20_000
-    strip_html: bool = False
+    #: how the texts are made, of which columns
+    recipe: TextRecipe = field(default_factory=TextRecipe)
     #: further decisions about each row, with columns of their own before the status
     decisions: "DecisionPlan | None" = None
     #: columns outcome and outcome_reason, of classifiers that have them
@@ -113,27 +81,23 @@ class Plan:
 
 def code_texts(
     classifier: "Classifier",
-    texts: Sequence[str | None],
+    cells: Sequence[Sequence[str | None]],
     plan: Plan,
     advance: Callable[[int], None] | None = None,
     languages: Sequence[str] | None = None,
 ) -> dict[str, list[Any]]:
-    """The new columns of a chunk of texts: column -> values in the order of ``texts``.
+    """The new columns of a chunk: column -> values in the order of its rows.
 
-    A text that cannot be coded gets None in every column but the status, which says why. ``advance`` is called with
-    the number of rows of every batch that the classifier has done; ``languages`` of the rows are for decisions that
-    depend on them.
+    ``cells`` are those of each column of the recipe. A text that cannot be coded gets None in every column but the
+    status, which says why. ``advance`` is called with the number of rows of every batch that the classifier has done;
+    ``languages`` of the rows are for decisions that depend on them.
     """
     from hjc.classifiers.base import top_k_columns
 
     taxonomy = plan.taxonomy
-    status = [text_status(text) for text in texts]
-    cleaned, _ = clean_texts([text or "" for text in texts], plan.max_chars, plan.strip_html)
-    for i, text in enumerate(cleaned):
-        if status[i] == OK and not text:  # there was nothing but a script or a style sheet
-            status[i] = NO_WORDS
+    texts, status = plan.recipe.read(cells)
     good = np.array([i for i, s in enumerate(status) if s == OK], dtype=np.int64)
-    wanted = [_encodable(cleaned[i]) for i in good]
+    wanted = [texts[i] for i in good]
     nodes = {d: np.empty((len(good), plan.ranks(d)), dtype=np.int64) for d in plan.levels}
     proba = {d: np.empty((len(good), plan.ranks(d)), dtype=np.float64) for d in plan.levels}
     rules = plan.decisions
@@ -177,12 +141,3 @@ def code_texts(
         out[f"{plan.prefix}outcome_reason"] = [reason for _, reason in outcomes]
     out[f"{plan.prefix}status"] = status
     return out
-
-
-def _encodable(text: str) -> str:
-    """The text as tokenizers can take it: lone surrogates, which no encoding holds, become question marks."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode("utf-8")
-    return text

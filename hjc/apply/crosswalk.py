@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from hjc.apply.coding import NO_WORDS, OK, _encodable, join_texts, text_status
 from hjc.apply.run import Summary
 from hjc.apply.spelling import Spelling
 from hjc.arrays import Float64, IntArray
 from hjc.crosswalk.mapping import Crosswalk, Inner
-from hjc.data.hygiene import clean_texts
+from hjc.data.recipe import OK, TextRecipe
 from hjc.tables.chunks import Chunk
 from hjc.tables.readers import Reader, find_column
 from hjc.tables.writers import Writer
@@ -210,18 +209,18 @@ def mass_of_codes(
 
 
 def mass_of_texts(
-    classifier: "Classifier", texts: Sequence[str | None], *, max_chars: int = 20_000, strip_html: bool = False,
+    classifier: "Classifier",
+    recipe: TextRecipe,
+    cells: Sequence[Sequence[str | None]],
     advance: Callable[[int], None] | None = None,
-) -> SourceMass:  # fmt: skip
-    """Mass on source leaves, as a classifier predicts it for texts; rows without a text have none."""
-    status = [text_status(text) for text in texts]
-    cleaned, _ = clean_texts([text or "" for text in texts], max_chars, strip_html)
-    status = [NO_WORDS if s == OK and not text else s for s, text in zip(status, cleaned, strict=True)]
+) -> SourceMass:
+    """Mass on source leaves, as a classifier predicts it for rows (cells of each column); none without a text."""
+    texts, status = recipe.read(cells)
     good = np.array([i for i, s in enumerate(status) if s == OK], dtype=np.int64)
     taxonomy = classifier.taxonomy
     mass = np.zeros((len(texts), len(taxonomy)))
     if len(good):
-        for rows, log_proba in classifier.iter_log_proba([_encodable(cleaned[i]) for i in good]):
+        for rows, log_proba in classifier.iter_log_proba([texts[i] for i in good]):
             x = np.asarray(log_proba, dtype=np.float64)
             x -= np.logaddexp.reduce(x, axis=1)[:, None]  # float32 rows sum to one only to seven digits
             mass[np.ix_(good[rows], taxonomy.leaves)] = np.exp(x)
@@ -280,8 +279,7 @@ def carry_table(
     pairs: Sequence[tuple[str, str]] = (),
     *,
     classifier: "Classifier | None" = None,
-    text_columns: Sequence[str] = (),
-    text_settings: dict[str, Any] | None = None,
+    recipe: TextRecipe | None = None,
     spelling: Spelling | None = None,
     progress: Callable[[Summary], None] | None = None,
     summary: CrosswalkSummary | None = None,
@@ -290,14 +288,11 @@ def carry_table(
 
     Args:
         pairs: code and probability columns of a coded table (:func:`coded_columns`).
-        classifier: predicts from ``text_columns`` instead.
-        text_settings: ``joiner``, ``max_chars``, ``strip_html`` of the training.
+        classifier, recipe: predicts from the columns of the recipe instead.
         spelling: repairs codes that a spreadsheet has spoiled, and counts them.
     """
     summary = summary if summary is not None else CrosswalkSummary()
     spelling = spelling if spelling is not None else Spelling(plan.crosswalk.source)
-    settings = dict(text_settings or {})
-    joiner = settings.pop("joiner", "\n")
 
     def advance(rows: int) -> None:
         summary.pending += rows
@@ -308,9 +303,9 @@ def carry_table(
         return chunk.texts(find_column(reader.columns, name, reader.label), name)
 
     for chunk in reader.chunks():
-        if classifier is not None:
-            texts = join_texts([column(chunk, name) for name in text_columns], joiner)
-            mass = mass_of_texts(classifier, texts, advance=advance, **settings)
+        if classifier is not None and recipe is not None:
+            cells = [column(chunk, name) for name in recipe.columns]
+            mass = mass_of_texts(classifier, recipe, cells, advance)
         else:
             codes = [spelling.mend(column(chunk, code)) for code, _ in pairs]
             proba = [column(chunk, p) for _, p in pairs] if all(p for _, p in pairs) else None

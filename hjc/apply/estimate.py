@@ -93,7 +93,7 @@ def read_audit(
         inclusion = np.array([weight_of(v, reader.label, inclusion_column) for v in values])
     strata = [v or "" for p in parts for v in p.more[stratum_column]] if stratum_column else None
     audit = make_audit(
-        tree, level, classifier.predict_log_proba(texts), gold,
+        tree, level, classifier.leaf_log_proba(texts), gold,
         inclusion_probability=inclusion, weights=np.concatenate([p.weight for p in parts]), strata=strata,
     )  # fmt: skip
     return audit, [d for p in parts for d in p.domain]

@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier, top_k_columns
-from hjc.classifiers.load import load, training_record
-from hjc.data.hygiene import clean_texts
+from hjc.classifiers.load import load
 
 #: keys of a job in :meth:`JobClassifier.predict_batch` -> argument of :meth:`JobClassifier.predict`
 KEYS = {
@@ -46,12 +44,7 @@ class JobClassifier:
         calibrated: bool = False,
         language: str | None = None,
     ) -> None:
-        data: dict[str, Any] = {}
-        if isinstance(model, Classifier):
-            self.classifier = model
-        else:
-            self.classifier = load(model)
-            data = (training_record(Path(model)).get("config") or {}).get("data") or {}
+        self.classifier = model if isinstance(model, Classifier) else load(model)
         self.classifier._check_fitted()
         self.taxonomy = self.classifier.taxonomy
         if language is not None and language not in self.taxonomy.titles:
@@ -59,9 +52,10 @@ class JobClassifier:
                 f"language: got {language!r}, the taxonomy has titles in {', '.join(self.taxonomy.titles) or 'none'}"
             )
         self.language = language
-        #: what training did to texts
-        self.joiner = str(data.get("text_joiner", "\n"))
-        self.max_chars, self.strip_html = int(data.get("max_chars", 20_000)), bool(data.get("strip_html", False))
+        # the model's own columns may be called otherwise; only their order counts
+        own = [KEYS[name] for name in self.classifier.recipe.columns if name in KEYS]
+        #: how title and description become a text
+        self.recipe = self.classifier.recipe.of_columns(list(dict.fromkeys([*own, "title", "description"])))
         self._predictor = self.classifier.calibrated() if calibrated else self.classifier
 
     def predict(self, job_title: str = "", job_description: str = "", top_k: int = 5) -> list[dict[str, Any]]:
@@ -101,17 +95,14 @@ class JobClassifier:
 
     def _texts(self, jobs: Sequence[Mapping[str, str]]) -> list[str]:
         """Title and description joined and cleaned as the columns of the training data were."""
-        texts = []
+        named = []
         for i, job in enumerate(jobs):
-            cells = {"title": "", "description": ""}
-            for key, value in job.items():
-                if key not in KEYS:
-                    raise ValueError(f"job {i}: there is no key {key!r}, allowed are {', '.join(KEYS)}")
-                if not isinstance(value, str):
-                    raise TypeError(f"job {i}: {key} is {type(value).__name__}, expected str")
-                cells[KEYS[key]] = value.strip()
-            texts.append(self.joiner.join(filter(None, cells.values())))
-        texts, _ = clean_texts(texts, self.max_chars, self.strip_html)
+            if unknown := [key for key in job if key not in KEYS]:
+                raise ValueError(f"job {i}: there is no key {unknown[0]!r}, allowed are {', '.join(KEYS)}")
+            if bad := [key for key, value in job.items() if not isinstance(value, str)]:
+                raise TypeError(f"job {i}: {bad[0]} is {type(job[bad[0]]).__name__}, expected str")
+            named.append({"title": "", "description": ""} | {KEYS[key]: value for key, value in job.items()})
+        texts = self.recipe.texts(named)
         if empty := [i for i, text in enumerate(texts) if not text]:
             raise ValueError(f"job {empty[0]}: it has neither a title nor a description ({len(empty)} such jobs)")
         return texts
@@ -122,8 +113,8 @@ class JobClassifier:
 
         model: Any = self.classifier
         if not isinstance(model, EmbeddingClassifier):
-            return self._predictor.predict_log_proba(texts), None
+            return self._predictor.leaf_log_proba(texts), None
         if type(model).iter_log_proba is not EmbeddingClassifier.iter_log_proba or self._predictor is not model:
-            return self._predictor.predict_log_proba(texts), np.asarray(model.cosines(texts))
+            return self._predictor.leaf_log_proba(texts), np.asarray(model.cosines(texts))
         vectors = model.vectors(texts, progress=False)
         return model.log_proba_of_vectors(vectors), model.labels.scores(vectors) if model.labels else None

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hjc.apply.coding import OK
 from hjc.apply.run import Summary
 from hjc.apply.spelling import Spelling
 from hjc.arrays import IntArray
 from hjc.crosswalk.revision import Revision
+from hjc.data.recipe import OK
 from hjc.tables.chunks import ArrowChunk, Chunk, JsonChunk, TextChunk
 from hjc.tables.readers import Reader, find_column
 from hjc.tables.writers import Writer

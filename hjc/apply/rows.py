@@ -9,10 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from hjc.apply import join_texts, text_status
-from hjc.apply.coding import OK
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.data.hygiene import clean_texts
+from hjc.data.recipe import OK, TextRecipe
 from hjc.statistics import PoissonBootstrap
 from hjc.tables import Reader, find_column
 from hjc.taxonomy import Taxonomy
@@ -35,15 +33,12 @@ class Counted:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns mean what: texts (joined), domains, survey weight, code (for tables that are coded)."""
+    """Which columns mean what: those of the recipe, domains, survey weight, code (for tables that are coded)."""
 
-    texts: Sequence[str] = ()
+    recipe: TextRecipe = field(default_factory=TextRecipe)
     by: Sequence[str] = ()
     weights: str | None = None
     code: str | None = None
-    joiner: str = "\n"
-    max_chars: int = 20_000
-    strip_html: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,15 +59,13 @@ def read_rows(reader: Reader, columns: Columns, counted: Counted, more: Sequence
     Raises:
         ValueError: a column does not exist, or a weight is no number from 0.
     """
-    names = [*columns.texts, *columns.by, *([columns.weights] if columns.weights else []), *more]
+    names = [*columns.recipe.columns, *columns.by, *([columns.weights] if columns.weights else []), *more]
     position = {name: find_column(reader.columns, name, reader.label) for name in names}
     before = 0
     for chunk in reader.chunks():
         value = {name: chunk.texts(at, name) for name, at in position.items()}
-        if columns.texts:
-            texts = join_texts([value[name] for name in columns.texts], columns.joiner)
-            cleaned, _ = clean_texts([t or "" for t in texts], columns.max_chars, columns.strip_html)
-            status = [text_status(t) if c or not t else "no words" for t, c in zip(texts, cleaned, strict=True)]
+        if columns.recipe.columns:
+            cleaned, status = columns.recipe.read([value[name] for name in columns.recipe.columns])
         else:
             cleaned, status = [""] * len(chunk), [OK] * len(chunk)
         weight = np.ones(len(chunk))

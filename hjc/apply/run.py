@@ -1,11 +1,12 @@
 """From an open input to an open output: the loop of ``hjc predict``."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hjc.apply.coding import OK, Plan, code_texts, join_texts
+from hjc.apply.coding import Plan, code_texts
+from hjc.data.recipe import OK
 from hjc.tables.readers import Reader, find_column
 from hjc.tables.writers import Writer
 
@@ -46,7 +47,6 @@ def code_table(
     reader: Reader,
     writer: Writer,
     plan: Plan,
-    text_columns: Sequence[str],
     *,
     language_column: str | None = None,
     progress: Callable[[Summary], None] | None = None,
@@ -55,7 +55,6 @@ def code_table(
     """Code every row of ``reader`` and write it to ``writer``, never holding more than one chunk.
 
     Args:
-        text_columns: joined by ``plan.joiner``, empty cells left out.
         language_column: languages of the rows, for decisions by language; compared in lower case, as in training.
         progress: called after every batch of the classifier and every chunk.
         summary: counted up in place, so that an interrupted caller can still say how far it came.
@@ -65,7 +64,7 @@ def code_table(
     """
     summary = summary if summary is not None else Summary()
     spoken = None if language_column is None else find_column(reader.columns, language_column, reader.label)
-    positions = [find_column(reader.columns, name, reader.label) for name in text_columns]
+    positions = [find_column(reader.columns, name, reader.label) for name in plan.recipe.columns]
 
     def advance(rows: int) -> None:
         summary.pending += rows
@@ -73,11 +72,11 @@ def code_table(
             progress(summary)
 
     for chunk in reader.chunks():
-        parts = [chunk.texts(i, name) for i, name in zip(positions, text_columns, strict=True)]
+        parts = [chunk.texts(i, name) for i, name in zip(positions, plan.recipe.columns, strict=True)]
         languages = None
         if spoken is not None and language_column is not None:
             languages = [(cell or "").strip().lower() for cell in chunk.texts(spoken, language_column)]
-        coded = code_texts(classifier, join_texts(parts, plan.joiner), plan, advance, languages)
+        coded = code_texts(classifier, parts, plan, advance, languages)
         writer.write(chunk, coded)
         summary.rows += len(chunk)
         summary.pending = 0

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hjc.apply.coding import OK
 from hjc.apply.run import Summary
 from hjc.corpus.translate import TranslationCache, Translator, choose_translator, translate_texts
-from hjc.data.reading import MISSING
+from hjc.data.recipe import OK, present
 from hjc.tables.readers import Reader, find_column
 from hjc.tables.writers import Writer
 
@@ -67,8 +66,7 @@ class TranslationPlan:
 
 def base_language(text: str | None) -> str:
     """``pl`` of ``pl``, ``PL`` and ``pl-PL``; "" where there is none."""
-    found = (text or "").strip()
-    return "" if found in MISSING else found.replace("_", "-").split("-")[0].lower()
+    return present(text).replace("_", "-").split("-")[0].lower()
 
 
 def translate_column(
@@ -86,7 +84,7 @@ def translate_column(
     status = [""] * len(texts)
     pairs: dict[str, list[int]] = {}
     for i, (text, language) in enumerate(zip(texts, languages, strict=True)):
-        if text is None or not text.strip() or text.strip() in MISSING:
+        if not present(text):
             status[i] = EMPTY
         elif not language:
             status[i] = NO_LANGUAGE

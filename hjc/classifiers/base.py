@@ -10,6 +10,7 @@ import pandas as pd
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.data.jobdata import JobData
+from hjc.data.recipe import TextRecipe
 from hjc.errors import NotFittedError
 from hjc.taxonomy import Taxonomy
 
@@ -33,7 +34,9 @@ class Classifier(ABC):
     #: of the log-probabilities, fitted on validation rows; ``hjc.load`` sets it where the directory holds one. It is
     #: not applied by this classifier: :meth:`calibrated` gives the one that applies it
     calibrator: "Calibrator | None" = None
-
+    #: how its texts are made; stored with the model. The methods ``predict...`` apply it, :meth:`iter_log_proba` takes
+    #: texts that are made already, as those of JobData are
+    recipe: TextRecipe = TextRecipe()
     #: whether the classifier may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
     has_outcomes: ClassVar[bool] = False
 
@@ -91,21 +94,38 @@ class Classifier(ABC):
         if not self.is_fitted:
             raise NotFittedError(f"{type(self).__name__} has not been fitted: call fit(...) or hjc.load(directory)")
 
-    def predict_log_proba(self, texts: Sequence[str]) -> FloatArray:
-        """(B, L) float32 natural-log leaf probabilities, in the order of ``texts``. Rows sum to 1 after exp."""
+    def leaf_log_proba(self, texts: Sequence[str]) -> FloatArray:
+        """(B, L) float32 natural-log leaf probabilities of texts that are made already, in their order."""
         self._check_fitted()
         out = np.empty((len(texts), self.taxonomy.num_leaves), dtype=np.float32)
         for rows, log_proba in self.iter_log_proba(texts):
             out[rows] = log_proba
         return out
 
-    def predict_proba(self, texts: Sequence[str], level: int | None = None) -> FloatArray:
-        """(B, K) probabilities of the columns of a level (default: the deepest); see ``taxonomy.level_codes``."""
-        level = self.taxonomy.depth if level is None else level
-        return np.exp(self.taxonomy.aggregate(self.predict_log_proba(texts), level))
+    def predict_log_proba(self, rows: Any) -> FloatArray:
+        """(B, L) float32 natural-log leaf probabilities, in the order of ``rows``. They sum to 1 after exp.
 
-    def predict(self, texts: Sequence[str], level: int | None = None, top_k: int = 1) -> pd.DataFrame:
-        """The ``top_k`` most probable codes of a level for each text.
+        Args:
+            rows: raw texts, or a table with the columns of the model; see :meth:`TextRecipe.texts`, which makes and
+                cleans the texts as ``hjc predict`` does. A row without a text is predicted as an empty text is.
+
+        Raises:
+            NotFittedError: before ``fit`` or ``load``.
+            TypeError, ValueError: ``rows`` is one string or another container, a column is missing, or a cell no text.
+        """
+        self._check_fitted()
+        return self.leaf_log_proba(self.recipe.texts(rows))
+
+    def predict_proba(self, rows: Any, level: int | None = None) -> FloatArray:
+        """(B, K) probabilities of the columns of a level (default: the deepest); see ``taxonomy.level_codes``.
+
+        ``rows`` and errors: :meth:`predict_log_proba`.
+        """
+        level = self.taxonomy.depth if level is None else level
+        return np.exp(self.taxonomy.aggregate(self.predict_log_proba(rows), level))
+
+    def predict(self, rows: Any, level: int | None = None, top_k: int = 1) -> pd.DataFrame:
+        """The ``top_k`` most probable codes of a level for each row. ``rows`` and errors: :meth:`predict_log_proba`.
 
         Returns:
             DataFrame with columns ``row, rank, code, title, probability``: ``top_k`` lines a row, rank 1 first
@@ -115,12 +135,13 @@ class Classifier(ABC):
         level = self.taxonomy.check_level(self.taxonomy.depth if level is None else level)
         if top_k < 1:
             raise ValueError(f"top_k: got {top_k}, allowed are integers from 1")
+        texts = self.recipe.texts(rows)
         nodes = self.taxonomy.level_nodes(level)
         k = min(top_k, len(nodes))
         columns = np.empty((len(texts), k), dtype=np.int64)
         proba = np.empty((len(texts), k), dtype=np.float64)
-        for rows, log_proba in self.iter_log_proba(texts):
-            columns[rows], proba[rows] = top_k_columns(self.taxonomy.aggregate(log_proba, level), k)
+        for at, log_proba in self.iter_log_proba(texts):
+            columns[at], proba[at] = top_k_columns(self.taxonomy.aggregate(log_proba, level), k)
         chosen = nodes[columns].ravel()
         return pd.DataFrame(
             {

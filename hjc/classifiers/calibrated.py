@@ -12,6 +12,7 @@ from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
 from hjc.data.jobdata import JobData
+from hjc.data.recipe import TextRecipe
 from hjc.files import write_text
 from hjc.taxonomy import Taxonomy
 
@@ -39,6 +40,10 @@ class CalibratedClassifier(Classifier):
                 "evaluation.calibrate=false. Train again with validation rows, or fit one with "
                 "hjc.calibration.fit_calibrator and pass it as calibrator"
             )
+
+    @property
+    def recipe(self) -> TextRecipe:  # type: ignore[override]  # that of the base
+        return self.base.recipe
 
     @property
     def is_fitted(self) -> bool:

@@ -13,6 +13,7 @@ from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.combine import Combination, Rows, choose_combination
 from hjc.classifiers.embedding.settings import HybridSettings
+from hjc.classifiers.record import stored_recipe
 from hjc.classifiers.storage import (
     ModelDirError,
     load_arrays,
@@ -106,6 +107,12 @@ class HybridClassifier(Classifier):
         for kind, data in (("train", train), ("valid", valid)):
             if data.taxonomy != self.taxonomy:
                 raise ValueError(f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {self.taxonomy!r}")
+        for number, part in enumerate(self.parts):
+            if other := self.recipe.differences(part.recipe.of_columns(self.recipe.columns)):
+                logger.warning(
+                    "model.parts: part %d (%s) was trained on texts made with %s; the hybrid gives it texts made by "
+                    "its own recipe", number, part.name, ", ".join(other)
+                )  # fmt: skip
         rows = valid.labelled()
         most = int(np.clip(MAX_CELLS // self.taxonomy.num_leaves, FEWEST_ROWS, MOST_ROWS))
         rows = rows.take(np.sort(np.random.default_rng(self.settings.seed).permutation(len(rows))[:most]))
@@ -165,6 +172,7 @@ class HybridClassifier(Classifier):
             classifier=self.name,
             parameters=asdict(self.settings) | {"family": found.family, "number_of_parts": len(self.parts)},
             taxonomy=self.taxonomy,
+            recipe=self.recipe,
             files=write,
         )
 
@@ -182,6 +190,7 @@ class HybridClassifier(Classifier):
         settings = model.settings(HybridSettings, but=("family", "number_of_parts"))
         parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
         self = cls(model.taxonomy, settings, parts)
+        self.recipe = stored_recipe(model.path, model.config)
         arrays = load_arrays(model.file(WEIGHTS))
         try:
             made = Combination(family, arrays["weights"], arrays["bias"], arrays["support"])
@@ -196,7 +205,7 @@ class HybridClassifier(Classifier):
 
 def _on_tree(part: Classifier, taxonomy: Taxonomy, texts: Sequence[str]) -> FloatArray:
     """(B, L) log-probabilities of a part over the leaves of the hybrid's tree."""
-    log_proba = part.predict_log_proba(texts)
+    log_proba = part.leaf_log_proba(texts)
     return log_proba if part.taxonomy == taxonomy else part.taxonomy.aggregate(log_proba, taxonomy.depth)
 
 

@@ -38,6 +38,7 @@ from hjc.classifiers.napkinxc_weights import (
     plt_log_proba,
     read_weights,
 )
+from hjc.classifiers.record import stored_recipe
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
 from hjc.classifiers.topdown import TopDown, scale_scores
 from hjc.classifiers.unseen import UnseenCodes, prior
@@ -304,7 +305,12 @@ class LinearClassifier(Classifier):
                     (folder / "napkinxc" / name).write_bytes(content)
 
         write_model_dir(
-            directory, classifier=self.name, parameters=self.parameters, taxonomy=self.taxonomy, files=files
+            directory,
+            classifier=self.name,
+            parameters=self.parameters,
+            taxonomy=self.taxonomy,
+            recipe=self.recipe,
+            files=files,
         )
 
     @classmethod
@@ -317,6 +323,7 @@ class LinearClassifier(Classifier):
         stored = read_model_dir(directory, expected_classifier=cls.name)
         # models from before there were such settings go on predicting what they did
         model = cls(stored.taxonomy, stored.settings(LinearSettings, score_scale=1.0, tonos="keep", unseen="floor"))
+        model.recipe = stored_recipe(stored.path, stored.config)
         try:
             folder = stored.path
             model.features = TextFeatures.load(folder, model.settings)

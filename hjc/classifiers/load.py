@@ -12,10 +12,12 @@ import yaml
 
 from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.record import PROVENANCE, stored_recipe, training_record
 from hjc.classifiers.storage import CONFIG, ModelDir, ModelDirError, read_model_dir
 from hjc.files import write_text
 
-PROVENANCE = "train.yaml"
+__all__ = ["PROVENANCE", "level_rows", "load", "training_record", "write_card"]
+
 CARD = "README.md"
 CALIBRATION = "calibration.json"
 
@@ -59,24 +61,6 @@ def load(directory: str | os.PathLike[str]) -> Classifier:
     return classifier
 
 
-def training_record(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """What train.yaml says about the run in a directory; empty when the model was saved without one.
-
-    Raises:
-        ModelDirError: the file is no YAML mapping.
-    """
-    path = Path(directory) / PROVENANCE
-    if not path.exists():
-        return {}
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelDirError(f"{path}: cannot be read as YAML ({error}); remove it, the model works without") from None
-    if not isinstance(record, dict):
-        raise ModelDirError(f"{path}: no YAML mapping; remove it, the model works without")
-    return record
-
-
 def level_rows(directory: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Lines of metrics.csv that are about all rows of a set (no slice); empty when the model was not evaluated."""
     path = Path(directory) / "metrics.csv"
@@ -116,7 +100,7 @@ def write_card(
         notes.strip(),
         _USE.format(leaves=model.taxonomy.num_leaves, name=model.taxonomy.name),
         _licence(model, licence),
-        _loading(record),
+        _loading(stored_recipe(model.path, model.config).columns),
     ]
     return write_text(model.path / CARD, "\n\n".join(s for s in sections if s) + "\n")
 
@@ -250,9 +234,8 @@ def _licence(model: ModelDir, licence: str | None) -> str:
     return "\n\n".join(lines)
 
 
-def _loading(record: Mapping[str, Any]) -> str:
-    columns = (record.get("config") or {}).get("data", {}).get("text_columns") or ["text"]
-    options = " ".join(f"--text-column {name}" for name in columns)
+def _loading(columns: tuple[str, ...]) -> str:
+    options = " ".join(f"--text-column {name}" for name in columns or ("text",))
     return f"""## Loading
 
 ```python

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.fitting import check_rows, class_weights, run_fingerprint
+from hjc.classifiers.record import stored_recipe
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.nn.batching import collate, inference_batches, tokenize
@@ -189,7 +190,12 @@ class NeuralClassifier(Classifier):
             save_tokenizer(tokenizer, folder)
 
         write_model_dir(
-            directory, classifier=self.name, parameters=asdict(self.settings), taxonomy=self.taxonomy, files=write
+            directory,
+            classifier=self.name,
+            parameters=asdict(self.settings),
+            taxonomy=self.taxonomy,
+            recipe=self.recipe,
+            files=write,
         )
 
     @classmethod
@@ -201,6 +207,7 @@ class NeuralClassifier(Classifier):
         """
         model = read_model_dir(directory, expected_classifier=cls.name)
         self = cls(model.taxonomy, model.settings(NeuralSettings))
+        self.recipe = stored_recipe(model.path, model.config)
         self.tokenizer = load_tokenizer(model.path)
         network = Network(encoder_from_config(model.path), model.taxonomy, self.settings)
         try:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 import hjc
+from hjc.data.recipe import TextRecipe
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy, read_taxonomy_csv, write_taxonomy_csv
 
@@ -99,6 +100,7 @@ def write_model_dir(
     classifier: str,
     parameters: Mapping[str, Any],
     taxonomy: Taxonomy,
+    recipe: TextRecipe,
     files: Callable[[Path], None] | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -108,7 +110,7 @@ def write_model_dir(
         directory: created with its parents when absent.
         classifier: the name in the registry of :mod:`hjc.classifiers`.
         parameters: plain JSON (str, int, finite float, bool, None, lists, dicts with str keys).
-        taxonomy: the tree, stored as taxonomy.csv.
+        taxonomy, recipe: the tree, stored as taxonomy.csv; how the texts are made that the model takes.
         files: called with an empty folder, into which the classifier writes its own files (subfolders allowed).
         metrics: stored as metrics.json.
 
@@ -143,6 +145,7 @@ def write_model_dir(
             "hjc_version": getattr(hjc, "__version__", "unknown"),
             "classifier": classifier,
             "parameters": stored,
+            "recipe": recipe.to_dict(),
             "taxonomy_name": taxonomy.name,
             "taxonomy_hash": taxonomy.hash,
             "files": {name: _fingerprint(staging / name) for name in _names(staging) if name not in UNLISTED},

@@ -330,14 +330,13 @@ def _carry(
     plan = CrosswalkPlan(
         walk, levels, top_k, prefix, inner=inner, title_language=language, unlisted=model is None  # type: ignore[arg-type]
     )  # fmt: skip
-    classifier, text_columns, settings = None, [], {}
+    classifier, recipe = None, None
     if model is not None:
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.load import load
 
         stored_classifier(model)
-        trained = options.training_data_settings(model)
-        text_columns, settings = options.text_columns_of(text, trained), options.text_settings(trained)
+        recipe = options.recipe_of(model, text)
         classifier = load(model)
         if calibrated:
             classifier = classifier.calibrated()
@@ -353,8 +352,8 @@ def _carry(
             )  # fmt: skip
         progress = None if quiet else Progress(reader)
         carry_table(
-            reader, writer, plan, pairs, classifier=classifier, text_columns=text_columns, text_settings=settings,
-            spelling=spelling, progress=progress, summary=summary,
+            reader, writer, plan, pairs, classifier=classifier, recipe=recipe, spelling=spelling, progress=progress,
+            summary=summary,
         )  # fmt: skip
         if progress is not None:
             progress.clear()

@@ -42,8 +42,7 @@ def drift(
         from hjc.tables import format_of, open_input
 
         stored_classifier(run_dir)
-        trained = options.training_data_settings(run_dir)
-        columns = Columns(texts=options.text_columns_of(text_column, trained), **options.text_settings(trained))
+        columns = Columns(options.recipe_of(run_dir, text_column))
         kind = format_of(source, None, option="another name")
         classifier = load(run_dir)
         reference, of = read_profile(run_dir, classifier.taxonomy)

@@ -92,6 +92,7 @@ def _estimate(
     from hjc.apply.rows import Columns, Counted
     from hjc.classifiers import stored_classifier
     from hjc.classifiers.load import load
+    from hjc.data.recipe import TextRecipe
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.files import write_text
     from hjc.tables import check_output, format_of, open_input
@@ -116,11 +117,8 @@ def _estimate(
         )
     stored_classifier(run_dir)
     check_output(output, source, overwrite=overwrite)
-    trained = options.training_data_settings(run_dir)
-    columns = Columns(
-        texts=() if code_column else options.text_columns_of(text_column, trained), by=by, weights=weights,
-        code=code_column, **options.text_settings(trained),
-    )  # fmt: skip
+    recipe = TextRecipe() if code_column else options.recipe_of(run_dir, text_column)
+    columns = Columns(recipe, by=by, weights=weights, code=code_column)
     formats = {path: format_of(path, None, option="another name") for path in (source, audit) if path}
     classifier = load(run_dir)
     validation = ValidationScores.load(run_dir, classifier.taxonomy) if method in FROM_VALIDATION else None

@@ -50,6 +50,7 @@ def evaluate(
 
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.load import load
+        from hjc.classifiers.record import training_data_settings
         from hjc.cli.data.tables import write_rejects
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
@@ -61,9 +62,9 @@ def evaluate(
         from hjc.report.scores import read_training_counts, write_counts
 
         stored_classifier(run_dir)
-        trained = options.training_data_settings(run_dir)
+        trained = training_data_settings(run_dir)
         settings = DataSettings(
-            text_columns=options.text_columns_of(text_column, trained),
+            **options.recipe_of(run_dir, text_column).settings(),
             code_column=code_column or _trained_column(trained, "code_column") or "code",
             language_column=language_column or _trained_column(trained, "language_column"),
             source_column=source_column or _trained_column(trained, "source_column"),
@@ -71,7 +72,6 @@ def evaluate(
             encoding=encoding,
             format=format,
             restore_zeros=restore_zeros,
-            **{k: trained[k] for k in ("text_joiner", "max_chars", "strip_html") if trained.get(k) is not None},
         )
         if output is not None and Path(output).exists() and not Path(output).is_dir():
             raise NotADirectoryError(f"{output} is a file; -o takes a folder")

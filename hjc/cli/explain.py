@@ -53,10 +53,9 @@ def explain(
         from hjc.explain.training_rows import rows_of_file, training_rows
 
         stored_classifier(run_dir)
-        columns = []
-        if train is not None:
-            columns = options.text_columns_of(text_column, options.training_data_settings(run_dir))
+        recipe = None if train is None else options.recipe_of(run_dir, text_column)
         classifier = load(run_dir)
+        text = classifier.recipe.texts([text])[0]
         if calibrated:
             classifier = classifier.calibrated()
         tree = classifier.taxonomy
@@ -67,8 +66,8 @@ def explain(
         if neighbours:
             rows = (
                 training_rows(run_dir, tree)
-                if train is None
-                else rows_of_file(train, run_dir, tree, text_columns=columns, code_column=code_column)
+                if train is None or recipe is None
+                else rows_of_file(train, run_dir, tree, recipe=recipe, code_column=code_column)
             )
             near = nearest_texts(classifier, text, rows, neighbours)
             if json:

@@ -8,9 +8,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from hjc.data.recipe import TextRecipe
 
 #: set by ``hjc --debug``
 debug = False
@@ -92,29 +95,15 @@ def all_or_nothing(output: str) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def training_data_settings(run_dir: str) -> dict[str, Any]:
-    """The ``data`` section that a model was trained with; empty when it has no train.yaml."""
-    from hjc.classifiers.load import training_record
-
-    config = training_record(run_dir).get("config")
-    data = config.get("data") if isinstance(config, dict) else None
-    return data if isinstance(data, dict) else {}
-
-
-def text_settings(trained: dict[str, Any]) -> dict[str, Any]:
-    """How training made texts out of cells, as far as train.yaml says it."""
-    known = {"joiner": "text_joiner", "max_chars": "max_chars", "strip_html": "strip_html"}
-    return {ours: trained[theirs] for ours, theirs in known.items() if trained.get(theirs) is not None}
-
-
-def text_columns_of(given: list[str] | None, trained: dict[str, Any]) -> list[str]:
-    """The text columns: as given, else those of the training.
+def recipe_of(run_dir: str, given: list[str] | None) -> "TextRecipe":
+    """How the texts of a model are made: of the columns given, else of those of its training.
 
     Raises:
-        ValueError: neither is known.
+        FileNotFoundError, ModelDirError: there is no model. ValueError: neither columns are known.
     """
-    if given:
-        return given
-    if trained and not trained.get("sample") and trained.get("text_columns"):
-        return [str(name) for name in trained["text_columns"]]
-    raise ValueError("which column has the text? Give --text-column NAME (more than once for several columns)")
+    from hjc.classifiers.record import stored_recipe
+
+    recipe = stored_recipe(run_dir)
+    if not given and not recipe.columns:
+        raise ValueError("which column has the text? Give --text-column NAME (more than once for several columns)")
+    return recipe.of_columns(given) if given else recipe

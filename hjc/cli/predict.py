@@ -115,12 +115,12 @@ def _predict(
     from hjc.apply import Plan, Summary, code_table
     from hjc.classifiers import stored_classifier
     from hjc.classifiers.load import load
+    from hjc.classifiers.record import training_data_settings
     from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
     stored_classifier(run_dir)
-    trained = options.training_data_settings(run_dir)
-    columns = options.text_columns_of(text_column, trained)
+    recipe = options.recipe_of(run_dir, text_column)
     kind = format_of(source, input_format, option="--input-format")
     target_kind = format_of(output, format, option="--format")
     check_output(output, source, overwrite=overwrite)
@@ -141,13 +141,12 @@ def _predict(
                 table_output=target_kind != "jsonl",
             )
         )  # fmt: skip
-        for name in columns:
+        for name in recipe.columns:
             find_column(reader.columns, name, reader.label)
         classifier = load(run_dir)
         plan = Plan(
             classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
-            outcomes=classifier.has_outcomes,
-            **options.text_settings(trained),
+            outcomes=classifier.has_outcomes, recipe=recipe,
         )  # fmt: skip
         if calibrated:
             classifier = classifier.calibrated()
@@ -164,15 +163,16 @@ def _predict(
                 title_language=language, **rules,
             )  # fmt: skip
             plan = replace(plan, decisions=decisions)
-            language_column = _language_column(language_column, trained, reader.columns, rules["conformal_by"])
+            language_column = _language_column(
+                language_column, training_data_settings(run_dir), reader.columns, rules["conformal_by"]
+            )
             for sentence in decisions.notes:
                 options.note(f"warning: {sentence}")
         plan.check_free(reader.columns)
         writer = stack.enter_context(open_output(output, target_kind, reader, plan.columns))
         progress = None if quiet else Progress(reader)
         code_table(
-            classifier, reader, writer, plan, columns, language_column=language_column, progress=progress,
-            summary=summary,
+            classifier, reader, writer, plan, language_column=language_column, progress=progress, summary=summary
         )  # fmt: skip
         if progress is not None:
             progress.clear()

@@ -60,8 +60,7 @@ def review(
         if source == "-":
             raise ValueError("INPUT: standard input cannot be read twice; give a file")
         check_output(output, source, overwrite=overwrite)
-        trained = options.training_data_settings(run_dir)
-        columns = Columns(texts=options.text_columns_of(text_column, trained), **options.text_settings(trained))
+        columns = Columns(options.recipe_of(run_dir, text_column))
         kind = format_of(source, None, option="another name")
         out_kind = format_of(output, None, option="another name")
 

@@ -3,6 +3,7 @@
 from hjc.data.jobdata import JobData
 from hjc.data.loading import load_job_data
 from hjc.data.reading import read_job_data
+from hjc.data.recipe import TextRecipe
 from hjc.data.sample import load_sample, sample_ads, sample_titles
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import Splits
@@ -15,6 +16,7 @@ __all__ = [
     "JobData",
     "SourceSettings",
     "Splits",
+    "TextRecipe",
     "load_job_data",
     "load_sample",
     "read_job_data",

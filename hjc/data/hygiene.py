@@ -41,18 +41,22 @@ def clean_texts(texts: Sequence[str], max_chars: int = 0, strip_html: bool = Fal
     for text in texts:
         if _CONTROL.search(text):
             counts["control"] += 1
-            text = _CONTROL.sub(lambda found: "" if found[0] in _NOTHING else " ", text)
+            text = _without_controls(text)
         if has_html(text):
             counts["html"] += 1
             if remove is not None:
                 counts["html_removed"] += 1
-                text = remove(text)
+                text = _without_controls(remove(text))  # an entity may stand for one
         text = text.strip()
         if max_chars and len(text) > max_chars:
             counts["cut"] += 1
             text = text[:max_chars].rstrip()
         out.append(text)
     return out, {key: count for key, count in counts.items() if count}
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROL.sub(lambda found: "" if found[0] in _NOTHING else " ", text)
 
 
 def _html_remover():  # type: ignore[no-untyped-def]  # bs4 is optional

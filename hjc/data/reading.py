@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hjc.arrays import BoolArray, IntArray, ObjectArray
-from hjc.data.hygiene import clean_texts
 from hjc.data.jobdata import JobData
+from hjc.data.recipe import TextRecipe, present
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import REJECT_COLUMNS, no_rejects
 from hjc.errors import TaxonomyError, name_some
@@ -20,10 +20,8 @@ from hjc.tables.whole import Table, read_rows, read_table
 from hjc.taxonomy.check import explain_unknown, repair_codes
 from hjc.taxonomy.tree import Taxonomy
 
-__all__ = ["ReadFile", "assemble_texts", "read_file", "read_job_data", "read_table"]
+__all__ = ["ReadFile", "read_file", "read_job_data", "read_table"]
 
-#: what programs write for a missing value; no job title is one of these
-MISSING = frozenset(("nan", "NaN", "NAN", "<NA>", "None", "null", "NULL"))
 SPLIT_NAMES = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
     "test": "test", "testing": "test",
@@ -76,26 +74,6 @@ def read_job_data(
     return part.data, part.rejects
 
 
-def assemble_texts(table: Table, columns: Sequence[str], joiner: str = "\n") -> list[str]:
-    """n texts: the cells of the columns that are not empty, joined.
-
-    Raises:
-        ValueError: no column is given, or one is not in the table.
-    """
-    if not columns:
-        raise ValueError("text_columns: got none, at least one column is needed")
-    table.check_columns(columns)
-    parts = [_present(table.frame[name]) for name in columns]
-    if len(parts) == 1:
-        return parts[0]
-    return [joiner.join(filter(None, cells)) for cells in zip(*parts, strict=True)]
-
-
-def _present(column: pd.Series) -> list[str]:
-    """Cells without outer blanks; "" for what programs write for missing values."""
-    return ["" if (text := cell.strip()) in MISSING else text for cell in column]
-
-
 def read_file(
     source: SourceSettings,
     settings: DataSettings,
@@ -137,8 +115,10 @@ def read_file(
             optional[key] = ""
     if not code_column:
         raise ValueError(f"{table.name}: code_column is empty; name the column that holds the codes")
+    if not text_columns:
+        raise ValueError(f"{table.name}: text_columns: got none, at least one column is needed")
     table.check_columns([*text_columns, code_column, *filter(None, optional.values())])
-    cells = {key: _present(table.frame[name]) for key, name in optional.items() if name}
+    cells = {key: list(map(present, table.frame[name])) for key, name in optional.items() if name}
     n, counts = len(table), Counter({"read": len(table)})
     notes: list[str] = []
     ids = cells.get("id", [""] * n)
@@ -156,10 +136,10 @@ def read_file(
         counts["filtered"] = int(rejected.open.sum() - keep.sum())
         rejected.open &= keep
 
-    texts, touched = clean_texts(assemble_texts(table, text_columns, settings.text_joiner), settings.max_chars,
-                                 settings.strip_html)  # fmt: skip
+    recipe = TextRecipe.of(settings)
+    texts, touched = recipe.clean(recipe.join([table.frame[name].tolist() for name in text_columns]))
     counts.update(touched)
-    raw_codes = _present(table.frame[code_column])
+    raw_codes = list(map(present, table.frame[code_column]))
     rejected.add(np.array([not text for text in texts], bool), "no text", raw_codes)
     rejected.add(np.array([not code for code in raw_codes], bool), "no code", texts)
     gold = _look_up(taxonomy, raw_codes, rejected, settings, counts, notes, table.name)

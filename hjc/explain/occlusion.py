@@ -38,7 +38,7 @@ def explain_occlusion(
         without.append("".join([*rest, text[at:]]))
     empty = len(without) + 1
     tree = classifier.taxonomy
-    log_p = _node_log_proba(tree, classifier.predict_log_proba([text, *without, ""]), questions)
+    log_p = _node_log_proba(tree, classifier.leaf_log_proba([text, *without, ""]), questions)
     times = np.bincount(group, minlength=groups)
     notes = ["the parts do not add up: words that say the same make up for each other"]
     if size > 1:

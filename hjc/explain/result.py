@@ -91,7 +91,7 @@ def ask(
         TaxonomyError, ValueError: an unknown code, or one that lies above the level.
     """
     tree = classifier.taxonomy
-    log_p = tree.node_log_proba(classifier.predict_log_proba([text]).astype(np.float64))[0]
+    log_p = tree.node_log_proba(classifier.leaf_log_proba([text]).astype(np.float64))[0]
     out = []
     for level in levels:
         nodes = tree.level_nodes(tree.check_level(level))

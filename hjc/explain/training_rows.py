@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hjc.classifiers.load import PROVENANCE, training_record
-from hjc.data import JobData, load_job_data
+from hjc.data import JobData, TextRecipe, load_job_data
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.taxonomy import Taxonomy, load_taxonomy
@@ -53,7 +53,7 @@ def training_rows(run_dir: str | Path, taxonomy: Taxonomy) -> JobData:
 
 
 def rows_of_file(
-    path: str, run_dir: str | Path, taxonomy: Taxonomy, *, text_columns: list[str], code_column: str | None = None
+    path: str, run_dir: str | Path, taxonomy: Taxonomy, *, recipe: TextRecipe, code_column: str | None = None
 ) -> JobData:
     """The labelled rows of a file, read as in training.
 
@@ -61,11 +61,9 @@ def rows_of_file(
         FileNotFoundError, ValueError: no such file or column, or no row with a known code.
     """
     stored = (training_record(run_dir).get("config") or {}).get("data") or {}
-    kept = {
-        k: stored[k] for k in ("text_joiner", "max_chars", "strip_html", "restore_zeros", "code_width") if k in stored
-    }
+    kept = {k: stored[k] for k in ("restore_zeros", "code_width") if k in stored}
     code = code_column or ("" if stored.get("sample") else stored.get("code_column")) or "code"
-    rows, rejects = read_job_data(path, taxonomy, data_settings(kept, text_columns=text_columns, code_column=code))
+    rows, rejects = read_job_data(path, taxonomy, data_settings(kept, **recipe.settings(), code_column=code))
     if not len(rows.labelled()):
         reasons = rejects["reason"].value_counts().head(3).to_dict()
         why = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.items())

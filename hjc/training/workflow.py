@@ -24,7 +24,7 @@ from hjc.classifiers.base import Classifier
 from hjc.classifiers.embedding.settings import USE
 from hjc.classifiers.fitting import NOT_IDENTITY
 from hjc.classifiers.load import PROVENANCE, load, training_record, write_card
-from hjc.data import Splits, load_job_data, summarise
+from hjc.data import Splits, TextRecipe, load_job_data, summarise
 from hjc.evaluation.calibrated import TABLES, DecisionTables, calibrate_model, watch
 from hjc.evaluation.evaluate import Evaluation, evaluate
 from hjc.evaluation.tables import decisions_table
@@ -85,6 +85,7 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
         record.write(directory)
     with user_errors():
         classifier = build(taxonomy, config.model, config.trainer)
+        classifier.recipe = TextRecipe.of(config.data)
         status = fit(classifier, splits, directory, record, out)
     if not first:
         return RunResult(directory, status, None, {})

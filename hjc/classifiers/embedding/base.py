@@ -19,6 +19,7 @@ from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_texts
 from hjc.classifiers.embedding.scale import DEFAULT_SCALE, MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.fitting import check_rows
+from hjc.classifiers.record import stored_recipe
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
@@ -166,7 +167,7 @@ class EmbeddingClassifier(Classifier):
         self._check_fitted()
         assert self.labels is not None and self.encoder is not None
         made = type(self)(taxonomy, self.settings, self.trainer)
-        made.encoder, made.scale = self.encoder, self.scale
+        made.encoder, made.scale, made.recipe = self.encoder, self.scale, self.recipe
         old_codes = self.taxonomy.leaf_codes
         known = {
             (old_codes[leaf], text): i
@@ -232,6 +233,7 @@ class EmbeddingClassifier(Classifier):
             classifier=self.name,
             parameters=asdict(self.settings) | {"scale": self.scale, "state": self._state()},
             taxonomy=self.taxonomy,
+            recipe=self.recipe,
             files=write,
         )
 
@@ -247,6 +249,7 @@ class EmbeddingClassifier(Classifier):
         if not isinstance(scale, int | float) or not isinstance(state, dict):
             raise ModelDirError(f"{model.path}: config.json has no scale or state; save the model again")
         self = cls(model.taxonomy, model.settings(cls.settings_class, but=("scale", "state")))
+        self.recipe = stored_recipe(model.path, model.config)
         self.scale = float(scale)
         try:
             self.encoder = read_encoder(model.path, self.settings)

@@ -220,7 +220,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
         self._check_fitted()
         assert self.encoder is not None
         made = type(self)(taxonomy, self.settings, self.trainer)
-        made.encoder, made.scale = self.encoder, self.scale
+        made.encoder, made.scale, made.recipe = self.encoder, self.scale, self.recipe
         texts = label_texts(taxonomy, self.settings)
         index = LabelIndex(self.encoder.encode(texts.texts, "encoding labels"), texts.leaf, texts.texts)
         titles = node_label_vectors(taxonomy, self.settings, self.encoder, label_means(index))

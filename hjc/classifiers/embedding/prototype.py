@@ -147,7 +147,7 @@ class PrototypeClassifier(SpaceClassifier):
         self._check_fitted()
         assert self.labels is not None and self.encoder is not None
         made = type(self)(taxonomy, self.settings, self.trainer)
-        made.encoder, made.scale = self.encoder, self.scale
+        made.encoder, made.scale, made.recipe = self.encoder, self.scale, self.recipe
         old = {code: i for i, code in enumerate(self.taxonomy.leaf_codes)}
         known = np.array([old.get(code, -1) for code in taxonomy.leaf_codes])
         vectors = np.zeros((taxonomy.num_leaves, self.labels.vectors.shape[1]), dtype=np.float32)

@@ -1,0 +1,195 @@
+"""TextRecipe: how a row becomes the text that a model sees. It is part of the model and lies in its config.json."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+
+from hjc.data.hygiene import clean_texts
+from hjc.data.settings import DataSettings
+from hjc.errors import name_some
+from hjc.tables.readers import find_column
+
+#: what programs write for a missing value; no job title is one of these
+MISSING = frozenset(("nan", "NaN", "NAN", "<NA>", "None", "null", "NULL"))
+OK = "ok"
+EMPTY = "empty text"
+NO_WORDS = "no words: only markup, control characters or punctuation"
+
+_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+
+
+def present(cell: str | None) -> str:
+    """A cell without outer blanks; "" where there is none, or what programs write for a missing value."""
+    return "" if cell is None or (text := cell.strip()) in MISSING else text
+
+
+def text_status(joined: str, cleaned: str) -> str:
+    """``ok``, or why a text cannot be coded: its cells are missing or blank, or it has no letter and no digit.
+
+    Args:
+        joined, cleaned: of :meth:`TextRecipe.join` and :meth:`TextRecipe.clean`. Mark-up that was left in is no word.
+    """
+    if not joined:
+        return EMPTY
+    if any(map(str.isalnum, cleaned)) and (
+        ("<" not in cleaned and "&" not in cleaned) or any(map(str.isalnum, html.unescape(_TAG.sub(" ", cleaned))))
+    ):
+        return OK
+    return NO_WORDS
+
+
+@dataclass(frozen=True)
+class TextRecipe:
+    """Cells of the columns joined, cleaned and cut.
+
+    Args:
+        columns: joined in this order; () where the training had none by name (the bundled sample, lists of texts).
+        joiner: between the columns; cells that are empty or missing leave none behind.
+        max_chars: longer texts are cut (0: never).
+        strip_html: take mark-up out; needs beautifulsoup4.
+
+    Raises:
+        TypeError, ValueError: a value of another kind, or ``max_chars`` below 0.
+    """
+
+    columns: tuple[str, ...] = ()
+    joiner: str = "\n"
+    max_chars: int = 20_000
+    strip_html: bool = False
+
+    def __post_init__(self) -> None:
+        names = self.columns
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"recipe: columns: got {names!r}, expected names of columns")
+        object.__setattr__(self, "columns", tuple(names))
+        for name, kind in (("joiner", str), ("max_chars", int), ("strip_html", bool)):
+            if type(value := getattr(self, name)) is not kind:
+                raise TypeError(f"recipe: {name}: got {value!r}, expected {kind.__name__}")
+        if self.max_chars < 0:
+            raise ValueError(f"recipe: max_chars: got {self.max_chars}, allowed are integers from 0 (no limit)")
+
+    # ------------------------------------------------------------------ as settings and as JSON
+
+    @classmethod
+    def of(cls, data: DataSettings) -> Self:
+        """The recipe that training data with these settings are read by."""
+        columns = () if data.sample else tuple(data.text_columns)
+        return cls(columns, data.text_joiner, data.max_chars, data.strip_html)
+
+    def settings(self) -> dict[str, Any]:
+        """The fields of DataSettings that say the same."""
+        plain = {"text_joiner": self.joiner, "max_chars": self.max_chars, "strip_html": self.strip_html}
+        return {**plain, **({"text_columns": list(self.columns)} if self.columns else {})}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "columns": list(self.columns)}
+
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """Of :meth:`to_dict`; what is left out has its default.
+
+        Raises:
+            TypeError, ValueError: no JSON object, a key that this hjc does not know, or as the class.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"recipe: got {values!r}, expected a JSON object")
+        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
+            raise ValueError(f"recipe: this hjc knows no {name_some(unknown)}: upgrade hjc")
+        return cls(**values)
+
+    def of_columns(self, columns: Sequence[str]) -> Self:
+        """The same with other columns."""
+        return replace(self, columns=tuple(columns))
+
+    def differences(self, other: "TextRecipe") -> list[str]:
+        """What the other has otherwise: ``strip_html=True``."""
+        mine = asdict(self)
+        return [f"{name}={value!r}" for name, value in asdict(other).items() if value != mine[name]]
+
+    # ------------------------------------------------------------------ making texts
+
+    def join(self, cells: Sequence[Sequence[str | None]]) -> list[str]:
+        """One text a row from the cells of each column, "" where no cell has any."""
+        return [self.joiner.join(filter(None, map(present, row))) for row in zip(*cells, strict=True)]
+
+    def clean(self, texts: Sequence[str]) -> tuple[list[str], dict[str, int]]:
+        """The texts as the model takes them, and how many were touched; see :func:`hjc.data.hygiene.clean_texts`."""
+        return clean_texts(texts, self.max_chars, self.strip_html)
+
+    def read(self, cells: Sequence[Sequence[str | None]]) -> tuple[list[str], list[str]]:
+        """The texts of rows, from the cells of each column, and their statuses (:func:`text_status`)."""
+        joined = self.join(cells)
+        cleaned, _ = self.clean(joined)
+        return cleaned, [text_status(a, b) for a, b in zip(joined, cleaned, strict=True)]
+
+    def texts(self, rows: Any) -> list[str]:
+        """The texts of rows from Python, as ``hjc predict`` makes them of a file.
+
+        Args:
+            rows: a list, tuple, array or Series of texts, which stand for rows that are joined already; or a DataFrame
+                or a list of mappings with the columns of the recipe. None and NaN are missing cells.
+
+        Returns:
+            n texts, "" where there is none.
+
+        Raises:
+            TypeError: one string, another container, or a cell that is no text; says what to pass.
+            ValueError: a column is not there, or the recipe knows none.
+        """
+        return self.clean(self.join(self._cells(rows)))[0]
+
+    def _cells(self, rows: Any) -> list[list[str | None]]:
+        names = getattr(rows, "columns", None)
+        if names is None and not isinstance(rows, (list, tuple, np.ndarray)) and not _is_series(rows):
+            got = f"one string, {rows!r:.40}" if isinstance(rows, str) else f"a {type(rows).__name__}"
+            raise TypeError(f"got {got}; {self._wanted}")
+        if names is None and getattr(rows, "ndim", 1) != 1:
+            raise TypeError(f"got an array of shape {np.shape(rows)}; {self._wanted}")
+        if names is None and not (len(rows) and any(isinstance(row, Mapping) for row in rows)):
+            return [self._column(list(rows), "text")]
+        if names is None:
+            if other := [i for i, row in enumerate(rows) if not isinstance(row, Mapping)]:
+                raise TypeError(f"row {other[0]} is {type(rows[other[0]]).__name__}, others are mappings")
+            names = list(dict.fromkeys(key for row in rows for key in row))
+            taken = {name: [row.get(name) for row in rows] for name in names}
+        else:
+            names, taken = list(names), rows
+        if not self.columns:
+            raise ValueError(
+                f"the model does not say which of the columns {name_some(names)} make a text: pass a list of texts, "
+                "or set its recipe, e.g. model.recipe = TextRecipe(columns=('title', 'description'))"
+            )
+        try:
+            found = [names[find_column([str(name) for name in names], c, "the rows")] for c in self.columns]
+        except ValueError as error:
+            raise ValueError(f"{error}; {self._wanted}") from None
+        return [self._column(list(taken[name]), str(name)) for name in found]
+
+    @property
+    def _wanted(self) -> str:
+        table = f", or a DataFrame with the columns {name_some(self.columns)}" if self.columns else ""
+        return f"pass a list of texts, e.g. ['registered nurse']{table}"
+
+    def _column(self, values: list[Any], name: str) -> list[str | None]:
+        for i, value in enumerate(values):
+            if isinstance(value, str):
+                continue
+            if not _is_missing(value):
+                raise TypeError(f"{name}: row {i} is {type(value).__name__}, expected str; {self._wanted}")
+            values[i] = None
+        return values
+
+
+def _is_series(rows: Any) -> bool:
+    """A column of pandas, Polars or Arrow, without importing any of them."""
+    return isinstance(rows, Sequence) is False and hasattr(rows, "to_numpy") and hasattr(rows, "__len__")
+
+
+def _is_missing(value: Any) -> bool:
+    nan = isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+    return value is None or nan or type(value).__name__ in ("NAType", "NaTType")
