@@ -23,7 +23,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from hjc.nn.heads import HEADS, build_head
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings
-from hjc.taxonomy import Taxonomy, isco08
+from hjc.taxonomy import Taxonomy, isco08, read_taxonomy_csv
 
 KZIS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis" / "kzis_hierarchy_2023.csv"
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--autocast", action="store_true", help="bfloat16 matrix products in the encoder")
     parser.add_argument("--out", type=Path, default=Path("experiments/hierarchy_cost/results.csv"))
     args = parser.parse_args()
-    taxonomy = Taxonomy.from_csv(args.tree) if args.tree else isco08()
+    taxonomy = read_taxonomy_csv(args.tree) if args.tree else isco08()
     console = Console()
     console.print(f"{taxonomy!r}, batch {args.batch}, hidden {args.hidden}, {torch.get_num_threads()} threads")
     rows = []

@@ -29,7 +29,7 @@ from hjc.evaluation.evaluate import evaluate
 from hjc.index import normalise
 from hjc.nn.prototypes import PrototypeSpace
 from hjc.nn.settings import TrainerSettings
-from hjc.taxonomy import Taxonomy, from_edges
+from hjc.taxonomy import Taxonomy, from_edges, write_taxonomy_csv
 from hjc.training.config import compose
 from hjc.training.workflow import run_training
 from tests.strategies import taxonomies
@@ -337,7 +337,7 @@ def test_train_predict_evaluate_by_command(
     files = tmp_path / "titles.csv"
     data = rows(TREE, 8)
     files.write_text("text,code\n" + "".join(f"{t},{c}\n" for t, c in zip(data.texts, data.codes, strict=True)))
-    TREE.to_csv(tmp_path / "tree.csv")
+    write_taxonomy_csv(TREE, tmp_path / "tree.csv")
     run = tmp_path / "run"
     overrides = [
         f"model={model}", "encoder=use", "taxonomy=csv", f"taxonomy.path={tmp_path / 'tree.csv'}", "data=csv",

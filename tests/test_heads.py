@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hjc.nn.heads import HEADS, build_head
-from hjc.taxonomy import Taxonomy
+from hjc.taxonomy import Taxonomy, from_prefix_codes
 
 from .strategies import taxonomies
 
@@ -101,7 +101,7 @@ def test_topdown_equals_the_hierarchicalsoftmax_package():
     from hierarchicalsoftmax.inference import leaf_probabilities
 
     codes = ["1", "2", "3", "11", "12", "13", "21", "22", "111", "112", "131", "132", "133"]
-    taxonomy = Taxonomy.from_prefix_codes(codes, digits=[1, 2, 3])
+    taxonomy = from_prefix_codes(codes, digits=[1, 2, 3])
     root = peer.SoftmaxNode("root")
     nodes = [peer.SoftmaxNode(taxonomy.codes[0], parent=root)]
     for node in range(1, len(taxonomy)):
@@ -128,7 +128,7 @@ def test_topdown_equals_the_hierarchicalsoftmax_package():
 
 @pytest.mark.parametrize("hierarchy", HEADS)
 def test_scores_of_any_size_stay_finite(hierarchy):
-    taxonomy = Taxonomy.from_prefix_codes(["11", "12", "21", "22", "31"], digits=[1, 2])
+    taxonomy = from_prefix_codes(["11", "12", "21", "22", "31"], digits=[1, 2])
     head, features, gold = make(hierarchy, taxonomy, 8, seed=1, size=1e4)
     log_proba = head(features)
     assert torch.isfinite(log_proba).all()
@@ -138,7 +138,7 @@ def test_scores_of_any_size_stay_finite(hierarchy):
 
 def test_label_smoothing_mixes_the_gold_path_with_uniform_siblings():
     """Against the definition: (1 - e) -log P(gold) + e mean over siblings, at each level of the path."""
-    taxonomy = Taxonomy.from_prefix_codes(["11", "12", "13", "21"], digits=[1, 2])
+    taxonomy = from_prefix_codes(["11", "12", "13", "21"], digits=[1, 2])
     head, features, _ = make("topdown", taxonomy, 1, seed=5)
     scores = dict(zip(taxonomy.codes, head.scores(features)[0].tolist(), strict=True))
 
@@ -158,7 +158,7 @@ def test_label_smoothing_mixes_the_gold_path_with_uniform_siblings():
 def test_overfits_separable_data_to_recall_one_at_every_level(hierarchy):
     rng = np.random.default_rng(0)
     codes = [f"{a}{b}{c}" for a in "12345" for b in "123" for c in "12"] + ["6", "711"]
-    taxonomy = Taxonomy.from_prefix_codes(codes, digits=[1, 2, 3])
+    taxonomy = from_prefix_codes(codes, digits=[1, 2, 3])
     centres = rng.normal(size=(taxonomy.num_leaves, 16)) * 3
     label = np.repeat(np.arange(taxonomy.num_leaves), 10)
     x = torch.as_tensor(centres[label] + rng.normal(size=(len(label), 16)) * 0.1, dtype=torch.float32)
@@ -178,4 +178,4 @@ def test_overfits_separable_data_to_recall_one_at_every_level(hierarchy):
 
 def test_an_unknown_hierarchy_is_refused_with_the_allowed_words():
     with pytest.raises(ValueError, match="got 'sideways', allowed are topdown, bottomup, pathsum"):
-        build_head("sideways", Taxonomy.from_prefix_codes(["1", "2"], digits=[1]), 3)
+        build_head("sideways", from_prefix_codes(["1", "2"], digits=[1]), 3)

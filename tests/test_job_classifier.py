@@ -15,7 +15,7 @@ from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.data import TextRecipe
 from hjc.index import normalise
-from hjc.taxonomy import Taxonomy, from_prefix_codes
+from hjc.taxonomy import Taxonomy, from_prefix_codes, write_taxonomy_csv
 from tests import stub_classifier
 
 TITLES = {"11": "nurse", "12": "doctor", "21": "driver"}
@@ -179,7 +179,7 @@ def test_relabel(run_dir: Path, tmp_path: Path, call: Call) -> None:
 def test_relabel_of_another_kind_of_model(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(hjc.classifiers.CLASSIFIERS, "stub", (stub_classifier.__name__, "StubClassifier"))
     stub_classifier.StubClassifier(tree()).save_pretrained(tmp_path / "model")
-    tree().to_csv(tmp_path / "tree.csv")
+    write_taxonomy_csv(tree(), tmp_path / "tree.csv")
     code, _, err = call("relabel", tmp_path / "model", tmp_path / "tree.csv", "-o", tmp_path / "new")
     assert code == 2 and "must be trained on the new tree" in err
     assert not (tmp_path / "new").exists()

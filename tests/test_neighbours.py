@@ -13,6 +13,7 @@ from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, dense, text_vectors, unit_rows, word_vectors
 from hjc.data import JobData
 from hjc.explain.neighbours import nearest_texts
+from hjc.taxonomy import write_taxonomy_csv
 from tests.stub_classifier import StubClassifier
 from tests.test_explain import DATA, MODEL, TREE
 from tests.test_neural import settings, toy_data, toy_tree, trainer
@@ -91,7 +92,7 @@ def run(tmp_path_factory) -> tuple[Path, Path]:
     train = folder / "train.csv"
     train.write_text("title,code\n" + "".join(f'"{t}",{c}\n' for t, c in zip(DATA.texts, DATA.codes, strict=True)))
     tree = folder / "tree.csv"
-    TREE.to_csv(tree)
+    write_taxonomy_csv(TREE, tree)
     MODEL.save_pretrained(folder / "model")
     data = {"train": [str(train)], "text_columns": ["title"], "code_column": "code", "valid_fraction": 0.0}
     record = {

@@ -14,14 +14,14 @@ from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
 from hjc.errors import NotFittedError
 from hjc.nn.settings import HIERARCHIES, NeuralSettings, TrainerSettings
-from hjc.taxonomy import Taxonomy
+from hjc.taxonomy import Taxonomy, from_prefix_codes
 
 WORDS = ["alpha", "bravo", "carbon", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima"]
 CODES = ["11", "12", "13", "21", "22", "31", "4"]
 
 
 def toy_tree() -> Taxonomy:
-    return Taxonomy.from_prefix_codes(CODES, digits=[1, 2], titles={"en": {c: WORDS[i] for i, c in enumerate(CODES)}})
+    return from_prefix_codes(CODES, digits=[1, 2], titles={"en": {c: WORDS[i] for i, c in enumerate(CODES)}})
 
 
 def toy_data(taxonomy: Taxonomy, copies: int = 20, seed: int = 0, inner: bool = False) -> JobData:
@@ -173,7 +173,7 @@ def test_wrong_use_is_refused_with_a_reason(fitted):
     tree = toy_tree()
     with pytest.raises(NotFittedError, match=r"fit\(\.\.\.\) or hjc\.load"):
         NeuralClassifier(tree, settings()).predict(["x"])
-    other = Taxonomy.from_prefix_codes(["1", "2"], digits=[1])
+    other = from_prefix_codes(["1", "2"], digits=[1])
     with pytest.raises(ValueError, match="its codes belong to"):
         NeuralClassifier(tree, settings()).fit(JobData.from_lists(other, ["a"], ["1"]))
     with pytest.raises(ValueError, match="1 of 2 rows have no code"):

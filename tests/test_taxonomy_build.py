@@ -40,7 +40,7 @@ def test_missing_parents_and_blanks():
     tree = from_edges([f" {i}" for i in range(7)], top)
     assert tree.codes == tuple("0123456") and tree.depth == 1
     frame = pd.DataFrame({"code": ["1", "11"], "parent": [None, "1"]})
-    assert edges_of(Taxonomy.from_edges(frame["code"], frame["parent"])) == {"1": "", "11": "1"}
+    assert edges_of(from_edges(frame["code"], frame["parent"])) == {"1": "", "11": "1"}
 
 
 def test_mapping_titles_may_leave_gaps_but_not_name_strangers():
@@ -112,7 +112,7 @@ def test_isco_from_its_leaves_and_from_all_codes():
 
 
 def test_kzis_scheme_and_created_codes_have_no_title():
-    tree = Taxonomy.from_prefix_codes(["111101", "111102", "21"], [1, 2, 3, 4, 6], titles={"pl": ["a", "b", "c"]})
+    tree = from_prefix_codes(["111101", "111102", "21"], [1, 2, 3, 4, 6], titles={"pl": ["a", "b", "c"]})
     assert edges_of(tree) == {
         "1": "", "2": "", "11": "1", "21": "2", "111": "11", "1111": "111", "111101": "1111", "111102": "1111",
     }  # fmt: skip

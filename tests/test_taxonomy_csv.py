@@ -8,7 +8,6 @@ from hypothesis import given
 
 from hjc import TaxonomyError
 from hjc.taxonomy import (
-    Taxonomy,
     check_taxonomy_file,
     describe,
     from_edges,
@@ -17,6 +16,7 @@ from hjc.taxonomy import (
     read_taxonomy_csv,
     write_taxonomy_csv,
 )
+from hjc.taxonomy.readers import import_taxonomy
 
 from .strategies import taxonomies
 
@@ -52,9 +52,9 @@ def test_round_trip_is_exact(folder, tree):
 
 def test_equal_trees_give_equal_bytes(tmp_path):
     for name in ("a.csv", "a.csv.gz"):
-        isco08().to_csv(tmp_path / name)
+        write_taxonomy_csv(isco08(), tmp_path / name)
         first = (tmp_path / name).read_bytes()
-        Taxonomy.from_csv(tmp_path / name).to_csv(tmp_path / f"b-{name}")
+        write_taxonomy_csv(read_taxonomy_csv(tmp_path / name), tmp_path / f"b-{name}")
         assert (tmp_path / f"b-{name}").read_bytes() == first
     assert first[4:8] == bytes(4)  # no time in the gzip header
 
@@ -189,7 +189,7 @@ def test_all_problems_of_a_bad_file_at_once(file):
         "error: codes whose parent is not in the list: '011 (parent 1)'",
         "(a cycle): 'y', 'z'",
         "error: parents that have lost leading zeros (write the file with codes as text): '1 (of 011) looks like 01'",
-        "warning: codes with surrounding blanks (taken off): ' q'",
+        "warning: codes with surrounding blanks or invisible characters (taken off): ' q'",
     ):
         assert part in text
     assert [p.severity for p in problems] == sorted(p.severity for p in problems)
@@ -231,3 +231,47 @@ def test_same_language_in_name_and_label(file):
     with pytest.raises(TaxonomyError, match="language 'en'"):
         read_taxonomy_csv(file("code,name_en,label_en\n1,a,b\n"))
     assert from_edges(["1"], [""]).titles == {}
+
+
+def test_codes_are_cut_at_separators(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("code,title_en\n7,a\n72,b\n722,c\n7223,d\n" + "".join(f"7223.{i},t{i}\n" for i in (1, 2, 10, 21)))
+    tree = load_taxonomy(path)
+    assert {tree.codes[tree.parents[tree.index_of[f"7223.{i}"]]] for i in (1, 2, 10, 21)} == {"7223"}
+    (note,) = check_taxonomy_file(path)
+    assert note.severity == "note" and note.codes == (
+        "7223.10 (parent 7223, not 7223.1)",
+        "7223.21 (parent 7223, not 7223.2)",
+    )
+    path.write_text("code\nA\nA/1\nA/1/1\nA/11\nB-1\nB-1 2\nB-12\n")
+    tree = load_taxonomy(path)
+    parents = {c: tree.codes[p] if p >= 0 else "" for c, p in zip(tree.codes, tree.parents, strict=True)}
+    assert parents == {"A": "", "A/1": "A", "A/1/1": "A/1", "A/11": "A", "B-1": "", "B-1 2": "B-1", "B-12": ""}
+
+
+def test_one_code_with_two_titles_names_both_lines_and_the_likely_code(tmp_path):
+    path = tmp_path / "codes.csv"
+    codes = ["932907,helper", "932908,mechanic's mate", "962907,warden", "932908,park worker", "962909,other"]
+    path.write_text("code,title_en\n" + "\n".join(codes) + "\n")
+    (problem,) = check_taxonomy_file(path)
+    assert problem.kind == "duplicate"
+    assert problem.codes == (
+        "932908 (lines 3 \"mechanic's mate\"; 5 'park worker', behind 962907: may be 962908)",
+    )  # fmt: skip
+    with pytest.raises(TaxonomyError, match="duplicate codes: '932908'"):
+        read_taxonomy_csv(path)
+    found = import_taxonomy("csv", path)
+    (reject,) = found.report.rejects
+    assert reject.line == 5 and reject.reason == (
+        "the code stands twice with different titles (\"mechanic's mate\", 'park worker'), first in line 3; "
+        "behind 962907 it may be 962908"
+    )
+    assert found.taxonomy.title(found.taxonomy.index_of["932908"]) == "mechanic's mate"
+
+
+def test_invisible_characters_are_taken_off_and_said(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("code,parent,title_en\n\u200b02,,group\n021,02,unit\n0\ufeff22,02,other\n", encoding="utf-8")
+    assert load_taxonomy(path).codes == ("02", "021", "022")
+    assert [p.kind for p in check_taxonomy_file(path)] == ["blanks"]
+    assert import_taxonomy("csv", path).taxonomy.codes == ("02", "021", "022")

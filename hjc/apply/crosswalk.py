@@ -321,5 +321,7 @@ def carry_table(
                 summary.uncoded[status] = summary.uncoded.get(status, 0) + 1
         if progress is not None:
             progress(summary)
+    if classifier is None:
+        spelling.check(reader.label, plan.crosswalk.source.name, "--from")
     writer.finish()
     return summary

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hjc.apply.rows import Columns, Counted, Draws, Rows, Spool, read_rows, weight_of
+from hjc.apply.spelling import Spelling
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.evaluation.validation_scores import ValidationScores
@@ -81,12 +82,12 @@ def read_audit(
             "or leave such rows out of the input as well"
         )
     codes = [c for p in parts for c in p.more[code_column]]
-    tree = classifier.taxonomy
-    if bad := [c for c in codes if (c or "").strip() not in tree.index_of]:
-        raise ValueError(
-            f"{reader.label}: {len(bad)} of {len(codes)} audited rows have no code of the taxonomy, e.g. {bad[0]!r}"
-        )
-    gold = tree.encode([(c or "").strip() for c in codes])
+    tree, spelling = classifier.taxonomy, Spelling(classifier.taxonomy)
+    mended = spelling.mend(codes)
+    if bad := [c for c in mended if c not in tree.index_of]:
+        why = spelling.reasons.get(bad[0], f"{bad[0]!r}")
+        raise ValueError(f"{reader.label}: {len(bad)} of {len(codes)} audited rows have no code of the taxonomy: {why}")
+    gold = tree.encode(mended)
     inclusion = None
     if inclusion_column:
         values = [v for p in parts for v in p.more[inclusion_column]]
@@ -201,13 +202,14 @@ def gather(
     totals = CodeTotals(tree if columns.code else taxonomy, level)
     spool = Spool(tree) if method == "prior_shift" or unit else None
     own = bootstrap if method in ("classify_and_count", "summed") else 0
+    spelling = Spelling(taxonomy)
     draws = Draws(totals.taxonomy, level, own, seed, method == "classify_and_count")
     more = [c for c in (columns.code, unit) if c]
     for chunk in read_rows(reader, columns, counted, more):
         units = chunk.more[unit] if unit else None
         parts: Iterable[tuple[IntArray, FloatArray]] = ()
         if columns.code:
-            _, use, log_proba = one_hot(taxonomy, level, chunk.more[columns.code], counted)
+            _, use, log_proba = one_hot(taxonomy, level, spelling.mend(chunk.more[columns.code]), counted)
             parts = [(use, log_proba)]
         elif chunk.texts:
             parts = classifier.iter_log_proba(chunk.texts)
@@ -222,6 +224,8 @@ def gather(
                 spool.add(values, chunk.weight[at], domain, named)
         if progress is not None:
             progress(counted.rows)
+    spelling.check(reader.label, taxonomy.name)
+    counted.codes = spelling.account()
     if not (totals.rows or (spool and spool.domain)):
         raise ValueError(f"{reader.label}: no row can be used: {counted.message()}")
     needs: dict[str, Any] = {} if method == "prior_shift" or own else {"replicates": bootstrap, "seed": seed}

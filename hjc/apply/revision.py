@@ -77,6 +77,7 @@ def revise_table(
                 summary.uncoded[reason] = summary.uncoded.get(reason, 0) + 1
         if progress is not None:
             progress(summary)
+    spelling.check(reader.label, "the old edition", "--table and --from")
     writer.finish()
     return rows
 

@@ -22,13 +22,15 @@ class Counted:
 
     rows: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    #: what was done to codes, and what seems to be wrong with the others
+    codes: str = ""
 
     def leave_out(self, reason: str, rows: int = 1) -> None:
         self.left_out[reason] = self.left_out.get(reason, 0) + rows
 
     def message(self) -> str:
         why = "".join(f"; {count:,} left out ({reason})" for reason, count in self.left_out.items())
-        return f"{self.rows:,} rows{why}"
+        return f"{self.rows:,} rows{why}" + (f". {self.codes}" if self.codes else "")
 
 
 @dataclass(frozen=True)

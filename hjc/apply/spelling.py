@@ -5,8 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from hjc.errors import name_some
-from hjc.taxonomy.check import repair_codes
-from hjc.taxonomy.tree import Taxonomy
+from hjc.taxonomy.spelling import RepairReport, check_classification, one_of_each_kind, repair_codes
 
 
 def for_commands(message: str) -> str:
@@ -24,12 +23,15 @@ class Spelling:
         restore_zeros: put lost leading zeros back where one code is meant.
         repaired: (as it stood, code) -> rows.
         hints: value that is no code -> what seems to have happened to it, where that can be told.
+        reasons, kinds: value that is no code -> why; kind -> rows; as in a RepairReport of the whole table.
     """
 
-    known: Taxonomy | Collection[str]
+    known: Collection[str]
     restore_zeros: bool = False
     repaired: Counter[tuple[str, str]] = field(default_factory=Counter)
     hints: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
 
     def mend(self, codes: Sequence[str | None]) -> list[str]:
         """The codes of a chunk: "" where there is none, the value itself where it is no code."""
@@ -37,10 +39,21 @@ class Spelling:
         for before, after in zip(codes, mended, strict=True):
             if after and before is not None and (old := before.strip()) != after:
                 self.repaired[old, after] += 1
+        self.reasons |= report.reasons
+        self.kinds.update(report.counts)
         for value, reason in report.reasons.items():
             if not reason.endswith("is not in the tree"):
                 self.hints[value.strip()] = for_commands(reason)
         return ["" if code is None else code.strip() for code in mended]
+
+    def check(self, label: str, name: str, option: str = "") -> None:
+        """After the last row. Raises TaxonomyError when most codes of the table are not in the tree ``name``."""
+        report = RepairReport(self.kinds.total(), dict(self.kinds), reasons=self.reasons)
+        check_classification(self.known, report, label, name, option)
+
+    def account(self) -> str:
+        """Repairs, and what the values that are no codes probably are, a sentence of each kind."""
+        return ". ".join(filter(None, [self.message(), *map(for_commands, one_of_each_kind(self.reasons))]))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -96,6 +96,7 @@ def crosswalk(
         from pathlib import Path
 
         from hjc.cli.taxonomy import _load
+        from hjc.crosswalk.correspondence import mend_table
         from hjc.crosswalk.mapping import build_crosswalk
         from hjc.crosswalk.readers import read_counts
 
@@ -119,6 +120,7 @@ def crosswalk(
             links = _read(path, source_column, target_column, weight_column, relation_column, relation, reverse, ids)
             # A table that `--matrix` wrote holds shares; its header says so.
             how = "shares" if weights == "uniform" and not reverse and _is_matrix(path) else weights
+            links = mend_table(links, trees[i], trees[i + 1], restore_zeros=restore_zeros)
             part = build_crosswalk(
                 links, trees[i], trees[i + 1], weights=how, unmapped=unmapped,  # type: ignore[arg-type]
                 target_counts=None if counts is None else read_counts(counts),
@@ -194,13 +196,14 @@ def revise(
         from hjc.apply.revision import REVISION_COLUMNS, RevisionSummary, revise_table
         from hjc.apply.spelling import Spelling
         from hjc.cli.taxonomy import _load
+        from hjc.crosswalk.correspondence import mend_table
         from hjc.crosswalk.readers import read_counts
         from hjc.crosswalk.revision import plan_revision
 
+        old, new = None if start is None else _load(start, None), _load(to, None)
+        links = _read(table, source_column, target_column, weight_column, relation_column, relation, reverse, ids)
         plan = plan_revision(
-            _read(table, source_column, target_column, weight_column, relation_column, relation, reverse, ids),
-            _load(to, None),
-            None if start is None else _load(start, None),
+            mend_table(links, old, new, restore_zeros=restore_zeros), new, old,
             split=split, weights=weights, min_level=min_level, inner_share=inner_share,  # type: ignore[arg-type]
             target_counts=None if counts is None else read_counts(counts), keep_new=keep_new,
         )  # fmt: skip
@@ -366,7 +369,7 @@ def _carry(
     if not quiet:
         options.note(spelling.message())
         if summary.unknown:
-            options.note(for_commands(explain_unknown(walk.source, summary.unknown)))
+            options.note(for_commands(explain_unknown(walk.source, summary.unknown, walk.source.name)))
         options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
 
 

@@ -4,7 +4,7 @@ Nothing here knows a tree. :mod:`hjc.crosswalk.mapping` turns a table into a mat
 :mod:`hjc.crosswalk.revision` into new codes for a training set; both take their shares from :func:`link_shares`.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from hjc.errors import TaxonomyError, check_choice, name_some
+from hjc.taxonomy.spelling import one_of_each_kind, repair_codes
 
 #: how the links of one source code share its mass; see :func:`link_shares`
 Weights = Literal["uniform", "proportional", "given", "shares"]
@@ -135,6 +136,27 @@ class Correspondence:
             source_titles=keys(self.source_titles, source),
             target_titles=keys(self.target_titles, target),
         )
+
+
+def mend_table(
+    table: Correspondence, source: Collection[str] | None, target: Collection[str], *, restore_zeros: bool = False
+) -> Correspondence:
+    """The table with its codes as the trees spell them; notes say what was mended and what may be wrong.
+
+    ``source`` may be unknown (None). Lost leading zeros are put back where ``restore_zeros`` asks for it.
+    """
+    names: dict[str, dict[str, str]] = {}
+    notes = list(table.notes)
+    for side, known, codes in (("source", source, table.source), ("target", target, (*table.target, *table.added))):
+        if known is not None:
+            given = list(dict.fromkeys(filter(None, codes)))
+            mended, report = repair_codes(known, given, restore_zeros)
+            names[side] = {old: new for old, new in zip(given, mended, strict=True) if old != new}
+            if report.changed:
+                changed = name_some(f"{old} -> {new}" for old, new in report.changed.items())
+                notes.append(f"{len(report.changed):,} {side} codes of the table were repaired: {changed}")
+            notes += [f"{side} codes of the table: {hint}" for hint in one_of_each_kind(report.reasons)]
+    return replace(table.relabel(**names), notes=tuple(notes))
 
 
 def link_shares(

@@ -15,9 +15,9 @@ from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe, present
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import REJECT_COLUMNS, no_rejects
-from hjc.errors import TaxonomyError, name_some
+from hjc.errors import name_some
 from hjc.tables.whole import Table, read_rows, read_table
-from hjc.taxonomy.check import explain_unknown, repair_codes
+from hjc.taxonomy.spelling import check_classification, repair_codes
 from hjc.taxonomy.tree import Taxonomy
 
 __all__ = ["ReadFile", "read_file", "read_job_data", "read_table"]
@@ -64,7 +64,7 @@ def read_job_data(
     ``if_present``: see :func:`read_file`.
 
     Raises:
-        TaxonomyError: not one code of the file is in the taxonomy.
+        TaxonomyError: most codes of the file are not in the taxonomy.
         ValueError: see :func:`read_file`.
     """
     settings = settings or DataSettings()
@@ -89,7 +89,7 @@ def read_file(
     Raises:
         FileNotFoundError: no such file.
         ValueError: a column is not there, a language filter without languages, and all of :func:`read_rows`.
-        TaxonomyError: there are codes, and not one is in the taxonomy.
+        TaxonomyError: most codes are not in the taxonomy.
     """
     table = read_rows(
         source.path if stream is None else stream,
@@ -239,9 +239,7 @@ def _look_up(
     gold = np.full(len(codes), -1, dtype=np.int64)
     gold[open_rows] = [taxonomy.index_of.get(code, -1) for code in repaired]
     unknown = gold < 0
-    if open_rows.size and unknown[open_rows].all():
-        hint = explain_unknown(taxonomy, dict.fromkeys(codes[i] for i in open_rows.tolist()))
-        raise TaxonomyError(f"{name}: no row has a code of the taxonomy; {hint}")
+    check_classification(taxonomy, report, name, taxonomy.name)
     if unknown[open_rows].any():
         why = {code: f"unknown code: {report.reasons.get(code, 'not in the taxonomy')}" for code in set(codes)}
         rejected.add(unknown, np.array([why[code] for code in codes], dtype=object), codes)

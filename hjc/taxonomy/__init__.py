@@ -2,10 +2,10 @@
 
 from hjc.errors import TaxonomyError
 from hjc.taxonomy.build import from_edges, from_prefix_codes
-from hjc.taxonomy.check import RepairReport, explain_unknown, repair_codes
 from hjc.taxonomy.csvio import read_taxonomy_csv, write_taxonomy_csv
 from hjc.taxonomy.filecheck import Problem, check_taxonomy_file
 from hjc.taxonomy.load import isco08, load_taxonomy
+from hjc.taxonomy.spelling import RepairReport, explain_unknown, repair_codes
 from hjc.taxonomy.summary import TaxonomySummary, describe
 from hjc.taxonomy.tree import Taxonomy
 

@@ -1,5 +1,6 @@
 """Build a tree from (code, parent) edges or from codes whose prefixes are their ancestors."""
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,27 +10,21 @@ from typing import Literal
 import numpy as np
 
 from hjc.errors import TaxonomyError, name_some
+from hjc.taxonomy.spelling import is_missing, trim
 from hjc.taxonomy.tree import Taxonomy
 
 #: language -> {code: text}, or -> one text for each input code
 Texts = Mapping[str, Mapping[str, str] | Sequence[str | None]]
 
 
-def is_missing(value: object) -> bool:
-    """None, NaN and the pandas missing values (which compare unequal to, or unknown with, themselves)."""
-    if isinstance(value, float | np.floating):
-        return bool(np.isnan(value))
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
-
-
 def _as_codes(values: Iterable[object], what: str) -> list[str]:
-    """Text without surrounding blanks; missing values become ""."""
+    """Text without surrounding blanks and invisible characters; missing values become ""."""
     out, wrong = [], []
     for value in values:
         if is_missing(value):
             out.append("")
         elif isinstance(value, str):
-            out.append(value.strip())
+            out.append(trim(value))
         else:
             wrong.append(value)
     if wrong:
@@ -294,10 +289,21 @@ def from_prefix_codes(
     )
 
 
-def longest_prefix_parents(codes: Sequence[str]) -> list[str]:
+#: punctuation between the parts of a code: a part is a number of its own, 7223.10 does not lie below 7223.1
+BETWEEN = re.compile(r"[.\-/ ]")
+
+
+def longest_prefix_parents(codes: Sequence[str], *, whole_parts: bool = True) -> list[str]:
     """For each code the longest other code in the list that is a prefix of it, "" if there is none.
 
-    This is what the reference tool's hierarchy files (``class``, ``name``) mean, for any lengths of codes.
+    This is what the reference tool's hierarchy files (``class``, ``name``) mean, for any lengths of codes. Behind the
+    first separator (``. - /`` or a blank) a code is cut at separators only, unless ``whole_parts`` is False.
     """
     known = set(codes)
-    return [next((c[:n] for n in range(len(c) - 1, 0, -1) if c[:n] in known), "") for c in codes]
+    return [next((c[:n] for n in _cuts(c, whole_parts) if c[:n] in known), "") for c in codes]
+
+
+def _cuts(code: str, whole_parts: bool) -> list[int]:
+    """Where a code may be cut to give its parent, longest first."""
+    between = [match.start() for match in BETWEEN.finditer(code)] if whole_parts else []
+    return [*between[:0:-1], *range(between[0] if between else len(code) - 1, 0, -1)]

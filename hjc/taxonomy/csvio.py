@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hjc.errors import TaxonomyError
 from hjc.taxonomy.build import from_edges, from_prefix_codes, longest_prefix_parents
+from hjc.taxonomy.spelling import trim
 from hjc.taxonomy.tree import Taxonomy
 
 #: the language of a title column that does not say one (ISO 639: undetermined)
@@ -39,7 +40,7 @@ class TaxonomyTable:
     titles: dict[str, list[str]]
     descriptions: dict[str, list[str]]
     lines: list[int]  # line of the file on which each row ends, the header is on line 1
-    blanks: tuple[str, ...]  # codes and parents that had surrounding blanks, which are taken off
+    blanks: tuple[str, ...]  # codes and parents that had blanks around or invisible characters in them, taken off
     ignored: tuple[str, ...]  # columns that are not about the tree
 
 
@@ -128,13 +129,13 @@ def read_taxonomy_table(
     edges = [*columns[used], *columns.get(parent, ())]
     return TaxonomyTable(
         path=path,
-        codes=[value.strip() for value in columns[used]],
-        parents=[value.strip() for value in columns[parent]] if parent in columns else None,
+        codes=[trim(value) for value in columns[used]],
+        parents=[trim(value) for value in columns[parent]] if parent in columns else None,
         levels=[value.strip() for value in columns["level"]] if "level" in columns else None,
         titles=texts["titles"],
         descriptions=texts["descriptions"],
         lines=lines[1:],
-        blanks=tuple(value for value in edges if value != value.strip()),
+        blanks=tuple(value for value in edges if value != trim(value)),
         ignored=tuple(ignored),
     )
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from hjc.errors import TaxonomyError, name_some
-from hjc.taxonomy.build import edge_problems, from_prefix_codes, longest_prefix_parents
-from hjc.taxonomy.check import zero_candidates
+from hjc.taxonomy.build import BETWEEN, edge_problems, from_prefix_codes, longest_prefix_parents
 from hjc.taxonomy.csvio import TaxonomyTable, read_taxonomy_csv, read_taxonomy_table
+from hjc.taxonomy.spelling import neighbour_guess, zero_candidates
 from hjc.taxonomy.tree import Taxonomy
 
 
@@ -46,9 +46,13 @@ def check_taxonomy_file(
     problems = _errors(table, digits)
     if not problems:
         tree = read_taxonomy_csv(path, code=code, parent=parent, digits=digits, separator=separator, encoding=encoding)
-        problems = _warnings(table, tree, inferred=table.parents is None or digits is not None)
+        problems = _warnings(table, tree, digits)
     if table.blanks:
-        problems.append(Problem("warning", "blanks", "codes with surrounding blanks (taken off)", table.blanks))
+        problems.append(
+            Problem(
+                "warning", "blanks", "codes with surrounding blanks or invisible characters (taken off)", table.blanks
+            )
+        )
     if table.ignored:
         problems.append(Problem("note", "ignored", "columns that are not read", table.ignored))
     order = ("error", "warning", "note")
@@ -67,10 +71,7 @@ def _errors(table: TaxonomyTable, digits: Sequence[int] | None) -> list[Problem]
         if found.kind == "empty":
             codes = tuple(f"line {line}" for line, c in zip(table.lines, table.codes, strict=True) if not c)
         elif found.kind == "duplicate":
-            where: dict[str, list[str]] = {}
-            for line, c in zip(table.lines, table.codes, strict=True):
-                where.setdefault(c, []).append(str(line))
-            codes = tuple(f"{c} (lines {', '.join(where[c])})" for c in codes)
+            codes = tuple(f"{c} ({_places(table, c)})" for c in codes)
         problems.append(Problem("error", found.kind, found.text, codes))
     known, longest = set(table.codes) - {""}, max(map(len, table.codes))
     lost = [
@@ -96,7 +97,20 @@ def _errors(table: TaxonomyTable, digits: Sequence[int] | None) -> list[Problem]
     return problems
 
 
-def _warnings(table: TaxonomyTable, tree: Taxonomy, *, inferred: bool) -> list[Problem]:
+def _places(table: TaxonomyTable, code: str) -> str:
+    """The lines of a code that stands twice, with its titles where they differ, and what it may be there."""
+    at = [i for i, c in enumerate(table.codes) if c == code]
+    titles = next(iter(table.titles.values()), [""] * len(table.codes))
+    differ = len({titles[i].strip().casefold() for i in at}) > 1
+    shown = []
+    for i in at:
+        guess = neighbour_guess(table.codes[i - 1], code, set(table.codes)) if i and differ else ""
+        behind = f", behind {table.codes[i - 1]}: may be {guess}" if guess else ""
+        shown.append(f"{table.lines[i]}{f' {titles[i].strip()!r}' if differ else ''}{behind}")
+    return f"lines {', '.join(shown)}" if not differ else f"lines {'; '.join(shown)}"
+
+
+def _warnings(table: TaxonomyTable, tree: Taxonomy, digits: Sequence[int] | None) -> list[Problem]:
     problems = []
     if table.levels is not None:
         found = tree.level[tree.encode(table.codes)].tolist()
@@ -109,13 +123,21 @@ def _warnings(table: TaxonomyTable, tree: Taxonomy, *, inferred: bool) -> list[P
                 Problem("warning", "level", "the level column disagrees with the tree, which counts", tuple(wrong))
             )
     above = [tree.codes[p] if p >= 0 else "" for p in tree.parents.tolist()]
-    if inferred:
-        shortest: dict[str, int] = {}
+    if table.parents is None or digits is not None:
+        size = {c: (len(parts), len(parts[0])) for c in tree.codes if (parts := BETWEEN.split(c))}
+        shortest: dict[str, tuple[int, int]] = {}
         for c, p in zip(tree.codes, above, strict=True):
-            shortest[p] = min(shortest.get(p, len(c)), len(c))
-        if gaps := [c for c, p in zip(tree.codes, above, strict=True) if len(c) > shortest[p]]:
+            shortest[p] = min(shortest.get(p, size[c]), size[c])
+        if gaps := [c for c, p in zip(tree.codes, above, strict=True) if size[c] > shortest[p]]:
             text = "codes longer than their siblings: an inner code may be missing, or a leading zero lost"
             problems.append(Problem("warning", "gap", text, tuple(gaps)))
+        plain = longest_prefix_parents(tree.codes, whole_parts=False)
+        if table.parents is None and digits is None and (
+            cut := [f"{c} (parent {p or 'none'}, not {q})" for c, p, q in zip(tree.codes, above, plain, strict=True)
+                    if p != q]
+        ):  # fmt: skip
+            text = "codes were cut at their separators; if they lie deeper, give digits or a column of parents"
+            problems.append(Problem("note", "separators", text, tuple(cut)))
     else:
         below = [(c, p) for c, p in zip(tree.codes, above, strict=True) if p]
         odd = [(c, p) for c, p in below if not c.startswith(p)]

@@ -9,7 +9,7 @@ D. So the columns of every level partition the leaves and every level sums to on
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from hjc.arrays import BoolArray, FloatArray, IntArray
 from hjc.errors import TaxonomyError, name_some
+from hjc.taxonomy.spelling import explain_unknown, trim
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,24 +65,33 @@ class Taxonomy:
             raise TaxonomyError("a taxonomy needs at least one code, got none")
         if self.parents.shape != (n,):
             raise TaxonomyError(f"parents: got shape {self.parents.shape}, expected ({n},)")
-        if bad := [c for c in self.codes if not isinstance(c, str) or not c or c != c.strip()]:
-            raise TaxonomyError(f"codes must be non-empty strings without surrounding blanks, got {name_some(bad)}")
+        if bad := [c for c in self.codes if not isinstance(c, str) or not c or c != trim(c)]:
+            raise TaxonomyError(
+                f"codes must be non-empty strings without blanks around and invisible characters, got {name_some(bad)}"
+            )
         if len(self.index_of) != n:
             seen: set[str] = set()
             twice = [c for c in self.codes if c in seen or seen.add(c)]  # type: ignore[func-returns-value]
             raise TaxonomyError(f"duplicate codes: {name_some(twice)}")
         # Breadth-first with contiguous siblings is the same as: parents come earlier and never decrease.
         if (self.parents < -1).any() or (self.parents >= np.arange(n)).any() or (np.diff(self.parents) < 0).any():
-            raise TaxonomyError("nodes are not in breadth-first order; build the tree with Taxonomy.from_edges")
+            raise TaxonomyError("nodes are not in breadth-first order; build the tree with hjc.taxonomy.from_edges")
         # One order for one tree, so that its hash and the columns of its arrays never depend on who built it.
         same = np.flatnonzero(np.diff(self.parents) == 0).tolist()
         if unsorted := [self.codes[i + 1] for i in same if self.codes[i + 1] < self.codes[i]]:
-            raise TaxonomyError(f"siblings are not sorted by code; use Taxonomy.from_edges: {name_some(unsorted)}")
+            raise TaxonomyError(f"siblings are not sorted by code; use hjc.taxonomy.from_edges: {name_some(unsorted)}")
 
     # ------------------------------------------------------------------ sizes and look-up
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def __iter__(self) -> Iterator[str]:
+        """The codes in the order of the nodes; with ``in`` and ``len`` a tree is a collection of its codes."""
+        return iter(self.codes)
+
+    def __contains__(self, code: object) -> bool:
+        return code in self.index_of
 
     def __repr__(self) -> str:
         sizes = "/".join(str(len(self.level_nodes(d))) for d in range(1, self.depth + 1))
@@ -114,11 +124,8 @@ class Taxonomy:
         wanted = list(codes)
         found = [self.index_of.get(c, -1) for c in wanted]
         if -1 in found:
-            from hjc.taxonomy.check import explain_unknown  # here to keep the tree free of text heuristics
-
-            raise TaxonomyError(
-                explain_unknown(self, dict.fromkeys(c for c, i in zip(wanted, found, strict=True) if i < 0))
-            )
+            unknown = dict.fromkeys(c for c, i in zip(wanted, found, strict=True) if i < 0)
+            raise TaxonomyError(explain_unknown(self.index_of, unknown, self.name))
         return np.array(found, dtype=np.int64)
 
     @cached_property
@@ -339,32 +346,3 @@ class Taxonomy:
         d = self.check_level(depth)
         at = self.node_path[:, d - 1]
         return np.where(self.level <= d, np.arange(len(self)), at)
-
-    # ------------------------------------------------------------------ constructors (defined in build.py)
-
-    @classmethod
-    def from_edges(cls, codes: Sequence[str], parents: Sequence[str | None], **kwargs: Any) -> "Taxonomy":
-        """See :func:`hjc.taxonomy.build.from_edges`."""
-        from hjc.taxonomy.build import from_edges
-
-        return from_edges(codes, parents, **kwargs)
-
-    @classmethod
-    def from_prefix_codes(cls, codes: Iterable[str], digits: Sequence[int], **kwargs: Any) -> "Taxonomy":
-        """See :func:`hjc.taxonomy.build.from_prefix_codes`."""
-        from hjc.taxonomy.build import from_prefix_codes
-
-        return from_prefix_codes(codes, digits, **kwargs)
-
-    @classmethod
-    def from_csv(cls, path: Any, **kwargs: Any) -> "Taxonomy":
-        """See :func:`hjc.taxonomy.csvio.read_taxonomy_csv`."""
-        from hjc.taxonomy.csvio import read_taxonomy_csv
-
-        return read_taxonomy_csv(path, **kwargs)
-
-    def to_csv(self, path: Any) -> None:
-        """See :func:`hjc.taxonomy.csvio.write_taxonomy_csv`."""
-        from hjc.taxonomy.csvio import write_taxonomy_csv
-
-        write_taxonomy_csv(self, path)

@@ -18,6 +18,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -210,8 +211,7 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
     and returns the validation log-loss. A mistake in the configuration or the data ends the program with one message
     and exit status 2; any other error keeps its stack trace. HYDRA_FULL_ERROR=1 shows the stack trace of every error.
     """
-    if arguments is not None:
-        sys.argv = [sys.argv[0], *arguments]
+    sys.argv = [sys.argv[0], *map(quoted, sys.argv[1:] if arguments is None else arguments)]
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def job(cfg: DictConfig) -> float | None:
@@ -244,6 +244,31 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
     finally:
         if not debug:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def quoted(argument: str) -> str:
+    """An override that Hydra's grammar cannot read, with quotes around its values where that is what it lacks.
+
+    ``data.files=[ogłoszenia.csv]`` and ``data.files=[my ads (2).csv]`` are read as ``data.files=['my ads (2).csv']``.
+    What Hydra reads already, or cannot read either way, stays as it is.
+    """
+
+    def reads(text: str) -> bool:
+        try:
+            OverridesParser.create().parse_override(text)
+        except HydraException:
+            return False
+        return True
+
+    key, equals, value = argument.partition("=")
+    inside = value.startswith("[") and value.endswith("]")
+    if not equals or key.startswith("-") or (value[:1] in ("[", "{") and not inside) or reads(argument):
+        return argument
+    parts = [part.strip() for part in (value[1:-1] if inside else value).split(",")]
+    texts = [part if part[:1] in ("'", '"') else "'" + part.replace("\\", "\\\\").replace("'", "\\'") + "'"
+             for part in parts]  # fmt: skip
+    joined = f"{key}=[{','.join(texts)}]" if inside else f"{key}={','.join(texts)}"
+    return joined if reads(joined) else argument
 
 
 def _note_job(node: Any, run_dir: str, value: float | None, error: str = "") -> None:

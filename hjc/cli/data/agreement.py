@@ -41,7 +41,7 @@ def agreement(
         from hjc.data.splits import no_rejects
         from hjc.errors import name_some
         from hjc.tables.whole import read_rows
-        from hjc.taxonomy import repair_codes
+        from hjc.taxonomy.spelling import check_classification, repair_codes
 
         tree, given = tree_of(taxonomy, digits), read_rows(source)
         frame, left_out = given.whole(), [no_rejects()]
@@ -64,6 +64,7 @@ def agreement(
         cells = [c for n in names for c in frame[n]]
         people = [n for n in names for _ in unit] if wide else frame[coder_column].tolist() if coder_column else None
         mended, spelling = repair_codes(tree, cells)
+        check_classification(tree, spelling, source, tree.name)
         ratings, units, columns, unknown = ratings_from_long(tree, unit * len(names), people, mended)
         coders = None if people is None else columns
         first = np.array(_first(unit), dtype=np.int64)
@@ -85,7 +86,8 @@ def agreement(
         usable = {"", *(old for old, new in zip(cells, mended, strict=True) if new in tree.index_of)}
         for name in names if unknown else []:
             strange = frame[~frame[name].isin(usable)]
-            left_out.append(_rejects(source, strange, "unknown code", "" if wide else unit_column, name))
+            why = [f"unknown code: {spelling.reasons.get(value, 'not in the tree')}" for value in strange[name]]
+            left_out.append(_rejects(source, strange, why, "" if wide else unit_column, name))
         result.write(output)
         write_rejects(output, left_out)
         coded = np.bincount((ratings >= 0).sum(axis=1), minlength=ratings.shape[1] + 1)
@@ -107,7 +109,7 @@ def agreement(
         options.note(f"pairs.csv, overall.csv, confusion.csv, rejects.csv and log.json in {output}")
 
 
-def _rejects(source: str, rows: "DataFrame", reason: str, unit: str, code: str) -> "DataFrame":
+def _rejects(source: str, rows: "DataFrame", reason: str | list[str], unit: str, code: str) -> "DataFrame":
     """Lines of a table (its index) as rejects."""
     return rows.assign(
         file=source, row=rows.index, id=rows[unit] if unit else "", reason=reason, value=rows[code] if code else ""

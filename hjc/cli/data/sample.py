@@ -128,7 +128,7 @@ def split(
 
 def _plain_codes(codes: list[str]) -> tuple[list[str], int]:
     """Codes to form strata of, without blanks and the ".0" of numbers, and the number of rows without any."""
-    from hjc.taxonomy.check import whole_number
+    from hjc.taxonomy.spelling import whole_number
 
     plain = {code: whole_number(code.strip()) for code in set(codes)}
     if spoiled := sum(plain[code] != code.strip() for code in codes):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from hjc.errors import TaxonomyError
 from hjc.taxonomy.build import edge_problems, from_edges
-from hjc.taxonomy.check import repair_codes, whole_number
 from hjc.taxonomy.readers.result import FileCount, ImportedTaxonomy, ImportReport, Reject, Text
-from hjc.taxonomy.readers.sheets import Sheet, tidy
+from hjc.taxonomy.readers.sheets import Sheet, simple, tidy
+from hjc.taxonomy.spelling import neighbour_guess, repair_codes, trim, whole_number
 from hjc.taxonomy.tree import Taxonomy
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT00:00:00")
@@ -49,6 +49,7 @@ class Collector:
     _rejected: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     _used: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     _skipped: dict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    _before: dict[int, str] = field(default_factory=dict)
     _seen: set[tuple[str, str, str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -87,7 +88,7 @@ class Collector:
 
         "1120.0" is 1120 (a column read as numbers), and with a ``width`` "110" is 0110. Every repair is counted.
         """
-        code = tidy(value).lstrip("'")
+        code = tidy(trim(value)).lstrip("'")
         if mend and (whole := whole_number(code)) != code:
             code = whole
             self.report.repairs["decimal numbers turned back into codes"] += 1
@@ -119,10 +120,15 @@ class Collector:
         if not code:
             return False
         known = self.nodes.get(code)
-        if known is not None and known.parent != parent:
+        before = ""
+        if sheet is not None:
+            before, self._before[self._number(sheet)] = self._before.get(self._number(sheet), ""), code
+        if known is not None and (twice := self._contradiction(code, known, parent, titles or {}, sheet)):
             if sheet is not None:
-                reason = f"the code stands twice with different parents ({known.parent or 'none'}, {parent or 'none'})"
-                self.reject(sheet, row, code, reason)
+                first = f", first in line {known.sheet.lines[known.row]}" if known.sheet is sheet else ""
+                guess = neighbour_guess(before, code, self.nodes)
+                may_be = f"; behind {before} it may be {guess}" if guess else ""
+                self.reject(sheet, row, code, f"the code stands twice with different {twice}{first}{may_be}")
             return False
         new = 0
         if known is None:
@@ -143,6 +149,21 @@ class Collector:
                 unwanted = bool(spoken) and not any(self._wanted(x) for x in spoken)
                 self.skip(sheet, row, "language not asked for" if unwanted else "repeats an earlier row")
         return True
+
+    def _contradiction(
+        self, code: str, known: _Node, parent: str, titles: Mapping[str, str], sheet: Sheet | None
+    ) -> str:
+        """What a second row with the same code says differently from the first; "" when it only adds to it.
+
+        Two tables of an office may name a code in two ways; within one table two titles are two codes.
+        """
+        if known.parent != parent:
+            return f"parents ({known.parent or 'none'}, {parent or 'none'})"
+        for language, title in titles.items() if sheet is not None and sheet is known.sheet else ():
+            first = self.titles.get(language, {}).get(code, "")
+            if title and first and simple(title) != simple(first):
+                return f"titles ({first!r}, {title!r})"
+        return ""
 
     def _wanted(self, language: str) -> bool:
         self.found.add(language)

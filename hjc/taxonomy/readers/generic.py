@@ -9,11 +9,11 @@ import re
 
 from hjc.errors import TaxonomyError, name_some
 from hjc.taxonomy.build import longest_prefix_parents
-from hjc.taxonomy.check import whole_number
 from hjc.taxonomy.readers.collect import Collector
 from hjc.taxonomy.readers.registry import Source, Table, register
 from hjc.taxonomy.readers.result import KINDS, ImportedTaxonomy
 from hjc.taxonomy.readers.sheets import Sheet, simple, tidy
+from hjc.taxonomy.spelling import trim, whole_number
 
 CODES = Table("codes", r".*", (("code", "class"),))
 _TITLES = ("title", "name", "label")
@@ -53,14 +53,15 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
                 f"{logical}={source.options.columns[logical]}: no such column in {name_some(s.name for s in tables)}; "
                 f"columns are {name_some(tables[0].header, 20)}"
             )
-    codes = [[tidy(value) for value in sheet.cells(sheet.need("code", "class"))] for sheet in tables]
+    codes = [[tidy(trim(value)) for value in sheet.cells(sheet.need("code", "class"))] for sheet in tables]
     filled = [code for column in codes for code in column if code]
     # ".0" is taken off only where every code has it: elsewhere "1.0" may well be a code of its own
     whole = [whole_number(code) for code in filled]
     mend = bool(filled) and all(code != given for code, given in zip(whole, filled, strict=True))
     if mend:
         filled = whole
-    parents = _parents(filled, source.options.digits)
+    by_columns = any(sheet.find("parent") is not None for sheet in tables)
+    parents = _parents(filled, source.options.digits, [] if by_columns else source.notes)
     for sheet, column in zip(tables, codes, strict=True):
         parent_at = sheet.find("parent")
         fields = _columns(sheet, default)
@@ -69,7 +70,7 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
             if not code:
                 continue
             cells = sheet.rows[row]
-            parent = whole_number(tidy(cells[parent_at])) if parent_at is not None else parents[code]
+            parent = whole_number(tidy(trim(cells[parent_at]))) if parent_at is not None else parents[code]
             titles = {lang: tidy(cells[at]) for at, what, lang in fields if what == "title"}
             descriptions = {lang: cells[at].strip() for at, what, lang in fields if what == "description"}
             if collector.node(code, parent, titles, descriptions, sheet=sheet, row=row):
@@ -80,8 +81,12 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     return collector.finish()
 
 
-def _parents(codes: list[str], digits: tuple[int, ...]) -> dict[str, str]:
+def _parents(codes: list[str], digits: tuple[int, ...], notes: list[str]) -> dict[str, str]:
     if not digits:
-        return dict(zip(codes, longest_prefix_parents(codes), strict=True))
+        parents = longest_prefix_parents(codes)
+        plain = longest_prefix_parents(codes, whole_parts=False)
+        if cut := [f"{c} (parent {p})" for c, p, q in zip(codes, parents, plain, strict=True) if p != q]:
+            notes.append(f"codes were cut at their separators: {name_some(cut)}; else give digits or a parent column")
+        return dict(zip(codes, parents, strict=True))
     known = set(codes)
     return {c: next((c[:d] for d in reversed(digits) if d < len(c) and c[:d] in known), "") for c in codes}

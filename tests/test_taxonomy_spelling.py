@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hjc import TaxonomyError
 from hjc.taxonomy import explain_unknown, from_edges, from_prefix_codes, isco08, repair_codes
+from hjc.taxonomy.spelling import check_classification
 
 LOST = "'110' looks like '0110' with a lost leading zero: read codes as text, or pass restore_zeros=True"
 
@@ -34,6 +35,68 @@ def test_encode_explains(value, sentence):
     with pytest.raises(TaxonomyError) as error:
         isco08().encode(["1120", value])
     assert str(error.value).startswith("unknown codes in 'isco08': ") and sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ('="2221"', "2221"),
+        ("'8332", "8332"),
+        ("C5120", "5120"),
+        ("ISCO08-7212", "7212"),
+        ("ISCO-08 7212", "7212"),
+        ("isco:7212", "7212"),
+        ("http://data.europa.eu/esco/isco/C2341", "2341"),
+        ("http://data.europa.eu/esco/isco/C2341/", "2341"),
+        ("\uff12\uff12\uff12\uff11", "2221"),
+        ('="110"', "0110"),
+        ("2,221", "2221"),
+        ("1120,0", "1120"),
+        ("2221 Nursing professionals", "2221"),
+        ("2221.", "2221"),
+        ("2100", "21"),
+        ("2000", "2"),
+    ],
+)
+def test_other_spellings_are_guessed_and_not_changed(value, code):
+    got, report = repair_codes(isco08(), [value, "2512"])
+    assert got == [value, "2512"] and report.counts == {"spelling": 1, "known": 1} and report.rejected == 1
+    assert f"looks like {code!r}" in report.reasons[value]
+
+
+def test_a_guess_that_names_an_edition_asks_for_it():
+    (reason,) = repair_codes(isco08(), ["ISCO88-7212"])[1].reasons.values()
+    assert reason == "'ISCO88-7212' looks like '7212' written in another way, if ISCO88 is this tree"
+
+
+@pytest.mark.parametrize("value", ["21000", "A2221", "Z9", "9999", "2221-2512-1"])
+def test_no_guess_where_nothing_fits(value):
+    assert "looks like" not in repair_codes(isco08(), [value])[1].reasons[value]
+
+
+@given(st.sampled_from(isco08().codes), st.sampled_from("\u200b\u200d\ufeff\u2060\u00ad"), st.integers(0, 4))
+def test_invisible_characters_are_taken_off(code, mark, at):
+    got, report = repair_codes(isco08(), [code[:at] + mark + code[at:]])
+    assert got == [code] and report.counts == {"blanks": 1}
+
+
+def test_codes_of_another_classification_stop():
+    known = ["2221"] * 30
+    for codes, stops in (
+        ([str(90000 + i) for i in range(60)] + known, True),
+        (["90000"] * 31 + known, True),
+        (["90000"] * 30 + known, False),
+        (["90000"] * 9, True),
+        (["90000"] * 9 + ["2221"], False),
+        ([None] * 99 + known, False),
+        ([], False),
+    ):
+        report = repair_codes(isco08(), codes)[1]
+        if stops:
+            with pytest.raises(TaxonomyError, match=r"ads.csv: .*--taxonomy.* taxonomy.path=FILE"):
+                check_classification(isco08(), report, "ads.csv", "isco08")
+        else:
+            check_classification(isco08(), report, "ads.csv", "isco08")
 
 
 def test_explanation_names_five_and_one_example_of_each_kind():
@@ -94,7 +157,8 @@ def test_width_decides():
 def test_numbers_and_unknown_values():
     got, report = repair_codes(isco08(), [2512, np.int64(2512), np.float64(2512), 2512.5, np.float32("nan"), "zz"])
     assert got == ["2512", "2512", "2512", "2512.5", "", "zz"]
-    assert report.reasons == {"2512.5": "'2512.5' is not in the tree", "zz": "'zz' is not in the tree"}
+    below = "'2512.5' lies below '2512', a leaf of this tree: cut the codes, or use a deeper tree"
+    assert report.reasons == {"2512.5": below, "zz": "'zz' is not in the tree"}
     assert "2 of 6 codes are not in the tree: '2512.5', 'zz'" in str(report)
 
 
