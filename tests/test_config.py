@@ -10,7 +10,7 @@ import yaml
 
 import hjc.configs
 from hjc.nn.settings import TrainerSettings
-from hjc.training.config import MODELS, Config, ConfigError, compose
+from hjc.training.config import MODELS, Config, ConfigError, compose, quoted
 
 CONFIGS = Path(hjc.configs.__file__).parent
 ROOT = CONFIGS.parent.parent
@@ -125,6 +125,28 @@ def test_mistakes_are_named(override: str, expected: str) -> None:
         compose([override])
     assert expected in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("data.files=[ogłoszenia.csv]", "data.files=['ogłoszenia.csv']"),
+        ("data.files=[my ads (2).csv,b.csv]", "data.files=['my ads (2).csv','b.csv']"),
+        ("data.files=['x (1).csv',ł.csv]", "data.files=['x (1).csv','ł.csv']"),
+        ("data.language_column=język", "data.language_column='język'"),
+        ("data.code_column=it's (1)", "data.code_column='it\\'s (1)'"),
+    ],
+)
+def test_values_that_hydra_cannot_read_are_quoted(given: str, read: str) -> None:
+    assert quoted(given) == read
+    compose(["data=csv", read])
+
+
+@pytest.mark.parametrize(
+    "given", ["model=e5", "data.files=[a.csv,b c.csv]", "seed=1,2", "-m", "model", "data.files=[ł", "a={ł}", "~x"]
+)
+def test_other_arguments_stay(given: str) -> None:
+    assert quoted(given) == given
 
 
 def test_setting_of_another_model() -> None:

@@ -236,6 +236,34 @@ def test_codes_that_a_spreadsheet_has_spoiled(call, files):
     assert code == 0 and rows_of(files / "c2.csv")[2]["to_level2_code_1"] == "xa"
 
 
+def test_lost_zeros_of_the_table(call, files):
+    (files / "old.csv").write_text("code\n0\n01\n011\n0110\n2\n22\n222\n2221\n", encoding="utf-8")
+    (files / "table.csv").write_text("old,new\n110,110\n2221,2221\n", encoding="utf-8")
+    (files / "coded.csv").write_text("id,code\n1,0110\n2,2221\n", encoding="utf-8")
+    tree, table = files / "old.csv", files / "table.csv"
+    base = ["crosswalk", files / "coded.csv", "--table", table, "--from", tree, "--to", "isco08",
+            "-c", "code", "--level", 4, "--source-column", "old", "--target-column", "new"]  # fmt: skip
+    code, _, err = call(*base, "-o", files / "a.csv")
+    assert code == 0 and "source codes of the table: '110' looks like '0110' with a lost leading zero" in err
+    assert [r["to_level4_code_1"] for r in rows_of(files / "a.csv")] == ["", "2221"]
+    code, _, err = call(*base, "-o", files / "b.csv", "--restore-zeros")
+    assert code == 0 and "1 target codes of the table were repaired: '110 -> 0110'" in err
+    assert [r["to_level4_code_1"] for r in rows_of(files / "b.csv")] == ["0110", "2221"]
+
+
+def test_codes_of_another_classification_are_not_carried(call, files):
+    (files / "key.csv").write_text("source,target\n2411,ya\n2412,yb\n", encoding="utf-8")
+    (files / "old.csv").write_text("code\n2\n24\n2411\n2412\n", encoding="utf-8")
+    data = files / "data.csv"
+    data.write_text("code\n" + "".join(f"K{i}\n" for i in range(1000, 1030)) + "2411\n2412\n", "utf-8")
+    base = [data, "--table", files / "key.csv", "--to", files / "B.csv", "-o", files / "out.csv"]
+    for command in (["crosswalk", *base, "-c", "code", "--from", files / "old.csv"], ["taxonomy", "revise", *base]):
+        code, _, err = call(*command)
+        assert (
+            code == 2 and "30 of 32 rows" in err and "'K1000'" in err and "--from" in err and "look like '2411'" in err
+        )
+
+
 @pytest.mark.realdata
 def test_isco_codes_to_soc_2018_on_files(call, realdata, tmp_path):
     tree = isco08()

@@ -80,3 +80,16 @@ def test_codes_of_one_row_are_untestable() -> None:
     scores = out_of_fold(data, lambda tree: LinearClassifier(tree, LinearSettings(min_df=1)), folds=3)
     assert scores.untestable == 1 and 12 not in scores.rows and len(scores.rows) == 12
     assert find_suspicious(data, scores).counts["suspicious"] == 0
+
+
+def test_labels_of_another_classification_are_not_judged(call, tmp_path) -> None:
+    table = tmp_path / "in.csv"
+    lines = [f"title {i},{90000 + i}" for i in range(60)] + [f"nurse {i},2221" for i in range(30)]
+    table.write_text("title,code\n" + "\n".join(lines) + "\n")
+    for command in (
+        ("suspicious", "-t", "title"),
+        ("manifest", "-t", "title"),
+        ("agreement", "--unit-column", "title"),
+    ):
+        code, _, err = call("data", command[0], table, "-o", tmp_path / "out", *command[1:])
+        assert code == 2 and "60 of 90 rows" in err and "--taxonomy" in err and "look like '0110'" in err
