@@ -19,8 +19,7 @@ from hjc.nn.encoder import (
     max_tokens,
     merge_lora,
     pool,
-    save_encoder_config,
-    save_tokenizer,
+    save_encoder,
 )
 from hjc.nn.hub import EncoderNotFoundError
 from hjc.nn.settings import NeuralSettings
@@ -85,8 +84,7 @@ def test_config_builds_runs_and_reloads(name, zoo, tmp_path):
             alone = pool(hidden_states(model, one), one["attention_mask"], kind)
             torch.testing.assert_close(alone[0], pooled[i], atol=2e-5, rtol=1e-4)
 
-    save_encoder_config(model, tmp_path)
-    save_tokenizer(tokenizer, tmp_path)
+    save_encoder(model, tokenizer, tmp_path)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     again = encoder_from_config(tmp_path)
     again.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)

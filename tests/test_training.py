@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hjc.classifiers.fitting import class_weights
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.nn.batching import EpochBatches, TokenCorpus, collate, inference_batches, share, training_batches
-from hjc.nn.module import TrainingModule, learning_rate_factor, parameter_groups
+from hjc.nn.fitting import learning_rate_factor, parameter_groups
+from hjc.nn.module import TrainingModule
 
 from .test_neural import settings, toy_data, toy_tree, trainer
 
@@ -87,7 +88,8 @@ def fitted():
 
 
 def test_biases_and_norms_do_not_decay_and_the_head_has_its_own_rate(fitted):
-    groups = parameter_groups(fitted.network, trainer(learning_rate=1.0, head_learning_rate=2.0, weight_decay=0.3))
+    rates = trainer(learning_rate=1.0, head_learning_rate=2.0, weight_decay=0.3)
+    groups = parameter_groups(fitted.network, fitted.network.encoder, rates)
     names = {id(p): n for n, p in fitted.network.named_parameters()}
     seen = {}
     for group in groups:
@@ -158,15 +160,15 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path, monkeypatch):
     train, valid = toy_data(tree, 10), toy_data(tree, 2, seed=1)
     first = NeuralClassifier(tree, settings(), trainer(epochs=4, patience=0)).fit(train, valid, run_dir=tmp_path / "a")
     assert (tmp_path / "a" / "checkpoints" / "best.ckpt").exists()
-    from hjc.nn import module
+    from hjc.nn import fitting
 
-    real, calls = module.level_metrics, []
+    real, calls = fitting.level_metrics, []
 
     def worse_every_time(*args, **kwargs):
         calls.append(1)
         return {**real(*args, **kwargs), "log_loss": float(len(calls))}
 
-    monkeypatch.setattr(module, "level_metrics", worse_every_time)
+    monkeypatch.setattr(fitting, "level_metrics", worse_every_time)
     early = NeuralClassifier(tree, settings(), trainer(epochs=4, patience=0)).fit(train, valid, run_dir=tmp_path / "b")
     state = torch.load(tmp_path / "b" / "checkpoints" / "best.ckpt", weights_only=True)
     assert state["epoch"] == 0

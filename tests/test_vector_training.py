@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from hjc.classifiers.embedding.means import leaf_means
+from hjc.nn.fitting import FitResult
 from hjc.nn.prototypes import PrototypeSpace
 from hjc.nn.settings import TrainerSettings
-from hjc.nn.vector_training import VectorFit, VectorRows, fit_on_vectors
+from hjc.nn.vector_training import VectorRows, fit_on_vectors
 from tests.toy_space import ToyEncoder, rows, tree
 
 TREE = tree()
@@ -30,7 +31,7 @@ def start(seed: int = 0) -> np.ndarray:
 
 def fit(
     valid: VectorRows | None = None, run_dir: Path | None = None, **settings: object
-) -> tuple[PrototypeSpace, VectorFit]:
+) -> tuple[PrototypeSpace, FitResult]:
     chosen = {"epochs": 4, "batch_size": 16, "warmup_steps": 2, "head_learning_rate": 0.02, "loggers": [], **settings}
     space = PrototypeSpace(TREE, start())
     return space, fit_on_vectors(space, TREE, labelled(), valid, TrainerSettings(**chosen), run_dir)  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """The neural classifier: a Hugging Face encoder with a hierarchical head, fine-tuned."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
@@ -16,23 +14,22 @@ from hjc.classifiers.fitting import check_rows, class_weights, run_fingerprint
 from hjc.classifiers.record import stored_recipe
 from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
-from hjc.nn.batching import collate, inference_batches, tokenize
+from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
     encoder_from_config,
     load_encoder,
     load_tokenizer,
+    load_weights,
     merge_lora,
-    save_encoder_config,
-    save_tokenizer,
+    save_encoder,
+    save_weights,
 )
-from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network, dropout_passes, encode_corpus, initialise_head
+from hjc.nn.fitting import FitResult
+from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head
 from hjc.nn.seed import seed_everything
 from hjc.nn.settings import NeuralSettings, TrainerSettings
-from hjc.nn.training import Batchable, FitResult, fit_network
 from hjc.taxonomy import Taxonomy
 
-#: rows tokenised and sorted by length together when predicting
-PREDICT_WINDOW = 8192
 #: training rows that join the titles when the head is started from them
 INIT_SAMPLE = 1000
 
@@ -80,6 +77,8 @@ class NeuralClassifier(Classifier):
         Raises:
             ValueError: no rows, unlabelled rows, or another taxonomy than the classifier's.
         """
+        from hjc.nn.training import fit_network  # Lightning: prediction does without
+
         for kind, data in (("train", train), ("valid", valid)):
             if data is not None:
                 check_rows(kind, data, self.taxonomy)
@@ -87,37 +86,27 @@ class NeuralClassifier(Classifier):
             valid = None
         s, t = self.settings, self.trainer
         seed_everything(t.seed)
-        if t.threads:
-            torch.set_num_threads(t.threads)
         titles = [x for values in self.taxonomy.titles.values() for x in values if x]
         corpus = list(train.texts) if valid is None else [*train.texts, *valid.texts]
         encoder, self.tokenizer = load_encoder(s, corpus, titles, seed=t.seed)
         seed_everything(t.seed)  # however many random numbers the encoder took, the head starts the same
         network = Network(encoder, self.taxonomy, s)
-        tokens = {
-            "train": tokenize(self.tokenizer, train.texts, s.max_length, s.prefix),
-            "valid": None if valid is None else tokenize(self.tokenizer, valid.texts, s.max_length, s.prefix),
-        }
         if s.head_init == "titles":
             sample = np.random.default_rng(t.seed).permutation(len(train))[:INIT_SAMPLE]
             texts = [train.texts[i] for i in sample]
             initialise_head(network, self.tokenizer, self.taxonomy, s, texts, train.gold[sample].tolist(), t.seed)
         weight = train.weight * class_weights(train, t.class_weights)
-        batchable = Batchable(tokens["train"], train.gold, weight.astype(np.float32))  # type: ignore[arg-type]
-        held_out = None
-        if valid is not None:
-            held_out = Batchable(tokens["valid"], valid.gold, valid.weight)  # type: ignore[arg-type]
-        with tempfile.TemporaryDirectory() as scratch:
-            self.fit_result = fit_network(
-                network,
-                self.taxonomy,
-                batchable,
-                held_out,
-                self.tokenizer.pad_token_id,
-                t,
-                Path(run_dir) if run_dir is not None else Path(scratch),
-                run_fingerprint(s, t, train, valid),
-            )
+        self.fit_result = fit_network(
+            network,
+            self.tokenizer,
+            self.taxonomy,
+            s,
+            (train.texts, train.gold, weight),
+            None if valid is None else (valid.texts, valid.gold, valid.weight),
+            t,
+            None if run_dir is None else Path(run_dir),
+            run_fingerprint(s, t, train, valid),
+        )
         if s.lora_rank:
             network.encoder = merge_lora(network.encoder)
         network.eval()
@@ -134,27 +123,21 @@ class NeuralClassifier(Classifier):
         return self
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
-        """See the base class. Rows are sorted by token length within windows of 8,192, so that little is padded."""
+        """See the base class. Rows are sorted by token length within windows, so that little is padded."""
         self._check_fitted()
         network, s = self.network, self.settings
         assert network is not None
-        for start in range(0, len(texts), PREDICT_WINDOW):
-            corpus = tokenize(self.tokenizer, texts[start : start + PREDICT_WINDOW], s.max_length, s.prefix)
-            for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
-                batch = {k: v.to(self.device) for k, v in collate(corpus, rows, self.tokenizer.pad_token_id).items()}
-                with torch.inference_mode():
-                    log_proba = network(**batch)
-                yield rows + start, log_proba.float().cpu().numpy()
+        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
+            with torch.inference_mode():
+                log_proba = network(**batch)
+            yield rows, log_proba.float().cpu().numpy()
 
     def vectors(self, texts: Sequence[str]) -> FloatArray:
         """(n, H) float32: the pooled vectors that the head sees, for comparing texts."""
         self._check_fitted()
         network, s = self.network, self.settings
         assert network is not None
-        if not len(texts):
-            return np.zeros((0, network.head.linear.in_features), dtype=np.float32)
-        corpus = tokenize(self.tokenizer, texts, s.max_length, s.prefix)
-        return encode_corpus(network, corpus, self.tokenizer.pad_token_id).numpy()
+        return encode_texts(network, self.tokenizer, texts, s).numpy()
 
     def iter_dropout_log_proba(
         self, texts: Sequence[str], passes: int = 10, seed: int = 0
@@ -168,12 +151,9 @@ class NeuralClassifier(Classifier):
         self._check_fitted()
         network, s = self.network, self.settings
         assert network is not None
-        for start in range(0, len(texts), PREDICT_WINDOW):
-            corpus = tokenize(self.tokenizer, texts[start : start + PREDICT_WINDOW], s.max_length, s.prefix)
-            for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
-                batch = {k: v.to(self.device) for k, v in collate(corpus, rows, self.tokenizer.pad_token_id).items()}
-                found = dropout_passes(network, batch, passes, seed + start + int(rows[0]))
-                yield rows + start, found.float().cpu().numpy()
+        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
+            found = dropout_passes(network, batch, passes, seed + int(rows[0]))
+            yield rows, found.float().cpu().numpy()
 
     # ------------------------------------------------------------------ persistence
 
@@ -184,10 +164,8 @@ class NeuralClassifier(Classifier):
         assert network is not None
 
         def write(folder: Path) -> None:
-            state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-            save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-            save_encoder_config(network.encoder, folder)
-            save_tokenizer(tokenizer, folder)
+            save_weights(network, folder / WEIGHTS)
+            save_encoder(network.encoder, tokenizer, folder)
 
         write_model_dir(
             directory,
@@ -211,9 +189,9 @@ class NeuralClassifier(Classifier):
         self.tokenizer = load_tokenizer(model.path)
         network = Network(encoder_from_config(model.path), model.taxonomy, self.settings)
         try:
-            network.load_state_dict(load_file(model.file(WEIGHTS)))
-        except (RuntimeError, ValueError) as error:
-            raise ModelDirError(f"{model.path / WEIGHTS}: does not fit encoder_config.json ({error})") from error
+            load_weights(network, model.file(WEIGHTS))
+        except ValueError as error:
+            raise ModelDirError(str(error)) from error
         network.eval()
         self.network = network.to(self.device)
         return self

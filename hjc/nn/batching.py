@@ -5,6 +5,7 @@ that little is padded. The order of batches depends on seed and epoch alone: the
 where each process takes its share of every batch.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,10 @@ CHUNK = 10_000
 WINDOW = 50
 #: characters per token kept before tokenising: no vocabulary here has longer pieces, so truncation is unaffected
 MAX_CHARS_PER_TOKEN = 64
+#: padded tokens and rows in one forward pass without gradients
+INFERENCE_TOKENS, INFERENCE_ROWS = 8192, 512
+#: rows tokenised and sorted by length together when nothing is learnt
+INFERENCE_WINDOW = 8192
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,16 @@ class TokenCorpus:
 
     ids: npt.NDArray[np.int32]
     offsets: IntArray
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> "TokenCorpus":
+        """From the token ids of each row."""
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.fromiter(itertools.chain.from_iterable(rows), np.int32, int(lengths.sum()))
+        return cls(ids, np.concatenate([[0], np.cumsum(lengths)]))
+
+    def row(self, i: int) -> list[int]:
+        return self.ids[self.offsets[i] : self.offsets[i + 1]].tolist()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -48,22 +63,19 @@ def clean(text: str, max_length: int) -> str:
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str = "") -> TokenCorpus:
     """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix)."""
-    parts: list[npt.NDArray[np.int32]] = []
-    lengths: list[int] = []
+    parts = [TokenCorpus.of([])]
     for start in range(0, len(texts), CHUNK):
-        chunk = [prefix + clean(t, max_length) for t in texts[start : start + CHUNK]]
         encoded = tokenizer(
-            chunk,
+            [prefix + clean(t, max_length) for t in texts[start : start + CHUNK]],
             truncation=True,
             max_length=max_length,
             padding=False,
             return_attention_mask=False,
             return_token_type_ids=False,
-        )["input_ids"]
-        lengths.extend(map(len, encoded))
-        parts.append(np.fromiter((i for row in encoded for i in row), dtype=np.int32))
-    ids = np.concatenate(parts) if parts else np.zeros(0, np.int32)
-    return TokenCorpus(ids, np.r_[0, np.cumsum(np.array(lengths, dtype=np.int64))].astype(np.int64))
+        )
+        parts.append(TokenCorpus.of(encoded["input_ids"]))
+    lengths = np.concatenate([part.lengths for part in parts])
+    return TokenCorpus(np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def collate(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
@@ -104,8 +116,19 @@ def inference_batches(lengths: IntArray, max_tokens: int, max_rows: int) -> Iter
         start += size
 
 
-class Rows(Dataset[int]):
-    """Row numbers; the batch is assembled from the corpus by the collate function."""
+def text_batches(
+    tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str, device: torch.device
+) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
+    """Rows (B,) and their tensors, for a pass over texts without gradients: long rows first within a window."""
+    for start in range(0, len(texts), INFERENCE_WINDOW):
+        corpus = tokenize(tokenizer, texts[start : start + INFERENCE_WINDOW], max_length, prefix)
+        for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
+            batch = collate(corpus, rows, tokenizer.pad_token_id)
+            yield rows + start, {key: value.to(device) for key, value in batch.items()}
+
+
+class Rows(Dataset[Any]):
+    """Numbers, or other names, that stand for themselves: the collate function assembles the batch."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -113,7 +136,7 @@ class Rows(Dataset[int]):
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, row: int) -> int:
+    def __getitem__(self, row: Any) -> Any:
         return row
 
 

@@ -5,7 +5,6 @@ that predicts (:class:`~hjc.nn.text_encoder.TorchTextEncoder`): tokenisation, pr
 """
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import PrinterCallback
 
-from hjc.nn.batching import TokenCorpus, collate, tokenize
-from hjc.nn.biencoder_watch import BEST, STATE, Progress, Watch, resume_point, save_weights
-from hjc.nn.module import learning_rate_factor
+from hjc.nn.batching import Rows, TokenCorpus, collate, tokenize
+from hjc.nn.biencoder_watch import BEST, STATE, Progress, Watch, resume_point
+from hjc.nn.encoder import load_weights, save_weights
+from hjc.nn.fitting import FitResult, Limits, adamw, resolve_precision, total_steps
+from hjc.nn.loggers import open_loggers
 from hjc.nn.pairs import PairBatches
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
-from hjc.nn.training import FitResult, build_loggers, finish_loggers, resolve_precision
 from hjc.progress import rows_progress
 
 WEIGHTS = "encoder.safetensors"
@@ -73,17 +72,6 @@ class _EpochSampler(Sampler[list[tuple[int, int]]]):
         return iter([[(self.epoch, i)] for i in range(self.number)])
 
 
-class _Names(torch.utils.data.Dataset[Any]):
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __getitem__(self, name: Any) -> Any:
-        return name
-
-
 class _Loader(DataLoader[Any]):
     def set_epoch(self, epoch: int) -> None:
         self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
@@ -110,12 +98,19 @@ class Assembly:
         return out
 
 
+class _Arguments(SentenceTransformerTrainingArguments):
+    @property
+    def n_gpu(self) -> int:
+        """One at most: not DataParallel over all GPUs that are there."""
+        return min(super().n_gpu, 1)
+
+
 class RankingTrainer(SentenceTransformerTrainer):
     """The trainer of sentence-transformers on our batches; checkpoints hold weights alone, and no model card."""
 
     def __init__(self, assembly: Assembly, **kwargs: Any) -> None:
         self.assembly = assembly
-        super().__init__(train_dataset=_Names(len(assembly.batches)), **kwargs)
+        super().__init__(train_dataset=Rows(len(assembly.batches)), **kwargs)
         self.remove_callback(PrinterCallback)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
@@ -128,7 +123,7 @@ class RankingTrainer(SentenceTransformerTrainer):
         number = len(self.assembly.batches)
         # a loader draws a seed each time it starts: from here, or a resumed run would see other dropout
         return _Loader(
-            _Names(number),
+            Rows(number),
             batch_sampler=_EpochSampler(number),
             collate_fn=self.assembly,
             generator=torch.Generator(),
@@ -143,7 +138,7 @@ class RankingTrainer(SentenceTransformerTrainer):
         save_weights(self._module(), folder / WEIGHTS)
 
     def _load_from_checkpoint(self, checkpoint_path: str, model: Any = None) -> None:
-        self._module().load_state_dict(load_file(Path(checkpoint_path) / WEIGHTS))
+        load_weights(self._module(), Path(checkpoint_path) / WEIGHTS)
 
 
 def check_settings(settings: TrainerSettings) -> None:
@@ -195,9 +190,8 @@ def fit_encoder(
     )
     model = sentence_transformer(encoder, bf16=precision == "bf16-mixed")
     per_epoch = -(-len(batches) // settings.accumulate)
-    steps = per_epoch * settings.epochs
-    steps = min(steps, settings.max_steps) if settings.max_steps else steps
-    arguments = SentenceTransformerTrainingArguments(
+    steps = total_steps(len(batches), settings)
+    arguments = _Arguments(
         output_dir=str(checkpoints),
         max_steps=steps,
         gradient_accumulation_steps=settings.accumulate,
@@ -213,74 +207,40 @@ def fit_encoder(
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # not DataParallel over all GPUs that are there
     progress = Progress()
     if resume_from is not None:
         progress = Progress(**json.loads((resume_from / STATE).read_text(encoding="utf-8")))
     first_step = int(resume_from.name.rpartition("-")[2]) if resume_from else 0
     rows_per_step = batches.rows_per_epoch / per_epoch
-    loggers = build_loggers(settings.loggers, run_dir / "logs")
     loss = MultipleNegativesRankingLoss(model, scale=scale)
-    optimizer, scheduler = build_optimizer(encoder.model, settings, steps)
-    started = time.monotonic()
-    remaining = round((steps - first_step) * rows_per_step)
-    with rows_progress("training", remaining) as bar:
-        watch = Watch(encoder.model, checkpoints, settings, per_epoch, score, loggers, bar, rows_per_step, progress)
-        trainer = RankingTrainer(
-            assembly, model=model, args=arguments, loss=loss, callbacks=[watch], optimizers=(optimizer, scheduler)
+    optimizers = adamw(encoder.model, encoder.model, settings, steps)
+    with (
+        Limits(settings.max_minutes) as limits,
+        open_loggers(settings.loggers, run_dir / "logs") as loggers,
+        rows_progress("training", round((steps - first_step) * rows_per_step)) as bar,
+    ):
+        watch = Watch(
+            encoder.model, checkpoints, settings, per_epoch, score, limits, loggers, bar, rows_per_step, progress
         )
-        watch.limits.on_fit_start(None, None)  # type: ignore[arg-type]
-        try:
-            if resume_from is None:
-                watch.validate(0)
-            over = bool(settings.patience) and progress.waited >= settings.patience and score is not None
-            watch.early_stopped = over
-            if not over:
-                trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
-        finally:
-            watch.limits.release()
-            for logger in loggers:
-                logger.save()
-                logger.finalize("success")
-            finish_loggers(settings.loggers)
-    seconds = time.monotonic() - started
+        trainer = RankingTrainer(
+            assembly, model=model, args=arguments, loss=loss, callbacks=[watch], optimizers=optimizers
+        )
+        if resume_from is None:
+            watch.validate(0)
+        over = bool(settings.patience) and progress.waited >= settings.patience and score is not None
+        watch.early_stopped = over
+        if not over:
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     done = max(trainer.state.global_step, first_step)
     if progress.best is not None:
-        encoder.model.load_state_dict(load_file(checkpoints / BEST))
+        load_weights(encoder.model, checkpoints / BEST)
     encoder.model.eval()
-    if watch.limits.interrupted:
-        status = "interrupted"
-    elif watch.limits.timed_out:
-        status = "time_limit"
-    else:
-        status = "early_stopped" if watch.early_stopped and done < steps else "finished"
-    return FitResult(
-        status=status,
+    return limits.result(
+        (done - first_step) * rows_per_step,
+        early_stopped=watch.early_stopped and done < steps,
         steps=done,
         epochs=done // per_epoch,
-        seconds=seconds,
-        rows_per_second=(done - first_step) * rows_per_step / max(seconds, 1e-9),
         best_valid_log_loss=progress.best,
-        precision=str(precision),
+        precision=precision,
         resumed=resume_from is not None,
     )
-
-
-def build_optimizer(model: nn.Module, settings: TrainerSettings, steps: int) -> tuple[Any, Any]:
-    """AdamW without decay on biases and normalisation weights, and the schedule of the neural classifier."""
-    norms = {id(p) for m in model.modules() if "norm" in type(m).__name__.lower() for p in m.parameters()}
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, p in model.named_parameters():
-        groups[id(p) not in norms and not name.endswith("bias")].append(p)
-    optimizer = torch.optim.AdamW(
-        [{"params": p, "weight_decay": settings.weight_decay if decays else 0.0} for decays, p in groups.items()],
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.epsilon,
-        fused=True,
-    )
-    warmup = min(settings.warmup_steps, max(0, steps // 2))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, steps, warmup, settings.schedule)
-    )
-    return optimizer, scheduler

@@ -2,29 +2,22 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback
 
-from hjc.files import replacing, write_text
+from hjc.files import write_text
+from hjc.nn.encoder import save_weights
+from hjc.nn.fitting import Limits, resumes
+from hjc.nn.loggers import log
 from hjc.nn.settings import TrainerSettings
-from hjc.nn.training import Limits
 from hjc.progress import RowsBar
 
 STATE, BEST = "hjc_state.json", "best.safetensors"
-
-
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a state dict, whole or not at all."""
-    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    with replacing(path) as part:
-        save_file(state, part, metadata={"format": "pt"})
 
 
 @dataclass
@@ -49,6 +42,7 @@ class Watch(TrainerCallback):
         settings: TrainerSettings,
         per_epoch: int,
         score: Callable[[], float] | None,
+        limits: Limits,
         loggers: list[Any],
         bar: RowsBar,
         rows_per_step: float,
@@ -59,7 +53,7 @@ class Watch(TrainerCallback):
         #: steps within an epoch after which to validate, evenly apart, the last step always
         self.when = {-(-per_epoch * (i + 1) // times) for i in range(times)}
         self.loggers, self.bar, self.rows_per_step, self.progress = loggers, bar, rows_per_step, progress
-        self.limits = Limits(settings.max_minutes)
+        self.limits = limits
         self.early_stopped = False
 
     def validate(self, step: int) -> None:
@@ -74,31 +68,23 @@ class Watch(TrainerCallback):
         else:
             p.waited += 1
             self.early_stopped = bool(self.settings.patience) and p.waited >= self.settings.patience
-        self.log({"valid/log_loss": value}, step)
+        log(self.loggers, {"valid/log_loss": value}, step)
         self.bar.tell(f"valid log-loss {value:.3f} (best {p.best:.3f} at step {p.best_step})")
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        for logger in self.loggers:
-            logger.log_metrics(values, step)
-            logger.save()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step, last = state.global_step, state.global_step >= state.max_steps
         self.bar.advance(round(step * self.rows_per_step) - round((step - 1) * self.rows_per_step))
-        limits = self.limits
-        if limits.max_minutes and time.monotonic() - limits.started > 60 * limits.max_minutes:
-            limits.timed_out = True
-        end = last or limits.timed_out
-        if (end or (step - 1) % self.per_epoch + 1 in self.when) and not limits.interrupted:
+        stop = self.limits.reached()
+        if (last or stop or (step - 1) % self.per_epoch + 1 in self.when) and not self.limits.interrupted:
             self.validate(step)
             control.should_save = True
-        if limits.interrupted or limits.timed_out or self.early_stopped:
+        if stop or self.early_stopped:
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "loss" in logs:
             names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "lr"}
-            self.log({new: float(logs[old]) for old, new in names.items() if old in logs}, state.global_step)
+            log(self.loggers, {new: float(logs[old]) for old, new in names.items() if old in logs}, state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The checkpoint is complete when it has our state; then the older ones go."""
@@ -110,22 +96,8 @@ class Watch(TrainerCallback):
 
 
 def resume_point(checkpoints: Path, fingerprint: str, settings: TrainerSettings) -> Path | None:
-    """The last complete checkpoint of the same run, if there is one; else the folder is made ready for a new run.
-
-    Raises:
-        ValueError: checkpoints of other settings or other data lie there.
-    """
-    run = checkpoints / "run.json"
+    """The last complete checkpoint of the same run, if there is one; see :func:`hjc.nn.fitting.resumes`."""
     complete = [p.parent for p in checkpoints.glob(f"checkpoint-*/{STATE}")]
-    if complete and settings.resume:
-        found = json.loads(run.read_text(encoding="utf-8")).get("fingerprint") if run.exists() else None
-        if found != fingerprint:
-            raise ValueError(
-                f"{checkpoints} holds checkpoints of a run with other settings or other data. Give this run another "
-                "directory, or delete that folder, or set trainer.resume=false to start over in it."
-            )
-        return max(complete, key=lambda p: int(p.name.rpartition("-")[2]))
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    checkpoints.mkdir(parents=True)
-    run.write_text(json.dumps({"fingerprint": fingerprint, "trainer": asdict(settings)}, indent=1), encoding="utf-8")
-    return None
+    if not resumes(checkpoints, bool(complete), fingerprint, settings):
+        return None
+    return max(complete, key=lambda p: int(p.name.rpartition("-")[2]))

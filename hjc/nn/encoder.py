@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from hjc.errors import check_choice
+from hjc.files import replacing
 from hjc.nn.hub import resolve_folder
 from hjc.nn.offline import XLMR_SPECIAL_TOKENS
 from hjc.nn.pruning import prune
@@ -139,6 +141,10 @@ def _read_model(folder: Path, num_layers: int) -> PreTrainedModel:
             f"{folder} lacks {len(missing)} weights of {cls.__name__}, such as {missing[0]}: "
             "is model.safetensors that of this config.json?"
         )
+    return _bare(model)
+
+
+def _bare(model: Any) -> PreTrainedModel:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model
@@ -234,13 +240,37 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 # ------------------------------------------------------------------ model directory
 
 
-def save_encoder_config(model: PreTrainedModel, directory: Path) -> None:
-    """Write encoder_config.json: the architecture after truncation and pruning, without paths or versions of origin."""
-    content = model.config.to_dict()
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write the state dict of a module as safetensors, whole or not at all."""
+    state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    with replacing(path) as part:
+        save_file(state, part, metadata={"format": "pt"})
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Read what :func:`save_weights` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the weights are not those of such a module.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{path}: does not fit {CONFIG_FILE} ({error})") from error
+
+
+def save_encoder(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write all but the weights: tokenizer, and encoder_config.json (the architecture after truncation and pruning).
+
+    No paths or versions of origin get into the files.
+    """
+    content = encoder.config.to_dict()
     content = {key: value for key, value in content.items() if not key.startswith("_")} | {"dtype": "float32"}
     content.pop("quantization_config", None)
     text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
     (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+    save_tokenizer(tokenizer, directory)
 
 
 def encoder_from_config(directory: Path) -> PreTrainedModel:
@@ -250,11 +280,8 @@ def encoder_from_config(directory: Path) -> PreTrainedModel:
     if "model_type" not in content:
         raise ValueError(f"{path} names no model_type: not an encoder configuration")
     config = AutoConfig.for_model(**content)
-    cls = _encoder_class(config)
-    model = cls._from_config(config, dtype=torch.float32, attn_implementation="sdpa", **_no_pooler(cls))
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
-    return model
+    options = _no_pooler(_encoder_class(config))
+    return _bare(AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa", **options))
 
 
 # ------------------------------------------------------------------ LoRA

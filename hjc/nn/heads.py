@@ -26,8 +26,20 @@ from hjc.nn.settings import HIERARCHIES
 from hjc.taxonomy import Taxonomy
 
 
-class Head(nn.Module):
-    """Base: a linear map to scores, and the tree as integer buffers.
+class VectorModule(nn.Module):
+    """From vectors to leaf log-probabilities, and the loss by which that is learnt."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H) vectors -> (B, L) float32 natural-log leaf probabilities."""
+        raise NotImplementedError
+
+    def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """(B, H) vectors and (B,) gold node numbers -> (B,) losses, before any weighting."""
+        raise NotImplementedError
+
+
+class Head(VectorModule):
+    """Base: a linear map to scores, and the tree as integer buffers. The loss is -log P(gold) in nats.
 
     The buffers are rebuilt from the taxonomy, never stored in a checkpoint: the tree has one home.
     """
@@ -49,11 +61,9 @@ class Head(nn.Module):
             return self.linear(features.float())
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, H) features -> (B, L) float32 natural-log leaf probabilities."""
         return self.leaf_log_proba(self.scores(features))
 
     def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """(B, H) features and (B,) gold node numbers -> (B,) -log P(gold) in nats, before any weighting."""
         return self.negative_log_likelihood(self.scores(features), gold, label_smoothing)
 
     def leaf_log_proba(self, scores: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hjc.arrays import Float32, IntArray
+from hjc.nn.heads import VectorModule
 from hjc.nn.prototypes import cosines, tree_rules
-from hjc.nn.vector_training import VectorModule
 from hjc.taxonomy import Taxonomy
 
 #: (number, generator) -> (T, 3) nodes: anchor, near, far

@@ -6,16 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hjc.nn.batching import TokenCorpus, collate, inference_batches, tokenize
+from hjc.nn.batching import text_batches
 from hjc.nn.encoder import pool
 from hjc.nn.heads import Head, build_head
 from hjc.nn.settings import NeuralSettings
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
-
-#: padded tokens in one forward pass without gradients
-INFERENCE_TOKENS = 8192
-INFERENCE_ROWS = 512
 
 
 class Network(nn.Module):
@@ -28,7 +24,7 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(hidden) if settings.head_norm else nn.Identity()
         self.dropout = nn.Dropout(settings.dropout)
         self.head: Head = build_head(settings.hierarchy, taxonomy, hidden)
-        self.pooling = settings.pooling
+        self.hidden, self.pooling = hidden, settings.pooling
         if settings.freeze_encoder:
             encoder.requires_grad_(False)
         self.freeze_encoder = settings.freeze_encoder
@@ -54,23 +50,19 @@ class Network(nn.Module):
 
 
 @torch.no_grad()
-def encode_corpus(network: Network, corpus: TokenCorpus, pad_id: int, description: str = "encoding") -> Tensor:
-    """(n, H) features of a corpus in evaluation mode, float32, on the CPU; a bar where it takes longer."""
+def encode_texts(
+    network: Network, tokenizer: Any, texts: Sequence[str], settings: NeuralSettings, description: str = "encoding"
+) -> Tensor:
+    """(n, H) features in evaluation mode, float32, on the CPU; a bar where it takes longer."""
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    out: Tensor | None = None
-    with rows_progress(description, len(corpus)) as bar:
-        for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
-            batch = {k: v.to(device) for k, v in collate(corpus, rows, pad_id).items()}
-            features = network.features(**batch).cpu()
-            if out is None:
-                out = torch.empty(len(corpus), features.shape[1])
-            out[torch.from_numpy(rows)] = features
+    out = torch.empty(len(texts), network.hidden)
+    with rows_progress(description, len(texts)) as bar:
+        for rows, batch in text_batches(tokenizer, texts, settings.max_length, settings.prefix, device):
+            out[torch.from_numpy(rows)] = network.features(**batch).cpu()
             bar.advance(len(rows))
     network.train(was_training)
-    if out is None:
-        raise ValueError("nothing to encode: got no rows")
     return out
 
 
@@ -143,10 +135,9 @@ def initialise_head(
     titles, nodes = node_titles(taxonomy)
     if not titles:
         return 0
-    corpus = tokenize(tokenizer, [*titles, *texts], settings.max_length, settings.prefix)
     head = network.head
-    device = head.linear.weight.device
-    vectors = encode_corpus(network, corpus, tokenizer.pad_token_id, "encoding titles of codes").to(device)
+    device = next(head.parameters()).device
+    vectors = encode_texts(network, tokenizer, [*titles, *texts], settings, "encoding titles of codes").to(device)
     target = torch.as_tensor([*nodes, *gold], device=device)
     optimizer = torch.optim.AdamW(head.parameters(), lr=START_RATE, weight_decay=0.01)
     generator = torch.Generator().manual_seed(seed)

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from hjc.arrays import Float32
 from hjc.errors import check_choice
-from hjc.nn.heads import Head, build_head
-from hjc.nn.vector_training import VectorModule
+from hjc.nn.heads import Head, VectorModule, build_head
 from hjc.taxonomy import Taxonomy
 
 

@@ -6,27 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from hjc.arrays import Float32
-from hjc.nn.batching import collate, inference_batches, tokenize
+from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
     encoder_from_config,
     load_encoder,
     load_tokenizer,
+    load_weights,
     pool,
-    save_encoder_config,
-    save_tokenizer,
+    save_encoder,
+    save_weights,
 )
 from hjc.nn.settings import NeuralSettings
 from hjc.progress import rows_progress
 
 WEIGHTS = "encoder.safetensors"
-INFERENCE_TOKENS, INFERENCE_ROWS = 8192, 512
-#: rows tokenised and sorted by length together
-WINDOW = 8192
 
 
 class TorchTextEncoder:
@@ -101,23 +98,16 @@ class TorchTextEncoder:
         out = np.empty((len(texts), self.dim), dtype=np.float32)
         bf16 = self.precision == "bf16"
         with rows_progress(description, len(texts), enabled=progress) as bar:
-            for start in range(0, len(texts), WINDOW):
-                corpus = tokenize(self.tokenizer, texts[start : start + WINDOW], self.max_length, self.prefix)
-                for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
-                    batch = {
-                        k: v.to(self.device) for k, v in collate(corpus, rows, self.tokenizer.pad_token_id).items()
-                    }
-                    with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-                        out[start + rows] = self.forward(**batch).cpu().numpy()
-                    bar.advance(len(rows))
+            for rows, batch in text_batches(self.tokenizer, texts, self.max_length, self.prefix, self.device):
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+                    out[rows] = self.forward(**batch).cpu().numpy()
+                bar.advance(len(rows))
         return out
 
     def save(self, folder: Path) -> None:
         """Write weights, configuration and tokenizer; what :meth:`load` needs, without network."""
-        state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-        save_encoder_config(self.model, folder)
-        save_tokenizer(self.tokenizer, folder)
+        save_weights(self.model, folder / WEIGHTS)
+        save_encoder(self.model, self.tokenizer, folder)
 
     @classmethod
     def load(cls, folder: Path, settings: Any) -> "TorchTextEncoder":
@@ -128,8 +118,5 @@ class TorchTextEncoder:
             ValueError: the weights do not fit the configuration.
         """
         model = encoder_from_config(folder)
-        try:
-            model.load_state_dict(load_file(folder / WEIGHTS))
-        except RuntimeError as error:
-            raise ValueError(f"{folder / WEIGHTS}: does not fit encoder_config.json ({error})") from error
+        load_weights(model, folder / WEIGHTS)
         return cls._with(model, load_tokenizer(folder), settings)

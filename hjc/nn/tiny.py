@@ -55,8 +55,8 @@ def build_tiny(settings: NeuralSettings, texts: Sequence[str], seed: int) -> tup
         bos_token_id=0,
         pad_token_id=1,
         eos_token_id=2,
+        attn_implementation="sdpa",
     )
-    config._attn_implementation = "sdpa"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = XLMRobertaModel(config, add_pooling_layer=False)

@@ -1,18 +1,14 @@
-"""Fitting a network with Lightning: trainer, checkpoints, resume, time limit, Ctrl-C, loggers."""
+"""Fitting a network with Lightning: trainer, loaders, checkpoints and their resume, loggers."""
 
-import json
 import logging
-import os
-import signal
 import sys
-import time
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,71 +17,111 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from hjc.arrays import Float32, IntArray
-from hjc.nn.batching import BatchLoader, EpochBatches, Rows, TokenCorpus, collate, inference_batches, share
+from hjc.nn.batching import (
+    INFERENCE_ROWS,
+    INFERENCE_TOKENS,
+    BatchLoader,
+    EpochBatches,
+    Rows,
+    TokenCorpus,
+    collate,
+    inference_batches,
+    share,
+    tokenize,
+)
+from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, total_steps
+from hjc.nn.loggers import open_loggers
 from hjc.nn.module import OptimisedModule, TrainingModule
-from hjc.nn.network import INFERENCE_ROWS, INFERENCE_TOKENS, Network
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.network import Network
+from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy
+
+#: texts, gold nodes (n,), weights (n,)
+TextRows = tuple[Sequence[str], IntArray, Float32]
+
+
+class Examples(Protocol):
+    """Labelled examples as the trainer needs them."""
+
+    @property
+    def lengths(self) -> IntArray:
+        """(n,) tokens of each."""
+        ...
+
+    @property
+    def parts(self) -> int:
+        """Sequences that one example is made of."""
+        ...
+
+    def batch(self, rows: IntArray) -> dict[str, Tensor]:
+        """The tensors of some, ``weight`` (B,) among them."""
+        ...
 
 
 @dataclass(frozen=True)
 class Batchable:
-    """Labelled rows as the trainer needs them: tokens, gold nodes (n,), weights (n,)."""
+    """Texts with one code each: tokens, gold nodes (n,), weights (n,)."""
 
     corpus: TokenCorpus
     gold: IntArray
     weight: Float32
+    pad_id: int
+    parts = 1
 
-    def collate(self, pad_id: int) -> Callable[[Sequence[int]], dict[str, Tensor]]:
-        """Rows -> a batch. A negative row -1-r is row r at weight zero, a filler of one process's share."""
+    @property
+    def lengths(self) -> IntArray:
+        return self.corpus.lengths
 
-        def assemble(rows: Sequence[int]) -> dict[str, Tensor]:
-            index = np.asarray(rows, dtype=np.int64)
-            filler = index < 0
-            row = np.where(filler, -1 - index, index)
-            batch = collate(self.corpus, row, pad_id)
-            batch["gold"] = torch.from_numpy(self.gold[row])
-            batch["weight"] = torch.from_numpy(np.where(filler, np.float32(0), self.weight[row]))
-            batch["row"] = torch.from_numpy(index)
-            return batch
+    def batch(self, rows: IntArray) -> dict[str, Tensor]:
+        """See :class:`Examples`; ``gold`` (B,) beside the tokens."""
+        batch = collate(self.corpus, rows, self.pad_id)
+        return batch | {"gold": torch.from_numpy(self.gold[rows]), "weight": torch.from_numpy(self.weight[rows])}
 
-        return assemble
+
+def assembler(examples: Examples) -> Callable[[Sequence[int]], dict[str, Tensor]]:
+    """Numbers -> a batch, with them as ``row``. -1-r is example r at weight zero, a filler of one process's share."""
+
+    def assemble(numbers: Sequence[int]) -> dict[str, Tensor]:
+        row = torch.tensor(numbers)
+        batch = examples.batch(torch.where(row < 0, -1 - row, row).numpy())
+        return batch | {"row": row, "weight": batch["weight"].masked_fill(row < 0, 0)}
+
+    return assemble
 
 
 class Loaders(pl.LightningDataModule):
     """Builds the loaders once the process group is known, so that each process gets its share of every batch."""
 
-    def __init__(self, train: Batchable, valid: Batchable | None, pad_id: int, settings: TrainerSettings) -> None:
+    def __init__(self, train: Examples, valid: Examples | None, settings: TrainerSettings) -> None:
         super().__init__()
-        self.train, self.valid, self.pad_id, self.settings = train, valid, pad_id, settings
+        self.train, self.valid, self.settings = train, valid, settings
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def train_dataloader(self) -> BatchLoader:
-        s = self.settings
-        sampler = EpochBatches(self.train.corpus.lengths, s.batch_size, s.seed, s.bucket, *self._place())
-        return BatchLoader(
-            Rows(len(self.train.corpus)),
+    def _load(self, cls: Any, examples: Examples, sampler: Any, workers: int = 0) -> Any:
+        return cls(
+            Rows(len(examples.lengths)),
             batch_sampler=sampler,
-            collate_fn=self.train.collate(self.pad_id),
+            collate_fn=assembler(examples),
             # a loader draws a seed each time it starts: from here, or a resumed run would see other dropout
             generator=torch.Generator(),
-            num_workers=s.workers,
-            persistent_workers=s.workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
         )
+
+    def train_dataloader(self) -> BatchLoader:
+        s = self.settings
+        sampler = EpochBatches(self.train.lengths, s.batch_size, s.seed, s.bucket, *self._place())
+        return self._load(BatchLoader, self.train, sampler, s.workers)
 
     def val_dataloader(self) -> Any:
         if self.valid is None:
             return []
         rank, world = self._place()
-        batches = inference_batches(self.valid.corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS)
-        return torch.utils.data.DataLoader(
-            Rows(len(self.valid.corpus)),
-            batch_sampler=[share(rows, rank, world) for rows in batches],  # type: ignore[arg-type]
-            collate_fn=self.valid.collate(self.pad_id),
-            generator=torch.Generator(),
-        )
+        rows = max(1, INFERENCE_ROWS // self.valid.parts)
+        batches = inference_batches(self.valid.lengths, INFERENCE_TOKENS // self.valid.parts, rows)
+        return self._load(torch.utils.data.DataLoader, self.valid, [share(rows, rank, world) for rows in batches])
 
 
 class RandomState(Callback):
@@ -102,53 +138,19 @@ class RandomState(Callback):
             torch.set_rng_state(state.cpu())
 
 
-class Limits(Callback):
-    """Stops in good order: after ``max_minutes``, or at the first Ctrl-C (the second one is immediate)."""
+class StopInTime(Callback):
+    """Asks :class:`Limits` after every batch."""
 
-    def __init__(self, max_minutes: float) -> None:
-        self.max_minutes = max_minutes
-        self.interrupted = False
-        self.timed_out = False
-        self.started = 0.0
-        self.previous: Any = None
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.first_step = 0
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.start()
-
-    def start(self) -> None:
-        """The clock runs, and Ctrl-C is ours until :meth:`release`."""
-        self.started = time.monotonic()
-        try:
-            self.previous = signal.signal(signal.SIGINT, self._interrupt)
-        except ValueError:  # not the main thread: Ctrl-C then belongs to the caller
-            self.previous = None
-
-    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
-        print(
-            "\nCtrl-C: stopping after this step and keeping the best weights so far (again: stop at once)", flush=True
-        )
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        if self.reached():
-            trainer.should_stop = True
-
-    def reached(self) -> bool:
-        """Whether it is time to stop, by the clock or by Ctrl-C."""
-        if self.max_minutes and time.monotonic() - self.started > 60 * self.max_minutes:
-            self.timed_out = True
-        return self.timed_out or self.interrupted
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.first_step = trainer.global_step  # above 0 after a resume
 
-    def release(self) -> None:
-        """Give Ctrl-C back, however the fit ended (Lightning calls no hook of ours after an error)."""
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        if self.limits.reached():
+            trainer.should_stop = True
 
 
 class Progress(TQDMProgressBar):
@@ -163,55 +165,6 @@ class Progress(TQDMProgressBar):
         return metrics
 
 
-def computes_in_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 matrices in hardware (an emulation would be slower than float32)."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def resolve_precision(precision: str) -> str:
-    """Lightning's name for a precision; ``auto`` asks the machine."""
-    if precision == "auto":
-        precision = "bf16-mixed" if computes_in_bfloat16() else "32"
-    return {"32": "32-true"}.get(precision, precision)
-
-
-def build_loggers(names: Sequence[str], directory: Path) -> list[Any]:
-    """Lightning loggers writing below ``directory``. Raises ImportError with the extra to install."""
-    loggers: list[Any] = []
-    for name in names:
-        if name == "csv":
-            loggers.append(pl.loggers.CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20))
-        elif name == "tensorboard":
-            try:
-                loggers.append(pl.loggers.TensorBoardLogger(str(directory), name="tensorboard", version=""))
-            except ModuleNotFoundError as error:
-                raise ImportError('the tensorboard logger needs: pip install "hjc[tensorboard]"') from error
-        elif name == "wandb":
-            try:
-                import wandb
-            except ModuleNotFoundError as error:
-                raise ImportError('the wandb logger needs: pip install "hjc[wandb]"') from error
-            # without an account (WANDB_API_KEY or `wandb login`) wandb would stop and ask for one
-            mode = os.environ.get("WANDB_MODE", "")
-            offline = mode == "offline" or (not mode and not wandb.api.api_key)
-            loggers.append(
-                pl.loggers.WandbLogger(
-                    project="hjc", name=directory.parent.name, save_dir=str(directory), offline=offline, log_model=False
-                )
-            )
-    return loggers
-
-
-def finish_loggers(names: Sequence[str]) -> None:
-    """Runs of one process merge in wandb unless each is finished."""
-    if "wandb" in names:
-        import wandb
-
-        wandb.finish()
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Without Lightning's notes on hardware, products and why it stopped; its warnings and errors stay."""
@@ -220,80 +173,80 @@ def quiet_lightning() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(max(logging.WARNING, logger.level))
     try:
-        yield
+        with warnings.catch_warnings():
+            # true and irrelevant here: batches are assembled from memory, workers would only copy them
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """What happened: ``status`` is finished | early_stopped | time_limit | interrupted."""
-
-    status: str
-    steps: int
-    epochs: int
-    seconds: float
-    rows_per_second: float
-    best_valid_log_loss: float | None
-    precision: str
-    resumed: bool
-
-
-def total_steps(rows: int, settings: TrainerSettings) -> int:
-    """Optimiser steps of the whole schedule."""
-    batches = -(-rows // settings.batch_size)
-    per_epoch = -(-batches // settings.accumulate)
-    steps = per_epoch * settings.epochs
-    return min(steps, settings.max_steps) if settings.max_steps else steps
-
-
 def fit_network(
     network: Network,
+    tokenizer: Any,
     taxonomy: Taxonomy,
-    train: Batchable,
-    valid: Batchable | None,
-    pad_id: int,
+    model: NeuralSettings,
+    train: TextRows,
+    valid: TextRows | None,
     settings: TrainerSettings,
-    run_dir: Path,
+    run_dir: Path | None,
     fingerprint: str,
 ) -> FitResult:
     """Fit in place; afterwards the network holds the best weights by validation log-loss at the deepest level.
 
-    See :func:`fit_module`.
+    Of ``model`` the length and the prefix of the texts count. See :func:`fit_module`.
     """
-    rows = len(train.corpus)
-    module = TrainingModule(network, taxonomy, settings, total_steps(rows, settings))
-    loaders = Loaders(train, valid, pad_id, settings)
-    return fit_module(module, loaders, rows, valid is not None, settings, run_dir, fingerprint)
+
+    def batchable(rows: TextRows) -> Batchable:
+        texts, gold, weight = rows
+        tokens = tokenize(tokenizer, texts, model.max_length, model.prefix)
+        return Batchable(tokens, gold, np.asarray(weight, dtype=np.float32), tokenizer.pad_token_id)
+
+    held_out = None if valid is None else batchable(valid)
+    return fit_module(
+        lambda steps: TrainingModule(network, taxonomy, settings, steps),
+        batchable(train),
+        held_out,
+        settings,
+        run_dir,
+        fingerprint,
+    )
 
 
 def fit_module(
-    module: OptimisedModule,
-    loaders: pl.LightningDataModule,
-    rows: int,
-    validated: bool,
+    build: Callable[[int], OptimisedModule],
+    train: Examples,
+    valid: Examples | None,
     settings: TrainerSettings,
-    run_dir: Path,
+    run_dir: Path | None,
     fingerprint: str,
 ) -> FitResult:
-    """Fit ``module.network`` in place; afterwards it holds the best weights by the ``valid/log_loss`` that is logged.
+    """Fit a module's ``network`` in place; afterwards it holds the best weights by the ``valid/log_loss`` it logs.
 
-    Without validation rows (``validated`` false) it holds the last weights (or their moving average).
-    ``run_dir/checkpoints`` keeps what a resume needs: a later call with the same ``fingerprint`` (settings and data)
-    goes on where a killed run stopped.
+    Without validation rows it holds the last weights (or their moving average). ``run_dir/checkpoints`` keeps what a
+    resume needs: a later call with the same ``fingerprint`` (settings and data) goes on where a killed run stopped.
+    Without ``run_dir`` a temporary folder is used.
 
     Args:
-        rows: of the training set, which make ``ceil(rows / batch_size)`` batches an epoch.
+        build: makes the module, given the optimiser steps of the whole schedule.
 
     Raises:
         ValueError: the run directory holds checkpoints of other settings or other data.
     """
-    network = module.network
-    per_epoch = -(-rows // settings.batch_size)
+    if run_dir is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            return fit_module(build, train, valid, settings, Path(scratch), fingerprint)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    per_epoch = -(-len(train.lengths) // settings.batch_size)
+    module = build(total_steps(per_epoch, settings))
     checkpoints = run_dir / "checkpoints"
-    resume_from = _resume_point(checkpoints, fingerprint, settings)
-    every = max(1, per_epoch // settings.validate_per_epoch)
+    last = checkpoints / "last.ckpt"
+    resumed = resumes(checkpoints, last.exists(), fingerprint, settings)
+    validated = valid is not None
     best = ModelCheckpoint(
         checkpoints,
         filename="best",
@@ -304,7 +257,8 @@ def fit_module(
         enable_version_counter=False,
     )
     limits = Limits(settings.max_minutes)
-    callbacks: list[Callback] = [best, limits, RandomState(), Progress(per_epoch)]
+    in_time = StopInTime(limits)
+    callbacks: list[Callback] = [best, in_time, RandomState(), Progress(per_epoch)]
     if settings.ema_decay:
         from pytorch_lightning.callbacks import EMAWeightAveraging
 
@@ -313,12 +267,7 @@ def fit_module(
     if settings.patience and validated:
         callbacks.append(early)
     precision = resolve_precision(settings.precision)
-    started = time.monotonic()
-    with warnings.catch_warnings(), quiet_lightning():
-        # true and irrelevant here: batches are assembled from memory, workers would only copy them
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    with limits, quiet_lightning(), open_loggers(settings.loggers, run_dir / "logs") as loggers:
         trainer = pl.Trainer(
             max_epochs=settings.epochs,
             max_steps=settings.max_steps or -1,
@@ -328,63 +277,27 @@ def fit_module(
             precision=precision,  # type: ignore[arg-type]
             accumulate_grad_batches=settings.accumulate,
             deterministic="warn" if settings.deterministic else False,
-            val_check_interval=every if validated else None,
+            val_check_interval=max(1, per_epoch // settings.validate_per_epoch) if validated else None,
             limit_val_batches=None if validated else 0,
             num_sanity_val_steps=0,
             log_every_n_steps=min(10, per_epoch),
             callbacks=callbacks,
-            logger=build_loggers(settings.loggers, run_dir / "logs"),
+            logger=loggers,
             use_distributed_sampler=False,
             enable_model_summary=False,
             default_root_dir=str(run_dir),
         )
-        try:
-            trainer.fit(module, datamodule=loaders, ckpt_path=resume_from)
-        finally:
-            limits.release()
-            finish_loggers(settings.loggers)
-    seconds = time.monotonic() - started
+        trainer.fit(module, datamodule=Loaders(train, valid, settings), ckpt_path=str(last) if resumed else None)
     if validated and best.best_model_path:
-        _load_weights(network, Path(best.best_model_path))
-    if limits.interrupted:
-        status = "interrupted"
-    elif limits.timed_out:
-        status = "time_limit"
-    else:
-        status = "early_stopped" if early.stopped_epoch else "finished"
+        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        module.network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
     score = best.best_model_score
-    rows_seen = (trainer.global_step - limits.first_step) * settings.accumulate * settings.batch_size
-    return FitResult(
-        status=status,
+    return limits.result(
+        (trainer.global_step - in_time.first_step) * settings.accumulate * settings.batch_size,
+        early_stopped=bool(early.stopped_epoch),
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
-        seconds=seconds,
-        rows_per_second=rows_seen / max(seconds, 1e-9),
         best_valid_log_loss=None if score is None or not validated else float(score),
-        precision=str(precision),
-        resumed=resume_from is not None,
+        precision=precision,
+        resumed=resumed,
     )
-
-
-def _resume_point(checkpoints: Path, fingerprint: str, settings: TrainerSettings) -> str | None:
-    """The last checkpoint of the same run, if there is one."""
-    state, last = checkpoints / "run.json", checkpoints / "last.ckpt"
-    if last.exists() and settings.resume:
-        found = json.loads(state.read_text(encoding="utf-8")).get("fingerprint") if state.exists() else None
-        if found != fingerprint:
-            raise ValueError(
-                f"{checkpoints} holds checkpoints of a run with other settings or other data. Give this run another "
-                "directory, or delete that folder, or set trainer.resume=false to start over in it."
-            )
-        return str(last)
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        for old in checkpoints.glob("*.ckpt"):
-            old.unlink()
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        state.write_text(json.dumps({"fingerprint": fingerprint, "trainer": asdict(settings)}, indent=1), "utf-8")
-    return None
-
-
-def _load_weights(network: Any, checkpoint: Path) -> None:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})

@@ -5,10 +5,9 @@ The loop is short because nothing here takes long: no checkpoints to resume from
 """
 
 import logging
-import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,27 +15,16 @@ from torch import Tensor, nn
 
 from hjc.arrays import Float32, IntArray
 from hjc.metrics import RowScores, score_rows
-from hjc.nn.module import learning_rate_factor, validation_metrics
+from hjc.nn.fitting import FitResult, Limits, adamw, total_steps, validation_metrics
+from hjc.nn.heads import VectorModule
+from hjc.nn.loggers import log, open_loggers
 from hjc.nn.settings import TrainerSettings
-from hjc.nn.training import Limits, build_loggers, finish_loggers
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 
 VALID_ROWS = 1024
-
-
-class VectorModule(nn.Module):
-    """From vectors to leaf log-probabilities, and the loss by which that is learnt. The interface of a head."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, H) vectors -> (B, L) float32 natural-log leaf probabilities."""
-        raise NotImplementedError
-
-    def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """(B, H) vectors and (B,) gold nodes -> (B,) losses, before any weighting."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -51,22 +39,6 @@ class VectorRows:
         return tuple(torch.as_tensor(x, device=device) for x in (self.vectors, self.gold, self.weight))  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
-class VectorFit:
-    """What happened: ``status`` is finished | early_stopped | time_limit | interrupted.
-
-    ``best_epoch`` counts passes over the rows until the kept state: 0 is the start, None when nothing was validated.
-    """
-
-    status: str
-    steps: int
-    epochs: float
-    seconds: float
-    rows_per_second: float
-    best_valid_log_loss: float | None
-    best_epoch: float | None
-
-
 def fit_on_vectors(
     module: VectorModule,
     taxonomy: Taxonomy,
@@ -74,7 +46,7 @@ def fit_on_vectors(
     valid: VectorRows | None,
     settings: TrainerSettings,
     run_dir: Path | None = None,
-) -> VectorFit:
+) -> FitResult:
     """Fit in place; afterwards the module holds the best state by validation log-loss at the deepest level.
 
     The state before the first step is validated too, so that fitting never ends worse than it began (by that measure).
@@ -99,83 +71,50 @@ def fit_on_vectors(
     vectors, gold, weight = train.tensors(device)
     size = settings.batch_size * settings.accumulate
     per_epoch = -(-n // size)
-    total = per_epoch * settings.epochs
-    total = min(total, settings.max_steps) if settings.max_steps else total
+    total = total_steps(-(-n // settings.batch_size), settings)
     every = max(1, per_epoch // settings.validate_per_epoch)
-    optimizer = torch.optim.AdamW(
-        module.parameters(),
-        lr=settings.head_learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.epsilon,
-        weight_decay=settings.weight_decay,
-    )
-    warmup = min(settings.warmup_steps, total // 2)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, total, warmup, settings.schedule)
-    )
-    loggers = [] if run_dir is None else build_loggers(settings.loggers, run_dir / "logs")
+    optimizer, schedule = adamw(module, None, settings, total)
     best = _Best(module, taxonomy, valid, settings.patience)
-    limits = Limits(settings.max_minutes)
-    limits.start()
-    started, step, stop = time.monotonic(), 0, False
-    try:
-        _log(loggers, best.look(0.0), 0)
-        with rows_progress("fitting vectors", total * size) as bar:
-            while step < total and not stop:
-                epoch = step // per_epoch
-                order = torch.as_tensor(np.random.default_rng([settings.seed, epoch]).permutation(n), device=device)
-                module.train()
-                for rows in order.split(size)[: total - step]:
-                    optimizer.zero_grad()
-                    losses = module.loss(vectors[rows], gold[rows], settings.label_smoothing)
-                    loss = (losses * weight[rows]).sum() / weight[rows].sum().clamp(min=1e-12)
-                    loss.backward()
-                    if settings.gradient_clip:
-                        nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
-                    optimizer.step()
-                    schedule.step()
-                    step += 1
-                    bar.advance(len(rows))
-                    if step % 10 == 0:
-                        _log(loggers, {"train/loss": float(loss.detach())}, step)
-                    stop = limits.reached()
-                    if step % every == 0 or step == total or stop:
-                        _log(loggers, best.look(step / per_epoch), step)
-                        module.train()
-                        stop = stop or best.exhausted
-                    if stop:
-                        break
-    finally:
-        limits.release()
-        for one in loggers:
-            one.finalize("success")
-        if loggers:
-            finish_loggers(settings.loggers)
-    seconds = time.monotonic() - started
+    step, stop = 0, False
+    with ExitStack() as stack:
+        limits = stack.enter_context(Limits(settings.max_minutes))
+        loggers = [] if run_dir is None else stack.enter_context(open_loggers(settings.loggers, run_dir / "logs"))
+        bar = stack.enter_context(rows_progress("fitting vectors", total * size))
+        log(loggers, best.look(0.0), 0)
+        while step < total and not stop:
+            epoch = step // per_epoch
+            order = torch.as_tensor(np.random.default_rng([settings.seed, epoch]).permutation(n), device=device)
+            module.train()
+            for rows in order.split(size)[: total - step]:
+                optimizer.zero_grad()
+                losses = module.loss(vectors[rows], gold[rows], settings.label_smoothing)
+                loss = (losses * weight[rows]).sum() / weight[rows].sum().clamp(min=1e-12)
+                loss.backward()
+                if settings.gradient_clip:
+                    nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
+                optimizer.step()
+                schedule.step()
+                step += 1
+                bar.advance(len(rows))
+                if step % 10 == 0:
+                    log(loggers, {"train/loss": float(loss.detach())}, step)
+                stop = limits.reached()
+                if step % every == 0 or step == total or stop:
+                    log(loggers, best.look(step / per_epoch), step)
+                    module.train()
+                    stop = stop or best.exhausted
+                if stop:
+                    break
     best.restore()
     module.eval()
-    if limits.interrupted:
-        status = "interrupted"
-    elif limits.timed_out:
-        status = "time_limit"
-    else:
-        status = "early_stopped" if step < total else "finished"
-    return VectorFit(
-        status=status,
+    return limits.result(
+        step * size,
+        early_stopped=step < total,
         steps=step,
         epochs=round(step / per_epoch, 3),
-        seconds=seconds,
-        rows_per_second=step * size / max(seconds, 1e-9),
         best_valid_log_loss=best.log_loss,
         best_epoch=best.epoch,
     )
-
-
-def _log(loggers: list[Any], values: dict[str, float], step: int) -> None:
-    finite = {k: v for k, v in values.items() if np.isfinite(v)}
-    for one in loggers:
-        if finite:
-            one.log_metrics(finite, step)
 
 
 class _Best:

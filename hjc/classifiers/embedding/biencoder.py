@@ -27,7 +27,7 @@ from hjc.nn.pairs import NO_TARGET, Negative, PairBatches
 from hjc.tables.whole import read_table
 
 if TYPE_CHECKING:
-    from hjc.nn.training import FitResult
+    from hjc.nn.fitting import FitResult
 
 logger = logging.getLogger(__name__)
 

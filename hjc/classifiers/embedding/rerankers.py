@@ -1,6 +1,5 @@
 """Re-rankers of candidates as the retrieval classifier uses them: fit, score, save, load."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,6 +137,7 @@ class CrossEncoderReranker:
         """
         from hjc.classifiers.embedding.settings import USE
         from hjc.nn.cross_encoder import CrossEncoder, PairScorer
+        from hjc.nn.cross_encoder_training import fit_cross_encoder
         from hjc.nn.encoder import load_encoder
         from hjc.nn.seed import seed_everything
         from hjc.nn.settings import NeuralSettings
@@ -174,14 +174,13 @@ class CrossEncoderReranker:
         if valid is not None:
             lists["valid"] = self._lists(owner, valid.take(np.arange(min(len(valid), 1000))))
         print_of = run_fingerprint(s, self.trainer, train, valid)
-        with tempfile.TemporaryDirectory() as scratch:
-            self.fit_result = self.model.fit(
-                lists["train"], lists.get("valid"), self.trainer, run_dir or Path(scratch), print_of
-            )
+        self.fit_result = fit_cross_encoder(
+            self.model, lists["train"], lists.get("valid"), self.trainer, run_dir, print_of
+        )
         self.status = self.fit_result.status
 
     def _lists(self, owner: "RetrieveAndRerankClassifier", data: JobData) -> Any:
-        from hjc.nn.cross_encoder import Lists
+        from hjc.nn.cross_encoder_training import Lists
 
         size = min(self.settings.list_size, owner.taxonomy.num_leaves)
         assert owner.labels is not None

@@ -42,12 +42,12 @@ class SpaceClassifier(EmbeddingClassifier):
         label_weight: float,
         run_dir: Path | None,
     ) -> Any:
-        """Fit a :class:`hjc.nn.vector_training.VectorModule`, with the encoder or on its vectors.
+        """Fit a :class:`hjc.nn.heads.VectorModule`, with the encoder or on its vectors.
 
         The label texts of a leaf are training texts of it, with ``label_weight`` in all.
 
         Returns:
-            :class:`~hjc.nn.vector_training.VectorFit` or :class:`~hjc.nn.training.FitResult`.
+            :class:`~hjc.nn.fitting.FitResult`.
         """
         s, t, leaf = self.settings, self.trainer, encoded.labels.leaf
         gold = np.concatenate([train.gold, self.taxonomy.leaves[leaf]])
@@ -71,11 +71,10 @@ class SpaceClassifier(EmbeddingClassifier):
             return fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
         from hjc.nn.end_to_end import fit_end_to_end
 
-        encoder: Any = self.encoder
         texts = ((*train.texts, *encoded.texts.texts), gold, weight)
         held_texts = None if valid is None else (valid.texts, valid.gold, valid.weight)
         fingerprint = run_fingerprint(s, t, train, valid)
-        return fit_end_to_end(encoder, space, self.taxonomy, texts, held_texts, t, run_dir, fingerprint)
+        return fit_end_to_end(self.encoder, space, self.taxonomy, texts, held_texts, t, run_dir, fingerprint)
 
     def _encode_valid(self, valid: JobData | None) -> Float32 | None:
         assert self.encoder is not None

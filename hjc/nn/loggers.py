@@ -1,0 +1,59 @@
+"""Learning curves: Lightning's loggers, for every fit of ours."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+
+def build_loggers(names: Sequence[str], directory: Path) -> list[Logger]:
+    """Loggers writing below ``directory``. Raises ImportError with the extra to install."""
+    loggers: list[Logger] = []
+    for name in names:
+        try:
+            loggers.append(_build(name, directory))
+        except ModuleNotFoundError as error:
+            raise ImportError(f'the {name} logger needs: pip install "hjc[{name}]"') from error
+    return loggers
+
+
+def _build(name: str, directory: Path) -> Logger:
+    if name == "csv":
+        return CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
+    if name == "tensorboard":
+        return TensorBoardLogger(str(directory), name="tensorboard", version="")
+    import wandb
+
+    # without an account (WANDB_API_KEY or `wandb login`) wandb would stop and ask for one
+    mode = os.environ.get("WANDB_MODE", "")
+    offline = mode == "offline" or (not mode and not wandb.api.api_key)
+    return WandbLogger(
+        project="hjc", name=directory.parent.name, save_dir=str(directory), offline=offline, log_model=False
+    )
+
+
+@contextmanager
+def open_loggers(names: Sequence[str], directory: Path) -> Iterator[list[Logger]]:
+    """:func:`build_loggers`; at the end what they hold is written, also after an error."""
+    loggers = build_loggers(names, directory)
+    try:
+        yield loggers
+    finally:
+        for logger in loggers:
+            logger.save()
+            logger.finalize("success")
+        if "wandb" in names:  # runs of one process would merge
+            import wandb
+
+            wandb.finish()
+
+
+def log(loggers: Sequence[Any], values: Mapping[str, float], step: int) -> None:
+    """The finite ones of some figures."""
+    if finite := {key: value for key, value in values.items() if np.isfinite(value)}:
+        for logger in loggers:
+            logger.log_metrics(finite, step)
