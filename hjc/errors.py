@@ -7,6 +7,10 @@ class TaxonomyError(ValueError):
     """A code list is not a tree, or a code does not belong to it. The message names the codes."""
 
 
+class ModelDirError(ValueError):
+    """A directory is not a model directory, or a file in it is missing, truncated, altered or from elsewhere."""
+
+
 class NotFittedError(RuntimeError):
     """A classifier was asked for probabilities before ``fit`` or ``load``."""
 

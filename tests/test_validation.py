@@ -141,7 +141,8 @@ def test_a_strange_calibration_is_refused(tmp_path, monkeypatch):
     assert state["rows"] == 3
     for bad, message in (
         ({**state, "model_sha256": "0"}, "another model"),
-        ({**state, "kind": "magic"}, "allowed are"),
+        ({**state, "kind": "magic"}, "altered"),
+        ({k: v for k, v in {**state, "kind": "magic"}.items() if k != "content_sha256"}, "allowed are"),
         ([], "no JSON object"),
     ):
         path.write_text(json.dumps(bad))

@@ -1,6 +1,5 @@
 """A classifier with its calibrator applied, and the file that keeps the calibrator beside the model."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,10 +9,10 @@ from hjc.calibration import Calibrator, fit_calibrator
 from hjc.calibration.base import FILE_NAME
 from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
+from hjc.classifiers.derived import read_derived, write_derived
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe
-from hjc.files import write_text
+from hjc.errors import ModelDirError
 from hjc.taxonomy import Taxonomy
 
 
@@ -105,29 +104,19 @@ def write_calibration(directory: str | Path, calibrator: Calibrator, details: Ma
     Args:
         details: plain JSON to be kept with it (how it was fitted).
     """
-    path = Path(directory) / FILE_NAME
-    state = {**calibrator.to_dict(), "model_sha256": model_fingerprint(directory), **(details or {})}
-    return write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
+    return write_derived(directory, FILE_NAME, {**calibrator.to_dict(), **(details or {})})
 
 
 def read_calibration(directory: str | Path, taxonomy: Taxonomy) -> Calibrator | None:
     """The calibrator of a model directory, None where there is none.
 
     Raises:
-        ModelDirError: the file is damaged or belongs to another model.
+        ModelDirError: the file is damaged, was altered, or belongs to another model.
     """
-    path = Path(directory) / FILE_NAME
-    if not path.exists():
+    state = read_derived(directory, FILE_NAME)
+    if state is None:
         return None
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(state, dict):
-            raise ValueError("no JSON object")
-    except ValueError as error:
-        raise ModelDirError(f"{path}: truncated or altered ({error}); remove it, the model works without") from None
-    if "model_sha256" in state:  # written by hjc.calibration.write_calibrator it is tied to the tree alone
-        check_derived(directory, FILE_NAME, state["model_sha256"])
     try:
         return Calibrator.from_dict(taxonomy, state)
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelDirError(f"{path}: {error}") from error
+        raise ModelDirError(f"{Path(directory) / FILE_NAME}: {error}") from error

@@ -12,6 +12,7 @@ import yaml
 
 from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.commit import model_root
 from hjc.classifiers.record import PROVENANCE, stored_recipe, training_record
 from hjc.classifiers.storage import CONFIG, ModelDir, ModelDirError, read_model_dir
 from hjc.files import write_text
@@ -46,7 +47,7 @@ def load(directory: str | os.PathLike[str]) -> Classifier:
             file is missing, truncated, altered or from a newer hjc.
     """
     path = Path(directory)
-    if path.is_dir() and not (path / CONFIG).exists():
+    if path.is_dir() and not (model_root(path) / CONFIG).exists():
         runs = sorted(p.parent for p in path.glob(f"*/{CONFIG}"))
         if runs:
             shown = ", ".join(str(p) for p in runs[:5])
@@ -54,7 +55,7 @@ def load(directory: str | os.PathLike[str]) -> Classifier:
         if (path.parent / CONFIG).exists():
             raise ModelDirError(f"{path} is a folder inside a run; give the run directory {path.parent}")
     classifier = read_classifier(path)
-    if (path / CALIBRATION).exists():
+    if (model_root(path) / CALIBRATION).exists():
         from hjc.classifiers.calibrated import read_calibration
 
         classifier.calibrator = read_calibration(path, classifier.taxonomy)

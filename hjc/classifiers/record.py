@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from hjc.classifiers.paths import check_entry
 from hjc.classifiers.storage import CONFIG, ModelDirError, read_config
 from hjc.data.recipe import TextRecipe
 from hjc.data.settings import DataSettings
@@ -21,11 +22,12 @@ def training_record(directory: str | os.PathLike[str]) -> dict[str, Any]:
         ModelDirError: the file is no YAML mapping.
     """
     path = Path(directory) / PROVENANCE
+    check_entry(path.parent, path)
     if not path.exists():
         return {}
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ModelDirError(f"{path}: cannot be read as YAML ({error}); remove it, the model works without") from None
     if not isinstance(record, dict):
         raise ModelDirError(f"{path}: no YAML mapping; remove it, the model works without")

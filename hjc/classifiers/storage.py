@@ -4,50 +4,55 @@ A directory holds ``config.json``, ``taxonomy.csv`` and the classifier's own fil
 SHA-256 of each of them; whatever else lies in the directory (train.yaml, metrics, logs/, checkpoints) is left alone.
 
 How a save stays atomic: everything is first written to ``.saving-*`` inside the directory. One rename to ``.commit``
-makes the new model the valid one; its files are then moved into place, config.json last. A process killed before the
-rename leaves the old model untouched; one killed after it leaves ``.commit``, which the next save or load finishes.
+makes the new model the valid one; its files are then linked or copied into place, config.json last, and ``.commit``
+goes. A process killed before the rename leaves the old model untouched; one killed after it leaves ``.commit``, from
+which the model is loaded until the next save tidies up. Reading never writes, moves or deletes anything.
 """
 
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 import hjc
+from hjc.classifiers.commit import (
+    COMMIT,
+    SAVING,
+    finish_commit,
+    gathered,
+    make_parents,
+    model_root,
+    names_in,
+    remove,
+)
+from hjc.classifiers.paths import CONFIG as CONFIG
+from hjc.classifiers.paths import check_entries, check_entry, inside, read_json
 from hjc.data.recipe import TextRecipe
+from hjc.errors import ModelDirError as ModelDirError
 from hjc.errors import name_some
+from hjc.files import locked, sync_to_disk
 from hjc.taxonomy import Taxonomy, read_taxonomy_csv, write_taxonomy_csv
 
 S = TypeVar("S")
 FORMAT_VERSION = 1
-CONFIG = "config.json"
 TAXONOMY = "taxonomy.csv"
 #: files of a run that are written again after the model, so their checksums are not kept
 UNLISTED = frozenset({"metrics.json", "metrics.csv", "train.yaml", "README.md"})
-#: files that are made from a finished model and mean nothing beside another one: a save removes them
-DERIVED = ("calibration.json", "calibration_scores.npz", "drift_profile.json")
 
-_SAVING = ".saving-"
-_COMMIT = ".commit"
 _CHUNK = 1 << 20
-
-
-class ModelDirError(ValueError):
-    """A directory is not a model directory, or a file in it is missing, truncated, altered or from elsewhere."""
 
 
 @dataclass(frozen=True)
 class ModelDir:
-    """A verified model directory: its config.json, its tree and where it lies."""
+    """A verified model directory: its config.json, its tree and where its files lie."""
 
     path: Path
     config: Mapping[str, Any]
@@ -115,53 +120,71 @@ def write_model_dir(
         metrics: stored as metrics.json.
 
     Raises:
-        ModelDirError: ``directory`` holds a config.json of another program, or the tree does not survive its CSV.
+        ModelDirError: ``directory`` holds a config.json of another program, or links where files of the model go, or
+            the tree does not survive its CSV.
+        BusyError: another process saves a model there.
         TypeError, ValueError: ``parameters`` are not plain JSON.
         NotADirectoryError: ``directory`` is a file.
     """
     target = Path(directory)
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(f"{target} is a file; give a directory to save the model in")
-    stored = _plain_json(parameters)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "hjc_version": getattr(hjc, "__version__", "unknown"),
+        "classifier": classifier,
+        "parameters": _plain_json(parameters),
+        "recipe": recipe.to_dict(),
+        "taxonomy_name": taxonomy.name,
+        "taxonomy_hash": taxonomy.hash,
+    }
     target.mkdir(parents=True, exist_ok=True)
-    _finish_commit(target)
-    _refuse_foreign(target)
-    for left_over in target.glob(_SAVING + "*"):  # of a process killed while writing
-        shutil.rmtree(left_over, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(prefix=_SAVING, dir=target))
-    try:
-        if files is not None:
-            files(staging)
-        if reserved := [n for n in (CONFIG, TAXONOMY) if (staging / n).exists()]:
-            raise ValueError(f"the classifier wrote {name_some(reserved)}, which is reserved for the model directory")
-        write_taxonomy_csv(taxonomy, staging / TAXONOMY)
-        if read_taxonomy_csv(staging / TAXONOMY, name=taxonomy.name).hash != taxonomy.hash:
-            raise ModelDirError(
-                f"taxonomy {taxonomy.name!r} changes when written to CSV and read back (order of siblings or white "
-                "space in codes); build it with hjc.taxonomy.from_edges before training"
-            )
-        config = {
-            "format_version": FORMAT_VERSION,
-            "hjc_version": getattr(hjc, "__version__", "unknown"),
-            "classifier": classifier,
-            "parameters": stored,
-            "recipe": recipe.to_dict(),
-            "taxonomy_name": taxonomy.name,
-            "taxonomy_hash": taxonomy.hash,
-            "files": {name: _fingerprint(staging / name) for name in _names(staging) if name not in UNLISTED},
-        }
-        if metrics is not None:
-            _write_json(staging / "metrics.json", _plain_json(metrics))
-        _write_json(staging / CONFIG, config)
-        for name in _names(staging):
-            _sync(staging / name)
-        os.replace(staging, target / _COMMIT)  # from here on the new model is the valid one
-        _sync(target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    _finish_commit(target)
+    with locked(target / ".saving.lock", f"{target}: another process is saving a model there; give another directory"):
+        finish_commit(target)
+        _refuse_foreign(target)
+        for left_over in target.glob(SAVING + "*"):  # of a process killed while writing
+            remove(left_over)
+        staging = target / f"{SAVING}{secrets.token_hex(4)}"
+        staging.mkdir()
+        try:
+            _stage(staging, config, taxonomy, files, metrics)
+            for name in names_in(staging):
+                make_parents(target, name)
+            os.replace(staging, target / COMMIT)  # from here on the new model is the valid one
+            sync_to_disk(target)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        finish_commit(target)
     return target
+
+
+def _stage(
+    staging: Path,
+    config: Mapping[str, Any],
+    taxonomy: Taxonomy,
+    files: Callable[[Path], None] | None,
+    metrics: Mapping[str, Any] | None,
+) -> None:
+    """Write all files of a model into an empty folder, config.json last, and have them on the disk."""
+    if files is not None:
+        files(staging)
+    if reserved := [n for n in (CONFIG, TAXONOMY) if (staging / n).exists()]:
+        raise ValueError(f"the classifier wrote {name_some(reserved)}, which is reserved for the model directory")
+    write_taxonomy_csv(taxonomy, staging / TAXONOMY)
+    if read_taxonomy_csv(staging / TAXONOMY, name=taxonomy.name).hash != taxonomy.hash:
+        raise ModelDirError(
+            f"taxonomy {taxonomy.name!r} changes when written to CSV and read back (order of siblings or white "
+            "space in codes); build it with hjc.taxonomy.from_edges before training"
+        )
+    checksums = {name: _fingerprint(staging / name) for name in names_in(staging) if name not in UNLISTED}
+    if metrics is not None:
+        _write_json(staging / "metrics.json", _plain_json(metrics))
+    _write_json(staging / CONFIG, {**config, "files": checksums})
+    mode = (staging / CONFIG).stat().st_mode  # safetensors makes files that only their owner can read
+    for name in names_in(staging):
+        (staging / name).chmod(mode)
+        sync_to_disk(staging / name)
 
 
 def _plain_json(value: Mapping[str, Any]) -> Any:
@@ -185,48 +208,11 @@ def _refuse_foreign(target: Path) -> None:
     """A folder with the config.json of another program (a Hugging Face model, say) is not ours to overwrite."""
     if (target / CONFIG).exists():
         try:
-            foreign = "format_version" not in json.loads((target / CONFIG).read_text(encoding="utf-8"))
+            foreign = "format_version" not in read_json(target / CONFIG)
         except (ValueError, TypeError):
             foreign = False  # our own, damaged: replacing it is the cure
         if foreign:
             raise ModelDirError(f"{target} holds a {CONFIG} that hjc did not write; save to another directory")
-
-
-def _finish_commit(target: Path) -> None:
-    """Move what lies in ``.commit`` into place; repeatable at any point of an interruption."""
-    commit = target / _COMMIT
-    if not commit.is_dir():
-        return
-    names = [n for n in _names(commit) if n != CONFIG]
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # another process finishes the same commit
-            os.replace(commit / name, target / name)
-    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        new = json.loads((commit / CONFIG).read_text(encoding="utf-8"))["files"]
-        old = json.loads((target / CONFIG).read_text(encoding="utf-8"))["files"]
-        for name in old:
-            if name not in new and _is_safe(name):
-                (target / name).unlink(missing_ok=True)
-    if (commit / CONFIG).exists():
-        for name in DERIVED:
-            (target / name).unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        os.replace(commit / CONFIG, target / CONFIG)
-    _sync(target)
-    shutil.rmtree(commit, ignore_errors=True)
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def _is_safe(name: object) -> bool:
-    """Whether a name from a config.json stays inside the directory."""
-    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
-        return False
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
@@ -241,16 +227,6 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
-    """Ask the system to put a file or directory on disk before the next step (directories: where that exists)."""
-    with suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 # ---------------------------------------------------------------------- reading
 
 
@@ -260,17 +236,19 @@ def read_model_dir(directory: str | os.PathLike[str], expected_classifier: str |
     Raises:
         FileNotFoundError: there is nothing at ``directory``.
         ModelDirError: it is no model directory, or a file is missing, truncated, altered, from another model or from a
-            newer hjc. The message names the file and the way out.
+            newer hjc, or is no plain file of its own. The message names the file and the way out.
     """
     config = read_config(directory)
-    path = Path(directory)
+    path = model_root(directory)
     if expected_classifier is not None and config["classifier"] != expected_classifier:
         raise ModelDirError(
             f"{path / CONFIG}: holds a {config['classifier']!r} classifier, not {expected_classifier!r}; "
             "hjc.load(directory) picks the right class"
         )
+    if path.name == COMMIT and not all((path / name).exists() for name in config["files"]):
+        path = gathered(path, config["files"])
     for name, expected in config["files"].items():
-        _verify(path / name, expected)
+        _verify(inside(path, name), expected)
     try:
         taxonomy = read_taxonomy_csv(path / TAXONOMY, name=config["taxonomy_name"])
     except ValueError as error:
@@ -284,7 +262,7 @@ _WAY_OUT = "copy the whole directory again from where the model was trained, or 
 
 
 def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read and check config.json alone, without the files it lists; finishes an interrupted save first.
+    """Read and check config.json and what kind of entries the directory has, without the files that it lists.
 
     Raises:
         FileNotFoundError, ModelDirError: see :func:`read_model_dir`.
@@ -299,22 +277,17 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
             else "give the run directory that train.py wrote"
         )
         raise ModelDirError(f"{path} is a file, not a model directory: {hint}")
-    try:
-        _finish_commit(path)
-    except PermissionError:
-        raise ModelDirError(
-            f"{path / _COMMIT}: an interrupted save has to be finished first and the directory is read-only; "
-            "load it once with write permission"
-        ) from None
-    file = path / CONFIG
+    file = model_root(path) / CONFIG
+    check_entry(path, file)
     if not file.is_file():
-        if (path / _COMMIT).exists() or any(path.glob("*.ckpt")) or (path / "train.yaml").exists():
+        if any(path.glob("*.ckpt")) or (path / "train.yaml").exists():
             raise ModelDirError(
                 f"{file} is missing: the training of this run has not ended; train with the same overrides to resume it"
             )
         raise ModelDirError(f"{path} is no hjc model directory: {file} is missing; give the run directory of train.py")
+    check_entries(path)
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file)
     except ValueError as error:
         raise ModelDirError(f"{file}: truncated or altered, not valid JSON ({error}); {_WAY_OUT}") from None
     if not isinstance(config, dict) or "format_version" not in config:
@@ -334,27 +307,12 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(config.get(key), kind_):
             raise ModelDirError(f"{file}: {key!r} is missing or not a {kind_.__name__}; {_WAY_OUT}")
     for name, expected in config["files"].items():
-        if not _is_safe(name):
-            raise ModelDirError(f"{file}: lists {name!r}, which lies outside the directory; do not trust this model")
+        inside(file.parent, name)
         if not isinstance(expected, dict) or {"sha256", "size"} - expected.keys():
             raise ModelDirError(f"{file}: gives no size and sha256 for {name!r}; {_WAY_OUT}")
     if TAXONOMY not in config["files"]:
         raise ModelDirError(f"{file}: lists no {TAXONOMY}; {_WAY_OUT}")
     return config
-
-
-def model_fingerprint(directory: str | os.PathLike[str]) -> str:
-    """SHA-256 of config.json, which lists the checksums of all other files: what derived files are tied to."""
-    return _sha256(Path(directory) / CONFIG)
-
-
-def check_derived(directory: str | os.PathLike[str], name: str, fingerprint: object) -> None:
-    """Raise ModelDirError when the derived file ``name`` was made for another model than the one it lies beside."""
-    if fingerprint != model_fingerprint(directory):
-        raise ModelDirError(
-            f"{Path(directory) / name}: was made for another model than the one in this directory; remove the file, "
-            "or copy the whole directory again from where the model was trained"
-        )
 
 
 def _verify(file: Path, expected: Mapping[str, Any]) -> None:

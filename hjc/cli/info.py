@@ -11,9 +11,13 @@ def info(
     run_dir: Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")],
     as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
 ) -> None:
-    """Classifier, settings, taxonomy, sizes, metrics and provenance of a model. Verifies the checksums of its files."""
+    """Classifier, settings, taxonomy, sizes, metrics and provenance of a model. Verifies the checksums of its files.
+
+    Those of calibration.json, calibration_scores.npz and drift_profile.json too, where they have one.
+    """
     with options.one_message():
         from hjc.classifiers import stored_classifier
+        from hjc.classifiers.derived import verify_derived
         from hjc.classifiers.load import level_rows, training_record
         from hjc.classifiers.storage import read_model_dir
 
@@ -32,6 +36,7 @@ def info(
                 "levels": [len(tree.level_nodes(d)) for d in range(1, tree.depth + 1)],
             },
             "files": {name: entry["size"] for name, entry in model.config["files"].items()},
+            "derived_files": verify_derived(run_dir),
             "metrics": level_rows(run_dir),
             "training": record,
         }
@@ -57,6 +62,8 @@ def _show(values: dict[str, Any]) -> None:
     total = sum(values["files"].values())
     shown = ", ".join(f"{name} {_size(size)}" for name, size in values["files"].items())
     console.print(f"files       {_size(total)}: {shown}")
+    if without := [name for name, checked in values["derived_files"].items() if not checked]:
+        console.print(f"unchecked   {', '.join(without)}: written by an older hjc without a checksum")
     for key, value in values["parameters"].items():
         console.print(f"  {key} = {_short(value)}", markup=False)
     record = values["training"]

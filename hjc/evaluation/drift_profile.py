@@ -1,17 +1,16 @@
 """The drift profile of a model: what its validation (or training) rows looked like, stored beside it without texts."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
+from hjc.classifiers.derived import read_derived, write_derived
 from hjc.classifiers.vectors import TF_IDF, dense, space_of, text_vectors, unit_rows
 from hjc.data.jobdata import JobData
+from hjc.errors import ModelDirError
 from hjc.evaluation.validation import update_profile
-from hjc.files import write_text
 from hjc.statistics.drift import Profile
 from hjc.taxonomy import Taxonomy
 
@@ -60,27 +59,23 @@ def describe_vectors(profile: Profile, classifier: Classifier, texts: Sequence[s
 
 def write_profile(directory: str | Path, profile: Profile, rows: str) -> Path:
     """Write drift_profile.json beside the finished model; ``rows`` says which rows it is of (validation, training)."""
-    state = {**profile.to_dict(), "model_sha256": model_fingerprint(directory), "of": rows}
-    return write_text(Path(directory) / PROFILE_FILE, json.dumps(state, allow_nan=False) + "\n")
+    return write_derived(directory, PROFILE_FILE, {**profile.to_dict(), "of": rows})
 
 
 def read_profile(directory: str | Path, taxonomy: Taxonomy) -> tuple[Profile, str]:
     """The stored profile and of which rows it is.
 
     Raises:
-        ValueError: there is none. ModelDirError: it is damaged or belongs to another model.
+        ValueError: there is none. ModelDirError: it is damaged, was altered, or belongs to another model.
     """
-    path = Path(directory) / PROFILE_FILE
-    if not path.exists():
+    state = read_derived(directory, PROFILE_FILE)
+    if state is None:
         raise ValueError(
             f"{directory} has no {PROFILE_FILE}: the model was trained with evaluation.calibrate=false or by an older "
             "hjc; for a finished run the same training command adds the file"
         )
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        check_derived(directory, PROFILE_FILE, state["model_sha256"])
         return Profile.from_dict(taxonomy, state), str(state.get("of", "training"))
-    except ModelDirError:
-        raise
     except (ValueError, KeyError, TypeError) as error:
+        path = Path(directory) / PROFILE_FILE
         raise ModelDirError(f"{path}: truncated or altered ({error}); remove it and train again") from error

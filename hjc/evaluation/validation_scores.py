@@ -3,7 +3,6 @@
 Rows of validation made them (:mod:`hjc.evaluation.validation`); the file calibration_scores.npz lies beside the model.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +13,10 @@ import numpy as np
 
 from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.calibration.diagnostics import TopOutcomes
-from hjc.classifiers.storage import ModelDirError, check_derived, model_fingerprint
+from hjc.classifiers.derived import read_derived, write_derived
 from hjc.decision import HierarchicalConformal, SplitConformal, ThresholdFit, fit_thresholds
 from hjc.decision.conformal import conformal_quantile, group_quantiles
-from hjc.files import open_replacing
+from hjc.errors import ModelDirError
 from hjc.statistics import Confusion
 from hjc.taxonomy import Taxonomy
 
@@ -201,7 +200,6 @@ class ValidationScores:
         arrays: dict[str, Any] = {
             "format_version": np.array(FORMAT_VERSION),
             "taxonomy_hash": np.array(self.taxonomy.hash),
-            "model_sha256": np.array(model_fingerprint(directory)),
             "gold": self.gold.astype(np.int32),
             "weight": self.weight,
             "language": np.array(self.language, dtype=np.str_),
@@ -211,10 +209,7 @@ class ValidationScores:
             arrays[f"{name}_top"] = v.top.astype(np.int32)
             if v.rank is not None:
                 arrays[f"{name}_rank"] = v.rank.astype(np.int32)
-        path = Path(directory) / SCORES_FILE
-        with open_replacing(path) as stream:
-            np.savez_compressed(stream, **arrays)
-        return path
+        return write_derived(directory, SCORES_FILE, arrays)
 
     @classmethod
     def load(cls, directory: str | Path, taxonomy: Taxonomy) -> "ValidationScores":
@@ -222,10 +217,10 @@ class ValidationScores:
 
         Raises:
             ValueError: the model has none (it had no validation rows).
-            ModelDirError: the file is damaged or belongs to another model.
+            ModelDirError: the file is damaged, was altered, or belongs to another model.
         """
-        path = Path(directory) / SCORES_FILE
-        if not path.exists():
+        found = read_derived(directory, SCORES_FILE)
+        if found is None:
             raise ValueError(
                 f"{directory} has no {SCORES_FILE}: the model was trained without validation rows, with "
                 "evaluation.calibrate=false, or by an older hjc. Thresholds and conformal sets need validation rows: "
@@ -233,20 +228,16 @@ class ValidationScores:
                 "adds the file"
             )
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                found = {name: stored[name] for name in stored.files}
             version = int(found["format_version"])
             if version != FORMAT_VERSION:
                 raise ValueError(f"format {version}, this hjc reads {FORMAT_VERSION}: train again or change hjc")
-            check_derived(directory, SCORES_FILE, str(found["model_sha256"]))
             if str(found["taxonomy_hash"]) != taxonomy.hash:
                 raise ValueError("made on another tree")
             variants = {name: _variant(found, name) for name in VARIANTS if f"{name}_top" in found}
             language = found["language"].tolist() if "language" in found else ()
             return cls(taxonomy, found["gold"].astype(np.int64), found["weight"], variants, language)
-        except ModelDirError:
-            raise
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError) as error:
+            path = Path(directory) / SCORES_FILE
             raise ModelDirError(f"{path}: truncated or altered ({error}); train again, or copy it again") from error
 
 

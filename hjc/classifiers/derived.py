@@ -1,0 +1,105 @@
+"""Files that are made from a finished model and decisions rest on: calibration, validation outcomes, drift profile.
+
+Each holds the SHA-256 of the config.json that it was made for (``model_sha256``) and one of its own content, so that a
+file of another model and a damaged or edited one are named. It finds damage, it does not stop a forger. Files of an
+older hjc have no checksum of their content and are read unchecked.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hjc.classifiers.commit import DERIVED, model_root
+from hjc.classifiers.paths import CONFIG, inside, read_json
+from hjc.errors import ModelDirError
+from hjc.files import open_replacing, write_text
+
+MODEL, CONTENT = "model_sha256", "content_sha256"
+_WAY_OUT = (
+    "copy the whole directory again, or give the training command of the run again, which makes the file anew once it "
+    "is removed"
+)
+
+
+def model_fingerprint(directory: str | os.PathLike[str]) -> str:
+    """SHA-256 of config.json, which lists the checksums of all other files: what derived files are tied to."""
+    return hashlib.sha256((model_root(directory) / CONFIG).read_bytes()).hexdigest()
+
+
+def write_derived(directory: str | os.PathLike[str], name: str, state: Mapping[str, Any]) -> Path:
+    """Write a derived file of the model in ``directory``: plain JSON, or arrays (no pickle) where the name is .npz."""
+    path = Path(directory) / name
+    state = {**state, MODEL: model_fingerprint(directory)}
+    if path.suffix == ".npz":
+        arrays: dict[str, Any] = {key: np.asarray(value) for key, value in state.items()}
+        arrays[CONTENT] = np.array(_hash(arrays))
+        with open_replacing(path, sync=True) as stream:
+            np.savez_compressed(stream, **arrays)
+        return path
+    return write_text(path, json.dumps({**state, CONTENT: _hash(state)}, allow_nan=False) + "\n", sync=True)
+
+
+def read_derived(directory: str | os.PathLike[str], name: str) -> dict[str, Any] | None:
+    """What :func:`write_derived` wrote; None where there is no such file.
+
+    Raises:
+        ModelDirError: the file is damaged, was altered, or belongs to another model.
+    """
+    found = _read(directory, name)
+    return None if found is None else found[0]
+
+
+def verify_derived(directory: str | os.PathLike[str]) -> dict[str, bool]:
+    """Of the derived files that are there: name -> whether a checksum of the content was there to be verified.
+
+    Raises:
+        ModelDirError: as :func:`read_derived`.
+    """
+    return {name: found[1] for name in DERIVED if (found := _read(directory, name)) is not None}
+
+
+def _read(directory: str | os.PathLike[str], name: str) -> tuple[dict[str, Any], bool] | None:
+    """The content of a derived file, and whether it carried a checksum."""
+    path = inside(model_root(directory), name)
+    if not path.exists():
+        return None
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                state = {key: stored[key] for key in stored.files}
+        else:
+            state = read_json(path)
+            if not isinstance(state, dict):
+                raise ValueError("no JSON object")
+    except Exception as error:  # JSON, zip, zlib, NumPy and the system each have their own
+        raise _damaged(path, error) from error
+    if MODEL in state and str(state[MODEL]) != model_fingerprint(directory):
+        raise ModelDirError(
+            f"{path}: was made for another model than the one in this directory; remove the file, "
+            "or copy the whole directory again from where the model was trained"
+        )
+    content = state.pop(CONTENT, None)
+    if content is not None and str(content) != _hash(state):
+        raise _damaged(path, "its SHA-256 is not the one that was written with it")
+    return state, content is not None
+
+
+def _damaged(path: Path, why: object) -> ModelDirError:
+    return ModelDirError(f"{path}: truncated or altered ({why}); {_WAY_OUT}")
+
+
+def _hash(state: Mapping[str, Any]) -> str:
+    """SHA-256 of plain JSON values, or of arrays with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if isinstance(value, np.ndarray):
+            digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(json.dumps([name, value], sort_keys=True).encode())
+    return digest.hexdigest()
