@@ -3,10 +3,9 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from hjc.classifiers.paths import CONFIG, check_entries, inside, is_safe, read_json
 from hjc.files import sync_to_disk
@@ -87,7 +86,7 @@ def model_root(directory: str | os.PathLike[str]) -> Path:
     return path / COMMIT if _pending(path) else path
 
 
-def gathered(commit: Path, files: Mapping[str, Any]) -> Path:
+def gathered(commit: Path, files: Iterable[str]) -> Path:
     """A copy of a model of which an interrupted save of an older hjc has moved a part into place already."""
     folder = tempfile.TemporaryDirectory(prefix="hjc-")
     _GATHERED.append(folder)

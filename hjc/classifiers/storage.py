@@ -245,8 +245,8 @@ def read_model_dir(directory: str | os.PathLike[str], expected_classifier: str |
             f"{path / CONFIG}: holds a {config['classifier']!r} classifier, not {expected_classifier!r}; "
             "hjc.load(directory) picks the right class"
         )
-    if path.name == COMMIT and not all((path / name).exists() for name in config["files"]):
-        path = gathered(path, config["files"])
+    if path.name == COMMIT and not ("recipe" in config and all((path / name).exists() for name in config["files"])):
+        path = gathered(path, (*config["files"], "train.yaml"))  # models without a recipe have it from there
     for name, expected in config["files"].items():
         _verify(inside(path, name), expected)
     try:
