@@ -1,12 +1,13 @@
 """Files replaced whole or not at all, links and special files that a user names, and a lock that says who is late."""
 
+import json
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -75,6 +76,22 @@ def write_bytes(path: PathLike, data: bytes, *, follow: bool = False, sync: bool
 def write_text(path: PathLike, text: str, *, follow: bool = False, sync: bool = False) -> Path:
     """Replace the content of a file with text in UTF-8, line ends as they are; arguments as of :func:`replacing`."""
     return write_bytes(path, text.encode("utf-8"), follow=follow, sync=sync)
+
+
+def write_json(path: PathLike, value: Any) -> Path:
+    """Replace the content of a file with a JSON value for people to read."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_folder(path: PathLike) -> None:
+    """Raise NotADirectoryError where the folder to be written to is a file."""
+    if Path(path).exists() and not Path(path).is_dir():
+        raise NotADirectoryError(f"{path} is a file; -o takes a folder")
+
+
+def stem(path: str) -> str:
+    """data/ads.csv.gz -> ads."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].split(".")[0]
 
 
 def destination(path: PathLike) -> Path:

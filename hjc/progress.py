@@ -1,7 +1,8 @@
-"""A progress bar with rows/s that only slow work shows."""
+"""Progress with rows/s that only slow work shows: a bar where the end is known, else a line."""
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -56,3 +57,41 @@ def rows_progress(
     finally:
         if rows_bar.shown:
             bar.stop()
+
+
+class RowsLine:
+    """Rows and rows/s on standard error: one line that moves on a terminal, else a line every ten seconds.
+
+    Work of less than two seconds says nothing.
+
+    Args:
+        what: what is done with the rows. fraction: tells how much of the input has been read, None: unknown.
+    """
+
+    def __init__(self, what: str, fraction: Callable[[], float | None] = lambda: None) -> None:
+        self._what, self._fraction = what, fraction
+        self._terminal = sys.stderr.isatty()
+        self._next = time.monotonic() + PROGRESS_AFTER
+        self._shown = False
+
+    def __call__(self, rows: int, rate: float) -> None:
+        """``rows`` so far, ``rate`` a second."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (0.5 if self._terminal else 10)
+        read = self._fraction() if rows else None
+        share = "" if read is None else f", {read:.0%} of the input read"
+        line = f"{self._what}: {rows:,} rows, {rate:,.0f} rows/s{share}"
+        self._shown = self._terminal
+        print(
+            f"\r\x1b[K{line}" if self._terminal else line,
+            end="" if self._terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -170,4 +170,4 @@ def test_suspicious(call, tmp_path) -> None:
     [reject] = pd.read_csv(tmp_path / "s" / "rejects.csv", dtype=str).to_dict("records")
     assert reject["row"] == "26" and "9999" in reject["reason"]
     code, _, err = call("data", "suspicious", tmp_path / "in.csv", "-o", tmp_path / "s", "--set", "nothing=1")
-    assert code == 2 and "no setting 'nothing'" in err
+    assert code == 2 and "--set: got 'nothing', allowed are " in err

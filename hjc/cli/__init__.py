@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hjc.cli import options
+from hjc.cli import session
 from hjc.cli.carry import crosswalk, revise
 from hjc.cli.compare import compare
 from hjc.cli.data import data_app
@@ -46,7 +46,7 @@ def common(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of every error.")] = False,
 ) -> None:
-    options.debug = debug
+    session.debug = debug
 
 
 # Hydra has its own --help for the settings, and takes whatever follows as overrides.

@@ -303,13 +303,11 @@ def _opened(
 
 def write_log(output: str, command: str, summary: Any, **facts: Any) -> None:
     """``OUT.log.json``: what came in, what went out, and what could not be done."""
-    from hjc.cli.data import tables
+    from hjc.files import write_json
 
     if output != "-":
-        tables.write_log(
-            f"{output}.log.json", command=command, output=output, rows_in=summary.rows,
-            unreadable_lines=summary.unreadable_lines, **facts,
-        )  # fmt: skip
+        counts = {"rows_in": summary.rows, "unreadable_lines": summary.unreadable_lines}
+        write_json(f"{output}.log.json", {"command": command, "output": output, **counts, **facts})
 
 
 def _let_go(unreadable: Any, useless: bool) -> None:

@@ -51,7 +51,7 @@ def evaluate(
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.load import load
         from hjc.classifiers.record import training_data_settings
-        from hjc.cli.data.tables import write_rejects
+        from hjc.data.labelled import write_rejects
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
         from hjc.evaluation.calibrated import watch

@@ -7,14 +7,14 @@ import typer
 
 def train(context: typer.Context) -> None:
     """Train, save and evaluate: the same as train.py. `hjc train --help` lists the settings, `-m` runs a sweep."""
-    from hjc.cli import options
+    from hjc.cli import session
     from hjc.training.config import Config, run
     from hjc.training.workflow import run_training
 
     def task(config: Config) -> float | None:
         return run_training(config).log_loss
 
-    if options.debug:
+    if session.debug:
         import os
 
         os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -22,4 +22,4 @@ def train(context: typer.Context) -> None:
         run(task, context.args)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        raise typer.Exit(options.INTERRUPTED) from None
+        raise typer.Exit(session.INTERRUPTED) from None

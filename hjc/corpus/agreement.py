@@ -12,7 +12,7 @@ where that has no width, Wilson's with Kish's effective size. Kappas have symmet
 stratified bootstrap of units. Independent units are assumed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -27,6 +27,8 @@ from hjc.metrics.intervals import wilson
 from hjc.taxonomy.tree import Taxonomy
 
 MISSING = -1
+#: figures of the table of all coders
+OVERALL = ("all_agree", "pairwise", "fleiss", "alpha")
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,12 @@ class Agreement:
         for name in ("pairs", "overall", "confusion"):
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
         return [folder / f"{name}.csv" for name in ("pairs", "overall", "confusion")]
+
+    def lines(self) -> Iterator[list[str]]:
+        """For a terminal: level, units, and each overall figure with its interval."""
+        for row in self.overall.to_dict("records"):
+            figures = (f"{row[k]:.3f} ({row[f'{k}_low']:.3f}, {row[f'{k}_high']:.3f})" for k in OVERALL)
+            yield [str(row["level"]), f"{row['units']:,}", *figures]
 
 
 def agreement(

@@ -80,6 +80,14 @@ class Suspicious:
             frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
         return [folder / f"{name}.csv" for name in files]
 
+    def message(self, directory: Path | str) -> str:
+        """One sentence for the terminal."""
+        c, path = self.counts, Path(directory) / "suspicious.csv"
+        return (
+            f"{c['suspicious']:,} of {c['scored']:,} labels are suspicious; {c['untestable']:,} rows have a code "
+            f"that no other fold has, {c['too_coarse']:,} a code above the level -> {path}"
+        )
+
 
 def make_folds(data: JobData, folds: int = 5, seed: int = 1) -> IntArray:
     """(n,) fold 0..folds-1 of each labelled row, -1 of others: codes spread evenly over folds, groups kept together.

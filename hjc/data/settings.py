@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from hjc.errors import check_choice
+from hjc.files import stem
 
 ROLES = ("train", "valid", "test", "split")
 FORMATS = ("auto", "csv", "tsv", "parquet", "jsonl", "datasets", "plain")
@@ -141,7 +142,7 @@ class DataSettings:
             if codes and len(codes) != len(paths):
                 raise ValueError(f"data.{key}_codes: got {len(codes)} files for {len(paths)} files in data.{key}")
             for i, path in enumerate(paths):
-                name = _stem(path) if role == "test" and len(paths) > 1 else ""
+                name = stem(path) if role == "test" and len(paths) > 1 else ""
                 found.append(
                     SourceSettings(
                         path=path, codes_path=codes[i] if codes else "", role=role, name=name, format=self.format
@@ -184,8 +185,3 @@ _INHERITED = (
     "quote",
     "encoding",
 )
-
-
-def _stem(path: str) -> str:
-    """ads.csv.gz -> ads."""
-    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].split(".")[0]

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from hjc.cli import options
+from hjc.cli import session
+from hjc.cli.aliases import Languages, Overwrite, Seed, listed
 
 
 def from_taxonomy(
@@ -13,7 +14,7 @@ def from_taxonomy(
         str, typer.Option("-o", "--output", help="Training table: .csv, .tsv, .parquet or .jsonl (.gz too).")
     ],
     sources: Annotated[str, typer.Option(help="Of title, alternative, example, description, task ... (all).")] = "",
-    languages: Annotated[str, typer.Option(help="Only these languages, e.g. en,pl (all).")] = "",
+    languages: Languages = "",
     shared: Annotated[
         str, typer.Option(help="Texts that several codes have: drop | keep_all (weight 1/k) | most_frequent.")
     ] = "drop",
@@ -28,52 +29,38 @@ def from_taxonomy(
     leaves_only: Annotated[bool, typer.Option("--leaves-only", help="No texts of inner codes.")] = False,
     max_per_source: Annotated[int, typer.Option(help="Cap for a code, language and source (0: none).")] = 0,
     max_per_code: Annotated[int, typer.Option(help="Cap for a code and language (0: none).")] = 0,
-    seed: Annotated[int, typer.Option(help="What the caps keep.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write text, code, language, source, weight; hard negatives, rejects and counts beside it."""
-    with options.one_message():
-        from pathlib import Path
+    from pathlib import Path
 
-        from rich.console import Console
-        from rich.table import Table
+    from hjc.corpus.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
+    from hjc.tables import check_output
+    from hjc.tables.whole import format_of
 
-        from hjc.corpus.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
-        from hjc.tables import check_output
-        from hjc.tables.whole import format_of
-
-        format_of(Path(output))
-        if Path(output).parent.is_dir():  # else it is made
-            check_output(output, "-", overwrite=overwrite)
-
-        def split(text: str) -> list[str]:
-            return [part.strip() for part in text.split(",") if part.strip()]
-
-        settings = TaxonomyTexts(
-            sources=split(sources),
-            languages=split(languages),
-            shared=shared,
-            generic=generic,
-            min_importance=min_importance,
-            min_chars=min_chars,
-            context={} if no_context else dict(CONTEXT),
-            leaves_only=leaves_only,
-            max_per_source=max_per_source,
-            max_per_code=max_per_code,
-            seed=seed,
-        )
-        made = texts_from_taxonomy(*read_imported(folder), settings)
-        written = made.write(output)
-        table = Table("source", "in", "out", "rejected", "why", title=f"{len(made.texts):,} texts")
-        reasons = [c for c in made.counts.columns if c not in ("source", "in", "out")]
-        for row in made.counts.to_dict("records"):
-            why = ", ".join(f"{row[r]:,} {r}" for r in reasons if row[r])
-            table.add_row(row["source"], f"{row['in']:,}", f"{row['out']:,}", f"{row['in'] - row['out']:,}", why)
-        Console(highlight=False).print(table)
-        said = (
-            f"hard negatives: {len(made.negatives):,}, with the right code {(made.negatives['target'] != '').sum():,}"
-        )
-        if made.contradicted:
-            said += f"; {made.contradicted:,} left out, because the files give the text to the same code as well"
-        typer.echo(said)
-        typer.echo(f"-> {', '.join(str(path) for path in written)}")
+    format_of(Path(output))
+    if Path(output).parent.is_dir():  # else it is made
+        check_output(output, "-", overwrite=overwrite)
+    settings = TaxonomyTexts(
+        sources=list(listed(sources)), languages=list(listed(languages)), shared=shared, generic=generic,
+        min_importance=min_importance, min_chars=min_chars, context={} if no_context else dict(CONTEXT),
+        leaves_only=leaves_only, max_per_source=max_per_source, max_per_code=max_per_code, seed=seed,
+    )  # fmt: skip
+    made = texts_from_taxonomy(*read_imported(folder), settings)
+    written = made.write(output)
+    reasons = [c for c in made.counts.columns if c not in ("source", "in", "out")]
+    session.show_table(
+        f"{len(made.texts):,} texts",
+        ("source", "in", "out", "rejected", "why"),
+        (
+            (row["source"], row["in"], row["out"], row["in"] - row["out"],
+             ", ".join(f"{row[r]:,} {r}" for r in reasons if row[r]))
+            for row in made.counts.to_dict("records")
+        ),
+    )  # fmt: skip
+    answered = (made.negatives["target"] != "").sum()
+    typer.echo(f"hard negatives: {len(made.negatives):,}, with the right code {answered:,}")
+    if made.contradicted:
+        typer.echo(f"left out, because the files give the text to the same code as well: {made.contradicted:,}")
+    typer.echo(f"-> {', '.join(str(path) for path in written)}")

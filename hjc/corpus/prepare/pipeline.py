@@ -10,7 +10,6 @@ What comes out adds up: rows read = rows written + rows rejected (by reason), or
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -36,6 +35,8 @@ from hjc.corpus.prepare.duplicates import (
 from hjc.corpus.prepare.language import MIN_CONFIDENCE, PAPER_LANGUAGES, LanguageIdentifier
 from hjc.corpus.prepare.phrases import Folded, Phrases, built_in
 from hjc.corpus.prepare.quality import RULES, THRESHOLD, judge
+from hjc.corpus.prepare.report import PrepareReport
+from hjc.tables import find_column
 
 if TYPE_CHECKING:
     from hjc.tables import Reader, Writer
@@ -111,52 +112,6 @@ class PrepareSettings:
         return {**self.first_columns, f"{self.prefix}group": "text", f"{self.prefix}duplicate_of": "text"}
 
 
-@dataclass
-class PrepareReport:
-    """What was done. ``rows_in == rows_out + rejected``, and ``unreadable`` lines come on top.
-
-    Attributes:
-        rejected: reason -> rows that went to the rejected file.
-        flagged: rule -> rows (a row may have several). cleaned: what was found -> rows. languages: code -> rows.
-        duplicates: as :meth:`DuplicateGroups.counts`. conflicts: groups with several codes.
-    """
-
-    rows_in: int = 0
-    rows_out: int = 0
-    unreadable: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    flagged: Counter[str] = field(default_factory=Counter)
-    flagged_rows: int = 0
-    cleaned: Counter[str] = field(default_factory=Counter)
-    languages: Counter[str] = field(default_factory=Counter)
-    duplicates: dict[str, int] = field(default_factory=dict)
-    conflicts: int = 0
-    seconds: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Rows per second."""
-        return self.rows_in / max(self.seconds, 1e-9)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for the log."""
-        return {
-            "rows_in": self.rows_in,
-            "rows_out": self.rows_out,
-            "rows_rejected": sum(self.rejected.values()),
-            "rejected": dict(self.rejected),
-            "unreadable_lines": self.unreadable,
-            "flagged_rows": self.flagged_rows,
-            "flagged": dict(self.flagged.most_common()),
-            "cleaned": dict(self.cleaned.most_common()),
-            "languages": dict(self.languages.most_common()),
-            "duplicates": self.duplicates,
-            "groups_with_several_codes": self.conflicts,
-            "seconds": round(self.seconds, 2),
-            "rows_per_second": round(self.rate, 1),
-        }
-
-
 class Worker:
     """The first pass over one chunk of texts; what it holds (phrases, language models) is built once a process."""
 
@@ -216,7 +171,6 @@ def prepare_table(
     open_rejected: "Callable[[Reader, dict[str, str]], Writer]",
     settings: PrepareSettings,
     *,
-    find_column: Callable[[Sequence[str], str, str], int],
     workers: int = 1,
     temporary: Path | str | None = None,
     progress: Callable[[int, float], None] | None = None,

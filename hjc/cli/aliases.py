@@ -1,0 +1,159 @@
+"""The options that commands share, spelt once; those that go together are dataclasses (see :func:`session.add`)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hjc.taxonomy import Taxonomy as Tree
+
+# ---------------------------------------------------------------------------------------------- arguments
+
+RunDir = Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")]
+Source = Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet or JSONL file (.gz too), or -.")]
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a table is read: the same options for every command that reads one."""
+
+    input_format: Annotated[
+        str | None, typer.Option(help="Format of the input: csv, tsv, parquet, jsonl (by its name; csv for -).")
+    ] = None
+    separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None
+
+    def settings(self) -> dict[str, str]:
+        """As settings of the data say it."""
+        return {"format": self.input_format or "auto", "separator": self.separator or "auto",
+                "encoding": self.encoding or "auto"}  # fmt: skip
+
+
+Output = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write, or - .")]
+OutputFile = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write.")]
+OutputFolder = Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables.")]
+Format = Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl (by the name of OUT).")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Rows in memory: read, worked on and written at a time.")]
+Prefix = Annotated[str, typer.Option(help="Start of the names of new columns.")]
+
+# ---------------------------------------------------------------------------------------------- columns
+
+TextColumns = Annotated[
+    list[str] | None,
+    typer.Option("-t", "--text-column", help="Column with the text; repeat it to join several (as in training)."),
+]
+CorpusTextColumns = Annotated[
+    list[str] | None, typer.Option("-t", "--text-column", help="Column with text; repeat it for several (text).")
+]
+CodeColumn = Annotated[str, typer.Option("-c", "--code-column", help="Column with the code.")]
+LanguageColumn = Annotated[str, typer.Option(help="Column with the language.")]
+SourceColumn = Annotated[str, typer.Option(help="Column with the source.")]
+RestoreZeros = Annotated[
+    bool, typer.Option("--restore-zeros", help="Put lost leading zeros back where one code is meant (110 is 0110).")
+]
+
+# ---------------------------------------------------------------------------------------------- codes and trees
+
+Taxonomy = Annotated[str, typer.Option(help="isco08, a CSV or TSV of codes, or a model directory.")]
+TaxonomyArgument = Annotated[
+    str, typer.Argument(metavar="TAXONOMY", help="isco08, a CSV or TSV of codes, or a model directory.")
+]
+Digits = Annotated[str | None, typer.Option(help="Cumulative code lengths when parents are prefixes, e.g. 1,2,3,4,6.")]
+Level = Annotated[int | None, typer.Option("-l", "--level", help="Level of the codes, 1 is coarsest (deepest).")]
+Levels = Annotated[
+    list[int] | None, typer.Option("-l", "--level", help="Level to code to, 1 is coarsest; repeatable (deepest).")
+]
+TopK = Annotated[int, typer.Option("-k", "--top-k", help="Codes for each row and level.")]
+TitleLanguage = Annotated[str | None, typer.Option(help="Language of the titles, e.g. pl.")]
+Languages = Annotated[str, typer.Option(help="Only these languages, e.g. en,pl (all).")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """How a correspondence table is read."""
+
+    source_column: Annotated[
+        str, typer.Option(help="Its column of source codes, or #1; known tables are recognised by their header.")
+    ] = ""
+    target_column: Annotated[str, typer.Option(help="Its column of target codes, or #2.")] = ""
+    weight_column: Annotated[str, typer.Option(help="Its column of weights.")] = ""
+    relation_column: Annotated[str, typer.Option(help="Its column of relations.")] = ""
+    relation: Annotated[
+        list[str] | None,
+        typer.Option("--relation", help="Keep only pairs of this relation, e.g. exactMatch; repeatable."),
+    ] = None
+    reverse: Annotated[bool, typer.Option("--reverse", help="Read the table from its target to its source.")] = False
+    ids: Annotated[
+        str | None,
+        typer.Option(help="CSV with uri,esco_code (an ESCO occupations file): the table names ESCO codes by URI."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkWeights:
+    """How one-to-many links share a code."""
+
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="Of one-to-many links: uniform, proportional (to --counts), given, shares (given, sum up to 1)."
+        ),
+    ] = "uniform"
+    counts: Annotated[
+        str | None,
+        typer.Option(help="CSV with code,count of target codes: for --weights proportional and inner target codes."),
+    ] = None
+
+
+# ---------------------------------------------------------------------------------------------- models and numbers
+
+Calibrated = Annotated[
+    bool, typer.Option("--calibrated", help="Use the model's calibration, fitted on its validation rows.")
+]
+Raw = Annotated[bool, typer.Option("--raw", help="Do not apply the model's calibration.")]
+Bootstrap = Annotated[int, typer.Option(min=0, help="Resamples of the 95 % intervals; 0 for none.")]
+Confidence = Annotated[float, typer.Option(help="Of the intervals.")]
+Seed = Annotated[int, typer.Option(help="Another seed draws other rows.")]
+Halves = Annotated[str, typer.Option(help="Sizes of k and a half: even (to the even neighbour, as R) or up.")]
+Json = Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")]
+
+# ---------------------------------------------------------------------------------------------- values
+
+
+def taxonomy_of(spec: str, digits: str | None = None) -> "Tree":
+    """isco08, a file of codes, or the tree of a model directory."""
+    from pathlib import Path
+
+    if Path(spec).is_dir():
+        from hjc.classifiers.storage import read_model_dir
+
+        return read_model_dir(spec).taxonomy
+    from hjc.taxonomy import load_taxonomy
+
+    return load_taxonomy(spec, code_lengths(digits) or None)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """``en, pl`` -> (en, pl)."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def pair(text: str, option: str, example: str) -> tuple[str, str]:
+    """``NAME=VALUE``. Raises ValueError with the example."""
+    name, _, value = text.partition("=")
+    if not name.strip() or not value.strip():
+        raise ValueError(f"{option}: got {text!r}, expected something like {example}")
+    return name.strip(), value
+
+
+def code_lengths(text: str | None) -> list[int]:
+    """``--digits 1,2,3,4``; [] without."""
+    try:
+        return [int(part) for part in listed((text or "").strip("[] "))]
+    except ValueError:
+        raise ValueError(f"--digits: got {text!r}, expected code lengths like 1,2,3,4") from None

@@ -1,0 +1,157 @@
+"""What every command shares: errors as one message, exit codes, groups of options, notes on standard error.
+
+Exit codes: 0 done, 1 an error inside hjc (stack trace), 2 something the user can mend (one message), 130 Ctrl-C.
+"""
+
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+import typer
+
+#: set by ``hjc --debug``
+debug = False
+
+INTERRUPTED = 130
+
+
+def note(message: str) -> None:
+    """A line on standard error; standard output is for results."""
+    if message:
+        print(message, file=sys.stderr, flush=True)
+
+
+def notes(messages: Iterable[str]) -> None:
+    """Several lines on standard error."""
+    for message in messages:
+        note(message)
+
+
+def add(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
+    """Put a command into an app: errors as one message, and groups of options spread out.
+
+    A parameter whose type is a dataclass (``read: Reading``) stands for an option for each of its fields; the command
+    gets them together.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {parameter: kind for parameter, kind in hints.items() if is_dataclass(kind)}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        if (group := groups.get(parameter.name)) is None:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
+            continue
+        of_group = get_type_hints(group, include_extras=True)
+        parameters += [
+            inspect.Parameter(f.name, parameter.KEYWORD_ONLY, default=f.default, annotation=of_group[f.name])
+            for f in fields(group)
+        ]
+
+    def run(**given: Any) -> None:
+        for parameter, group in groups.items():
+            given[parameter] = group(**{f.name: given.pop(f.name) for f in fields(group)})  # type: ignore[operator]
+        with one_message():
+            command(**given)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command(name)(run)
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Errors about files, codes and settings end the program with one message and exit code 2.
+
+    ``--debug`` shows their stack trace instead; other errors (bugs) always show it.
+    """
+    from hjc.errors import NotFittedError
+
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader of our output (head, say) has had enough: not an error worth a message.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except (ValueError, OSError, ImportError, NotFittedError) as error:
+        # "cannot import name X from hjc.y" is a bug of ours; a missing extra is not
+        if debug or (isinstance(error, ImportError) and (error.name or "").startswith("hjc")):
+            raise
+        note(f"error: {error}")
+        raise typer.Exit(2) from None
+
+
+@contextmanager
+def _terminating_interrupts() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command that writes a table with exit code 130; says how far it came.
+
+    Args:
+        output: "-" or the file, whose rows so far are then in OUTPUT.partial.
+        summary: its ``rows`` are those so far. what: "12 rows WHAT to out.csv.partial".
+    """
+    try:
+        with _terminating_interrupts():
+            yield
+    except KeyboardInterrupt:
+        where = "" if output == "-" else f" to {output}.partial"
+        note(f"\ninterrupted: {summary.rows:,} rows {what}{where}")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception:
+        if summary.rows and output != "-":
+            note(f"stopped after {summary.rows:,} rows, which are in {output}.partial")
+        raise
+
+
+@contextmanager
+def all_or_nothing(output: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command that only finished files are left of with exit code 130, and with a message."""
+    try:
+        with _terminating_interrupts():
+            yield
+    except KeyboardInterrupt:
+        note(f"\ninterrupted: {output} was not finished; give the command again")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def finish(output: str, facts: dict[str, Any], messages: Iterable[str] = ()) -> None:
+    """What stands at the end of a command: its log beside the output (a folder's log.json), then its sentences."""
+    from hjc.files import write_json
+
+    if output != "-":
+        write_json(f"{output}/log.json" if os.path.isdir(output) else f"{output}.log.json", facts)
+    notes(messages)
+
+
+def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table on standard output; integers with thousands, other numbers with three decimals."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    def cell(value: Any) -> str:
+        if isinstance(value, str):
+            return escape(value)
+        return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+
+    table = Table(*columns, title=escape(title))
+    for row in rows:
+        table.add_row(*map(cell, row))
+    Console(highlight=False).print(table)

@@ -1,0 +1,127 @@
+"""A table copied row by row with new columns, in two passes: the columns that decide, then every row."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hjc.tables import Reader, Rejects, check_output, find_column, format_of, open_input, open_output
+
+
+@dataclass
+class Done:
+    """What a command did: facts for its log, sentences for the user."""
+
+    facts: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Passes:
+    """An input to be read more than once, and the output.
+
+    Attributes:
+        opened: opens the input for a pass. target: format of the output.
+        unreadable: lines that are no rows, as the first pass found them.
+    """
+
+    opened: Callable[[], Reader]
+    output: str
+    target: str
+    unreadable: Rejects
+
+    def columns(self, names: Sequence[str]) -> list[list[str]]:
+        """The values of some columns, "" where there is none: a first pass."""
+        with self.opened() as reader:
+            positions = [find_column(reader.columns, name, reader.label) for name in names]
+            out: list[list[str]] = [[] for _ in names]
+            for chunk in reader.chunks():
+                for values, position, name in zip(out, positions, names, strict=True):
+                    values.extend(value or "" for value in chunk.texts(position, name))
+        return out
+
+    def copy(self, new: dict[str, tuple[str, Sequence[Any]]], keep: Sequence[bool] | None = None) -> int:
+        """Write the rows where ``keep`` is True with ``new`` columns (name -> kind, one value an input row); how many.
+
+        Raises:
+            ValueError: the input has such a column.
+        """
+        written = start = 0
+        with ExitStack() as stack:
+            reader = stack.enter_context(self.opened())
+            if taken := sorted(set(new) & set(reader.columns)):
+                raise ValueError(
+                    f"{reader.label} has a column {taken[0]!r} already; rename it, or give --column another name"
+                )
+            kinds = {name: kind for name, (kind, _) in new.items()}
+            writer = stack.enter_context(open_output(self.output, self.target, reader, kinds))
+            for chunk in reader.chunks():
+                n = len(chunk)
+                rows = [i for i in range(n) if keep is None or keep[start + i]]
+                writer.write(
+                    chunk if len(rows) == n else chunk.take(rows),
+                    {name: [values[start + i] for i in rows] for name, (_, values) in new.items()},
+                )
+                written += len(rows)
+                start += n
+            writer.finish()
+        return written
+
+
+@contextmanager
+def rereadable(path: str) -> Iterator[str]:
+    """The path itself, or for ``-`` a temporary copy of standard input, so that it can be read twice."""
+    if path != "-":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "input"
+        with copy.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        yield str(copy)
+
+
+@contextmanager
+def passes(
+    source: str,
+    output: str,
+    *,
+    format: str | None = None,
+    rejects: str | None = None,
+    overwrite: bool = False,
+    input_format: str | None = None,
+    **reading: Any,
+) -> Iterator[Passes]:
+    """An input that is read more than once for one output.
+
+    Unreadable lines are written to ``rejects`` (OUTPUT.rejects.csv); an error takes that file away.
+
+    Args:
+        format: of the output; None: by its name. input_format: of the input. reading: of :func:`open_input`.
+
+    Raises:
+        ValueError: unknown formats; the output exists and ``overwrite`` is not set.
+    """
+    kind = format_of(source, input_format, option="--input-format")
+    target = format_of(output, format, option="--format")
+    check_output(output, source, overwrite=overwrite)
+    path = Path(rejects or f"{output}.rejects.csv")
+    path.unlink(missing_ok=True)
+    unreadable = Rejects(path)
+    first = iter([unreadable])
+    with rereadable(source) as again:
+
+        def opened() -> Reader:
+            return open_input(again, kind, rejects=next(first, None), table_output=target != "jsonl", **reading)
+
+        try:
+            yield Passes(opened, output, target, unreadable)
+        except BaseException:
+            unreadable.close()
+            path.unlink(missing_ok=True)
+            raise
+    unreadable.close()
