@@ -15,9 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hjc.apply import Plan, Summary, code_table, code_texts
+from hjc.apply.loop import Columns, Part, Summary
+from hjc.apply.predict import Plan, code_rows, code_table
 from hjc.data import TextRecipe
 from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
+from hjc.tables.chunks import TextChunk
 from hjc.taxonomy import from_edges, isco08
 from tests.stub_classifier import StubClassifier
 
@@ -31,10 +33,10 @@ def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), 
     kind = format_of(str(source), None, option="--input-format")
     recipe = TextRecipe((text,) if isinstance(text, str) else tuple(text))
     with open_input(str(source), kind, rejects=rejects, rows=rows, table_output=into != "jsonl", **options) as reader:
-        plan = Plan(TREE, levels=levels, top_k=top_k, recipe=recipe)
+        plan = Plan(TREE, levels=levels, top_k=top_k)
         plan.check_free(reader.columns)
         with open_output(str(target), into, reader, plan.columns) as writer:
-            return code_table(StubClassifier(TREE), reader, writer, plan)
+            return code_table(StubClassifier(TREE), reader, writer, plan, Columns(recipe))
 
 
 def read_csv(path: Path, delimiter=",") -> list[list[str]]:
@@ -193,7 +195,8 @@ def test_codes_are_those_of_predict(tmp_path):
     stub = StubClassifier(isco08())
     texts = ["cook", None, "nurse", " ", "driver", "cook"]
     plan = Plan(stub.taxonomy, levels=(4, 1), top_k=12, title_language="pl")
-    coded = code_texts(stub, [texts], plan)
+    part = Part(TextChunk([[text] for text in texts]), Columns(TextRecipe(("text",))), {"text": texts})
+    coded = code_rows(stub, plan, part)
     assert list(coded) == list(plan.columns)
     assert coded["hjc_status"] == ["ok", "empty text", "ok", "empty text", "ok", "ok"]
     for level, ranks in ((4, 12), (1, 10)):
@@ -344,13 +347,13 @@ def test_interrupted_output_is_left_readable(tmp_path, target):
         if summary.rows == 10 and not summary.pending:
             raise KeyboardInterrupt
 
-    plan = Plan(TREE, recipe=TextRecipe(("text",)))
+    plan = Plan(TREE)
     with (
         pytest.raises(KeyboardInterrupt),
         open_input(str(tmp_path / "in.csv"), "csv", rows=5) as reader,
         open_output(str(tmp_path / target), target[4:], reader, plan.columns) as writer,
     ):
-        code_table(StubClassifier(TREE), reader, writer, plan, progress=stop)
+        code_table(StubClassifier(TREE), reader, writer, plan, Columns(TextRecipe(("text",))), progress=stop)
     assert not (tmp_path / target).exists()
     partial = (tmp_path / f"{target}.partial").read_bytes()
     if target == "out.parquet":

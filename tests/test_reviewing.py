@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from hjc.apply.loop import Columns
 from hjc.apply.review import PICKS, SAMPLES, review_table
-from hjc.apply.rows import Columns
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier

@@ -1,7 +1,7 @@
 """Tables carried to another taxonomy a few thousand rows at a time: coded rows and fresh predictions."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from hjc.apply.run import Summary
+from hjc.apply.codes import CodeColumns
+from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
 from hjc.apply.spelling import Spelling
-from hjc.arrays import Float64, IntArray
+from hjc.arrays import Float64
 from hjc.crosswalk.mapping import Crosswalk, Inner
 from hjc.data.recipe import OK, TextRecipe
-from hjc.tables.chunks import Chunk
-from hjc.tables.readers import Reader, find_column
-from hjc.tables.writers import Writer
+from hjc.tables import Reader, Writer
 from hjc.taxonomy.tree import Taxonomy
 
 if TYPE_CHECKING:  # importing it would import pandas
@@ -29,41 +28,22 @@ _ABOVE_ONE = 1e-3
 
 
 @dataclass(frozen=True)
-class CrosswalkPlan:
+class CrosswalkPlan(CodeColumns):
     """What is written for each row: the first ``top_k`` target codes of each level, and what could not be placed.
 
-    Columns for level 4 with the prefix ``soc_``: ``soc_level4_code_1, soc_level4_title_1, soc_level4_proba_1`` and so
-    on; with ``inner="keep"`` ``soc_level4_above``, the probability that stayed at codes above level 4;
-    ``soc_unmapped``, the share whose codes lead nowhere; of coded tables ``soc_unlisted``, one minus the probabilities
-    that the input gives (all codes below its top k); ``soc_status``. For each level, all codes of the level + above +
-    unmapped + unlisted = 1.
+    Columns with the prefix ``soc_``: those of :class:`CodeColumns`; with ``inner="keep"`` ``soc_level4_above``, the
+    probability that stayed at codes above level 4; ``soc_unmapped``, the share whose codes lead nowhere; of coded
+    tables ``soc_unlisted``, one minus the probabilities that the input gives (all codes below its top k);
+    ``soc_status``. For each level, all codes of the level + above + unmapped + unlisted = 1.
 
-    Raises:
-        ValueError: a level, ``top_k`` or title language that the target tree does not have.
+    Args:
+        taxonomy: the target tree; that of ``crosswalk``.
     """
 
-    crosswalk: Crosswalk
-    levels: tuple[int, ...] = ()
-    top_k: int = 1
     prefix: str = "to_"
+    crosswalk: Crosswalk = None  # type: ignore[assignment]  # a field after those with a default
     inner: Inner = "spread"
-    title_language: str | None = None
     unlisted: bool = True
-
-    def __post_init__(self) -> None:
-        tree = self.crosswalk.target
-        levels = self.levels or (tree.depth,)
-        object.__setattr__(self, "levels", tuple(dict.fromkeys(tree.check_level(d) for d in levels)))
-        if self.top_k < 1:
-            raise ValueError(f"--top-k: got {self.top_k}, allowed are integers from 1")
-        if self.title_language is not None and self.title_language not in tree.titles:
-            raise ValueError(
-                f"--language: {tree.name!r} has no titles in {self.title_language!r}; "
-                f"it has {', '.join(map(repr, tree.titles)) or 'none at all'}"
-            )
-
-    def ranks(self, level: int) -> int:
-        return min(self.top_k, len(self.crosswalk.target.level_nodes(level)))
 
     @cached_property
     def matrices(self) -> dict[int, sparse.csr_array]:
@@ -73,11 +53,9 @@ class CrosswalkPlan:
     @property
     def columns(self) -> dict[str, str]:
         """New column -> ``text`` or ``number``, in order."""
-        out = {}
+        out: dict[str, str] = {}
         for level in self.levels:
-            for rank in range(1, self.ranks(level) + 1):
-                for kind in ("code", "title", "proba"):
-                    out[f"{self.prefix}level{level}_{kind}_{rank}"] = "number" if kind == "proba" else "text"
+            out |= self.of_level(level)
             if self.inner == "keep":
                 out[f"{self.prefix}level{level}_above"] = "number"
         out[f"{self.prefix}unmapped"] = "number"
@@ -208,40 +186,26 @@ def mass_of_codes(
     return SourceMass(mass, unknown, unlisted, status)
 
 
-def mass_of_texts(
-    classifier: "Classifier",
-    recipe: TextRecipe,
-    cells: Sequence[Sequence[str | None]],
-    advance: Callable[[int], None] | None = None,
-) -> SourceMass:
-    """Mass on source leaves, as a classifier predicts it for rows (cells of each column); none without a text."""
-    texts, status = recipe.read(cells)
-    good = np.array([i for i, s in enumerate(status) if s == OK], dtype=np.int64)
-    taxonomy = classifier.taxonomy
-    mass = np.zeros((len(texts), len(taxonomy)))
-    if len(good):
-        for rows, log_proba in classifier.iter_log_proba([texts[i] for i in good]):
-            x = np.asarray(log_proba, dtype=np.float64)
-            x -= np.logaddexp.reduce(x, axis=1)[:, None]  # float32 rows sum to one only to seven digits
-            mass[np.ix_(good[rows], taxonomy.leaves)] = np.exp(x)
-            if advance is not None:
-                advance(len(rows))
-    nothing = np.zeros(len(texts))
-    return SourceMass(mass, nothing, nothing, status)
+def mass_of_texts(classifier: "Classifier", part: Part) -> SourceMass:
+    """Mass on source leaves, as a classifier predicts it for the texts; rows without one have none."""
+    tree = classifier.taxonomy
+    mass = np.zeros((len(part), len(tree)))
+    for at, log_proba, _ in part.batches(classifier):
+        x = np.asarray(log_proba, dtype=np.float64)
+        x -= np.logaddexp.reduce(x, axis=1)[:, None]  # float32 rows sum to one only to seven digits
+        mass[np.ix_(at, tree.leaves)] = np.exp(x)
+    nothing = np.zeros(len(part))
+    return SourceMass(mass, nothing, nothing, list(part.status))
 
 
-def carry(mass: SourceMass, plan: CrosswalkPlan, summary: CrosswalkSummary | None = None) -> dict[str, list[Any]]:
+def carry(mass: SourceMass, plan: CrosswalkPlan, summary: CrosswalkSummary) -> dict[str, list[Any]]:
     """The new columns of a chunk: column -> values. See :class:`CrosswalkPlan`."""
-    from hjc.classifiers.base import top_k_columns
-
-    tree = plan.crosswalk.target
-    given = np.array([s == OK or s.startswith(UNKNOWN) for s in mass.status])
-    unmapped = mass.unknown
-    mapped = np.zeros(len(unmapped))
+    given = np.array([s == OK or s.startswith(UNKNOWN) for s in mass.status], dtype=bool)
+    unmapped, mapped, size = mass.unknown, np.zeros(len(given)), len(given)
     out: dict[str, list[Any]] = {}
 
-    def numbers(values: Float64, where: Any = given) -> list[Any]:
-        return [float(v) if w else None for v, w in zip(values, where, strict=True)]
+    def numbers(values: Float64) -> list[Any]:
+        return [float(v) if g else None for v, g in zip(values, given, strict=True)]
 
     for d in plan.levels:
         found = mass.nodes @ plan.matrices[d]
@@ -249,27 +213,17 @@ def carry(mass: SourceMass, plan: CrosswalkPlan, summary: CrosswalkSummary | Non
         above, unmapped = at[:, -2], at[:, -1] + mass.unknown
         mapped = at[:, :-1].sum(axis=1)
         with np.errstate(divide="ignore"):
-            columns, proba = top_k_columns(np.log(at[:, :-2]), plan.ranks(d))
-        nodes: IntArray = tree.level_nodes(d)[columns]
-        for rank in range(plan.ranks(d)):
-            some = proba[:, rank] > 0
-            chosen = nodes[:, rank].tolist()
-            key = f"{plan.prefix}level{d}"
-            out[f"{key}_code_{rank + 1}"] = [tree.codes[j] if s else None for j, s in zip(chosen, some, strict=True)]
-            titles = [tree.title(j, plan.title_language) if s else None for j, s in zip(chosen, some, strict=True)]
-            out[f"{key}_title_{rank + 1}"] = titles
-            out[f"{key}_proba_{rank + 1}"] = numbers(np.asarray(proba[:, rank], dtype=np.float64), some)
+            nodes, proba = plan.top(d, np.log(at[:, :-2]))
+        out |= plan.cells(d, size, np.arange(size), nodes, proba, proba > 0)
         if plan.inner == "keep":
             out[f"{plan.prefix}level{d}_above"] = numbers(above)
     out[f"{plan.prefix}unmapped"] = numbers(unmapped)
     if plan.unlisted:
         out[f"{plan.prefix}unlisted"] = numbers(mass.unlisted)
-    out[f"{plan.prefix}status"] = list(mass.status)
-    if summary is not None:
-        summary.mapped += float(mapped.sum())
-        summary.unmapped += float(unmapped.sum())
-        summary.unlisted += float(mass.unlisted.sum())
-    return out
+    summary.mapped += float(mapped.sum())
+    summary.unmapped += float(unmapped.sum())
+    summary.unlisted += float(mass.unlisted.sum())
+    return {**out, f"{plan.prefix}status": list(mass.status)}
 
 
 def carry_table(
@@ -281,7 +235,7 @@ def carry_table(
     classifier: "Classifier | None" = None,
     recipe: TextRecipe | None = None,
     spelling: Spelling | None = None,
-    progress: Callable[[Summary], None] | None = None,
+    progress: Progress | None = None,
     summary: CrosswalkSummary | None = None,
 ) -> CrosswalkSummary:
     """Carry every row of ``reader`` over and write it, never holding more than one chunk.
@@ -294,34 +248,25 @@ def carry_table(
     summary = summary if summary is not None else CrosswalkSummary()
     spelling = spelling if spelling is not None else Spelling(plan.crosswalk.source)
 
-    def advance(rows: int) -> None:
-        summary.pending += rows
-        if progress is not None:
-            progress(summary)
-
-    def column(chunk: Chunk, name: str) -> list[str | None]:
-        return chunk.texts(find_column(reader.columns, name, reader.label), name)
-
-    for chunk in reader.chunks():
-        if classifier is not None and recipe is not None:
-            cells = [column(chunk, name) for name in recipe.columns]
-            mass = mass_of_texts(classifier, recipe, cells, advance)
+    def new(part: Part) -> dict[str, list[Any]]:
+        if classifier is not None:
+            mass = mass_of_texts(classifier, part)
         else:
-            codes = [spelling.mend(column(chunk, code)) for code, _ in pairs]
-            proba = [column(chunk, p) for _, p in pairs] if all(p for _, p in pairs) else None
+            codes = [spelling.mend(part.cells[code]) for code, _ in pairs]
+            proba = [part.cells[p] for _, p in pairs] if all(p for _, p in pairs) else None
             mass = mass_of_codes(plan.crosswalk.source, codes, proba)
-        writer.write(chunk, carry(mass, plan, summary))
-        summary.rows += len(chunk)
-        summary.pending = 0
-        for status in mass.status:
+        for i, status in enumerate(mass.status):
             if status.startswith(UNKNOWN):
                 summary.unknown[status.removeprefix(UNKNOWN).strip("'\"")] += 1
-                status = "unknown code"
-            if status != OK:
-                summary.uncoded[status] = summary.uncoded.get(status, 0) + 1
-        if progress is not None:
-            progress(summary)
-    if classifier is None:
-        spelling.check(reader.label, plan.crosswalk.source.name, "--from")
-    writer.finish()
+                status = UNKNOWN.strip()
+            part.status[i] = status
+        return carry(mass, plan, summary)
+
+    columns = Columns(recipe, more=[name for pair in pairs for name in pair if name])
+
+    def check() -> None:
+        if classifier is None:
+            spelling.check(reader.label, plan.crosswalk.source.name, "--from")
+
+    write_parts(reader, writer, columns, new, summary, progress, check)
     return summary

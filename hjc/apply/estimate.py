@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hjc.apply.rows import Columns, Counted, Draws, Rows, Spool, read_rows, weight_of
+from hjc.apply.loop import Columns, Part, Summary, read_parts, weights_of
 from hjc.apply.spelling import Spelling
+from hjc.apply.spool import Draws, Spool
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.evaluation.validation_scores import ValidationScores
@@ -37,23 +38,21 @@ FROM_VALIDATION = ("misclassification", "calibration", "prior_shift")
 FROM_AUDIT = ("difference", "ppi")
 
 
-def one_hot(taxonomy: Taxonomy, level: int, codes: Sequence[str | None], counted: Counted) -> tuple[Taxonomy, Any, Any]:
-    """Rows that are coded already: (tree cut at the level, positions of usable rows, log of 0/1 probabilities).
-
-    Rows whose code is missing, unknown or above the level are counted as left out.
+def one_hot(taxonomy: Taxonomy, level: int, part: Part, codes: Sequence[str]) -> tuple[IntArray, FloatArray]:
+    """Rows that have ``codes`` already: positions of the usable ones, and their 0/1 log-probabilities on the tree that
+    is cut at the level. The status of a row whose code is missing, unknown or above the level says so.
     """
-    tree = taxonomy.truncate(level)
-    node = np.array([taxonomy.index_of.get((c or "").strip(), -1) for c in codes], dtype=np.int64)
-    column = np.where(node >= 0, taxonomy.level_column[node, level - 1], -1)
-    for i in np.flatnonzero(column < 0).tolist():
-        reason = (
-            "no code" if not (codes[i] or "").strip() else "unknown code" if node[i] < 0 else "code above the level"
-        )
-        counted.leave_out(reason)
+    column = np.full(len(codes), -1, dtype=np.int64)
+    for i, code in enumerate(codes):
+        node = taxonomy.index_of.get(code, -1)
+        if node >= 0:
+            column[i] = taxonomy.level_column[node, level - 1]
+        if column[i] < 0:
+            part.status[i] = "no code" if not code else "unknown code" if node < 0 else "code above the level"
     use = np.flatnonzero(column >= 0)
-    log_proba = np.full((len(use), tree.num_leaves), -np.inf, dtype=np.float32)
+    log_proba = np.full((len(use), len(taxonomy.level_nodes(level))), -np.inf, dtype=np.float32)
     log_proba[np.arange(len(use)), column[use]] = 0.0
-    return tree, use, log_proba
+    return use, log_proba
 
 
 def read_audit(
@@ -62,7 +61,6 @@ def read_audit(
     reader: Reader,
     columns: Columns,
     code_column: str,
-    counted: Counted,
     *,
     inclusion_column: str | None = None,
     stratum_column: str | None = None,
@@ -74,30 +72,30 @@ def read_audit(
             audit out would bias the estimate).
     """
     more = [c for c in (code_column, inclusion_column, stratum_column) if c]
-    parts: list[Rows] = list(read_rows(reader, columns, counted, more))
-    texts = [t for p in parts for t in p.texts]
-    if counted.left_out:
+    summary = Summary()
+    parts = list(read_parts(reader, replace(columns, more=more), summary))
+    if summary.uncoded:
         raise ValueError(
-            f"{reader.label}: {counted.message()}. Leaving audited rows out would bias the estimate: give them a text, "
-            "or leave such rows out of the input as well"
+            f"{reader.label}: {summary.left_out()}. Leaving audited rows out would bias the estimate: give them a "
+            "text, or leave such rows out of the input as well"
         )
-    codes = [c for p in parts for c in p.more[code_column]]
+    cells = {name: [c or "" for part in parts for c in part.cells[name]] for name in more}
     tree, spelling = classifier.taxonomy, Spelling(classifier.taxonomy)
-    mended = spelling.mend(codes)
-    if bad := [c for c in mended if c not in tree.index_of]:
+    codes = spelling.mend(cells[code_column])
+    if bad := [c for c in codes if c not in tree.index_of]:
         why = spelling.reasons.get(bad[0], f"{bad[0]!r}")
         raise ValueError(f"{reader.label}: {len(bad)} of {len(codes)} audited rows have no code of the taxonomy: {why}")
-    gold = tree.encode(mended)
-    inclusion = None
-    if inclusion_column:
-        values = [v for p in parts for v in p.more[inclusion_column]]
-        inclusion = np.array([weight_of(v, reader.label, inclusion_column) for v in values])
-    strata = [v or "" for p in parts for v in p.more[stratum_column]] if stratum_column else None
+    inclusion = weights_of(cells[inclusion_column], reader.label, inclusion_column) if inclusion_column else None
+    log_proba = np.empty((len(codes), tree.num_leaves), dtype=np.float32)
+    for part in parts:
+        for at, batch, _ in part.batches(classifier):
+            log_proba[part.start + at] = batch
     audit = make_audit(
-        tree, level, classifier.leaf_log_proba(texts), gold,
-        inclusion_probability=inclusion, weights=np.concatenate([p.weight for p in parts]), strata=strata,
+        tree, level, log_proba, tree.encode(codes),
+        inclusion_probability=inclusion, weights=np.concatenate([part.weight for part in parts]),
+        strata=cells[stratum_column] if stratum_column else None,
     )  # fmt: skip
-    return audit, [d for p in parts for d in p.domain]
+    return audit, [d for part in parts for d in part.domain]
 
 
 @dataclass
@@ -165,8 +163,7 @@ def gather(
     unit: str | None = None,
     bootstrap: int = 0,
     seed: int = 0,
-    counted: Counted | None = None,
-    progress: Any = None,
+    summary: Summary | None = None,
 ) -> Gathered:
     """Go through an input once.
 
@@ -176,7 +173,6 @@ def gather(
         audit, audit_domain: for :data:`FROM_AUDIT` (:func:`read_audit`).
         unit: column with the unit of a row, where the same units may be in several domains: rows are then spooled.
         bootstrap: replicates for the standard errors instead of analytic ones, drawn with ``seed``; 0 for none.
-        progress: called with the rows of each chunk.
 
     Raises:
         ValueError: an unknown method, what it needs is missing, or no row is left.
@@ -196,7 +192,7 @@ def gather(
             f"--bootstrap: got {bootstrap} with --method {method} and --target {target}; it takes 20 replicates or "
             "more, goes with every method but prior_shift, and with --target population"
         )
-    taxonomy, counted = classifier.taxonomy, counted if counted is not None else Counted()
+    taxonomy, summary = classifier.taxonomy, summary if summary is not None else Summary()
     level = taxonomy.check_level(level)
     tree = taxonomy.truncate(level)
     totals = CodeTotals(tree if columns.code else taxonomy, level)
@@ -204,30 +200,23 @@ def gather(
     own = bootstrap if method in ("classify_and_count", "summed") else 0
     spelling = Spelling(taxonomy)
     draws = Draws(totals.taxonomy, level, own, seed, method == "classify_and_count")
-    more = [c for c in (columns.code, unit) if c]
-    for chunk in read_rows(reader, columns, counted, more):
-        units = chunk.more[unit] if unit else None
-        parts: Iterable[tuple[IntArray, FloatArray]] = ()
+    for part in read_parts(reader, replace(columns, more=[unit] if unit else ()), summary):
+        batches: Iterable[tuple[IntArray, FloatArray]] = ((at, x) for at, x, _ in part.batches(classifier))
         if columns.code:
-            _, use, log_proba = one_hot(taxonomy, level, spelling.mend(chunk.more[columns.code]), counted)
-            parts = [(use, log_proba)]
-        elif chunk.texts:
-            parts = classifier.iter_log_proba(chunk.texts)
-        for at, log_proba in parts:
-            domain = [chunk.domain[i] for i in at.tolist()]
+            batches = [one_hot(taxonomy, level, part, spelling.mend(part.cells[columns.code]))]
+        for at, log_proba in batches:
+            domain = [part.domain[i] for i in at.tolist()]
             if method != "prior_shift":
-                totals.update(log_proba, chunk.weight[at], domain)
-                draws.update(log_proba, chunk.weight[at], domain)
+                totals.update(log_proba, part.weight[at], domain)
+                draws.update(log_proba, part.weight[at], domain)
             if spool is not None:
                 values = log_proba if columns.code else taxonomy.aggregate(log_proba, level)
-                named = None if units is None else [units[i] or "" for i in at.tolist()]
-                spool.add(values, chunk.weight[at], domain, named)
-        if progress is not None:
-            progress(counted.rows)
+                named = None if unit is None else [part.cells[unit][i] or "" for i in at.tolist()]
+                spool.add(values, part.weight[at], domain, named)
     spelling.check(reader.label, taxonomy.name)
-    counted.codes = spelling.account()
+    summary.codes = spelling.account()
     if not (totals.rows or (spool and spool.domain)):
-        raise ValueError(f"{reader.label}: no row can be used: {counted.message()}")
+        raise ValueError(f"{reader.label}: no row can be used: {summary.left_out()}")
     needs: dict[str, Any] = {} if method == "prior_shift" or own else {"replicates": bootstrap, "seed": seed}
     if method in ("misclassification", "calibration"):
         assert validation is not None
@@ -237,17 +226,6 @@ def gather(
     elif method == "summed":
         needs["target"] = target
     return Gathered(taxonomy, level, method, columns.by, totals, spool, needs, validation, calibrated, draws.by_domain)
-
-
-def estimate_shares(
-    classifier: Classifier, reader: Reader, columns: Columns, *, level: int, confidence: float = 0.95, **options: Any
-) -> pd.DataFrame:
-    """Shares and counts of every code down to ``level``, for each domain, with standard errors, intervals and flags.
-
-    A level's shares add up to one and a parent is the sum of its children, in every domain. ``options`` and errors are
-    those of :func:`gather`.
-    """
-    return shares_table(gather(classifier, reader, columns, level=level, **options), confidence)
 
 
 def shares_table(found: Gathered, confidence: float = 0.95) -> pd.DataFrame:

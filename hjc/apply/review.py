@@ -6,12 +6,12 @@ network go on with a pool of rows; and once more to write the rows chosen, with 
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hjc.apply.rows import Columns, Counted, read_rows
+from hjc.apply.loop import Columns, Part, Summary, read_parts, write_parts
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.calibrated import CalibratedClassifier
@@ -57,15 +57,6 @@ def review_columns(prefix: str = "hjc_", answer: str = "code", blind: bool = Fal
     return {**{f"{prefix}{name}": kind for name, kind in (design | shown).items()}, answer: "text"}
 
 
-@dataclass
-class _Scores:
-    row: list[IntArray] = field(default_factory=list)
-    node: list[IntArray] = field(default_factory=list)
-    proba: list[Float64] = field(default_factory=list)
-    score: list[Float64] = field(default_factory=list)
-    stratum: list[str] = field(default_factory=list)
-
-
 def review_table(
     classifier: Classifier,
     open_table: Open,
@@ -78,7 +69,7 @@ def review_table(
     bands: int = 3,
     passes: int = 10,
     seed: int = 0,
-    counted: Counted | None = None,
+    summary: Summary | None = None,
 ) -> Review:
     """Choose ``n`` of the usable rows of a table.
 
@@ -104,18 +95,16 @@ def review_table(
         raise ValueError(
             f"--strategy bald needs a neural model trained with dropout, this is {base.name!r}: use entropy, or diverse"
         )
-    counted = counted if counted is not None else Counted()
-    found = _score(classifier, open_table, columns, strategy, level, strata, counted)
-    if not found.row:
-        raise ValueError(f"no row can be used: {counted.message()}")
-    row, node = np.concatenate(found.row), np.concatenate(found.node)
-    proba, score = np.concatenate(found.proba), np.concatenate(found.score)
+    summary = summary if summary is not None else Summary()
+    row, node, proba, score, stratum = _score(classifier, open_table, columns, strategy, level, strata, summary)
+    if not len(row):
+        raise ValueError(f"no row can be used: {summary.left_out()}")
     if not 1 <= n <= len(row):
         raise ValueError(f"--n: got {n}, allowed are 1 to {len(row)}, the usable rows")
     wrong = np.clip(1 - proba, 0.0, 1.0)
     notes: list[str] = []
     if strategy in SAMPLES:
-        plan = review_plan(wrong, n, strategy, strata=found.stratum if strata else None, bands=bands, seed=seed)
+        plan = review_plan(wrong, n, strategy, strata=stratum if strata else None, bands=bands, seed=seed)
     else:
         chosen = _pick(base, open_table, columns, n, strategy, level, row, score, wrong, passes, seed, notes)
         ones = np.ones(n)
@@ -129,17 +118,20 @@ def review_table(
 
 def _score(
     classifier: Classifier, open_table: Open, columns: Columns, strategy: str, level: int, strata: str | None,
-    counted: Counted,
-) -> _Scores:  # fmt: skip
-    tree, out = classifier.taxonomy, _Scores()
-    nodes = tree.level_nodes(level)
-    more = [strata] if strata not in (None, PREDICTED) else []
+    summary: Summary,
+) -> tuple[IntArray, IntArray, Float64, Float64, list[str]]:  # fmt: skip
+    """Of the usable rows (m): positions in the input, predicted nodes, their probabilities, scores, strata."""
+    tree = classifier.taxonomy
+    nodes, majors = tree.level_nodes(level), tree.level_codes(1)
+    read = replace(columns, more=[strata] if strata not in (None, PREDICTED) else ())
+    found: list[tuple[IntArray, IntArray, Float64, Float64]] = []
+    strata_of: list[str] = []
     with open_table() as reader:
-        for chunk in read_rows(reader, columns, counted, [m for m in more if m]):
-            size = len(chunk.texts)
+        for part in read_parts(reader, read, summary):
+            size, good = len(part), part.good
             column, proba, score = np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size)
-            top = np.zeros(size, dtype=np.int64)
-            for at, log_proba in classifier.iter_log_proba(chunk.texts) if size else ():
+            stratum = [(v or "").strip() for v in part.cells[strata]] if read.more and strata else [""] * size
+            for at, log_proba, _ in part.batches(classifier):
                 x = tree.aggregate(log_proba, level)
                 column[at] = x.argmax(axis=1)
                 proba[at] = np.minimum(np.exp(x.max(axis=1).astype(np.float64)), 1.0)
@@ -147,16 +139,14 @@ def _score(
                     score[at] = margin(x)
                 else:
                     score[at] = entropy(x) if strategy in ("entropy", "bald") else 1 - proba[at]
-                top[at] = tree.aggregate(log_proba, 1).argmax(axis=1)
-            out.row.append(chunk.row)
-            out.node.append(nodes[column])
-            out.proba.append(proba)
-            out.score.append(score)
-            if strata == PREDICTED:
-                out.stratum += [tree.level_codes(1)[i] for i in top.tolist()]
-            elif strata is not None:
-                out.stratum += [(v or "").strip() for v in chunk.more[strata]]
-    return out
+                if strata == PREDICTED:
+                    for i, top in zip(at.tolist(), tree.aggregate(log_proba, 1).argmax(axis=1).tolist(), strict=True):
+                        stratum[i] = majors[top]
+            found.append((part.start + good, nodes[column[good]], proba[good], score[good]))
+            strata_of += [stratum[i] for i in good.tolist()]
+    none = np.empty(0, dtype=np.int64)
+    row, node, p, scores = (np.concatenate(x) for x in zip((none, none, none, none), *found, strict=True))
+    return row, node, p, scores, strata_of
 
 
 def _pick(
@@ -191,8 +181,8 @@ def _texts(open_table: Open, columns: Columns, rows: IntArray) -> list[str]:
     """The texts of the rows at these positions (ascending)."""
     wanted, texts = set(rows.tolist()), []
     with open_table() as reader:
-        for chunk in read_rows(reader, columns, Counted()):
-            texts += [t for t, i in zip(chunk.texts, chunk.row.tolist(), strict=True) if i in wanted]
+        for part in read_parts(reader, columns):
+            texts += [text for i, text in enumerate(part.texts, start=part.start) if i in wanted]
     return texts
 
 
@@ -209,12 +199,12 @@ def write_review(review: Review, reader: Reader, writer: Writer, classifier: Cla
     """Write the chosen rows with all their columns and the new ones (:func:`review_columns`); returns how many."""
     tree, design = classifier.taxonomy, review.plan.for_estimation
     position = {int(r): i for i, r in enumerate(review.row)}
-    before = 0
-    for chunk in reader.chunks():
-        here = [k for k in range(len(chunk)) if before + k in position]
-        at = [position[before + k] for k in here]
+
+    def new(part: Part) -> dict[str, list[Any]]:
+        here = [k for k in range(len(part)) if part.start + k in position]
+        at = [position[part.start + k] for k in here]
         values: dict[str, list[Any]] = {
-            "row": [before + k + 1 for k in here],
+            "row": [part.start + k + 1 for k in here],
             "code": [tree.codes[review.node[i]] for i in at],
             "title": [tree.title(int(review.node[i])) for i in at],
             "proba": [float(review.proba[i]) for i in at],
@@ -224,8 +214,8 @@ def write_review(review: Review, reader: Reader, writer: Writer, classifier: Cla
             "strategy": [review.strategy] * len(at),
         }
         named = {f"{prefix}{name}": column for name, column in values.items()}
-        if here:
-            writer.write(chunk.take(here), {c: named.get(c, [None] * len(at)) for c in writer.new})
-        before += len(chunk)
-    writer.finish()
+        part.chunk = part.chunk.take(here)
+        return {name: named.get(name, [None] * len(at)) for name in writer.new}
+
+    write_parts(reader, writer, Columns(), new)
     return len(position)

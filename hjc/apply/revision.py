@@ -1,20 +1,14 @@
 """A training table brought to the new edition of its taxonomy, a few thousand rows at a time."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from hjc.apply.run import Summary
+from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
 from hjc.apply.spelling import Spelling
-from hjc.arrays import IntArray
 from hjc.crosswalk.revision import Revision
 from hjc.data.recipe import OK
-from hjc.tables.chunks import ArrowChunk, Chunk, JsonChunk, TextChunk
-from hjc.tables.readers import Reader, find_column
-from hjc.tables.writers import Writer
+from hjc.tables import Reader, Writer
 
 
 @dataclass
@@ -36,7 +30,7 @@ def revise_table(
     weight_column: str = "",
     prefix: str = "new_",
     spelling: Spelling | None = None,
-    progress: Callable[[Summary], None] | None = None,
+    progress: Progress | None = None,
     summary: RevisionSummary | None = None,
 ) -> Counter[str]:
     """Write every row with its new code, weight, kind of change and status; return old code -> number of rows.
@@ -51,56 +45,29 @@ def revise_table(
     summary = summary if summary is not None else RevisionSummary()
     spelling = spelling if spelling is not None else Spelling(frozenset(revision.codes))
     rows: Counter[str] = Counter()
-    at = find_column(reader.columns, code_column, reader.label)
-    weight_at = find_column(reader.columns, weight_column, reader.label) if weight_column else None
-    for chunk in reader.chunks():
-        codes = spelling.mend(chunk.texts(at, code_column))
-        weights = None
-        if weight_at is not None:
-            weights = [_weight(w, reader.label, weight_column) for w in chunk.texts(weight_at, weight_column)]
-        found = revision.apply(codes, weights)
-        new = {
+    columns = Columns(code=code_column, weights=weight_column or None)
+
+    def new(part: Part) -> dict[str, list[Any]]:
+        codes = spelling.mend(part.cells[code_column])
+        found = revision.apply(codes, part.weight.tolist())
+        status = [
+            OK if not r else spelling.hints.get(codes[i], r) if kind == "unmapped" else r
+            for i, kind, r in zip(found.row.tolist(), found.kind, found.reason, strict=True)
+        ]
+        for i, reason in zip(found.row.tolist(), found.reason, strict=True):
+            part.status[i] = reason or OK
+        part.chunk = part.chunk.take(found.row.tolist())
+        rows.update(codes)
+        summary.written += len(found.row)
+        return {
             f"{prefix}code": [c or None for c in found.code],
             f"{prefix}weight": found.weight.tolist(),
             f"{prefix}kind": [k or None for k in found.kind],
-            f"{prefix}status": [
-                OK if not r else spelling.hints.get(codes[i], r) if kind == "unmapped" else r
-                for i, kind, r in zip(found.row.tolist(), found.kind, found.reason, strict=True)
-            ],
+            f"{prefix}status": status,
         }
-        writer.write(repeat_rows(chunk, found.row), new)
-        rows.update(codes)
-        summary.rows += len(chunk)
-        summary.written += len(found.row)
-        for reason in found.reason:
-            if reason:
-                summary.uncoded[reason] = summary.uncoded.get(reason, 0) + 1
-        if progress is not None:
-            progress(summary)
-    spelling.check(reader.label, "the old edition", "--table and --from")
-    writer.finish()
+
+    def check() -> None:
+        spelling.check(reader.label, "the old edition", "--table and --from")
+
+    write_parts(reader, writer, columns, new, summary, progress, check)
     return rows
-
-
-def _weight(text: str | None, label: str, column: str) -> float:
-    try:
-        value = float((text or "").strip())
-    except ValueError:
-        value = float("nan")
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"{label}: column {column!r} has the weight {text!r}; weights are numbers from 0")
-    return value
-
-
-def repeat_rows(chunk: Chunk, rows: IntArray) -> Chunk:
-    """The rows of a chunk at these positions, in this order; a position may come more than once."""
-    if len(rows) == len(chunk) and bool((rows == np.arange(len(chunk))).all()):
-        return chunk
-    at = rows.tolist()
-    if isinstance(chunk, TextChunk):
-        return TextChunk([chunk.rows[i] for i in at])
-    if isinstance(chunk, JsonChunk):
-        return JsonChunk([chunk.lines[i] for i in at], [chunk.rows[i] for i in at])
-    if isinstance(chunk, ArrowChunk):
-        return ArrowChunk(chunk.batch.take(pa.array(at)))
-    raise TypeError(f"no way to repeat rows of a {type(chunk).__name__}")

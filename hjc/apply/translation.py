@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hjc.apply.run import Summary
+from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
 from hjc.corpus.translate import TranslationCache, Translator, choose_translator, translate_texts
 from hjc.data.recipe import OK, present
-from hjc.tables.readers import Reader, find_column
-from hjc.tables.writers import Writer
+from hjc.tables import Reader, Writer
 
 EMPTY = "empty"
 SAME = "same language"
@@ -52,11 +51,10 @@ class TranslationPlan:
         if bool(self.language) == bool(self.language_column):
             raise ValueError("say the language of the texts: one for all rows, or the column that has it")
 
-    def places(self, reader: Reader) -> tuple[dict[str, int], int | None]:
-        """Where the text columns and the column of languages stand. Raises ValueError where one does not exist."""
-        at = {name: find_column(reader.columns, name, reader.label) for name in self.columns}
-        language = self.language_column
-        return at, find_column(reader.columns, language, reader.label) if language else None
+    @property
+    def read(self) -> Columns:
+        """What is read of a table."""
+        return Columns(language=self.language_column or None, more=self.columns)
 
     @property
     def new_columns(self) -> dict[str, str]:
@@ -116,7 +114,7 @@ def translate_table(
     cache: TranslationCache,
     *,
     batch_size: int = 32,
-    progress: Callable[[Summary], None] | None = None,
+    progress: Progress | None = None,
     summary: TranslationSummary | None = None,
 ) -> TranslationSummary:
     """Write every row as it was with its translations beside it, never holding more than one chunk.
@@ -127,31 +125,23 @@ def translate_table(
         ValueError: a column does not exist.
     """
     summary = summary if summary is not None else TranslationSummary()
-    at, language_at = plan.places(reader)
 
     def advance(segments: int) -> None:
         summary.segments += segments
         if progress is not None:
             progress(summary)
 
-    for chunk in reader.chunks():
-        languages = (
-            [base_language(plan.language)] * len(chunk)
-            if language_at is None
-            else [base_language(x) for x in chunk.texts(language_at, plan.language_column)]
-        )
-        new: dict[str, list[Any]] = {}
+    def new(part: Part) -> dict[str, list[Any]]:
+        languages = [base_language(x) for x in part.languages or [plan.language] * len(part)]
+        out: dict[str, list[Any]] = {}
         for target in plan.targets:
-            for name, position in at.items():
-                texts = chunk.texts(position, name)
+            for name in plan.columns:
                 column, status = translate_column(
-                    texts, languages, target, translators, cache, batch_size=batch_size, advance=advance
+                    part.cells[name], languages, target, translators, cache, batch_size=batch_size, advance=advance
                 )
-                new[f"{name}_{target}"], new[f"{name}_{target}_status"] = column, status
+                out[f"{name}_{target}"], out[f"{name}_{target}_status"] = column, status
                 summary.texts.update(status)
-        writer.write(chunk, new)
-        summary.rows += len(chunk)
-        if progress is not None:
-            progress(summary)
-    writer.finish()
+        return out
+
+    write_parts(reader, writer, plan.read, new, summary, progress)
     return summary

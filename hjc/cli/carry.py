@@ -1,6 +1,5 @@
 """``hjc crosswalk`` and ``hjc taxonomy revise``: codes of one taxonomy, or of an old edition, to another."""
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,8 +7,6 @@ import typer
 from hjc.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hjc.crosswalk.correspondence import Correspondence
     from hjc.taxonomy import Taxonomy
 
@@ -195,6 +192,7 @@ def revise(
 
         from hjc.apply.revision import REVISION_COLUMNS, RevisionSummary, revise_table
         from hjc.apply.spelling import Spelling
+        from hjc.cli.streams import streams, write_log
         from hjc.cli.taxonomy import _load
         from hjc.crosswalk.correspondence import mend_table
         from hjc.crosswalk.readers import read_counts
@@ -212,11 +210,12 @@ def revise(
             report = f"{output}.report.csv"
         columns = {f"{prefix}{name}": kind for name, kind in REVISION_COLUMNS.items()}
         summary = RevisionSummary()
-        with _opened(
-            source, output, columns, format, input_format, separator, encoding, batch_size, overwrite, summary
-        ) as (reader, writer):  # fmt: skip
+        with streams(
+            source, output, summary, format=format, input_format=input_format, separator=separator, encoding=encoding,
+            batch_size=batch_size, overwrite=overwrite,
+        ) as (reader, open_writer):  # fmt: skip
             rows = revise_table(
-                reader, writer, plan, code_column, weight_column=row_weight_column, prefix=prefix,
+                reader, open_writer(columns), plan, code_column, weight_column=row_weight_column, prefix=prefix,
                 spelling=spelling, summary=summary,
             )  # fmt: skip
         write_log(
@@ -266,57 +265,6 @@ def _is_matrix(path: str) -> bool:
         return stream.readline().strip() == "source,target,share"
 
 
-@contextmanager
-def _opened(
-    source: str, output: str, columns: dict[str, str], format: str | None, input_format: str | None,
-    separator: str | None, encoding: str | None, batch_size: int, overwrite: bool, summary: Any,
-) -> "Iterator[tuple[Any, Any]]":  # fmt: skip
-    """An open input and output, with what to say when the work stops early."""
-    from contextlib import ExitStack
-    from pathlib import Path
-
-    from hjc.tables import Rejects, check_output, format_of, open_input, open_output
-
-    kind = format_of(source, input_format, option="--input-format")
-    target_kind = format_of(output, format, option="--format")
-    check_output(output, source, overwrite=overwrite)
-    chosen = None if output == "-" else Path(f"{output}.rejects.csv")
-    if chosen is not None:
-        check_output(str(chosen), source, overwrite=True)
-        chosen.unlink(missing_ok=True)
-    unreadable = Rejects(chosen)
-    with options.stopping_early(output, summary, "read, and written"), ExitStack() as stack:
-        stack.push(lambda *error: _let_go(unreadable, error[0] is not None and not summary.rows))
-        reader = stack.enter_context(
-            open_input(
-                source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
-                table_output=target_kind != "jsonl",
-            )
-        )  # fmt: skip
-        if taken := [c for c in columns if c in reader.columns]:
-            raise ValueError(f"the input already has a column {taken[0]!r}; give another --prefix")
-        writer = stack.enter_context(open_output(output, target_kind, reader, columns))
-        yield reader, writer
-    summary.unreadable_lines = unreadable.count
-    options.note(unreadable.message())
-
-
-def write_log(output: str, command: str, summary: Any, **facts: Any) -> None:
-    """``OUT.log.json``: what came in, what went out, and what could not be done."""
-    from hjc.files import write_json
-
-    if output != "-":
-        counts = {"rows_in": summary.rows, "unreadable_lines": summary.unreadable_lines}
-        write_json(f"{output}.log.json", {"command": command, "output": output, **counts, **facts})
-
-
-def _let_go(unreadable: Any, useless: bool) -> None:
-    """Close the file of unreadable lines; an error before the first row takes it away."""
-    unreadable.close()
-    if useless and unreadable.path is not None:
-        unreadable.path.unlink(missing_ok=True)
-
-
 def _carry(
     walk: Any, model: str | None, source: str | None, output: str, code: list[str] | None, proba: list[str] | None,
     from_level: int | None, text: list[str] | None, levels: tuple[int, ...], top_k: int, inner: str, prefix: str,
@@ -325,11 +273,11 @@ def _carry(
 ) -> None:  # fmt: skip
     from hjc.apply.crosswalk import CrosswalkPlan, CrosswalkSummary, carry_table, coded_columns
     from hjc.apply.spelling import Spelling, for_commands
-    from hjc.cli.predict import Progress
+    from hjc.cli.streams import note_summary, progress_of, streams, write_log
     from hjc.taxonomy import explain_unknown
 
     plan = CrosswalkPlan(
-        walk, levels, top_k, prefix, inner=inner, title_language=language, unlisted=model is None  # type: ignore[arg-type]
+        walk.target, levels, top_k, prefix, language, crosswalk=walk, inner=inner, unlisted=model is None  # type: ignore[arg-type]
     )  # fmt: skip
     classifier, recipe = None, None
     if model is not None:
@@ -343,21 +291,21 @@ def _carry(
             classifier = classifier.calibrated()
         _same_tree(classifier.taxonomy, walk.source)
     summary, spelling = CrosswalkSummary(), Spelling(walk.source, restore_zeros)
-    with _opened(
-        source or "-", output, plan.columns, format, input_format, separator, encoding, batch_size, overwrite, summary
-    ) as (reader, writer):  # fmt: skip
+    with streams(
+        source or "-", output, summary, format=format, input_format=input_format, separator=separator,
+        encoding=encoding, batch_size=batch_size, overwrite=overwrite,
+    ) as (reader, open_writer):  # fmt: skip
+        writer = open_writer(plan.columns)
         pairs = []
         if classifier is None:
             pairs = coded_columns(
                 reader.columns, reader.label, code=code or (), proba=proba or (), level=from_level
             )  # fmt: skip
-        progress = None if quiet else Progress(reader)
-        carry_table(
-            reader, writer, plan, pairs, classifier=classifier, recipe=recipe, spelling=spelling, progress=progress,
-            summary=summary,
-        )  # fmt: skip
-        if progress is not None:
-            progress.clear()
+        with progress_of(reader, quiet) as progress:
+            carry_table(
+                reader, writer, plan, pairs, classifier=classifier, recipe=recipe, spelling=spelling,
+                progress=progress, summary=summary,
+            )  # fmt: skip
     write_log(
         output, "crosswalk", summary, input=source or "-", model=model, source=walk.source.name,
         target=walk.target.name, levels=plan.levels, rows_out=summary.rows, not_coded=summary.uncoded,
@@ -368,7 +316,7 @@ def _carry(
         options.note(spelling.message())
         if summary.unknown:
             options.note(for_commands(explain_unknown(walk.source, summary.unknown, walk.source.name)))
-        options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
+        note_summary(summary, output)
 
 
 def _same_tree(model: "Taxonomy", source: "Taxonomy") -> None:

@@ -33,30 +33,24 @@ def drift(
         from rich.console import Console
         from rich.table import Table
 
-        from hjc.apply.rows import Columns, Counted, read_rows
+        from hjc.apply.drift import profile_table
+        from hjc.apply.loop import Columns, Summary
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.load import load
-        from hjc.evaluation.drift_profile import add_vectors, read_profile
-        from hjc.evaluation.validation import update_profile
-        from hjc.statistics.drift import Profile, compare_profiles
+        from hjc.evaluation.drift_profile import read_profile
+        from hjc.statistics.drift import compare_profiles
         from hjc.tables import format_of, open_input
 
         stored_classifier(run_dir)
-        columns = Columns(options.recipe_of(run_dir, text_column))
+        columns = Columns(options.recipe_of(run_dir, text_column), language=language_column)
         kind = format_of(source, None, option="another name")
         classifier = load(run_dir)
         reference, of = read_profile(run_dir, classifier.taxonomy)
-        new, counted = Profile(classifier.taxonomy, oov=getattr(classifier, "oov_share", None)), Counted()
-        more = [language_column] if language_column else []
+        summary = Summary()
         with open_input(source, kind, rows=batch_size, encoding=encoding, separator=separator) as reader:
-            for chunk in read_rows(reader, columns, counted, more):
-                languages = [v or "" for v in chunk.more[language_column]] if language_column else None
-                for rows, log_proba in classifier.iter_log_proba(chunk.texts) if chunk.texts else ():
-                    update_profile(new, rows, log_proba, chunk.texts, languages)
-                if reference.features is not None:
-                    add_vectors(new, classifier, chunk.texts)
-        if not new.rows:
-            raise ValueError(f"{source}: no row can be used: {counted.message()}")
+            new = profile_table(
+                classifier, reader, columns, vectors=reference.features is not None, summary=summary
+            )  # fmt: skip
         found = compare_profiles(reference, new)
         if output is not None:
             found.table.to_csv(output, index=False, float_format="%.6g", lineterminator="\n")
@@ -77,5 +71,5 @@ def drift(
         console.print(f"verdict: {found.verdict}", markup=False)
         for reason in found.reasons:
             console.print(f"- {reason}", markup=False)
-        if counted.left_out:
-            options.note(counted.message())
+        if summary.uncoded:
+            options.note(summary.left_out())

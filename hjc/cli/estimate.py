@@ -89,10 +89,9 @@ def _estimate(
 
     from hjc.apply.change import PAIRED, change_table
     from hjc.apply.estimate import FROM_VALIDATION, METHODS, gather, read_audit, shares_table
-    from hjc.apply.rows import Columns, Counted
+    from hjc.apply.loop import Columns, Summary
     from hjc.classifiers import stored_classifier
     from hjc.classifiers.load import load
-    from hjc.data.recipe import TextRecipe
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.files import write_text
     from hjc.tables import check_output, format_of, open_input
@@ -117,7 +116,7 @@ def _estimate(
         )
     stored_classifier(run_dir)
     check_output(output, source, overwrite=overwrite)
-    recipe = TextRecipe() if code_column else options.recipe_of(run_dir, text_column)
+    recipe = None if code_column else options.recipe_of(run_dir, text_column)
     columns = Columns(recipe, by=by, weights=weights, code=code_column)
     formats = {path: format_of(path, None, option="another name") for path in (source, audit) if path}
     classifier = load(run_dir)
@@ -134,14 +133,14 @@ def _estimate(
     if audit:
         with table(audit) as reader:
             parts["audit"], parts["audit_domain"] = read_audit(
-                classifier, depth, reader, columns, audit_code_column, Counted(),
+                classifier, depth, reader, columns, audit_code_column,
                 inclusion_column=audit_inclusion_column, stratum_column=audit_stratum_column,
             )  # fmt: skip
-    counted = Counted()
+    summary = Summary()
     with table(source) as reader:
         gathered = gather(
             classifier, reader, columns, level=depth, method=method, validation=validation, calibrated=calibrated,
-            target=target, counted=counted, unit=unit_column, bootstrap=bootstrap, seed=seed, **parts,
+            target=target, summary=summary, unit=unit_column, bootstrap=bootstrap, seed=seed, **parts,
         )  # fmt: skip
     if change is None:
         found = shares_table(gathered, confidence)
@@ -152,7 +151,7 @@ def _estimate(
         sys.stdout.write(text)
     else:
         write_text(output, text, follow=True)
-    options.note(counted.message())
+    options.note(summary.left_out())
     if not code_column:
         kind = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"
         options.note(f"probabilities: {kind}; method: {method}; see docs/decisions.md on when it is right")

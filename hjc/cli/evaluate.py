@@ -50,7 +50,6 @@ def evaluate(
 
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.load import load
-        from hjc.classifiers.record import training_data_settings
         from hjc.data.labelled import write_rejects
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
@@ -62,12 +61,11 @@ def evaluate(
         from hjc.report.scores import read_training_counts, write_counts
 
         stored_classifier(run_dir)
-        trained = training_data_settings(run_dir)
         settings = DataSettings(
             **options.recipe_of(run_dir, text_column).settings(),
-            code_column=code_column or _trained_column(trained, "code_column") or "code",
-            language_column=language_column or _trained_column(trained, "language_column"),
-            source_column=source_column or _trained_column(trained, "source_column"),
+            code_column=code_column or options.trained_column(run_dir, "code_column") or "code",
+            language_column=language_column or options.trained_column(run_dir, "language_column"),
+            source_column=source_column or options.trained_column(run_dir, "source_column"),
             separator=separator,
             encoding=encoding,
             format=format,
@@ -117,7 +115,3 @@ def evaluate(
             reasons = rejects["reason"].value_counts().head(3).to_dict()
             why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
             options.note(f"{len(rejects):,} rows could not be used: {why}{'' if output else '; keep them with -o DIR'}")
-
-
-def _trained_column(trained: dict[str, object], key: str) -> str:
-    return "" if trained.get("sample") else str(trained.get(key) or "")

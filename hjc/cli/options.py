@@ -7,7 +7,7 @@ from hjc.cli.session import INTERRUPTED, all_or_nothing, note, one_message, stop
 if TYPE_CHECKING:
     from hjc.data.recipe import TextRecipe
 
-__all__ = ["INTERRUPTED", "all_or_nothing", "note", "one_message", "recipe_of", "stopping_early"]
+__all__ = ["INTERRUPTED", "all_or_nothing", "note", "one_message", "recipe_of", "stopping_early", "trained_column"]
 
 
 def recipe_of(run_dir: str, given: list[str] | None) -> "TextRecipe":
@@ -22,3 +22,11 @@ def recipe_of(run_dir: str, given: list[str] | None) -> "TextRecipe":
     if not given and not recipe.columns:
         raise ValueError("which column has the text? Give --text-column NAME (more than once for several columns)")
     return recipe.of_columns(given) if given else recipe
+
+
+def trained_column(run_dir: str, key: str) -> str:
+    """What ``data.KEY`` named in the training; "" where that is not known, or the model is of the bundled sample."""
+    from hjc.classifiers.record import training_data_settings
+
+    trained = training_data_settings(run_dir)
+    return "" if trained.get("sample") else str(trained.get(key) or "")

@@ -1,15 +1,10 @@
 """``hjc predict``: code a table of any size."""
 
-import sys
-import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hjc.cli import options
-
-if TYPE_CHECKING:
-    from hjc.apply import Summary
 
 
 def predict(
@@ -108,45 +103,27 @@ def _predict(
     encoding: str | None, batch_size: int, rejects_path: str | None, overwrite: bool, quiet: bool, calibrated: bool,
     language_column: str | None, rules: dict[str, Any],
 ) -> None:  # fmt: skip
-    from contextlib import ExitStack
     from dataclasses import replace
-    from pathlib import Path
 
-    from hjc.apply import Plan, Summary, code_table
+    from hjc.apply.loop import Columns, Summary
+    from hjc.apply.predict import Plan, code_table
     from hjc.classifiers import stored_classifier
     from hjc.classifiers.load import load
-    from hjc.classifiers.record import training_data_settings
-    from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
+    from hjc.cli.streams import note_summary, progress_of, streams
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
     stored_classifier(run_dir)
-    recipe = options.recipe_of(run_dir, text_column)
-    kind = format_of(source, input_format, option="--input-format")
-    target_kind = format_of(output, format, option="--format")
-    check_output(output, source, overwrite=overwrite)
-    default_rejects = None if output == "-" else f"{output}.rejects.csv"
-    chosen = rejects_path or default_rejects
-    if chosen is not None:
-        if chosen in (output, source, "-"):
-            raise ValueError(f"--rejects: {chosen} is the input or the output; give a file of its own")
-        check_output(chosen, source, overwrite=overwrite or rejects_path is None)
-        Path(chosen).unlink(missing_ok=True)
-    unreadable = Rejects(None if chosen is None else Path(chosen))
+    columns = Columns(options.recipe_of(run_dir, text_column))
     summary = Summary()
-    with options.stopping_early(output, summary, "written"), ExitStack() as stack:
-        stack.callback(unreadable.close)
-        reader = stack.enter_context(
-            open_input(
-                source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
-                table_output=target_kind != "jsonl",
-            )
-        )  # fmt: skip
-        for name in recipe.columns:
-            find_column(reader.columns, name, reader.label)
+    with streams(
+        source, output, summary, format=format, input_format=input_format, separator=separator, encoding=encoding,
+        batch_size=batch_size, overwrite=overwrite, rejects=rejects_path, what="written",
+    ) as (reader, open_writer):  # fmt: skip
+        columns.find(reader)
         classifier = load(run_dir)
         plan = Plan(
             classifier.taxonomy, levels=levels, top_k=top_k, prefix=prefix, title_language=language,
-            outcomes=classifier.has_outcomes, recipe=recipe,
+            outcomes=classifier.has_outcomes,
         )  # fmt: skip
         if calibrated:
             classifier = classifier.calibrated()
@@ -163,70 +140,19 @@ def _predict(
                 title_language=language, **rules,
             )  # fmt: skip
             plan = replace(plan, decisions=decisions)
-            language_column = _language_column(
-                language_column, training_data_settings(run_dir), reader.columns, rules["conformal_by"]
-            )
+            trained = options.trained_column(run_dir, "language_column")
+            columns = replace(columns, language=language_column or (trained if trained in reader.columns else None))
+            if rules["conformal_by"] == "language" and columns.language is None:
+                raise ValueError("--conformal-by language: which column has the language? Give --language-column NAME")
             for sentence in decisions.notes:
                 options.note(f"warning: {sentence}")
-        plan.check_free(reader.columns)
-        writer = stack.enter_context(open_output(output, target_kind, reader, plan.columns))
-        progress = None if quiet else Progress(reader)
-        code_table(
-            classifier, reader, writer, plan, language_column=language_column, progress=progress, summary=summary
-        )  # fmt: skip
-        if progress is not None:
-            progress.clear()
+        writer = open_writer(plan.columns)
+        with progress_of(reader, quiet) as progress:
+            code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
         if plan.decisions is not None:
             if not quiet:
                 options.note(plan.decisions.message())
             if validation is not None:
                 options.note(plan.decisions.warning(validation, calibrated))
-    options.note(unreadable.message())
     if not quiet:
-        options.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
-
-
-def _language_column(given: str | None, trained: dict[str, Any], present: Any, by: str | None) -> str | None:
-    """The column as given, else that of the training where the input has it.
-
-    Raises:
-        ValueError: there is none, and the sets are to be by language.
-    """
-    name = given or ("" if trained.get("sample") else str(trained.get("language_column") or ""))
-    if given or name in present:
-        return name
-    if by == "language":
-        raise ValueError("--conformal-by language: which column has the language? Give --language-column NAME")
-    return None
-
-
-class Progress:
-    """Rows and rows/s on standard error: one line that moves on a terminal, else a line every ten seconds.
-
-    Work of less than two seconds says nothing.
-    """
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-        self._terminal = sys.stderr.isatty()
-        self._next = time.monotonic() + 2
-        self._shown = False
-
-    def __call__(self, summary: "Summary") -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + (0.5 if self._terminal else 10)
-        read = self._reader.fraction()
-        share = "" if read is None or not summary.rows else f", {read:.0%} of the input read"
-        line = f"coding: {summary.rows + summary.pending:,} rows, {summary.rate:,.0f} rows/s{share}"
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-            self._shown = True
-        else:
-            options.note(line)
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
+        note_summary(summary, output)

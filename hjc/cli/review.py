@@ -50,8 +50,8 @@ def review(
     an estimate of them.
     """
     with options.one_message():
+        from hjc.apply.loop import Columns, Summary
         from hjc.apply.review import review_columns, review_table, write_review
-        from hjc.apply.rows import Columns, Counted
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.load import load
         from hjc.tables import check_output, format_of, open_input, open_output
@@ -78,14 +78,14 @@ def review(
         calibrated = classifier.calibrator is not None and not raw
         if calibrated:
             classifier = classifier.calibrated()
-        counted = Counted()
+        summary = Summary()
         found = review_table(
             classifier, table, columns, n, strategy, level=level or classifier.taxonomy.depth, strata=strata,
-            bands=bands, passes=passes, seed=seed, counted=counted,
+            bands=bands, passes=passes, seed=seed, summary=summary,
         )  # fmt: skip
         with table() as reader, open_output(output, out_kind, reader, new) as writer:
             written = write_review(found, reader, writer, classifier, prefix)
-        options.note(counted.message())
+        options.note(summary.left_out())
         for note in found.notes:
             options.note(note)
         options.note(

@@ -44,8 +44,7 @@ def translate(
     """
     with options.one_message():
         from hjc.apply.translation import TranslationPlan, TranslationSummary, base_language, translate_table
-        from hjc.cli.carry import _opened, write_log
-        from hjc.cli.predict import Progress
+        from hjc.cli.streams import note_summary, progress_of, streams, write_log
         from hjc.corpus.translate import TranslationCache, Translator
 
         targets = tuple(dict.fromkeys(base_language(language) for language in to))
@@ -57,12 +56,14 @@ def translate(
             raise ValueError("give --cache FILE, or a file for -o")
         summary = TranslationSummary()
         with (
-            _opened(
-                source, output, plan.new_columns, format, input_format, separator, encoding, rows, overwrite, summary
-            ) as (reader, writer),
+            streams(
+                source, output, summary, format=format, input_format=input_format, separator=separator,
+                encoding=encoding, batch_size=rows, overwrite=overwrite,
+            ) as (reader, open_writer),
             TranslationCache(cache or f"{output}.translations.sqlite") as store,
         ):  # fmt: skip
-            plan.places(reader)  # before models are loaded, which may take minutes
+            writer = open_writer(plan.new_columns)
+            plan.read.find(reader)  # before models are loaded, which may take minutes
             translators: list[Translator] = []
             for folder in argos or []:
                 from hjc.corpus.argos import ArgosTranslator
@@ -78,18 +79,16 @@ def translate(
                         max_tokens=max_tokens, device=device,
                     )
                 )  # fmt: skip
-            progress = None if quiet else Progress(reader)
-            translate_table(
-                reader, writer, plan, translators, store, batch_size=batch_size, progress=progress, summary=summary
-            )
-            if progress is not None:
-                progress.clear()
+            with progress_of(reader, quiet) as progress:
+                translate_table(
+                    reader, writer, plan, translators, store, batch_size=batch_size, progress=progress, summary=summary
+                )
         write_log(
             output, "translate", summary, input=source, rows_out=summary.rows, columns=text_column, to=targets,
             texts_by_status=dict(summary.texts.most_common()), segments_translated=summary.segments,
         )  # fmt: skip
         if not quiet:
-            options.note(f"{summary.message()} -> {output}")
+            note_summary(summary, output)
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, str]:

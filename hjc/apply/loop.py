@@ -1,0 +1,225 @@
+"""The one loop over a table: read a chunk, make its texts by the recipe, code them, give the rows back in order."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.data.recipe import OK, TextRecipe
+from hjc.errors import name_some
+from hjc.tables import Reader, Writer, find_column
+from hjc.tables.chunks import Chunk
+
+if TYPE_CHECKING:  # the classifier is an argument; importing its module would import pandas
+    from hjc.classifiers.base import Classifier
+
+
+@dataclass
+class Summary:
+    """What was done so far."""
+
+    #: rows gone through
+    rows: int = 0
+    #: rows of the chunk at hand that the classifier has done
+    pending: int = 0
+    #: status -> rows, for the rows that could not be used
+    uncoded: Counter[str] = field(default_factory=Counter)
+    #: what was done to codes, and what seems to be wrong with the others
+    codes: str = ""
+    #: lines of the input that are no rows
+    unreadable_lines: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def rate(self) -> float:
+        """Rows per second."""
+        return (self.rows + self.pending) / max(self.seconds, 1e-9)
+
+    def message(self) -> str:
+        bad = "".join(f"; {count:,} not coded ({reason})" for reason, count in self.uncoded.items())
+        return f"{self.rows:,} rows in {self.seconds:.1f} s, {self.rate:,.0f} rows/s{bad}"
+
+    def left_out(self) -> str:
+        """The same where rows are summed up, not coded."""
+        bad = "".join(f"; {count:,} left out ({reason})" for reason, count in self.uncoded.items())
+        return f"{self.rows:,} rows{bad}" + (f". {self.codes}" if self.codes else "")
+
+
+Progress = Callable[[Summary], None]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns mean what.
+
+    Args:
+        recipe: how texts are made, of which columns; None where no text is needed.
+        by: domains. weights: survey weights. code: of tables that are coded. language: of the texts.
+        more: others whose cells are needed.
+    """
+
+    recipe: TextRecipe | None = None
+    by: Sequence[str] = ()
+    weights: str | None = None
+    code: str | None = None
+    language: str | None = None
+    more: Sequence[str] = ()
+
+    def find(self, reader: Reader) -> dict[str, int]:
+        """Column -> its position in a table.
+
+        Raises:
+            ValueError: one is not there, or the recipe names none.
+        """
+        if self.recipe is not None and not self.recipe.columns:
+            raise ValueError(f"{reader.label}: which columns make the text? The recipe names none")
+        texts = () if self.recipe is None else self.recipe.columns
+        names = [*texts, *self.by, *filter(None, (self.weights, self.code, self.language)), *self.more]
+        return {name: find_column(reader.columns, name, reader.label) for name in names}
+
+
+@dataclass
+class Part:
+    """Some rows of a table (n), with the cells that are needed of them.
+
+    Attributes:
+        chunk: the rows as they were read; who writes others in their place puts them here.
+        cells: column -> n cells.
+        texts: n texts. status: n; what keeps a row from being used is counted from here when the part is done.
+        start: position of the first row in the table. label: the table, for messages.
+        advance: told the rows of every batch that the model has done.
+    """
+
+    chunk: Chunk
+    columns: Columns
+    cells: Mapping[str, list[str | None]]
+    start: int = 0
+    label: str = "the table"
+    advance: Callable[[int], None] = lambda rows: None
+
+    def __post_init__(self) -> None:
+        self.texts, self.status = [""] * len(self.chunk), [OK] * len(self.chunk)
+        if (recipe := self.columns.recipe) is not None:
+            self.texts, self.status = recipe.read([self.cells[name] for name in recipe.columns])
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @cached_property
+    def good(self) -> IntArray:
+        """Positions of the rows with a text that can be coded."""
+        return np.array([i for i, status in enumerate(self.status) if status == OK], dtype=np.int64)
+
+    @cached_property
+    def weight(self) -> Float64:
+        """(n,) survey weights; 1 without such a column. Raises ValueError where one is no number from 0."""
+        name = self.columns.weights
+        return np.ones(len(self)) if name is None else weights_of(self.cells[name], self.label, name)
+
+    @cached_property
+    def domain(self) -> list[tuple[str, ...]]:
+        """n values of the ``by`` columns."""
+        if not self.columns.by:
+            return [()] * len(self)
+        return list(zip(*([(c or "").strip() for c in self.cells[name]] for name in self.columns.by), strict=True))
+
+    @property
+    def languages(self) -> list[str] | None:
+        """n languages as training reads them, in lower case; None without such a column."""
+        name = self.columns.language
+        return None if name is None else [(cell or "").strip().lower() for cell in self.cells[name]]
+
+    def batches(self, model: "Classifier") -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+        """``(at, log_proba, outcomes)``: positions (b,) of usable rows, (b, L) and, of models that have them, outcomes.
+
+        Raises:
+            ValueError: a probability is NaN or infinite; names the row and the model.
+        """
+        if not len(self.good):
+            return
+        for rows, log_proba, outcomes in model.iter_outcomes([self.texts[i] for i in self.good.tolist()]):
+            at = self.good[rows]
+            if len(bad := np.flatnonzero(~np.isfinite(log_proba.max(axis=1)))):  # a NaN is the largest of its row
+                numbers = sorted((self.start + 1 + at[bad]).tolist())
+                raise ValueError(
+                    f"{self.label}: the {model.name} model gives probabilities that are NaN or infinite for row "
+                    f"{name_some(numbers)} (the first row is 1): its weights are damaged, or its training diverged"
+                )
+            yield at, log_proba, outcomes
+            self.advance(len(at))
+
+
+def read_parts(
+    reader: Reader, columns: Columns, summary: Summary | None = None, progress: Progress | None = None
+) -> Iterator[Part]:
+    """The rows of a table, chunk by chunk, never more than one in memory.
+
+    Args:
+        summary: counted up in place when a part is done, so that an interrupted caller can say how far it came.
+        progress: called after every batch of a model and every chunk.
+
+    Raises:
+        ValueError: a column does not exist.
+    """
+    summary = summary if summary is not None else Summary()
+
+    def advance(rows: int) -> None:
+        summary.pending += rows
+        if progress is not None:
+            progress(summary)
+
+    positions, start = columns.find(reader), 0
+    for chunk in reader.chunks():
+        cells = {name: chunk.texts(at, name) for name, at in positions.items()}
+        part = Part(chunk, columns, cells, start, reader.label, advance)
+        yield part
+        start += len(part)
+        summary.uncoded.update(status for status in part.status if status != OK)
+        summary.rows += len(part)
+        summary.pending = 0
+        if progress is not None:
+            progress(summary)
+
+
+def write_parts(
+    reader: Reader,
+    writer: Writer,
+    columns: Columns,
+    new: Callable[[Part], Mapping[str, Sequence[Any]]],
+    summary: Summary | None = None,
+    progress: Progress | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Every row as it was with ``new`` columns beside it.
+
+    ``check`` may raise after the last row, before the output gets its name. Errors, other arguments:
+    :func:`read_parts`.
+    """
+    for part in read_parts(reader, columns, summary, progress):
+        made = new(part)
+        if len(part.chunk):
+            writer.write(part.chunk, made)
+    check()
+    writer.finish()
+
+
+def weights_of(cells: Sequence[str | None], label: str, column: str) -> Float64:
+    """Cells as weights. Raises ValueError where one is no number from 0."""
+    out = np.empty(len(cells))
+    for i, cell in enumerate(cells):
+        try:
+            out[i] = float((cell or "").strip().replace(",", "."))
+        except ValueError:
+            out[i] = -1
+        if not (np.isfinite(out[i]) and out[i] >= 0):
+            raise ValueError(f"{label}: column {column!r} holds {cell!r}; weights are numbers from 0")
+    return out

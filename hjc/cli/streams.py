@@ -1,0 +1,96 @@
+"""What the commands share that go over a table and write one: both open, with their messages, progress and log."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hjc.cli import session
+from hjc.files import write_json
+from hjc.progress import RowsLine
+
+if TYPE_CHECKING:
+    from hjc.apply.loop import Summary
+    from hjc.tables import Reader, Rejects, Writer
+
+
+@contextmanager
+def streams(
+    source: str,
+    output: str,
+    summary: "Summary",
+    *,
+    format: str | None,
+    input_format: str | None,
+    separator: str | None,
+    encoding: str | None,
+    batch_size: int,
+    overwrite: bool,
+    rejects: str | None = None,
+    what: str = "read, and written",
+) -> "Iterator[tuple[Reader, Callable[[Mapping[str, str]], Writer]]]":
+    """An open input and a way to open the output with new columns, and what to say when the work stops early.
+
+    Args:
+        rejects: file for the lines that are no rows (OUTPUT.rejects.csv; of standard output they are only counted).
+        what: see :func:`hjc.cli.session.stopping_early`.
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError: an input or output that cannot be; a column is there already.
+    """
+    from hjc.apply.codes import check_free
+    from hjc.tables import Rejects, check_output, format_of, open_input, open_output
+
+    kind = format_of(source, input_format, option="--input-format")
+    target_kind = format_of(output, format, option="--format")
+    check_output(output, source, overwrite=overwrite)
+    chosen = rejects or (None if output == "-" else f"{output}.rejects.csv")
+    if chosen is not None:
+        if chosen in (output, source, "-"):
+            raise ValueError(f"--rejects: {chosen} is the input or the output; give a file of its own")
+        check_output(chosen, source, overwrite=overwrite or rejects is None)
+        Path(chosen).unlink(missing_ok=True)
+    unreadable = Rejects(None if chosen is None else Path(chosen))
+    with session.stopping_early(output, summary, what), ExitStack() as stack:
+        stack.push(lambda *error: _let_go(unreadable, error[0] is not None and not summary.rows))
+        reader = stack.enter_context(
+            open_input(
+                source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
+                table_output=target_kind != "jsonl",
+            )
+        )  # fmt: skip
+
+        def writer(columns: Mapping[str, str]) -> "Writer":
+            check_free(list(columns), reader.columns)
+            return stack.enter_context(open_output(output, target_kind, reader, columns))
+
+        yield reader, writer
+    summary.unreadable_lines = unreadable.count
+    session.note(unreadable.message())
+
+
+def _let_go(unreadable: "Rejects", useless: bool) -> None:
+    """Close the file of unreadable lines; an error before the first row takes it away."""
+    unreadable.close()
+    if useless and unreadable.path is not None:
+        unreadable.path.unlink(missing_ok=True)
+
+
+def note_summary(summary: "Summary", output: str) -> None:
+    """The last line of a command: what was done, and where it went."""
+    session.note(f"{summary.message()}{'' if output == '-' else f' -> {output}'}")
+
+
+def write_log(output: str, command: str, summary: "Summary", **facts: Any) -> None:
+    """``OUT.log.json``: what came in, what went out, and what could not be done."""
+    if output != "-":
+        counts = {"rows_in": summary.rows, "unreadable_lines": summary.unreadable_lines}
+        write_json(f"{output}.log.json", {"command": command, "output": output, **counts, **facts})
+
+
+@contextmanager
+def progress_of(reader: "Reader", quiet: bool) -> "Iterator[Callable[[Summary], None] | None]":
+    """The progress of a command, gone when it ends; None when it is to be quiet."""
+    line = RowsLine("coding", reader.fraction)
+    yield None if quiet else lambda summary: line(summary.rows + summary.pending, summary.rate)
+    line.clear()
