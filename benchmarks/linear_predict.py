@@ -25,14 +25,12 @@ from rich.table import Table
 
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.napkinxc_weights import hsm_log_proba, ovr_log_proba, plt_log_proba
 from hjc.data.jobdata import JobData
 from hjc.data.sample import load_sample
 from hjc.taxonomy import from_edges
 
 KZIS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis"
 OWN = {"topdown": HSM, "plt": PLT, "bottomup": OVR}
-OURS = {"topdown": hsm_log_proba, "plt": plt_log_proba, "bottomup": ovr_log_proba}
 CHUNK = 512
 
 
@@ -56,12 +54,14 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def measure(data: JobData, hierarchy: str, features: str, rows: int, repeats: int) -> dict[str, object]:
-    settings = LinearSettings(hierarchy=hierarchy, features=features, score_scale=1.0)  # napkinXC has no such scale
+    # napkinXC knows neither such a scale nor what codes without training rows get
+    settings = LinearSettings(hierarchy=hierarchy, features=features, score_scale=1.0, floor=0.0, unseen="floor")
     model = LinearClassifier(data.taxonomy, settings)
     fit = seconds(lambda: model.fit(data))
     texts = [data.texts[i] for i in np.random.default_rng(0).choice(len(data), rows, replace=False).tolist()]
-    assert model.features is not None and model._nodes is not None
-    x, nodes, tree = model.features.transform(texts), model._nodes, data.taxonomy
+    assert model.features is not None
+    x, tree = model.features.transform(texts), data.taxonomy
+    weights = sum(np.count_nonzero(model.node_weights(node)[0]) for node in range(len(tree)))
     with tempfile.TemporaryDirectory(prefix="hjc-linear-") as folder:  # napkinXC loads what the model directory holds
         model.save_pretrained(Path(folder))
         tree_option = {} if hierarchy == "bottomup" else {"tree_structure": None}
@@ -70,12 +70,13 @@ def measure(data: JobData, hierarchy: str, features: str, rows: int, repeats: in
     plain, ours, whole = [], [], []
     for _ in range(repeats):
         plain.append(seconds(lambda: own.predict_proba(x, top_k=tree.num_leaves)))
-        ours.append(seconds(lambda: [OURS[hierarchy](nodes, x[i : i + CHUNK], tree) for i in range(0, rows, CHUNK)]))
+        ours.append(seconds(lambda: [model.rows_log_proba(x[i : i + CHUNK]) for i in range(0, rows, CHUNK)]))
         whole.append(seconds(lambda: model.predict_log_proba(texts)))
     difference = 0.0
-    exact = np.exp(OURS[hierarchy](nodes, x, tree).astype(np.float64))
+    exact = np.exp(model.rows_log_proba(x).astype(np.float64))
     for i, pairs in enumerate(own.predict_proba(x, top_k=tree.num_leaves)):
-        difference = max(difference, *(abs(exact[i, label] - p) for label, p in pairs if p > 0))
+        total = sum(p for _, p in pairs)  # its rows do not sum to 1
+        difference = max(difference, *(abs(exact[i, label] - p / total) for label, p in pairs if p > 0))
     speed = {name: rows / statistics.median(t) for name, t in (("plain", plain), ("ours", ours), ("text", whole))}
     return {
         "tree": tree.name,
@@ -83,7 +84,7 @@ def measure(data: JobData, hierarchy: str, features: str, rows: int, repeats: in
         "hierarchy": hierarchy,
         "features": features,
         "columns": x.shape[1],
-        "weights": nodes.weights.nnz,
+        "weights": weights,
         "training_rows": len(data),
         "fit_seconds": round(fit, 1),
         "rows": rows,

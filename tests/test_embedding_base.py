@@ -17,9 +17,11 @@ from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.encoders import UseEncoder, load_pretrained, read_encoder
 from hjc.classifiers.embedding.labels import POOLING_SCALE, LabelIndex, label_texts
-from hjc.classifiers.embedding.scale import fit_scale, log_softmax, negative_log_likelihood
+from hjc.classifiers.embedding.scale import fit_scale
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings
+from hjc.classifiers.fitting import check_data
 from hjc.classifiers.storage import ModelDirError
+from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
@@ -42,7 +44,7 @@ class Direct(EmbeddingClassifier):
     name = "direct"
 
     def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> "Direct":
-        valid = self._check_data(train, valid)
+        valid = check_data(train, valid, self.taxonomy)
         labels = self._label_texts()
         self.encoder = load_pretrained(self.settings, train.texts, labels.texts)
         self.labels = self._index(labels)
@@ -142,7 +144,7 @@ def test_scale_is_the_minimum(seed: int) -> None:
     found = fit_scale(TREE, scores, gold, weight)
     best = minimize_scalar(loss, bounds=(0.5, 500), method="bounded")
     assert loss(found) <= best.fun + 1e-4
-    each = negative_log_likelihood(TREE, log_softmax(np.float32(found) * scores), gold)
+    each = -gold_log_proba(log_softmax(np.float32(found) * scores), TREE.leaf_slice[gold])
     assert np.average(each, weights=weight) == pytest.approx(loss(found), abs=1e-4)
 
 

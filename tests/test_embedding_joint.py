@@ -16,15 +16,14 @@ import hjc
 from hjc.classifiers.embedding import joint
 from hjc.classifiers.embedding.joint import (
     JointEmbeddingClassifier,
-    chained_log_softmax,
     drawing,
     levelled,
-    sum_paths,
     title_graph,
     triplet_samplers,
 )
 from hjc.classifiers.embedding.settings import USE, JointSettings
 from hjc.classifiers.storage import ModelDirError
+from hjc.classifiers.treemath import group_log_softmax, sum_paths
 from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError
@@ -177,7 +176,7 @@ def test_numpy_and_torch_agree_and_are_coherent_on_any_tree(taxonomy: Taxonomy, 
         expected = model(torch.as_tensor(x)).numpy()
     made = JointEmbeddingClassifier(taxonomy, JointSettings(hierarchy=hierarchy))
     made.scale = 4.0
-    made._take(normalise(nodes), None, np.ones(taxonomy.depth, dtype=np.float32))
+    made.take(normalise(nodes), None, np.ones(taxonomy.depth, dtype=np.float32))
     found = made.log_proba_of_vectors(normalise(x))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, atol=1e-5)
@@ -192,7 +191,7 @@ def test_numpy_and_torch_agree_and_are_coherent_on_any_tree(taxonomy: Taxonomy, 
 
 def test_sum_paths_and_chained_softmax_against_loops() -> None:
     x = np.random.default_rng(5).normal(size=(2, len(TREE))).astype(np.float32)
-    sums, chained = sum_paths(TREE, x), chained_log_softmax(TREE, x)
+    sums, chained = sum_paths(x, TREE), sum_paths(group_log_softmax(x, TREE), TREE)
     for j, leaf in enumerate(TREE.leaves.tolist()):
         path = list(dict.fromkeys(TREE.node_path[leaf].tolist()))
         np.testing.assert_allclose(sums[:, j], x[:, path].sum(axis=1), atol=1e-5)

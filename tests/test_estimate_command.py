@@ -9,7 +9,7 @@ import pytest
 import hjc
 from hjc.apply.estimate import METHODS
 from hjc.classifiers import CLASSIFIERS
-from hjc.classifiers.calibrated import write_calibration
+from hjc.classifiers.calibration_file import write_calibration
 from hjc.evaluation.drift_profile import profile_rows, read_profile, write_profile
 from hjc.evaluation.validation import describe_validation
 from hjc.statistics import CodeTotals, correct_counts, difference_estimate, em_prior_shift, make_audit

@@ -140,8 +140,8 @@ letters = st.text("aB1ß .,-\n\t+#\u00ad\u200b\u0301ﬁİﷺ क्षि", max_
 @given(letters)
 def test_located_tokens_are_the_tokens_of_the_model(text):
     features = TextFeatures(LinearSettings())
-    found = located_tokens(text, lambda piece: features._prepare([piece], "text")["char"][0])
-    assert [w.token for w in found] == features._prepare([text], "text")["char"][0]
+    found = located_tokens(text, lambda piece: features.tokens(piece))
+    assert [w.token for w in found] == features.tokens(text)
     assert all(0 <= w.start < w.end <= len(text) for w in found)
     assert [w.start for w in found] == sorted(w.start for w in found)
 
@@ -155,9 +155,7 @@ def test_words_and_what_stands_between_cover_every_character(text):
 
 
 def test_places():
-    plain = located_tokens(
-        "Straße, C++  Nurse/driver", lambda p: TextFeatures(LinearSettings())._prepare([p], "text")["char"][0]
-    )
+    plain = located_tokens("Straße, C++  Nurse/driver", lambda p: TextFeatures(LinearSettings()).tokens(p))
     assert [w[1:] for w in plain] == [(0, 6), (8, 11), (13, 18), (19, 25)] and plain[0].token == "strasse"
     hidden = located_tokens("pfle\u00adger in", lambda p: [t for t in p.replace("\u00ad", "").split()])
     assert hidden == [Word("pfleger", 0, 8), Word("in", 9, 11)]

@@ -10,11 +10,13 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from hjc.classifiers import ngrams
 from hjc.classifiers.linear import count_rows
-from hjc.classifiers.napkinxc_weights import LinearNodes, chain, conditional_log_proba
+from hjc.classifiers.napkinxc_weights import LinearNodes
 from hjc.classifiers.ngrams import CharNgrams, WordNgrams
 from hjc.classifiers.topdown import TopDown, scale_scores
+from hjc.classifiers.treemath import sum_paths
 from hjc.classifiers.unseen import prior
 from hjc.taxonomy import from_edges
+from tests.napkinxc_hsm import conditional_log_proba
 from tests.test_linear_napkinxc import random_tree
 
 WORDS = st.lists(st.text("abcß\ud800\U0001f600", min_size=1, max_size=7), max_size=12)  # tokens are not empty
@@ -106,7 +108,7 @@ def test_top_down_equals_the_plain_way(seed: int, nodes: int, hinge: bool, size:
         total = np.array([[logsumexp(row[tree.group == g]) for g in tree.group] for row in log_p])
         p = np.exp(log_p - np.where(np.isfinite(total), total, 0))
         mixed = (1 - floor) * p + floor * conditional_prior
-        plain = np.exp(chain(np.log(np.where(np.isfinite(total), mixed, conditional_prior)), tree))
+        plain = np.exp(sum_paths(np.log(np.where(np.isfinite(total), mixed, conditional_prior)), tree))
     np.testing.assert_allclose(np.exp(ours.astype(np.float64)).T, plain, atol=1e-5)
     np.testing.assert_allclose(np.exp(ours.astype(np.float64)).sum(axis=0), 1, atol=1e-5)
 

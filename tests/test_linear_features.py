@@ -122,7 +122,7 @@ def test_equals_scikit_learns_tfidf_vectorizer(kind: str, min_df: int) -> None:
         token_pattern=None if kind == "word" else r"\w+",
     )
     expected = theirs.fit_transform(TEXTS).toarray()
-    order = [theirs.vocabulary_[term] for term in ours._blocks[0].vocabulary or []]
+    order = [theirs.vocabulary_[term] for term in ours.blocks[0].vocabulary or []]
     assert sorted(order) == list(range(expected.shape[1]))
     np.testing.assert_allclose(rows.toarray(), expected[:, order], atol=1e-6)
     unseen = ["kierowca STRASSENBAU nieznane", "zzz", ""]
@@ -184,7 +184,7 @@ def test_the_title_has_a_field_of_its_own() -> None:
 def test_max_features_keeps_the_most_frequent() -> None:
     features = TextFeatures(plain(features="word", word_ngrams=[1, 1], max_features=1))
     features.fit_transform(["a b", "b c", "b"])
-    assert features._blocks[0].vocabulary == ["b"]
+    assert features.blocks[0].vocabulary == ["b"]
 
 
 def test_stemming_unites_inflected_words() -> None:

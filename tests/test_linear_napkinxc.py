@@ -11,13 +11,13 @@ from scipy import sparse
 
 from hjc.classifiers.napkinxc_weights import (
     NapkinFileError,
-    hsm_log_proba,
     napkinxc_tree,
     ovr_log_proba,
     plt_log_proba,
     read_weights,
 )
 from hjc.taxonomy import Taxonomy, from_edges
+from tests.napkinxc_hsm import hsm_log_proba
 
 models = pytest.importorskip("napkinxc.models", reason="napkinXC is not installed")
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
+from hjc.classifiers.features import word_vectors
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
-from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, dense, text_vectors, unit_rows, word_vectors
+from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, dense, unit_rows
 from hjc.data import JobData
 from hjc.explain.neighbours import nearest_texts
 from hjc.taxonomy import write_taxonomy_csv
@@ -69,16 +70,18 @@ def test_copies_and_bad_input():
 def test_folding_keeps_inner_products_on_average():
     words = [" ".join(np.random.default_rng(i).choice([f"w{j}" for j in range(300)], 30)) for i in range(60)]
     model = LinearClassifier(TREE, LinearSettings(min_df=1)).fit(JobData.from_lists(TREE, words, ["11", "12"] * 30))
-    found = text_vectors(model, words)
+    found = model.text_vectors(words)
     exact = found.cosine(found)
     folded = dense(found, 2048)
     error = folded @ folded.T - exact
     off = ~np.eye(60, dtype=bool)
     assert abs(error[off].mean()) < 0.01 and error[off].std() < 2 / np.sqrt(2048)
-    np.testing.assert_array_equal(folded, dense(text_vectors(model, words), 2048))
+    np.testing.assert_array_equal(folded, dense(model.text_vectors(words), 2048))
     x = np.array([[3.0, 4.0], [0.0, 0.0]])
     np.testing.assert_allclose(unit_rows(x), [[0.6, 0.8], [0, 0]], atol=1e-7)
-    assert dense(TextVectors(ENCODER, x)).dtype == np.float32 and text_vectors(StubClassifier(TREE), ["a"]) is None
+    assert dense(TextVectors(ENCODER, x)).dtype == np.float32
+    with pytest.raises(ValueError, match="a stub model cannot place texts in a space; linear"):
+        StubClassifier(TREE).text_vectors(["a"])
     assert found.space == TF_IDF
 
 

@@ -11,7 +11,7 @@ import pytest
 import hjc
 from hjc.apply.decisions import plan_decisions
 from hjc.classifiers import CLASSIFIERS
-from hjc.classifiers.calibrated import write_calibration
+from hjc.classifiers.calibration_file import write_calibration
 from hjc.data import JobData
 from hjc.decision import back_off, bayes_decision
 from hjc.evaluation.validation import ValidationScores, describe_validation

@@ -23,9 +23,9 @@ from hjc.classifiers.embedding.candidates import (
 )
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.retrieval import RetrieveAndRerankClassifier
-from hjc.classifiers.embedding.scale import log_softmax
 from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.classifiers.storage import ModelDirError
+from hjc.classifiers.treemath import log_softmax
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
 from hjc.nn.settings import TrainerSettings

@@ -8,7 +8,8 @@ import pytest
 import hjc
 from hjc.calibration import ConditionalTemperature, Identity, Temperature, fit_calibrator, top_outcomes
 from hjc.classifiers import CLASSIFIERS
-from hjc.classifiers.calibrated import CalibratedClassifier, write_calibration
+from hjc.classifiers.base import CalibratedClassifier
+from hjc.classifiers.calibration_file import write_calibration
 from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
 from hjc.decision import fit_conformal, fit_hierarchical_conformal, fit_thresholds
@@ -125,7 +126,6 @@ def test_a_calibrated_classifier_is_a_classifier(tmp_path, monkeypatch):
     loaded = hjc.load(tmp_path)
     np.testing.assert_array_equal(loaded.predict_log_proba(texts), base.predict_log_proba(texts))
     np.testing.assert_array_equal(loaded.calibrated().predict_log_proba(texts), expected)
-    np.testing.assert_array_equal(CalibratedClassifier.from_pretrained(tmp_path).predict_log_proba(texts), expected)
     again = CalibratedClassifier(Overconfident(TREE), Identity(TREE)).fit(VALID, VALID)
     assert again.is_fitted and again.calibrator.kind != "identity"
     with pytest.raises(ValueError, match="validation rows"):

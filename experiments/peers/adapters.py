@@ -19,7 +19,7 @@ from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
 from hjc.classifiers.features import TextFeatures, normalise, tokens
 from hjc.classifiers.linear import count_rows
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.napkinxc_weights import chain
+from hjc.classifiers.treemath import sum_paths
 from hjc.classifiers.unseen import prior
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
@@ -56,7 +56,7 @@ class Peer(Classifier):
         self.learn(train.texts, train.gold)
         counts = count_rows(tree, train.gold, np.ones(len(train)))
         self.unseen = counts[tree.leaves] == 0
-        self.log_prior = chain(np.log(prior(tree, counts))[None, :], tree)
+        self.log_prior = sum_paths(np.log(prior(tree, counts))[None, :], tree)
         return self
 
     def learn(self, texts: Sequence[str], gold: IntArray) -> None:
@@ -76,7 +76,7 @@ class Peer(Classifier):
         return self.features.transform(texts)
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
-        self._check_fitted()
+        self.check_fitted()
         assert self.log_prior is not None
         for start in range(0, len(texts), BATCH):
             p = self.leaf_proba(texts[start : start + BATCH]).astype(np.float64)
@@ -140,7 +140,7 @@ class HiClass(Peer):
             children = [str(c).rsplit(self.model.separator_, 1)[-1] for c in local.classes_]
             p[:, [tree.index_of[c] for c in children]] = local.predict_proba(rows)
         with np.errstate(divide="ignore"):
-            return np.exp(chain(np.log(p), tree))
+            return np.exp(sum_paths(np.log(p), tree))
 
 
 class HiClassOwn(HiClass):

@@ -21,7 +21,7 @@ from common import ROOT, data_folder
 import hjc
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.vectors import dense, text_vectors, unit_rows
+from hjc.classifiers.vectors import dense, unit_rows
 from hjc.data import JobData, load_sample
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings
@@ -71,7 +71,7 @@ def pick(strategy: str, model: LinearClassifier, data: JobData, n: int, seed: in
         return review_plan(u, n, strategy, seed=seed).rows
     if strategy in ("margin", "entropy"):
         return np.argsort(-{"margin": margin, "entropy": entropy}[strategy](x), kind="stable")[:n]
-    vectors = unit_rows(dense(text_vectors(model, data.texts)))
+    vectors = unit_rows(dense(model.text_vectors(data.texts)))
     return k_center(vectors, n) if strategy == "k_center" else kmeans_plus_plus(vectors, n, weights=u, seed=seed)
 
 

@@ -4,9 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier, top_k_columns
 from hjc.classifiers.load import load
 
@@ -45,7 +42,7 @@ class JobClassifier:
         language: str | None = None,
     ) -> None:
         self.classifier = model if isinstance(model, Classifier) else load(model)
-        self.classifier._check_fitted()
+        self.classifier.check_fitted()
         self.taxonomy = self.classifier.taxonomy
         if language is not None and language not in self.taxonomy.titles:
             raise ValueError(
@@ -78,7 +75,7 @@ class JobClassifier:
         texts = self._texts(jobs)
         if not texts:
             return []
-        log_proba, scores = self._predict(texts)
+        log_proba, scores = self._predictor.predict_with_scores(texts)
         columns, proba = top_k_columns(log_proba, min(top_k, self.taxonomy.num_leaves))
         leaves, codes = self.taxonomy.leaves, self.taxonomy.leaf_codes
         out = []
@@ -106,15 +103,3 @@ class JobClassifier:
         if empty := [i for i, text in enumerate(texts) if not text]:
             raise ValueError(f"job {empty[0]}: it has neither a title nor a description ({len(empty)} such jobs)")
         return texts
-
-    def _predict(self, texts: list[str]) -> tuple[FloatArray, FloatArray | None]:
-        """(B, L) log-probabilities, and cosines where there are any; texts are encoded once where that is enough."""
-        from hjc.classifiers.embedding.base import EmbeddingClassifier
-
-        model: Any = self.classifier
-        if not isinstance(model, EmbeddingClassifier):
-            return self._predictor.leaf_log_proba(texts), None
-        if type(model).iter_log_proba is not EmbeddingClassifier.iter_log_proba or self._predictor is not model:
-            return self._predictor.leaf_log_proba(texts), np.asarray(model.cosines(texts))
-        vectors = model.vectors(texts, progress=False)
-        return model.log_proba_of_vectors(vectors), model.labels.scores(vectors) if model.labels else None

@@ -14,8 +14,8 @@ import numpy as np
 from hjc.apply.loop import Columns, Part, Summary, read_parts, write_parts
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.calibrated import CalibratedClassifier
-from hjc.classifiers.vectors import TextVectors, dense, space_of, text_vectors, unit_rows, word_vectors
+from hjc.classifiers.features import word_vectors
+from hjc.classifiers.vectors import TextVectors, dense, unit_rows
 from hjc.decision import ReviewPlan, review_plan
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin
 from hjc.tables import Reader, Writer
@@ -90,8 +90,8 @@ def review_table(
         raise ValueError(f"--strategy: got {strategy!r}, allowed are {', '.join(STRATEGIES)}")
     if strata is not None and strategy != "stratified":
         raise ValueError(f"--strata is for --strategy stratified, not {strategy}")
-    base = classifier.base if isinstance(classifier, CalibratedClassifier) else classifier
-    if strategy == "bald" and not hasattr(base, "iter_dropout_log_proba"):
+    base = classifier.uncalibrated
+    if strategy == "bald" and not base.has_dropout:
         raise ValueError(
             f"--strategy bald needs a neural model trained with dropout, this is {base.name!r}: use entropy, or diverse"
         )
@@ -187,12 +187,10 @@ def _texts(open_table: Open, columns: Columns, rows: IntArray) -> list[str]:
 
 
 def _vectors(classifier: Classifier, texts: Sequence[str], notes: list[str]) -> FloatArray:
-    if space_of(classifier) is None:
+    if classifier.vector_space is None:
         notes.append("the model has no vectors of its own: texts are compared by tf-idf of their words")
         return unit_rows(dense(TextVectors("words", word_vectors(texts).transform(list(texts)))))
-    found = text_vectors(classifier, texts)
-    assert found is not None
-    return unit_rows(dense(found))
+    return unit_rows(dense(classifier.text_vectors(texts)))
 
 
 def write_review(review: Review, reader: Reader, writer: Writer, classifier: Classifier, prefix: str = "hjc_") -> int:

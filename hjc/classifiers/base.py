@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 
 from hjc.arrays import FloatArray, IntArray
+from hjc.calibration import Calibrator, fit_calibrator
+from hjc.classifiers.calibration_file import write_calibration
+from hjc.classifiers.record import stored_recipe
+from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe
 from hjc.errors import NotFittedError
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from hjc.calibration import Calibrator
+    from hjc.classifiers.vectors import TextVectors
 
 
 #: log-probability below which no leaf may lie, so that log-loss stays finite. A declared floor: e^-23 is 1e-10.
@@ -25,20 +29,35 @@ LOG_PROBA_FLOOR = -23.0
 class Classifier(ABC):
     """A text classifier over the leaves of a taxonomy.
 
-    A subclass implements ``fit``, ``iter_log_proba``, ``save`` and ``from_pretrained``; everything that users see
-    (probabilities of a level, top-k tables) follows from the leaf log-probabilities.
+    A subclass implements ``fit``, ``iter_log_proba``, ``write_files`` and ``read_files``; everything that users see
+    (probabilities of a level, top-k tables, the model directory) follows. What only some classifiers can do, a
+    capability, is said by an attribute; its method raises ValueError where it is not there.
+
+    Attributes:
+        calibrator: of the log-probabilities, fitted on validation rows; ``hjc.load`` sets it where the directory holds
+            one. It is not applied by this classifier: :meth:`calibrated` gives the one that applies it.
+        fit_result: what happened in ``fit``, a dataclass with a ``status``; None where there is nothing to tell.
     """
 
     #: the key under which ``hjc.load`` finds the class; stored in config.json
     name: ClassVar[str]
-    #: of the log-probabilities, fitted on validation rows; ``hjc.load`` sets it where the directory holds one. It is
-    #: not applied by this classifier: :meth:`calibrated` gives the one that applies it
-    calibrator: "Calibrator | None" = None
-    #: how its texts are made; stored with the model. The methods ``predict...`` apply it, :meth:`iter_log_proba` takes
-    #: texts that are made already, as those of JobData are
+    calibrator: Calibrator | None = None
+    fit_result: Any = None
+    #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,
+    #: the other methods take texts that are made already, as those of JobData are
     recipe: TextRecipe = TextRecipe()
-    #: whether the classifier may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
-    has_outcomes: ClassVar[bool] = False
+
+    # ------------------------------------------------------------------ capabilities
+    #: the space of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has no vectors of texts
+    vector_space: str | None = None
+    #: it may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
+    has_outcomes: bool = False
+    #: :meth:`iter_dropout_log_proba`
+    has_dropout: bool = False
+    #: :meth:`oov_share`
+    has_vocabulary: bool = False
+    #: it has a network that log-probabilities can be followed back through to the tokens of a text
+    has_gradients: bool = False
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self.taxonomy = taxonomy
@@ -46,6 +65,31 @@ class Classifier(ABC):
     @property
     @abstractmethod
     def is_fitted(self) -> bool: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Plain settings of this classifier for tables and cards (name -> value)."""
+        return {}
+
+    @property
+    def uncalibrated(self) -> "Classifier":
+        """The classifier without the calibration that :meth:`calibrated` has put around it."""
+        return self
+
+    def calibrated(self) -> "CalibratedClassifier":
+        """This classifier with its calibrator applied to every probability.
+
+        Raises:
+            ValueError: it has no calibrator.
+        """
+        return CalibratedClassifier(self)
+
+    def check_fitted(self) -> None:
+        """Raises NotFittedError before :meth:`fit`."""
+        if not self.is_fitted:
+            raise NotFittedError(f"{type(self).__name__} has not been fitted: call fit(...) or hjc.load(directory)")
+
+    # ------------------------------------------------------------------ to implement
 
     @abstractmethod
     def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
@@ -59,44 +103,99 @@ class Classifier(ABC):
         holds more than a batch of probability rows. ``None`` is not a text; an empty string is, with a defined result.
         """
 
+    def stored_parameters(self) -> Mapping[str, Any]:
+        """Plain JSON kept in config.json; :attr:`parameters` unless a subclass says otherwise."""
+        return self.parameters
+
+    def write_files(self, folder: Path) -> None:  # noqa: B027  # a classifier may need no files
+        """Write what :meth:`read_files` needs beside config.json and the tree into an empty folder."""
+
+    @classmethod
+    def read_files(cls, model: ModelDir) -> Self:
+        """The classifier from a verified model directory, without network and without the training data.
+
+        A ValueError, KeyError, TypeError or FileNotFoundError that leaves it is told as damage of the directory.
+        """
+        raise NotImplementedError(f"{cls.__name__} cannot be read from a directory: implement read_files")
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write the self-contained model directory (see :mod:`hjc.classifiers.storage`)."""
+        self.check_fitted()
+        parameters = self.stored_parameters()
+        write_model_dir(
+            directory,
+            classifier=self.name,
+            parameters=parameters,
+            taxonomy=self.taxonomy,
+            recipe=self.recipe,
+            files=self.write_files,
+        )
+
+    @classmethod
+    def from_pretrained(cls, directory: Path) -> Self:
+        """Read what ``save_pretrained`` wrote, without network and without the training data.
+
+        Raises:
+            FileNotFoundError, ModelDirError: files are missing, truncated, altered or do not fit together.
+        """
+        model = read_model_dir(directory, expected_classifier=cls.name)
+        try:
+            found = cls.read_files(model)
+            found.recipe = stored_recipe(model.path, model.config)
+            return found
+        except ModelDirError:
+            raise
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            place = "" if str(model.path) in str(error) else f"{model.path}: "
+            raise ModelDirError(f"{place}{error}") from error
+
+    # ------------------------------------------------------------------ capabilities
+
     def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
         """As :meth:`iter_log_proba`, with (outcome, reason) of each row; ("", "") where a classifier has none."""
         for rows, log_proba in self.iter_log_proba(texts):
             yield rows, log_proba, [("", "")] * len(rows)
 
-    @abstractmethod
-    def save_pretrained(self, directory: Path) -> None:
-        """Write the self-contained model directory (see :mod:`hjc.classifiers.storage`)."""
+    def iter_dropout_log_proba(
+        self, texts: Sequence[str], passes: int = 10, seed: int = 0
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield rows (b,) and log-probabilities (passes, b, L), each pass with dropout of its own: samples of what the
+        model could as well have learnt."""
+        raise self.cannot("make passes with dropout", "neural models that were trained with dropout")
 
-    @classmethod
-    @abstractmethod
-    def from_pretrained(cls, directory: Path) -> Self:
-        """Read what ``save_pretrained`` wrote, without network and without the training data."""
+    def text_vectors(self, texts: Sequence[str]) -> "TextVectors":
+        """Where the classifier places texts: rows of length 1 in its ``vector_space``."""
+        raise self.cannot("place texts in a space", "linear, neural and embedding models")
+
+    def predict_with_scores(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
+        """(B, L) log-probabilities, and (B, L) cosines of texts and labels where the classifier compares these."""
+        return self.leaf_log_proba(texts), None
+
+    def oov_share(self, text: str) -> float:
+        """Share of a text's words, 0 to 1, that training has not kept as features."""
+        raise self.cannot("tell words that it does not know", "linear models")
 
     @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Plain settings of this classifier for tables and cards (name -> value)."""
-        return {}
+    def exact_levels(self) -> Sequence[int]:
+        """Levels whose scores are sums over the words of a text, so that each word's part is known exactly."""
+        return ()
 
-    def calibrated(self) -> "Classifier":
-        """This classifier with its calibrator applied to every probability.
+    def for_taxonomy(self, taxonomy: Taxonomy) -> Self:
+        """The same model on another tree (new or revised codes) without training: labels are known by their texts."""
+        raise self.cannot(
+            "be relabelled: it knows codes by their numbers and must be trained on the new tree",
+            "models that compare texts (model=biencoder, model=prototype)",
+        )
 
-        Raises:
-            ValueError: it has no calibrator.
-        """
-        from hjc.classifiers.calibrated import CalibratedClassifier  # which is a Classifier itself
-
-        return CalibratedClassifier(self)
+    def cannot(self, what: str, which: str) -> ValueError:
+        """The error of a capability that is not there: what was asked for, and which models have it."""
+        return ValueError(f"a {self.name} model cannot {what}; {which} can")
 
     # ------------------------------------------------------------------ derived
 
-    def _check_fitted(self) -> None:
-        if not self.is_fitted:
-            raise NotFittedError(f"{type(self).__name__} has not been fitted: call fit(...) or hjc.load(directory)")
-
     def leaf_log_proba(self, texts: Sequence[str]) -> FloatArray:
         """(B, L) float32 natural-log leaf probabilities of texts that are made already, in their order."""
-        self._check_fitted()
+        self.check_fitted()
         out = np.empty((len(texts), self.taxonomy.num_leaves), dtype=np.float32)
         for rows, log_proba in self.iter_log_proba(texts):
             out[rows] = log_proba
@@ -113,7 +212,7 @@ class Classifier(ABC):
             NotFittedError: before ``fit`` or ``load``.
             TypeError, ValueError: ``rows`` is one string or another container, a column is missing, or a cell no text.
         """
-        self._check_fitted()
+        self.check_fitted()
         return self.leaf_log_proba(self.recipe.texts(rows))
 
     def predict_proba(self, rows: Any, level: int | None = None) -> FloatArray:
@@ -131,7 +230,7 @@ class Classifier(ABC):
             DataFrame with columns ``row, rank, code, title, probability``: ``top_k`` lines a row, rank 1 first
             (fewer when the level has fewer codes).
         """
-        self._check_fitted()
+        self.check_fitted()
         level = self.taxonomy.check_level(self.taxonomy.depth if level is None else level)
         if top_k < 1:
             raise ValueError(f"top_k: got {top_k}, allowed are integers from 1")
@@ -152,6 +251,103 @@ class Classifier(ABC):
                 "probability": proba.ravel(),
             }
         )
+
+
+class CalibratedClassifier(Classifier):
+    """Another classifier's probabilities, calibrated; everything else of a Classifier follows.
+
+    Args:
+        base: the classifier whose log-probabilities are transformed.
+        calibrator: default ``base.calibrator``.
+
+    Raises:
+        ValueError: there is no calibrator, and ``base`` is fitted (an unfitted one gets its own in :meth:`fit`).
+    """
+
+    name: ClassVar[str] = "calibrated"
+
+    def __init__(self, base: Classifier, calibrator: Calibrator | None = None) -> None:
+        super().__init__(base.taxonomy)
+        self.base = base
+        self.calibrator = calibrator if calibrator is not None else base.calibrator
+        self.has_outcomes, self.vector_space = base.has_outcomes, base.vector_space
+        self.has_vocabulary = base.has_vocabulary
+        if self.calibrator is None and base.is_fitted:
+            raise ValueError(
+                "the model has no calibration: it was trained without validation rows or with "
+                "evaluation.calibrate=false. Train again with validation rows, or fit one with "
+                "hjc.calibration.fit_calibrator and pass it as calibrator"
+            )
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.base.is_fitted and self.calibrator is not None
+
+    @property
+    def recipe(self) -> TextRecipe:  # type: ignore[override]  # that of the base
+        return self.base.recipe
+
+    @property
+    def uncalibrated(self) -> Classifier:
+        return self.base
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return {**self.base.parameters, "calibration": self.calibrator.kind if self.calibrator is not None else None}
+
+    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit the base, then the calibrator on the rows of ``valid``.
+
+        Raises:
+            ValueError: no validation rows.
+        """
+        if valid is None or not len(valid.labelled()):
+            raise ValueError("a calibrated classifier needs validation rows with codes: pass valid")
+        self.base.fit(train, valid, run_dir=run_dir)
+        rows = valid.labelled()
+        found = fit_calibrator(self.taxonomy, self.base.iter_log_proba(rows.texts), rows.gold, groups=rows.group)
+        self.calibrator = self.base.calibrator = found.calibrator
+        return self
+
+    def transform(self, log_proba: FloatArray) -> FloatArray:
+        """(B, L) log-probabilities of the base -> calibrated."""
+        self.check_fitted()
+        assert self.calibrator is not None
+        return self.calibrator.transform(log_proba)
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        for rows, log_proba in self.base.iter_log_proba(texts):
+            yield rows, self.transform(log_proba)
+
+    def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+        """Outcomes are those of the base: they are found before calibration."""
+        for rows, log_proba, outcomes in self.base.iter_outcomes(texts):
+            yield rows, self.transform(log_proba), outcomes
+
+    def text_vectors(self, texts: Sequence[str]) -> "TextVectors":
+        return self.base.text_vectors(texts)
+
+    def oov_share(self, text: str) -> float:
+        return self.base.oov_share(text)
+
+    def predict_with_scores(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
+        log_proba, scores = self.base.predict_with_scores(texts)
+        return self.transform(log_proba), scores
+
+    def save_pretrained(self, directory: Path) -> None:
+        """The model directory of the base with calibration.json beside it; ``hjc.load`` gives the base back, with its
+        ``calibrator`` set."""
+        self.check_fitted()
+        assert self.calibrator is not None
+        self.base.save_pretrained(directory)
+        write_calibration(directory, self.calibrator)
+
+
+def chunks(items: Any, size: int) -> Iterator[tuple[IntArray, Any]]:
+    """``size`` of a sequence at a time, with their positions."""
+    for start in range(0, len(items), size):
+        part = items[start : start + size]
+        yield np.arange(start, start + len(part)), part
 
 
 def top_k_columns(log_proba: FloatArray, k: int) -> tuple[IntArray, FloatArray]:

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
 
-from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
+from hjc.arrays import Float32, Float64, FloatArray, IntArray
+from hjc.classifiers.treemath import gold_log_proba, log_softmax, within
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
@@ -73,8 +74,7 @@ class Combination:
     def log_proba(self, parts: Sequence[FloatArray]) -> Float32:
         """K arrays (B, L) of natural-log leaf probabilities -> (B, L), normalised, float32."""
         scores = self.scores([np.maximum(p, np.float32(PART_FLOOR)) for p in parts])
-        scores -= scores.max(axis=1, keepdims=True)
-        return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True, dtype=np.float64)).astype(np.float32)
+        return log_softmax(scores)
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,10 @@ class Rows:
     def take(self, rows: IntArray) -> "Rows":
         return Rows(tuple(p[rows] for p in self.parts), self.span[rows], self.weight[rows])
 
-    def inside(self) -> BoolArray:
-        """(B, L) True for the leaves of the gold code."""
-        column = np.arange(self.parts[0].shape[1])
-        return (column >= self.span[:, :1]) & (column < self.span[:, 1:])
-
 
 def losses(combination: Combination, rows: Rows) -> Float64:
     """(B,) -ln P(gold) of the combination."""
-    log_proba = combination.log_proba(rows.parts).astype(np.float64)
-    return -np.logaddexp.reduce(np.where(rows.inside(), log_proba, -np.inf), axis=1)
+    return -gold_log_proba(combination.log_proba(rows.parts), rows.span)
 
 
 def fit_combination(rows: Rows, family: str, support: IntArray, *, part: int = 0) -> Combination:
@@ -123,7 +117,7 @@ def fit_combination(rows: Rows, family: str, support: IntArray, *, part: int = 0
         part: of ``single``: which one; its power is fitted (a temperature).
     """
     k, s = len(rows.parts), int(support.max()) + 1
-    inside = rows.inside()
+    inside = within(rows.span, np.arange(len(support)))
     share = rows.weight / rows.weight.sum()
     member = np.zeros((len(support), s))
     member[np.arange(len(support)), support] = 1.0

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
+from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
 from hjc.arrays import FloatArray, IntArray
@@ -143,7 +144,7 @@ def _itself(tokens: list[str]) -> list[str]:
     return tokens
 
 
-class _Block:
+class Block:
     """One kind of n-grams of one field (the whole text or its first line), as columns of their own."""
 
     def __init__(self, settings: LinearSettings, *, field: str, kind: str) -> None:
@@ -191,6 +192,29 @@ class _Block:
         )
         grams = sparse.csr_matrix(count(list(number) or [""]))
         return sparse.csr_matrix(occurrences @ grams)
+
+    def shares(self, plain: list[str], counted: list[str], rows: int) -> sparse.csr_matrix:
+        """(rows, columns): how much of each n-gram of one text is counted from each of its words.
+
+        plain: the words; counted: what stands for them here (stems, in the word block). An n-gram of several words is
+        shared out equally.
+        """
+        if self.kind == "char":
+            grams = self._count([[word] for word in plain]) if plain else sparse.csr_matrix((0, len(self.idf)))
+            return sparse.csr_matrix(sparse.vstack([grams, sparse.csr_matrix((rows - len(plain), len(self.idf)))]))
+        low, high = self._span
+        spans = [(i, size) for size in range(low, high + 1) for i in range(len(counted) - size + 1)]
+        found = [(i, size, c) for i, size in spans if (c := self._column(" ".join(counted[i : i + size]))) >= 0]
+        cells = [(row, column, 1.0 / size) for i, size, column in found for row in range(i, i + size)]
+        row, column, value = zip(*cells, strict=True) if cells else ((), (), ())
+        return sparse.csr_matrix((value, (row, column)), shape=(rows, len(self.idf)))
+
+    def _column(self, term: str) -> int:
+        """The column of a word n-gram, -1 where it has none."""
+        if not self._hashed:
+            return int(self._counter.vocabulary_.get(term, -1))
+        hashed = FeatureHasher(len(self.idf), input_type="string", alternate_sign=False).transform([[term]])
+        return int(hashed.indices[0])
 
     def fit(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
         n = len(texts)
@@ -266,13 +290,13 @@ class TextFeatures:
         self.settings = settings
         kinds = ("word", "char") if settings.features == "both" else (settings.features,)
         fields = ("text", "lead") if settings.lead_weight > 0 else ("text",)
-        self._blocks = [_Block(settings, field=f, kind=k) for f in fields for k in kinds]
+        self.blocks = [Block(settings, field=f, kind=k) for f in fields for k in kinds]
         self._stem = make_stemmer(settings.stemming) if settings.stemming and "word" in kinds else None
 
     @property
     def num_features(self) -> int:
         """F: number of columns."""
-        return sum(len(b.idf) for b in self._blocks)
+        return sum(len(b.idf) for b in self.blocks)
 
     def _prepare(self, texts: Sequence[str], field: str) -> dict[str, list[list[str]]]:
         """Tokens of each text for the char and for the word block (the latter stemmed, if asked for)."""
@@ -290,10 +314,19 @@ class TextFeatures:
         words = [[stem(t) for t in row] for row in plain] if stem is not None else plain
         return {"char": plain, "word": words}
 
+    def tokens(self, text: str) -> list[str]:
+        """The words of a text, normalised, not stemmed."""
+        return self._prepare([text], "text")["char"][0]
+
+    def block_tokens(self, text: str, block: Block) -> tuple[list[str], list[str]]:
+        """The words of a block's field, and what it counts for them."""
+        prepared = self._prepare([text], block.field)
+        return prepared["char"][0], prepared[block.kind][0]
+
     def _rows(self, texts: Sequence[str], *, fit: bool) -> sparse.csr_matrix:
-        prepared = {f: self._prepare(texts, f) for f in dict.fromkeys(b.field for b in self._blocks)}
+        prepared = {f: self._prepare(texts, f) for f in dict.fromkeys(b.field for b in self.blocks)}
         parts = []
-        for block in self._blocks:
+        for block in self.blocks:
             text = prepared[block.field][block.kind]
             parts.append(block.fit(text) if fit else block.transform(text))
         rows = sparse.csr_matrix(sparse.hstack(parts, format="csr", dtype=np.float32)) if len(parts) > 1 else parts[0]
@@ -313,7 +346,7 @@ class TextFeatures:
 
     @cached_property
     def _known_words(self) -> frozenset[str] | None:
-        block = next((b for b in self._blocks if b.kind == "word" and b.field == "text"), None)
+        block = next((b for b in self.blocks if b.kind == "word" and b.field == "text"), None)
         terms = block.vocabulary if block is not None else None
         return None if terms is None or self.settings.word_ngrams[0] > 1 else frozenset(terms)
 
@@ -326,10 +359,10 @@ class TextFeatures:
 
     def save(self, directory: Path) -> None:
         """Write features.json (vocabularies) and one idf_BLOCK.npy a block."""
-        state = {"blocks": [{"name": b.name, "columns": len(b.idf), "terms": b.vocabulary} for b in self._blocks]}
+        state = {"blocks": [{"name": b.name, "columns": len(b.idf), "terms": b.vocabulary} for b in self.blocks]}
         # ASCII with escapes: a vocabulary may hold lone surrogates, which UTF-8 cannot
         (directory / FEATURES_FILE).write_text(json.dumps(state, ensure_ascii=True), encoding="ascii")
-        for block in self._blocks:
+        for block in self.blocks:
             np.save(directory / f"idf_{block.name}.npy", block.idf, allow_pickle=False)
 
     @classmethod
@@ -342,12 +375,12 @@ class TextFeatures:
         features = cls(settings)
         state = json.loads((directory / FEATURES_FILE).read_text(encoding="ascii"))
         stored = {b["name"]: b for b in state["blocks"]}
-        if list(stored) != [b.name for b in features._blocks]:
+        if list(stored) != [b.name for b in features.blocks]:
             raise ValueError(
                 f"{directory / FEATURES_FILE}: holds the blocks {', '.join(stored)}, "
-                f"the settings ask for {', '.join(b.name for b in features._blocks)}"
+                f"the settings ask for {', '.join(b.name for b in features.blocks)}"
             )
-        for block in features._blocks:
+        for block in features.blocks:
             idf = np.load(directory / f"idf_{block.name}.npy", allow_pickle=False)
             terms = stored[block.name]["terms"]
             expected = settings.hashing if terms is None else len(terms)
@@ -355,3 +388,10 @@ class TextFeatures:
                 raise ValueError(f"{directory}: block {block.name} has {expected} terms but idf of shape {idf.shape}")
             block.restore(terms, idf)
         return features
+
+
+def word_vectors(corpus: Sequence[str]) -> TextFeatures:
+    """Tf-idf features made on a corpus, for classifiers without vectors: ``.transform(texts)``."""
+    features = TextFeatures(LinearSettings(min_df=1, lead_weight=0.0, features="word"))
+    features.fit_transform(list(corpus))
+    return features

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hjc.arrays import Float32
+from hjc.arrays import Float32, IntArray
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
@@ -16,17 +20,45 @@ from hjc.taxonomy import Taxonomy
 NOT_IDENTITY = ("max_minutes", "resume", "loggers", "workers", "devices", "threads")
 
 
-def check_rows(kind: str, data: JobData, taxonomy: Taxonomy) -> None:
-    """Raise ValueError where rows cannot be fitted on: another tree, no code, or no training rows at all."""
+def check_tree(kind: str, data: JobData, taxonomy: Taxonomy) -> None:
+    """Raise ValueError where codes belong to another tree."""
     if data.taxonomy != taxonomy:
         raise ValueError(
             f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {taxonomy!r}; read the data "
             "with the classifier's taxonomy"
         )
+
+
+def check_rows(kind: str, data: JobData, taxonomy: Taxonomy) -> None:
+    """Raise ValueError where rows cannot be fitted on: another tree, no code, or no training rows at all."""
+    check_tree(kind, data, taxonomy)
     if kind == "train" and len(data) == 0:
         raise ValueError("train: got no rows; see the rejects file for why rows were not used")
     if unlabelled := int((data.gold < 0).sum()):
         raise ValueError(f"{kind}: {unlabelled} of {len(data)} rows have no code; pass data.labelled()")
+
+
+def check_data(train: JobData, valid: JobData | None, taxonomy: Taxonomy) -> JobData | None:
+    """Check both as :func:`check_rows` does; the validation rows, None where there are none."""
+    check_rows("train", train, taxonomy)
+    if valid is not None:
+        check_rows("valid", valid, taxonomy)
+    return valid if valid is not None and len(valid) else None
+
+
+def draw(size: int, most: int, seed: int) -> IntArray:
+    """Ascending positions of an even random sample of at most ``most`` of ``size`` rows."""
+    return np.sort(np.random.default_rng(seed).permutation(size)[:most])
+
+
+@contextmanager
+def working_folder(run_dir: Path | None) -> Iterator[Path]:
+    """The run directory, or a temporary folder where there is none."""
+    if run_dir is not None:
+        yield Path(run_dir)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
 
 
 def class_weights(train: JobData, kind: str) -> Float32:

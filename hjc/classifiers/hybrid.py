@@ -10,17 +10,11 @@ import numpy as np
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import read_classifier
-from hjc.classifiers.base import Classifier
-from hjc.classifiers.combine import Combination, Rows, choose_combination
+from hjc.classifiers.base import Classifier, chunks
+from hjc.classifiers.combine import FAMILIES, Combination, Rows, choose_combination
 from hjc.classifiers.embedding.settings import HybridSettings
-from hjc.classifiers.record import stored_recipe
-from hjc.classifiers.storage import (
-    ModelDirError,
-    load_arrays,
-    read_model_dir,
-    save_arrays,
-    write_model_dir,
-)
+from hjc.classifiers.fitting import check_tree, draw
+from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 
@@ -80,7 +74,6 @@ class HybridClassifier(Classifier):
                     "all parts need the same tree"
                 )
         self.combination: Combination | None = None
-        self.fit_result: HybridFit | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -105,8 +98,7 @@ class HybridClassifier(Classifier):
         if valid is None or not len(valid):
             raise ValueError("a hybrid takes its weights from validation rows: got none; set data.valid or data.split")
         for kind, data in (("train", train), ("valid", valid)):
-            if data.taxonomy != self.taxonomy:
-                raise ValueError(f"{kind}: its codes belong to {data.taxonomy!r}, the classifier to {self.taxonomy!r}")
+            check_tree(kind, data, self.taxonomy)
         for number, part in enumerate(self.parts):
             if other := self.recipe.differences(part.recipe.of_columns(self.recipe.columns)):
                 logger.warning(
@@ -115,7 +107,7 @@ class HybridClassifier(Classifier):
                 )  # fmt: skip
         rows = valid.labelled()
         most = int(np.clip(MAX_CELLS // self.taxonomy.num_leaves, FEWEST_ROWS, MOST_ROWS))
-        rows = rows.take(np.sort(np.random.default_rng(self.settings.seed).permutation(len(rows))[:most]))
+        rows = rows.take(draw(len(rows), most, self.settings.seed))
         weight = rows.weight.astype(np.float64)
         if self.settings.balance:
             total = np.bincount(rows.gold, weights=weight, minlength=len(self.taxonomy))
@@ -148,57 +140,38 @@ class HybridClassifier(Classifier):
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class; 2,048 texts at a time."""
-        self._check_fitted()
+        self.check_fitted()
         assert self.combination is not None
-        for start in range(0, len(texts), PREDICT_ROWS):
-            chunk = texts[start : start + PREDICT_ROWS]
-            yield np.arange(start, start + len(chunk)), self.combination.log_proba(self._parts_log_proba(chunk))
+        for rows, chunk in chunks(texts, PREDICT_ROWS):
+            yield rows, self.combination.log_proba(self._parts_log_proba(chunk))
 
     # ------------------------------------------------------------------ persistence
 
-    def save_pretrained(self, directory: Path) -> None:
-        """Write the model directory; every part lies in it whole, below ``parts/``."""
-        self._check_fitted()
+    def stored_parameters(self) -> Mapping[str, Any]:
+        assert self.combination is not None
+        return asdict(self.settings) | {"family": self.combination.family, "number_of_parts": len(self.parts)}
+
+    def write_files(self, folder: Path) -> None:
+        """Every part lies in the directory whole, below ``parts/``."""
         found = self.combination
         assert found is not None
-
-        def write(folder: Path) -> None:
-            save_arrays(folder / WEIGHTS, {"weights": found.weights, "bias": found.bias, "support": found.support})
-            for number, part in enumerate(self.parts):
-                part.save_pretrained(folder / PARTS / str(number))
-
-        write_model_dir(
-            directory,
-            classifier=self.name,
-            parameters=asdict(self.settings) | {"family": found.family, "number_of_parts": len(self.parts)},
-            taxonomy=self.taxonomy,
-            recipe=self.recipe,
-            files=write,
-        )
+        save_arrays(folder / WEIGHTS, {"weights": found.weights, "bias": found.bias, "support": found.support})
+        for number, part in enumerate(self.parts):
+            part.save_pretrained(folder / PARTS / str(number))
 
     @classmethod
-    def from_pretrained(cls, directory: Path) -> Self:
-        """Read a model directory with all its parts; the run directories that they came from are not needed.
-
-        Raises:
-            ModelDirError: files are missing, truncated, altered or do not fit together.
-        """
-        model = read_model_dir(directory, expected_classifier=cls.name)
+    def read_files(cls, model: ModelDir) -> Self:
+        """The run directories that the parts came from are not needed."""
         family, count = model.parameters.get("family"), model.parameters.get("number_of_parts")
-        if family not in ("single", "mixture", "loglinear") or not isinstance(count, int):
-            raise ModelDirError(f"{model.path}: config.json does not say how parts are combined; save the model again")
-        settings = model.settings(HybridSettings, but=("family", "number_of_parts"))
+        if family not in FAMILIES or not isinstance(count, int):
+            raise ValueError("config.json does not say how parts are combined; save the model again")
         parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
-        self = cls(model.taxonomy, settings, parts)
-        self.recipe = stored_recipe(model.path, model.config)
+        self = cls(model.taxonomy, model.settings(HybridSettings, but=("family", "number_of_parts")), parts)
         arrays = load_arrays(model.file(WEIGHTS))
-        try:
-            made = Combination(family, arrays["weights"], arrays["bias"], arrays["support"])
-        except KeyError as error:
-            raise ModelDirError(f"{model.path / WEIGHTS}: lacks {error}") from None
+        made = Combination(family, arrays["weights"], arrays["bias"], arrays["support"])
         shapes = (made.weights.shape[0], made.support.shape)
         if shapes != (count, (model.taxonomy.num_leaves,)) or made.support.max() >= made.weights.shape[1]:
-            raise ModelDirError(f"{model.path / WEIGHTS}: weights {shapes} do not fit {count} parts and the taxonomy")
+            raise ValueError(f"{WEIGHTS}: weights {shapes} do not fit {count} parts and the taxonomy")
         self.combination = made
         return self
 

@@ -26,22 +26,23 @@ import numpy as np
 from scipy import sparse
 from scipy.special import logsumexp
 
-from hjc.arrays import FloatArray, IntArray
-from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
+from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier, chunks
 from hjc.classifiers.features import TextFeatures
+from hjc.classifiers.fitting import check_rows
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_weights import (
     LinearNodes,
-    chain,
     napkinxc_tree,
     ovr_log_proba,
     plt_log_proba,
     read_weights,
 )
-from hjc.classifiers.record import stored_recipe
-from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
+from hjc.classifiers.storage import ModelDir
 from hjc.classifiers.topdown import TopDown, scale_scores
+from hjc.classifiers.treemath import sum_paths
 from hjc.classifiers.unseen import UnseenCodes, prior
+from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
@@ -67,6 +68,8 @@ class LinearClassifier(Classifier):
     """
 
     name: ClassVar[str] = "linear"
+    vector_space = TF_IDF
+    has_vocabulary = True
 
     def __init__(self, taxonomy: Taxonomy, settings: LinearSettings | None = None) -> None:
         super().__init__(taxonomy)
@@ -100,7 +103,7 @@ class LinearClassifier(Classifier):
         Raises:
             ValueError: no row, a row without gold, another tree, weights that napkinXC cannot take, no frequent n-gram.
         """
-        self._check_rows(train)
+        check_rows("train", train, self.taxonomy)
         settings = self.settings
         usable = self._usable_rows(train)
         if not len(usable):
@@ -121,14 +124,6 @@ class LinearClassifier(Classifier):
         self.fit_report["rows_used"] = len(usable)
         self.fit_report["unseen_leaves"] = int((self.row_counts[self.taxonomy.leaves] == 0).sum())
         return self
-
-    def _check_rows(self, train: JobData) -> None:
-        if train.taxonomy != self.taxonomy:
-            raise ValueError(f"fit: the data are coded to {train.taxonomy!r}, the classifier to {self.taxonomy!r}")
-        if not len(train):
-            raise ValueError("fit: got no training row")
-        if missing := int((train.gold < 0).sum()):
-            raise ValueError(f"fit: {missing} of {len(train)} rows have no code; pass data.labelled()")
 
     def _usable_rows(self, train: JobData) -> IntArray:
         inner = ~self.taxonomy.is_leaf[train.gold]
@@ -184,14 +179,15 @@ class LinearClassifier(Classifier):
                 model = kind(folder, tree_structure=napkinxc_tree(tree, label_inner=has_inner), **options)
             _seed_c_library(settings.seed)
             model.fit(rows, [int(label) for label in column[gold]])
-            self._nodes = self._read(Path(folder) / "weights.bin", rows.shape[1])
-            self._files = {f: (Path(folder) / f).read_bytes() for f in _NAPKIN_FILES if (Path(folder) / f).exists()}
+            self._take(Path(folder), rows.shape[1])
 
-    def _read(self, path: Path, num_features: int) -> LinearNodes:
-        nodes = read_weights(path, num_features)
-        if self.settings.hierarchy != "topdown" or len(nodes.bias) != len(self.taxonomy) + 1:
-            return nodes
-        return scale_scores(nodes, self.taxonomy, self.settings.score_scale)
+    def _take(self, folder: Path, num_features: int) -> None:
+        """Read what napkinXC wrote."""
+        nodes = read_weights(folder / "weights.bin", num_features)
+        if self.settings.hierarchy == "topdown" and len(nodes.bias) == len(self.taxonomy) + 1:
+            nodes = scale_scores(nodes, self.taxonomy, self.settings.score_scale)
+        self._nodes = nodes
+        self._files = {f: (folder / f).read_bytes() for f in _NAPKIN_FILES if (folder / f).exists()}
 
     def _fit_logreg(self, rows: sparse.csr_matrix, gold: IntArray, weight: FloatArray) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -222,26 +218,20 @@ class LinearClassifier(Classifier):
                 coefficients[seen[1]], intercepts[seen[1]] = model.coef_[0], model.intercept_[0]
             else:
                 coefficients[seen], intercepts[seen] = model.coef_, model.intercept_
-        self._nodes = LinearNodes(
-            weights=sparse.csr_matrix(coefficients),
-            bias=intercepts,
-            seen=np.full(tree.num_leaves, 2),
-            hinge=False,
-        )
+        self._nodes = LinearNodes.of_leaves(coefficients, intercepts)
         self._files = {}
 
     # ------------------------------------------------------------------ predict
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
-        self._check_fitted()
+        self.check_fitted()
         assert self.features is not None
-        for start in range(0, len(texts), self.settings.batch_size):
-            chunk = texts[start : start + self.settings.batch_size]
-            yield np.arange(start, start + len(chunk)), self.rows_log_proba(self.features.transform(chunk))
+        for rows, chunk in chunks(texts, self.settings.batch_size):
+            yield rows, self.rows_log_proba(self.features.transform(chunk))
 
     def rows_log_proba(self, rows: sparse.csr_matrix) -> FloatArray:
         """(b, F) float32 CSR feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in."""
-        self._check_fitted()
+        self.check_fitted()
         nodes, tree, floor = self._nodes, self.taxonomy, self.settings.floor
         assert nodes is not None
         leaf_prior = self._leaf_prior
@@ -276,80 +266,81 @@ class LinearClassifier(Classifier):
             self._unseen = UnseenCodes(self.taxonomy, self.row_counts, self.settings.floor)
             conditional = self._unseen.without(conditional)
         with np.errstate(divide="ignore"):
-            log_prior = chain(np.log(conditional)[None, :], self.taxonomy)
+            log_prior = sum_paths(np.log(conditional)[None, :], self.taxonomy)
         self._leaf_prior = np.asarray(log_prior.T, dtype=np.float32)  # (L, 1)
         self._topdown = TopDown(self.taxonomy, conditional, self.row_counts, self.settings.floor)
 
+    # ------------------------------------------------------------------ what words do
+
     def oov_share(self, text: str) -> float:
-        """Share of a text's words that training has not kept as features, for drift profiles."""
-        self._check_fitted()
+        """See the base class."""
+        self.check_fitted()
         assert self.features is not None
         return self.features.oov_share(text)
 
+    def text_vectors(self, texts: Sequence[str]) -> TextVectors:
+        """Tf-idf rows."""
+        self.check_fitted()
+        assert self.features is not None
+        return TextVectors(TF_IDF, self.features.transform(list(texts)))
+
+    @property
+    def exact_levels(self) -> Sequence[int]:
+        """Every level where each node has a score of its own, else that of the leaves."""
+        depth = self.taxonomy.depth
+        return range(1 if self.settings.hierarchy in ("topdown", "plt") else depth, depth + 1)
+
+    def node_weights(self, node: int) -> tuple[Float64, float]:
+        """Weights (F,) and constant that score a node; zeros where the score is 0 by definition, and for node -1."""
+        self.check_fitted()
+        assert self._nodes is not None
+        tree, row = self.taxonomy, node + 1  # row 0 is the root's
+        start, stop = tree.group_slice[tree.group[node]]
+        if self.settings.hierarchy in ("bottomup", "flat_logreg"):
+            row = int(tree.leaf_slice[node, 0])
+        elif self.settings.hierarchy == "topdown" and stop - start == 2 and node == start + 1:
+            row = -1  # a pair of siblings has one estimator, the first one's
+        if node < 0 or not 0 <= row < len(self._nodes.bias):
+            return np.zeros(self._nodes.weights.shape[1]), 0.0
+        return self._nodes.weights[[row]].toarray()[0].astype(np.float64), float(self._nodes.bias[row])
+
     # ------------------------------------------------------------------ storage
 
-    def save_pretrained(self, directory: Path) -> None:
-        """Write features.json, idf_*.npy, row_counts.npy and napkinXC's files (flat_logreg: coefficient arrays)."""
-        self._check_fitted()
-
-        def files(folder: Path) -> None:
-            assert self.features is not None and self._nodes is not None
-            self.features.save(folder)
-            np.save(folder / "row_counts.npy", self.row_counts, allow_pickle=False)
-            if self.settings.hierarchy == "flat_logreg":
-                np.save(folder / "coefficients.npy", self._nodes.weights.toarray(), allow_pickle=False)
-                np.save(folder / "intercepts.npy", self._nodes.bias, allow_pickle=False)
-            else:
-                (folder / "napkinxc").mkdir()
-                for name, content in self._files.items():
-                    (folder / "napkinxc" / name).write_bytes(content)
-
-        write_model_dir(
-            directory,
-            classifier=self.name,
-            parameters=self.parameters,
-            taxonomy=self.taxonomy,
-            recipe=self.recipe,
-            files=files,
-        )
+    def write_files(self, folder: Path) -> None:
+        """features.json, idf_*.npy, row_counts.npy and napkinXC's files (flat_logreg: coefficient arrays)."""
+        assert self.features is not None and self._nodes is not None
+        self.features.save(folder)
+        np.save(folder / "row_counts.npy", self.row_counts, allow_pickle=False)
+        if self.settings.hierarchy == "flat_logreg":
+            np.save(folder / "coefficients.npy", self._nodes.weights.toarray(), allow_pickle=False)
+            np.save(folder / "intercepts.npy", self._nodes.bias, allow_pickle=False)
+            return
+        (folder / "napkinxc").mkdir()
+        for name, content in self._files.items():
+            (folder / "napkinxc" / name).write_bytes(content)
 
     @classmethod
-    def from_pretrained(cls, directory: Path) -> Self:
-        """Read a model directory; needs neither napkinXC nor the training data.
-
-        Raises:
-            ModelDirError: the directory is damaged or was written by something else.
-        """
-        stored = read_model_dir(directory, expected_classifier=cls.name)
+    def read_files(cls, model: ModelDir) -> Self:
+        """Needs neither napkinXC nor the training data."""
         # models from before there were such settings go on predicting what they did
-        model = cls(stored.taxonomy, stored.settings(LinearSettings, score_scale=1.0, tonos="keep", unseen="floor"))
-        model.recipe = stored_recipe(stored.path, stored.config)
-        try:
-            folder = stored.path
-            model.features = TextFeatures.load(folder, model.settings)
-            model.row_counts = np.load(stored.file("row_counts.npy"), allow_pickle=False)
-            if model.row_counts.shape != (len(model.taxonomy),):
-                raise ValueError(
-                    f"row_counts.npy has shape {model.row_counts.shape}, the tree {len(model.taxonomy)} nodes"
-                )
-            if model.settings.hierarchy == "flat_logreg":
-                model._nodes = LinearNodes(
-                    weights=sparse.csr_matrix(np.load(stored.file("coefficients.npy"), allow_pickle=False)),
-                    bias=np.load(stored.file("intercepts.npy"), allow_pickle=False),
-                    seen=np.full(model.taxonomy.num_leaves, 2),
-                    hinge=False,
-                )
-            else:
-                path = stored.file("napkinxc/weights.bin")
-                model._nodes = model._read(path, model.features.num_features)
-                model._files = {f: (path.parent / f).read_bytes() for f in _NAPKIN_FILES if (path.parent / f).exists()}
-                expected = len(model.taxonomy) + 1
-                if model.settings.hierarchy != "bottomup" and len(model._nodes.bias) != expected:
-                    raise ValueError(f"{path} has {len(model._nodes.bias)} estimators, the tree needs {expected}")
-            model._ready()
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelDirError(f"{directory}: {error}") from error
-        return model
+        self = cls(model.taxonomy, model.settings(LinearSettings, score_scale=1.0, tonos="keep", unseen="floor"))
+        self.features = TextFeatures.load(model.path, self.settings)
+        self.row_counts = np.load(model.file("row_counts.npy"), allow_pickle=False)
+        if self.row_counts.shape != (len(self.taxonomy),):
+            raise ValueError(f"row_counts.npy has shape {self.row_counts.shape}, the tree {len(self.taxonomy)} nodes")
+        if self.settings.hierarchy == "flat_logreg":
+            coefficients = np.load(model.file("coefficients.npy"), allow_pickle=False)
+            intercepts = np.load(model.file("intercepts.npy"), allow_pickle=False)
+            self._nodes = LinearNodes.of_leaves(coefficients, intercepts)
+        else:
+            path = model.file("napkinxc/weights.bin")
+            self._take(path.parent, self.features.num_features)
+            assert self._nodes is not None
+            found, expected = len(self._nodes.bias), len(self.taxonomy) + 1
+            if self.settings.hierarchy != "bottomup" and found != expected:
+                raise ValueError(f"{path} has {found} estimators, the tree needs {expected}")
+        self._ready()
+        return self
 
 
 def count_rows(taxonomy: Taxonomy, gold: IntArray, weight: FloatArray) -> FloatArray:

@@ -56,7 +56,7 @@ def load(directory: str | os.PathLike[str]) -> Classifier:
             raise ModelDirError(f"{path} is a folder inside a run; give the run directory {path.parent}")
     classifier = read_classifier(path)
     if (model_root(path) / CALIBRATION).exists():
-        from hjc.classifiers.calibrated import read_calibration
+        from hjc.classifiers.calibration_file import read_calibration
 
         classifier.calibrator = read_calibration(path, classifier.taxonomy)
     return classifier

@@ -12,7 +12,6 @@ An estimator that saw one class only answers +10 or -10.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from scipy.special import log_expit
 from sklearn.utils.extmath import safe_sparse_dot
 
 from hjc.arrays import FloatArray, IntArray
+from hjc.classifiers.treemath import sum_paths
 from hjc.taxonomy import Taxonomy
 
 #: what an estimator answers that saw only its own class (+) or only others (-), as in napkinXC
@@ -60,6 +60,11 @@ class LinearNodes:
         light = sparse.csr_matrix(keep @ by_feature)
         light.eliminate_zeros()
         object.__setattr__(self, "_light", light)
+
+    @classmethod
+    def of_leaves(cls, coefficients: FloatArray, intercepts: FloatArray) -> "LinearNodes":
+        """One estimator a leaf: (L, F) and (L,)."""
+        return cls(sparse.csr_matrix(coefficients), intercepts, np.full(len(intercepts), 2), hinge=False)
 
     def scores(self, rows: sparse.csr_matrix) -> FloatArray:
         """(B, F) float32 CSR -> (B, E) float32 scores. Memory: one dense block of B x E."""
@@ -154,60 +159,20 @@ def napkinxc_tree(taxonomy: Taxonomy, *, label_inner: bool = False) -> list[tupl
     return [(-1, 0, -1), *below]
 
 
-def conditional_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
-    """(B, N) log P(node | its parent) of napkinXC's HSM: softmax of the siblings' one-versus-rest scores.
-
-    A pair of siblings has one estimator, the first one's: sigmoid(score), and the rest is the second's.
-    """
-    scores = nodes.scores(rows)[:, 1:]  # without the root's estimator
-    starts, stops = taxonomy.group_slice.T
-    first = starts[stops - starts == 2]
-    if nodes.hinge:
-        pair = _hinge_log_proba(scores[:, first])
-    scores[:, first + 1] = 0  # softmax of (s, 0) is sigmoid(s), 1 - sigmoid(s)
-    out = group_log_softmax(scores, taxonomy)
-    if nodes.hinge:
-        out[:, first] = pair
-        out[:, first + 1] = np.log(-np.expm1(np.minimum(pair, -1e-12)))
-    return out
-
-
-def group_log_softmax(scores: FloatArray, taxonomy: Taxonomy) -> FloatArray:
-    """(B, N) log-softmax within each sibling group; siblings are contiguous, so one segmented sum does all groups."""
-    starts = taxonomy.group_slice[:, 0]
-    group = taxonomy.group
-    shifted = scores - np.maximum.reduceat(scores, starts, axis=1)[:, group]
-    return shifted - np.log(np.add.reduceat(np.exp(shifted), starts, axis=1))[:, group]
-
-
-def chain(conditional: FloatArray, taxonomy: Taxonomy) -> FloatArray:
-    """(B, N) conditional log-probabilities -> (B, L) of the leaves: sums along the paths, one level at a time."""
-    total = conditional.copy()
-    bounds = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2))  # nodes lie in order of their level
-    for start, stop in pairwise(bounds.tolist()):
-        total[:, start:stop] += total[:, taxonomy.parents[start:stop]]
-    return total[:, taxonomy.leaves]
-
-
-def _hinge_log_proba(scores: FloatArray) -> FloatArray:
+def hinge_log_proba(scores: FloatArray) -> FloatArray:
     """napkinXC's probability for the squared hinge loss: exp(-max(0, 1 - score)^2)."""
     return -(np.maximum(0, 1 - scores) ** 2)
 
 
 def node_log_proba(nodes: LinearNodes, scores: FloatArray) -> FloatArray:
     """Log-probability of each estimator on its own, as PLT and OVR use it."""
-    return _hinge_log_proba(scores) if nodes.hinge else log_expit(scores)
-
-
-def hsm_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
-    """(B, L) natural log of napkinXC's HSM probabilities: its rows sum to the root's own answer, sigmoid(10)."""
-    return chain(conditional_log_proba(nodes, rows, taxonomy), taxonomy) + node_log_proba(nodes, nodes.bias[:1])
+    return hinge_log_proba(scores) if nodes.hinge else log_expit(scores)
 
 
 def plt_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
     """(B, L) natural log of napkinXC's PLT probabilities: product of the sigmoids on the path; rows do not sum to 1."""
     each = node_log_proba(nodes, nodes.scores(rows))
-    return chain(each[:, 1:], taxonomy) + each[:, :1]
+    return sum_paths(each[:, 1:], taxonomy) + each[:, :1]
 
 
 def ovr_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:

@@ -10,9 +10,9 @@ import torch
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.fitting import check_rows, class_weights, run_fingerprint
-from hjc.classifiers.record import stored_recipe
-from hjc.classifiers.storage import ModelDirError, read_model_dir, write_model_dir
+from hjc.classifiers.fitting import check_data, class_weights, run_fingerprint
+from hjc.classifiers.storage import ModelDir
+from hjc.classifiers.vectors import ENCODER, TextVectors, unit_rows
 from hjc.data.jobdata import JobData
 from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
@@ -24,7 +24,6 @@ from hjc.nn.encoder import (
     save_encoder,
     save_weights,
 )
-from hjc.nn.fitting import FitResult
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head
 from hjc.nn.seed import seed_everything
 from hjc.nn.settings import NeuralSettings, TrainerSettings
@@ -46,6 +45,8 @@ class NeuralClassifier(Classifier):
     """
 
     name: ClassVar[str] = "neural"
+    vector_space = ENCODER
+    has_dropout = has_gradients = True
 
     def __init__(
         self, taxonomy: Taxonomy, settings: NeuralSettings | None = None, trainer: TrainerSettings | None = None
@@ -56,7 +57,6 @@ class NeuralClassifier(Classifier):
         self.network: Network | None = None
         self.tokenizer: Any = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.fit_result: FitResult | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -79,15 +79,11 @@ class NeuralClassifier(Classifier):
         """
         from hjc.nn.training import fit_network  # Lightning: prediction does without
 
-        for kind, data in (("train", train), ("valid", valid)):
-            if data is not None:
-                check_rows(kind, data, self.taxonomy)
-        if valid is not None and len(valid) == 0:
-            valid = None
+        valid = check_data(train, valid, self.taxonomy)
         s, t = self.settings, self.trainer
         seed_everything(t.seed)
         titles = [x for values in self.taxonomy.titles.values() for x in values if x]
-        corpus = list(train.texts) if valid is None else [*train.texts, *valid.texts]
+        corpus = [*train.texts, *(valid.texts if valid is not None else ())]
         encoder, self.tokenizer = load_encoder(s, corpus, titles, seed=t.seed)
         seed_everything(t.seed)  # however many random numbers the encoder took, the head starts the same
         network = Network(encoder, self.taxonomy, s)
@@ -124,7 +120,7 @@ class NeuralClassifier(Classifier):
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class. Rows are sorted by token length within windows, so that little is padded."""
-        self._check_fitted()
+        self.check_fitted()
         network, s = self.network, self.settings
         assert network is not None
         for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
@@ -134,21 +130,23 @@ class NeuralClassifier(Classifier):
 
     def vectors(self, texts: Sequence[str]) -> FloatArray:
         """(n, H) float32: the pooled vectors that the head sees, for comparing texts."""
-        self._check_fitted()
+        self.check_fitted()
         network, s = self.network, self.settings
         assert network is not None
         return encode_texts(network, self.tokenizer, texts, s).numpy()
 
+    def text_vectors(self, texts: Sequence[str]) -> TextVectors:
+        return TextVectors(ENCODER, unit_rows(self.vectors(texts)))
+
     def iter_dropout_log_proba(
         self, texts: Sequence[str], passes: int = 10, seed: int = 0
     ) -> Iterator[tuple[IntArray, FloatArray]]:
-        """Yield rows (b,) and log-probabilities (passes, b, L), each pass with dropout of its own (Gal & Ghahramani
-        2016): samples of what the model could as well have learnt.
+        """See the base class (Gal & Ghahramani 2016).
 
         Raises:
             ValueError: the model has no dropout, so that all passes would be equal.
         """
-        self._check_fitted()
+        self.check_fitted()
         network, s = self.network, self.settings
         assert network is not None
         for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
@@ -157,41 +155,19 @@ class NeuralClassifier(Classifier):
 
     # ------------------------------------------------------------------ persistence
 
-    def save_pretrained(self, directory: Path) -> None:
-        """Write the model directory: weights (safetensors), encoder configuration, tokenizer, taxonomy, settings."""
-        self._check_fitted()
-        network, tokenizer = self.network, self.tokenizer
-        assert network is not None
-
-        def write(folder: Path) -> None:
-            save_weights(network, folder / WEIGHTS)
-            save_encoder(network.encoder, tokenizer, folder)
-
-        write_model_dir(
-            directory,
-            classifier=self.name,
-            parameters=asdict(self.settings),
-            taxonomy=self.taxonomy,
-            recipe=self.recipe,
-            files=write,
-        )
+    def write_files(self, folder: Path) -> None:
+        """Weights (safetensors), encoder configuration, tokenizer."""
+        assert self.network is not None
+        save_weights(self.network, folder / WEIGHTS)
+        save_encoder(self.network.encoder, self.tokenizer, folder)
 
     @classmethod
-    def from_pretrained(cls, directory: Path) -> Self:
-        """Read a model directory; no network, no base encoder.
-
-        Raises:
-            ModelDirError: files are missing, truncated, altered or do not fit together.
-        """
-        model = read_model_dir(directory, expected_classifier=cls.name)
+    def read_files(cls, model: ModelDir) -> Self:
+        """No network, no base encoder."""
         self = cls(model.taxonomy, model.settings(NeuralSettings))
-        self.recipe = stored_recipe(model.path, model.config)
         self.tokenizer = load_tokenizer(model.path)
         network = Network(encoder_from_config(model.path), model.taxonomy, self.settings)
-        try:
-            load_weights(network, model.file(WEIGHTS))
-        except ValueError as error:
-            raise ModelDirError(str(error)) from error
+        load_weights(network, model.file(WEIGHTS))
         network.eval()
         self.network = network.to(self.device)
         return self

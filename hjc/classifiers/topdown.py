@@ -1,7 +1,7 @@
 """Leaf log-probabilities of a top-down linear model: all sibling groups of all rows at once, nodes by rows.
 
-The same numbers as :func:`hjc.classifiers.napkinxc_weights.conditional_log_proba` followed by the mixing that
-:mod:`hjc.classifiers.linear` describes (tested against it), several times sooner: a node's values for all rows lie
+The same numbers as napkinXC's hierarchical softmax followed by the mixing that :mod:`hjc.classifiers.linear` describes
+(tested against both), several times sooner: a node's values for all rows lie
 side by side in memory, so that sums over siblings and steps along paths are sums of whole lines, all in float32.
 """
 

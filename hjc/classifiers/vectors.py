@@ -1,17 +1,11 @@
 """Vectors of texts in a model's own space: for nearest training texts, drift checks and diverse samples."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from hjc.arrays import FloatArray
-from hjc.classifiers.base import Classifier
-from hjc.classifiers.calibrated import CalibratedClassifier
-from hjc.classifiers.features import TextFeatures
-from hjc.classifiers.linear import LinearClassifier
-from hjc.classifiers.linear_settings import LinearSettings
 
 TF_IDF = "tf-idf"
 ENCODER = "vectors of the encoder"
@@ -29,32 +23,6 @@ class TextVectors(NamedTuple):
         """(n, m) cosines with the rows of another set in the same space."""
         product = self.rows @ other.rows.T
         return np.asarray(product.toarray() if sparse.issparse(product) else product)
-
-
-def space_of(classifier: Classifier) -> str | None:
-    """:data:`TF_IDF`, :data:`ENCODER`, or None where the classifier has no vectors of its own."""
-    base = classifier.base if isinstance(classifier, CalibratedClassifier) else classifier
-    if isinstance(base, LinearClassifier):
-        return TF_IDF
-    return ENCODER if hasattr(base, "vectors") else None
-
-
-def text_vectors(classifier: Classifier, texts: Sequence[str]) -> TextVectors | None:
-    """Where the classifier places texts: tf-idf rows of a linear model, pooled vectors of an encoder, else None."""
-    base: Any = classifier.base if isinstance(classifier, CalibratedClassifier) else classifier
-    space = space_of(base)
-    if space == TF_IDF:
-        return TextVectors(TF_IDF, base.features.transform(list(texts)))
-    if space == ENCODER:
-        return TextVectors(ENCODER, unit_rows(base.vectors(list(texts))))
-    return None
-
-
-def word_vectors(corpus: Sequence[str]) -> TextFeatures:
-    """Tf-idf features made on a corpus, for classifiers without vectors: ``.transform(texts)``."""
-    features = TextFeatures(LinearSettings(min_df=1, lead_weight=0.0, features="word"))
-    features.fit_transform(list(corpus))
-    return features
 
 
 def unit_rows(x: FloatArray) -> FloatArray:

@@ -24,7 +24,6 @@ def relabel(
 
         import yaml
 
-        from hjc.classifiers.embedding.base import EmbeddingClassifier
         from hjc.classifiers.load import PROVENANCE, load, training_record, write_card
         from hjc.cli.taxonomy import _digits
         from hjc.errors import name_some
@@ -34,11 +33,6 @@ def relabel(
             raise ValueError(f"{output} is not empty; name a new directory")
         tree = load_taxonomy(taxonomy, digits=_digits(digits))
         model = load(run_dir)
-        if not isinstance(model, EmbeddingClassifier):
-            raise ValueError(
-                f"{run_dir} is a {model.name} model, which knows codes by their numbers; it must be trained on the new "
-                "tree. Models that compare texts (model=biencoder, model=prototype) can be relabelled"
-            )
         made = model.for_taxonomy(tree)
         made.save_pretrained(Path(output))
         record = training_record(run_dir)

@@ -23,7 +23,7 @@ from hjc.calibration import Calibrator, ClasswiseCounts, calibration_table
 from hjc.calibration.base import FILE_NAME
 from hjc.calibration.diagnostics import TopOutcomes
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.calibrated import read_calibration, write_calibration
+from hjc.classifiers.calibration_file import read_calibration, write_calibration
 from hjc.data.jobdata import JobData
 from hjc.decision.selective import selective_table
 from hjc.evaluation.drift_profile import PROFILE_FILE, describe_vectors, profile_rows, write_profile

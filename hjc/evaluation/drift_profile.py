@@ -7,7 +7,7 @@ import numpy as np
 
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.derived import read_derived, write_derived
-from hjc.classifiers.vectors import TF_IDF, dense, space_of, text_vectors, unit_rows
+from hjc.classifiers.vectors import TF_IDF, dense, unit_rows
 from hjc.data.jobdata import JobData
 from hjc.errors import ModelDirError
 from hjc.evaluation.validation import update_profile
@@ -29,7 +29,7 @@ def profile_rows(classifier: Classifier, data: JobData, *, most: int = TRAINING_
     rows = data
     if len(data) > most:
         rows = data.take(np.sort(np.random.default_rng(seed).choice(len(data), most, replace=False)))
-    profile = Profile(classifier.taxonomy, oov=getattr(classifier, "oov_share", None))
+    profile = Profile(classifier.taxonomy, oov=classifier.oov_share if classifier.has_vocabulary else None)
     for at, log_proba in classifier.iter_log_proba(rows.texts):
         update_profile(profile, at, log_proba, rows.texts, rows.language)
     return profile
@@ -38,11 +38,11 @@ def profile_rows(classifier: Classifier, data: JobData, *, most: int = TRAINING_
 def add_vectors(profile: Profile, classifier: Classifier, texts: Sequence[str]) -> None:
     """Add vectors of an even sample of the texts, in the classifier's own space: pooled vectors of an encoder, tf-idf
     rows folded to 512 columns; nothing where it has none."""
-    space = space_of(classifier)
+    space = classifier.vector_space
     if space is None or not len(texts):
         return
     wanted = profile.choose(len(texts))
-    found = text_vectors(classifier, [texts[i] for i in wanted.tolist()]) if len(wanted) else None
+    found = classifier.text_vectors([texts[i] for i in wanted.tolist()]) if len(wanted) else None
     profile.space = f"{space}, folded" if space == TF_IDF else space
     profile.keep(unit_rows(dense(found)) if found is not None else np.zeros((0, 0)))
 

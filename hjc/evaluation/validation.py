@@ -136,7 +136,7 @@ def describe_validation(classifier: Classifier, valid: JobData, *, seed: int = 0
     if not len(rows):
         raise ValueError("calibration needs validation rows with codes, got none")
     taxonomy, weight = classifier.taxonomy, np.ones(len(rows))  # data.weight is that of the training loss
-    profile = Profile(taxonomy, oov=getattr(classifier, "oov_share", None))
+    profile = Profile(taxonomy, oov=classifier.oov_share if classifier.has_vocabulary else None)
     kept = KeptBatches(classifier, rows.texts)
 
     def watched() -> Iterator[tuple[IntArray, FloatArray]]:

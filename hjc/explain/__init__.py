@@ -4,23 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.calibrated import CalibratedClassifier
-from hjc.classifiers.linear import LinearClassifier
-from hjc.explain.linear import explain_linear, scores_nodes
+from hjc.explain.linear import explain_linear
 from hjc.explain.occlusion import explain_occlusion
 from hjc.explain.result import METHODS, LevelExplanation, WordPart, ask
 
 __all__ = ["METHODS", "LevelExplanation", "WordPart", "default_levels", "explain_text", "method_for"]
 
 
-def _base(classifier: Classifier) -> Classifier:
-    return classifier.base if isinstance(classifier, CalibratedClassifier) else classifier
-
-
 def default_levels(classifier: Classifier) -> list[int]:
     """Every level where that costs nothing (linear models that score every node), else the deepest."""
-    base, depth = _base(classifier), classifier.taxonomy.depth
-    return list(range(1, depth + 1)) if isinstance(base, LinearClassifier) and scores_nodes(base) else [depth]
+    return list(classifier.uncalibrated.exact_levels) or [classifier.taxonomy.depth]
 
 
 def method_for(classifier: Classifier, levels: Sequence[int] = (), method: str = "auto") -> str:
@@ -31,15 +24,13 @@ def method_for(classifier: Classifier, levels: Sequence[int] = (), method: str =
     Raises:
         ValueError: an unknown method, or one that the classifier does not have.
     """
-    base = _base(classifier)
+    base = classifier.uncalibrated
     if method not in ("auto", *METHODS):
         raise ValueError(f"--method: got {method!r}, allowed are auto, {', '.join(METHODS)}")
-    exact = isinstance(base, LinearClassifier) and (
-        scores_nodes(base) or all(level == base.taxonomy.depth for level in levels)
-    )
-    own = "linear" if exact else "gradients" if base.name == "neural" else "occlusion"
+    exact = base.exact_levels
+    own = "linear" if exact and set(levels) <= set(exact) else "gradients" if base.has_gradients else "occlusion"
     if method not in ("auto", "occlusion", own):
-        why = "; it scores leaves only, at the deepest level" if isinstance(base, LinearClassifier) else ""
+        why = "; it scores leaves only, at the deepest level" if exact else ""
         raise ValueError(f"--method {method} is not for this {base.name!r} model{why}: use {own}")
     return own if method == "auto" else method
 
@@ -67,8 +58,8 @@ def explain_text(
         TaxonomyError, ValueError: an unknown code, level or method.
         ModuleNotFoundError: gradients without captum.
     """
-    classifier._check_fitted()
-    tree, base = classifier.taxonomy, _base(classifier)
+    classifier.check_fitted()
+    tree, base = classifier.taxonomy, classifier.uncalibrated
     if levels:
         wanted = [tree.check_level(level) for level in levels]
     elif code is not None:
@@ -76,10 +67,9 @@ def explain_text(
     else:
         wanted = default_levels(classifier)
     chosen = method_for(classifier, wanted, method)
-    leaves_only = chosen == "linear" and isinstance(base, LinearClassifier) and not scores_nodes(base)
+    leaves_only = chosen == "linear" and list(base.exact_levels) == [tree.depth]
     questions = ask(classifier, text, wanted, code=code, against=against, leaves_only=leaves_only)
     if chosen == "linear":
-        assert isinstance(base, LinearClassifier)
         return explain_linear(base, text, questions)
     if chosen == "gradients":
         from hjc.explain.gradients import explain_gradients

@@ -10,27 +10,22 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from hjc.arrays import Float64
 from hjc.classifiers.features import TextFeatures
-from hjc.classifiers.linear import LinearClassifier
 from hjc.explain.result import LevelExplanation, Question, WordPart
 from hjc.explain.words import Word, located_tokens
-from hjc.taxonomy import Taxonomy
 
 
-def scores_nodes(classifier: LinearClassifier) -> bool:
-    """Whether every node has a score of its own; else only leaves have one."""
-    return classifier.settings.hierarchy in ("topdown", "plt")
-
-
-def explain_linear(classifier: LinearClassifier, text: str, questions: list[Question]) -> list[LevelExplanation]:
+def explain_linear(classifier: Any, text: str, questions: list[Question]) -> list[LevelExplanation]:
     """Exact contributions for each question.
+
+    Args:
+        classifier: a fitted LinearClassifier.
 
     Raises:
         ValueError: two codes that are no siblings: their scores belong to different groups and cannot be compared.
     """
     tree = classifier.taxonomy
-    for asked in questions if scores_nodes(classifier) else ():
+    for asked in questions if len(classifier.exact_levels) == tree.depth else ():
         if asked.second >= 0 and tree.group[asked.node] != tree.group[asked.second]:
             common = int(tree.lca_level(asked.node, asked.second)) + 1
             raise ValueError(
@@ -44,8 +39,8 @@ def explain_linear(classifier: LinearClassifier, text: str, questions: list[Ques
     notes = _read_to(text, features.settings.max_chars)
     out = []
     for asked in questions:
-        own, constant = _weights(classifier, asked.node, len(row))
-        other, other_constant = _weights(classifier, asked.second, len(row))
+        own, constant = classifier.node_weights(asked.node)
+        other, other_constant = classifier.node_weights(asked.second)
         parts, leads = shares @ (row * own), shares @ (row * (own - other))
         out.append(
             LevelExplanation(
@@ -69,28 +64,6 @@ def _read_to(text: str, most: int) -> tuple[str, ...]:
     return (f"the model reads the first {most:,} characters",) if most and len(text) > most else ()
 
 
-def _weights(classifier: LinearClassifier, node: int, size: int) -> tuple[Float64, float]:
-    """Weights (F,) and constant that score a node; zeros where the score is 0 by definition."""
-    nodes = classifier._nodes
-    assert nodes is not None
-    row = _estimator(classifier.taxonomy, node, classifier.settings.hierarchy)
-    if row is None or row >= len(nodes.bias):
-        return np.zeros(size), 0.0
-    return nodes.weights[[row]].toarray()[0].astype(np.float64), float(nodes.bias[row])
-
-
-def _estimator(tree: Taxonomy, node: int, hierarchy: str) -> int | None:
-    """Row of the weights that scores a node; None where the score is 0 by definition."""
-    if node < 0:
-        return None
-    if hierarchy in ("bottomup", "flat_logreg"):
-        return int(tree.leaf_slice[node, 0])
-    start, stop = tree.group_slice[tree.group[node]]
-    if hierarchy == "topdown" and stop - start == 2 and node == start + 1:
-        return None  # a pair of siblings has one estimator, the first one's
-    return node + 1  # row 0 is the root's
-
-
 def occurrence_shares(features: TextFeatures, text: str) -> tuple[list[Word], Any]:
     """The words of a text in order, and (words, F) sparse shares: how much of each feature was counted from each.
 
@@ -98,42 +71,13 @@ def occurrence_shares(features: TextFeatures, text: str) -> tuple[list[Word], An
     as well.
     """
     s = features.settings
-    cut = text[: s.max_chars] if s.max_chars else text
-    words = located_tokens(cut, lambda piece: features._prepare([piece], "text")["char"][0])
-    rows: list[int] = []
-    columns: list[int] = []
-    values: list[float] = []
-    offset = 0
-    for block in features._blocks:
-        prepared = features._prepare([text], block.field)
-        plain, counted = prepared["char"][0], prepared[block.kind][0]
+    words = located_tokens(text[: s.max_chars] if s.max_chars else text, features.tokens)
+    parts = []
+    for block in features.blocks:
+        plain, counted = features.block_tokens(text, block)
         assert [w.token for w in words[: len(plain)]] == plain  # the lead is the beginning
-        if block.kind == "char":
-            distinct = {word: i for i, word in enumerate(dict.fromkeys(plain))}
-            if distinct:
-                grams = sparse.csr_matrix(block._counter.transform(list(distinct)))[[distinct[word] for word in plain]]
-                found = sparse.coo_matrix(grams)
-                rows += found.row.tolist()
-                columns += (found.col + offset).tolist()
-                values += found.data.tolist()
-        else:
-            low, high = s.word_ngrams
-            for size in range(low, high + 1):
-                for start in range(len(counted) - size + 1):
-                    column = _column(block, " ".join(counted[start : start + size]))
-                    if column is not None:
-                        rows += range(start, start + size)
-                        columns += [column + offset] * size
-                        values += [1.0 / size] * size
-        offset += len(block.idf)
-    counts = sparse.csr_matrix((values, (rows, columns)), shape=(len(words), offset))
+        parts.append(block.shares(plain, counted, len(words)))
+    counts = sparse.csr_matrix(sparse.hstack(parts))
     total = np.asarray(counts.sum(axis=0)).ravel()
     scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
     return words, sparse.csr_matrix(counts @ sparse.diags_array(scale))
-
-
-def _column(block: Any, term: str) -> int | None:
-    if block._hashed:
-        return int(block._counter._get_hasher().transform([[term]]).indices[0])
-    found = block._counter.vocabulary_.get(term)
-    return None if found is None else int(found)

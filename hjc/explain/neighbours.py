@@ -7,7 +7,8 @@ import numpy as np
 
 from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, space_of, text_vectors, word_vectors
+from hjc.classifiers.features import word_vectors
+from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data import JobData
 
 #: training texts that go through an encoder for one question; of larger sets those nearest by words
@@ -58,7 +59,7 @@ def nearest_texts(
         first.setdefault(key, i)
         copies[key] = copies.get(key, 0) + 1
     texts = [t for t, _ in first]
-    space, chosen = space_of(classifier), np.arange(len(texts))
+    space, chosen = classifier.vector_space, np.arange(len(texts))
     if space != TF_IDF and (space is None or len(texts) > most):
         by_words = _word_cosines(text, texts)
         if space is not None:
@@ -67,16 +68,14 @@ def nearest_texts(
         similarity = by_words
     else:
         some = [texts[i] for i in chosen.tolist()]
-        own, others = text_vectors(classifier, [text]), text_vectors(classifier, some)
-        assert own is not None and others is not None
-        similarity = own.cosine(others)[0]
+        similarity = classifier.text_vectors([text]).cosine(classifier.text_vectors(some))[0]
     best = np.argsort(-similarity, kind="stable")[:k]
     keys = list(first)
     nearest = []
     for j in best.tolist():
         key = keys[int(chosen[j])]
         nearest.append(Neighbour(first[key], key[1], float(similarity[j]), key[0], copies[key]))
-    name = {TF_IDF: "tf-idf of the model", ENCODER: ENCODER, None: "tf-idf of words"}[space]
+    name = {TF_IDF: "tf-idf of the model", None: "tf-idf of words"}.get(space, str(space))
     return Neighbours(tuple(nearest), name, len(chosen), len(texts))
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.linear import LinearClassifier
 from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
 from hjc.explain import METHODS, LevelExplanation, explain_text
@@ -41,9 +40,9 @@ def why_not(classifier: Classifier, examples: bool) -> str:
     """Why a report has no marked texts; "" where it has."""
     if not examples:
         return "Texts are left out of this report (evaluation.examples=false)."
-    if isinstance(classifier, LinearClassifier):
+    if classifier.exact_levels:
         return ""
-    if classifier.name != "neural":
+    if not classifier.has_gradients:
         return (
             f'Not made for {classifier.name} models, where it takes many predictions: hjc explain RUN_DIR "text" does.'
         )
@@ -112,7 +111,7 @@ def _explain(classifier: Classifier, evaluation: Evaluation, data: JobData, row:
     tree, text = evaluation.taxonomy, data.texts[row]
     node, gold = int(evaluation.scores.top[row, -1]), int(evaluation.scores.gold[row])
     columns = tree.level_column
-    cheap: dict[str, Any] = {"only_lead": True, "steps": STEPS} if classifier.name == "neural" else {}
+    cheap: dict[str, Any] = {"only_lead": True, "steps": STEPS} if classifier.has_gradients else {}
     if right:
         sizes = np.bincount(tree.group)
         path = [int(n) for n in tree.node_path[node] if n >= 0]

@@ -164,7 +164,7 @@ def fit(classifier: Classifier, splits: Splits, directory: Path, record: "Record
         record.close(directory, "failed")
         raise
     record.timing["fit_seconds"] = round(time.monotonic() - started, 2)
-    details = getattr(classifier, "fit_result", None)
+    details = classifier.fit_result
     if details is None:
         return "finished"
     record.training = asdict(details)

@@ -7,27 +7,24 @@ later need no training (:meth:`~hjc.classifiers.embedding.base.EmbeddingClassifi
 """
 
 import logging
-import tempfile
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
-from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax, negative_log_likelihood
+from hjc.classifiers.embedding.labels import LabelTexts
+from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
-from hjc.classifiers.fitting import run_fingerprint
+from hjc.classifiers.fitting import check_data, run_fingerprint, working_folder
+from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.corpus.passages import split_description
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.nn.pairs import NO_TARGET, Negative, PairBatches
 from hjc.tables.whole import read_table
-
-if TYPE_CHECKING:
-    from hjc.nn.fitting import FitResult
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +40,6 @@ class BiEncoderClassifier(EmbeddingClassifier):
 
     name: ClassVar[str] = "biencoder"
     settings_class = BiEncoderSettings
-    fit_result: "FitResult | None" = None
 
     def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fine-tune on labelled rows; keep the best weights by validation log-loss (at the best scale) of all leaves.
@@ -65,7 +61,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
             raise ModuleNotFoundError(
                 f'training a bi-encoder needs {error.name}: pip install "hjc[embedding]"', name=error.name
             ) from error
-        valid = self._check_data(train, valid)
+        valid = check_data(train, valid, self.taxonomy)
         train = _with_weight(train)
         labels = self._label_texts()
         excluded = self._excluded() if s.hard_negatives else []
@@ -73,7 +69,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
         elsewhere: dict[int, list[Negative]] = defaultdict(list)
         for i, (node, _, target) in enumerate(excluded):
             elsewhere[node].append(Negative(len(labels.texts) + i, target))
-        corpus = list(train.texts) if valid is None else [*train.texts, *valid.texts]
+        corpus = [*train.texts, *(valid.texts if valid is not None else ())]
         encoder = load_pretrained(s, corpus, texts, seed=t.seed)
         assert isinstance(encoder, TorchTextEncoder)
         self.encoder = None  # until it is fitted
@@ -93,14 +89,14 @@ class BiEncoderClassifier(EmbeddingClassifier):
                 len(train),
                 len(batches),
             )
-        with tempfile.TemporaryDirectory() as scratch:
+        with working_folder(run_dir) as folder:
             self.fit_result = fit_encoder(
                 encoder,
                 train.texts,
                 texts,
                 batches,
                 t,
-                Path(run_dir) if run_dir is not None else Path(scratch),
+                folder,
                 run_fingerprint(s, t, train, valid),
                 scale=s.ranking_scale,
                 score=None if valid is None else lambda: self._score(encoder, labels, valid),
@@ -120,11 +116,10 @@ class BiEncoderClassifier(EmbeddingClassifier):
         if len(labels.texts) > MAX_TEXTS:
             labels = some_texts(labels, MAX_TEXTS, random)
         vectors = encoder.encode(labels.texts, progress=False)
-        index = LabelIndex(vectors, labels.leaf, labels.texts, self.settings.label_pooling, self.settings.index)
-        cosines = index.scores(encoder.encode(rows.texts, progress=False))
+        cosines = self._label_index(vectors, labels).scores(encoder.encode(rows.texts, progress=False))
         scale = fit_scale(self.taxonomy, cosines, rows.gold, rows.weight)
-        losses = negative_log_likelihood(self.taxonomy, log_softmax(np.float32(scale) * cosines), rows.gold)
-        return float(np.average(losses, weights=rows.weight))
+        gold = gold_log_proba(log_softmax(np.float32(scale) * cosines), self.taxonomy.leaf_slice[rows.gold])
+        return -float(np.average(gold, weights=rows.weight))
 
     def _excluded(self) -> list[tuple[int, str, int]]:
         """(node, text, node that the text is of or -1) for texts that are said not to be of a node.

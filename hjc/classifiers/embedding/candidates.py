@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 
 from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
 from hjc.classifiers.base import top_k_columns
+from hjc.classifiers.treemath import gold_log_proba, within
 from hjc.taxonomy import Taxonomy
 
 
@@ -85,14 +86,9 @@ def fit_mix(data: Scored, k: int, rerank: BoolArray, *, free: bool) -> tuple[Mix
         free: whether there are scores to weigh; without, the retrieval's distribution is all there is.
     """
     share = data.weight / data.weight.sum()
-    inside = (data.leaf >= data.span[:, :1]) & (data.leaf < data.span[:, 1:])
+    inside = within(data.span, data.leaf)
     log_proba = np.take_along_axis(data.log_proba, data.leaf, axis=1).astype(np.float64)
-    whole = np.array(
-        [
-            np.logaddexp.reduce(row[a:b].astype(np.float64))
-            for row, (a, b) in zip(data.log_proba, data.span, strict=True)
-        ]
-    )
+    whole = gold_log_proba(data.log_proba, data.span)
     top = slice(0, k)
     mass = np.exp(log_proba[:, top]).sum(1)
     of_gold = (np.exp(log_proba[:, top]) * inside[:, top]).sum(1)
@@ -124,7 +120,7 @@ def choose_candidates(
 ) -> list[dict[str, float]]:
     """A line per k: candidates, log_loss, share that is unanimous, share whose gold code is among them, the weights."""
     share = data.weight / data.weight.sum()
-    inside = (data.leaf >= data.span[:, :1]) & (data.leaf < data.span[:, 1:])
+    inside = within(data.span, data.leaf)
     lines = []
     for k, same in zip(grid, agreed, strict=True):
         mix, loss = fit_mix(data, k, ~same, free=free)

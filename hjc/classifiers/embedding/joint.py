@@ -7,7 +7,6 @@ After "Hierarchical Job Classification with Similarity Graph Integration" (arXiv
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,13 +14,15 @@ import numpy as np
 
 from hjc.arrays import Float32
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import LabelIndex, label_texts
+from hjc.classifiers.embedding.labels import label_texts
 from hjc.classifiers.embedding.means import label_means, node_label_vectors, node_means
 from hjc.classifiers.embedding.prototype import one_each
-from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale, log_softmax
+from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.settings import EmbeddingSettings, JointSettings
 from hjc.classifiers.embedding.space import Encoded, SpaceClassifier
-from hjc.classifiers.storage import ModelDir, ModelDirError, load_arrays, save_arrays
+from hjc.classifiers.fitting import check_data, draw
+from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
+from hjc.classifiers.treemath import group_log_softmax, log_softmax, sum_paths
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError
 from hjc.index import normalise
@@ -82,7 +83,6 @@ class JointEmbeddingClassifier(SpaceClassifier):
 
     name: ClassVar[str] = "joint"
     settings_class: ClassVar[type[EmbeddingSettings]] = JointSettings
-    fit_result: JointFit | None = None
 
     nodes: Float32
     level_scale: Float32
@@ -102,7 +102,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
         """
         from hjc.nn.joint import JointSpace  # torch
 
-        valid = self._check_data(train, valid)
+        valid = check_data(train, valid, self.taxonomy)
         s, t, started = self.settings, self.trainer, time.monotonic()
         self._check_trainable()
         given = CategoryGraph.load(Path(s.graph).expanduser(), self.taxonomy) if s.graph else None
@@ -116,14 +116,14 @@ class JointEmbeddingClassifier(SpaceClassifier):
         encoded, encode_seconds = Encoded(texts, index, vectors, valid_vectors), time.monotonic() - started
         self.graph = levelled(given) if given is not None else title_graph(self.taxonomy, titles, s.encoder)
         start = node_means(self.taxonomy, vectors, train.gold, train.weight, titles)
-        self._take(start, None, np.ones(self.taxonomy.depth, dtype=np.float32))
+        self.take(start, None, np.ones(self.taxonomy.depth, dtype=np.float32))
         samplers = triplet_samplers(self.taxonomy, self.graph)
         before = self.triplet_accuracy()
         space = JointSpace(
             self.taxonomy,
             self.nodes,
             hierarchy=s.hierarchy,
-            scale=self._start_scale(train, vectors, valid, valid_vectors),
+            scale=self._start_scale(encoded, train, valid),
             level_scale=self._level_scale(train, vectors),
             weights=(s.classification_weight, s.hierarchy_weight, s.similarity_weight),
             margin=s.margin,
@@ -138,7 +138,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
         linear = None if space.projection is None else space.projection.detach().cpu().numpy()
         scales = space.log_scale.detach().exp().cpu().numpy()
         self.scale = float(scales.mean())
-        self._take(normalise(space.nodes.detach().cpu().numpy()), linear, scales / np.float32(self.scale))
+        self.take(normalise(space.nodes.detach().cpu().numpy()), linear, scales / np.float32(self.scale))
         placed = None if valid_vectors is None else self._place(valid_vectors)
         self._fit_scale(valid, placed)
         after = self.triplet_accuracy()
@@ -162,20 +162,20 @@ class JointEmbeddingClassifier(SpaceClassifier):
 
     def category_vectors(self) -> Float32:
         """(N, H) unit vectors of all nodes."""
-        self._check_fitted()
+        self.check_fitted()
         return self.nodes
 
-    def _take(self, nodes: Float32, projection: Float32 | None, level_scale: Float32) -> None:
+    def take(self, nodes: Float32, projection: Float32 | None, level_scale: Float32) -> None:
         """Set the space: (N, H) unit vectors, the (H, H) map of the jobs, and (D,) what a level's cosines weigh."""
         self.nodes, self.projection, self.level_scale = nodes, projection, level_scale
         self.labels = one_each(nodes[self.taxonomy.leaves])
         weighted = nodes * level_scale[self.taxonomy.level - 1][:, None]
-        self._matrix = weighted if self.settings.hierarchy == "topdown" else sum_paths(self.taxonomy, weighted.T).T
+        self._matrix = weighted if self.settings.hierarchy == "topdown" else sum_paths(weighted.T, self.taxonomy).T
 
     def _level_scale(self, train: JobData, vectors: Float32) -> float:
         """The scale at which the leaves' own vectors fit (a sample of) the training rows."""
         assert self.labels is not None
-        some = np.random.default_rng(self.trainer.seed).permutation(len(train))[:MAX_ROWS]
+        some = draw(len(train), MAX_ROWS, self.trainer.seed)
         return fit_scale(self.taxonomy, self.labels.scores(vectors[some]), train.gold[some], train.weight[some])
 
     # ------------------------------------------------------------------ prediction
@@ -193,7 +193,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
 
     def _to_log_proba(self, scaled: Float32) -> Float32:
         if self.settings.hierarchy == "topdown":
-            return chained_log_softmax(self.taxonomy, scaled)
+            return sum_paths(group_log_softmax(scaled, self.taxonomy), self.taxonomy)
         return log_softmax(scaled)
 
     def triplet_accuracy(self, graph: CategoryGraph | None = None, *, seed: int = 0) -> dict[str, float | None]:
@@ -203,8 +203,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
         nearer to a similar node than to one that is at most half as similar, by ``graph`` (default: the one trained
         with). None: the tree or the graph has no such triplet.
         """
-        if not hasattr(self, "nodes"):
-            self._check_fitted()
+        self.check_fitted()
         found: dict[str, float | None] = {}
         samplers = triplet_samplers(self.taxonomy, self.graph if graph is None else levelled(graph))
         for kind, sampler in zip(("hierarchy", "similarity"), samplers, strict=True):
@@ -217,47 +216,41 @@ class JointEmbeddingClassifier(SpaceClassifier):
     def for_taxonomy(self, taxonomy: Taxonomy) -> Self:
         """See the base class. Nodes of codes that both trees have stay; others lie where a job with the text of their
         label would. The similarity graph is built anew from titles."""
-        self._check_fitted()
-        assert self.encoder is not None
-        made = type(self)(taxonomy, self.settings, self.trainer)
-        made.encoder, made.scale, made.recipe = self.encoder, self.scale, self.recipe
-        texts = label_texts(taxonomy, self.settings)
-        index = LabelIndex(self.encoder.encode(texts.texts, "encoding labels"), texts.leaf, texts.texts)
-        titles = node_label_vectors(taxonomy, self.settings, self.encoder, label_means(index))
+        encoder, _ = self._fitted()
+        made, texts = self._on(taxonomy), label_texts(taxonomy, self.settings)
+        index = self._index(texts)
+        titles = node_label_vectors(taxonomy, self.settings, encoder, label_means(index))
         level_scale = np.ones(taxonomy.depth, dtype=np.float32)  # levels that the old tree has not: 1, the mean
         level_scale[: self.taxonomy.depth] = self.level_scale[: taxonomy.depth]
         known = np.array([self.taxonomy.index_of.get(code, -1) for code in taxonomy.codes])
         nodes = np.where(known[:, None] >= 0, self.nodes[known], self._place(titles))
         made.graph = title_graph(taxonomy, titles, self.settings.encoder)
-        made._take(nodes, self.projection, level_scale)
+        made.take(nodes, self.projection, level_scale)
         return made
 
     # ------------------------------------------------------------------ persistence
 
-    def _write(self, folder: Path) -> None:
+    def write_files(self, folder: Path) -> None:
+        super().write_files(folder)
         arrays = {"nodes": self.nodes, "level_scale": self.level_scale}
-        arrays |= {} if self.projection is None else {"projection": self.projection}
-        save_arrays(folder / SPACE, arrays)
+        save_arrays(folder / SPACE, arrays | ({} if self.projection is None else {"projection": self.projection}))
         self.graph.save(folder / GRAPH)
 
     def _restore(self, state: Mapping[str, Any], model: ModelDir) -> None:
-        try:
-            arrays = load_arrays(model.file(SPACE))
-            nodes, level_scale, projection = arrays["nodes"], arrays["level_scale"], arrays.get("projection")
-            self.graph = CategoryGraph.load(model.file(GRAPH), model.taxonomy)
-        except (ValueError, FileNotFoundError, KeyError) as error:
-            raise ModelDirError(f"{model.path}: {error}") from error
+        arrays = load_arrays(model.file(SPACE))
+        nodes, level_scale, projection = arrays["nodes"], arrays["level_scale"], arrays.get("projection")
+        self.graph = CategoryGraph.load(model.file(GRAPH), model.taxonomy)
         assert self.encoder is not None
         width = self.encoder.dim
         shapes = [(nodes.shape, (len(model.taxonomy), width)), (level_scale.shape, (model.taxonomy.depth,))]
         if projection is not None:
             shapes.append((projection.shape, (width, width)))
         if any(found != expected for found, expected in shapes):
-            raise ModelDirError(
-                f"{model.path / SPACE}: arrays of shape {', '.join(str(found) for found, _ in shapes)} do not fit "
+            raise ValueError(
+                f"{SPACE}: arrays of shape {', '.join(str(found) for found, _ in shapes)} do not fit "
                 f"{len(model.taxonomy)} nodes, {model.taxonomy.depth} levels and an encoder {width} wide"
             )
-        self._take(nodes, projection, level_scale)
+        self.take(nodes, projection, level_scale)
 
 
 # ---------------------------------------------------------------------- pieces
@@ -290,20 +283,3 @@ def triplet_samplers(taxonomy: Taxonomy, graph: CategoryGraph) -> tuple[Sampler 
 def drawing(sampler: Sampler | None) -> Any:
     """The sampler as a plain function: copies of a network (a moving average of weights) share it."""
     return None if sampler is None else lambda size, rng: sampler.sample(size, rng)
-
-
-def sum_paths(taxonomy: Taxonomy, values: Float32) -> Float32:
-    """(B, N) values of nodes -> (B, L) sums over the path of each leaf."""
-    summed = values.copy()
-    edges = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2)).tolist()
-    for start, stop in pairwise(edges):  # breadth-first: the nodes of a level are one slice
-        summed[:, start:stop] += summed[:, taxonomy.parents[start:stop]]
-    return np.ascontiguousarray(summed[:, taxonomy.leaves])
-
-
-def chained_log_softmax(taxonomy: Taxonomy, scores: Float32) -> Float32:
-    """(B, N) scores -> (B, L) log-probabilities: log-softmax among siblings, summed along paths."""
-    starts = taxonomy.group_slice[:, 0]
-    shifted = scores - np.maximum.reduceat(scores, starts, axis=1)[:, taxonomy.group]
-    total = np.log(np.add.reduceat(np.exp(shifted), starts, axis=1))
-    return sum_paths(taxonomy, shifted - total[:, taxonomy.group])

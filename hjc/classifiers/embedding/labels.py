@@ -6,7 +6,7 @@ log-mean-exp.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,11 @@ NEIGHBOURS = 1000
 INDEX = "label_index"
 
 
+def _keys(leaf: IntArray, texts: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, str]]:
+    codes = taxonomy.leaf_codes
+    return [(codes[i], text) for i, text in zip(leaf.tolist(), texts, strict=True)]
+
+
 @dataclass(frozen=True)
 class LabelTexts:
     """M texts of labels.
@@ -55,6 +60,16 @@ class LabelTexts:
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.leaf):
             raise ValueError(f"leaf: got {len(self.leaf)} numbers for {len(self.texts)} texts")
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[tuple[str, int]], missing: Sequence[str] = ()) -> "LabelTexts":
+        """From (text, leaf); the same pair counts once, texts of a leaf keep their order."""
+        ordered = sorted(dict.fromkeys(pairs), key=lambda pair: pair[1])
+        return cls(tuple(t for t, _ in ordered), np.array([n for _, n in ordered], np.int64), tuple(missing))
+
+    def keys(self, taxonomy: Taxonomy) -> list[tuple[str, str]]:
+        """(code of the leaf, text) of each text."""
+        return _keys(self.leaf, self.texts, taxonomy)
 
 
 def label_texts(taxonomy: Taxonomy, settings: EmbeddingSettings) -> LabelTexts:
@@ -95,10 +110,7 @@ def label_texts(taxonomy: Taxonomy, settings: EmbeddingSettings) -> LabelTexts:
             taxonomy.num_leaves,
             name_some(missing),
         )
-    ordered = sorted(pairs, key=lambda pair: pair[1])  # stable: texts of a leaf keep their order
-    return LabelTexts(
-        tuple(text for text, _ in ordered), np.array([leaf for _, leaf in ordered], np.int64), tuple(missing)
-    )
+    return LabelTexts.of_pairs(pairs, missing)
 
 
 def node_text(taxonomy: Taxonomy, node: int, language: str, mode: str) -> str:
@@ -169,6 +181,10 @@ class LabelIndex:
         if len(self.leaf) and (np.diff(self.leaf) < 0).any():
             raise ValueError("leaf: must be ascending, so that the texts of a leaf lie side by side")
 
+    def keys(self, taxonomy: Taxonomy) -> list[tuple[str, str]]:
+        """(code of the leaf, text) of each text."""
+        return _keys(self.leaf, self.texts, taxonomy)
+
     @property
     def num_leaves(self) -> int:
         return int(self.leaf[-1]) + 1 if len(self.leaf) else 0
@@ -207,6 +223,18 @@ class LabelIndex:
     def nearest(self, queries: Float32, k: int) -> IntArray:
         """(B, k) leaves of the k nearest texts, nearest first, ties by position (at most M columns)."""
         return self.leaf[self.search.search(queries, k).position]
+
+    def nearest_texts(self, queries: Float32, leaf: IntArray) -> IntArray:
+        """(B, k) for each leaf (B, k) the number of that text of it that is nearest to the query (B, H)."""
+        starts = np.searchsorted(self.leaf, np.arange(self.num_leaves + 1))
+        if (np.diff(starts) == 1).all():
+            return starts[leaf].astype(np.int64)
+        out = np.empty(leaf.shape, dtype=np.int64)
+        for row, (query, own) in enumerate(zip(queries, leaf, strict=True)):
+            for column, one in enumerate(own.tolist()):
+                first, last = starts[one], starts[one + 1]
+                out[row, column] = first + int(np.argmax(self.vectors[first:last] @ query))
+        return out
 
     def save(self, folder: Path) -> None:
         """Write vectors and texts into a model directory: nothing is encoded or indexed again when it is loaded."""

@@ -17,6 +17,7 @@ from hjc.classifiers.embedding.labels import LabelIndex, label_texts
 from hjc.classifiers.embedding.means import label_means, leaf_means
 from hjc.classifiers.embedding.settings import EmbeddingSettings, PrototypeSettings
 from hjc.classifiers.embedding.space import Encoded, SpaceClassifier
+from hjc.classifiers.fitting import check_data
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 
@@ -60,7 +61,6 @@ class PrototypeClassifier(SpaceClassifier):
 
     name: ClassVar[str] = "prototype"
     settings_class: ClassVar[type[EmbeddingSettings]] = PrototypeSettings
-    fit_result: PrototypeFit | None = None
 
     def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Compute or fit the prototypes, then the scale on ``valid``.
@@ -69,7 +69,7 @@ class PrototypeClassifier(SpaceClassifier):
             ValueError: no rows, unlabelled rows, another taxonomy than the classifier's, or an encoder that cannot be
                 fitted with ``freeze_encoder=False``.
         """
-        valid = self._check_data(train, valid)
+        valid = check_data(train, valid, self.taxonomy)
         s, started = self.settings, time.monotonic()
         end_to_end = s.prototype == "finetuned" and not s.freeze_encoder
         if end_to_end:
@@ -132,7 +132,7 @@ class PrototypeClassifier(SpaceClassifier):
             loss=s.loss,
             margin=s.margin,
             negatives=s.negatives,
-            scale=self._start_scale(train, encoded.train, valid, encoded.valid),
+            scale=self._start_scale(encoded, train, valid),
         )
         details = self._fit_space(space, encoded, train, valid, s.label_weight, run_dir)
         fitted = space.prototypes.detach().cpu().numpy()
@@ -144,19 +144,16 @@ class PrototypeClassifier(SpaceClassifier):
         the unit mean of the label's texts."""
         if self.settings.prototype == "direct":
             return super().for_taxonomy(taxonomy)
-        self._check_fitted()
-        assert self.labels is not None and self.encoder is not None
-        made = type(self)(taxonomy, self.settings, self.trainer)
-        made.encoder, made.scale, made.recipe = self.encoder, self.scale, self.recipe
+        encoder, labels = self._fitted()
+        made = self._on(taxonomy)
         old = {code: i for i, code in enumerate(self.taxonomy.leaf_codes)}
         known = np.array([old.get(code, -1) for code in taxonomy.leaf_codes])
-        vectors = np.zeros((taxonomy.num_leaves, self.labels.vectors.shape[1]), dtype=np.float32)
-        vectors[known >= 0] = self.labels.vectors[known[known >= 0]]
+        vectors = labels.vectors[known]
         new = np.flatnonzero(known < 0)
         if len(new):
             texts = label_texts(taxonomy, self.settings)
             wanted = np.flatnonzero(np.isin(texts.leaf, new))
-            found = self.encoder.encode([texts.texts[i] for i in wanted.tolist()], "encoding new labels")
+            found = encoder.encode([texts.texts[i] for i in wanted.tolist()], "encoding new labels")
             place = np.searchsorted(new, texts.leaf[wanted])
             vectors[new] = label_means(LabelIndex(found, place, ("",) * len(place)))
         made.labels = one_each(vectors)

@@ -17,16 +17,21 @@ import pandas as pd
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import read_classifier
+from hjc.classifiers.base import chunks
+from hjc.classifiers.embedding.backend_reranker import BackendReranker
 from hjc.classifiers.embedding.base import PREDICT_ROWS, EmbeddingClassifier
 from hjc.classifiers.embedding.candidates import Mix, Scored, choose_candidates, nearest_leaves, reranked, unanimous
+from hjc.classifiers.embedding.cross_reranker import CrossEncoderReranker
 from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex
-from hjc.classifiers.embedding.rerankers import Ad, CandidateReranker, build_reranker, read_ads, read_reranker
-from hjc.classifiers.embedding.scale import log_softmax
+from hjc.classifiers.embedding.rerankers import CandidateReranker, Retrieved, read_ads
+from hjc.classifiers.embedding.scale import MAX_ROWS
 from hjc.classifiers.embedding.settings import RetrievalSettings
+from hjc.classifiers.fitting import check_data, draw
 from hjc.classifiers.storage import ModelDir
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
+from hjc.rerank import endpoint_of_user
 from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -57,7 +62,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
 
     name: ClassVar[str] = "retrieval"
     settings_class: ClassVar[Any] = RetrievalSettings
-    has_outcomes: ClassVar[bool] = True
+    has_outcomes = True
 
     def __init__(
         self, taxonomy: Taxonomy, settings: RetrievalSettings | None = None, trainer: TrainerSettings | None = None
@@ -67,7 +72,6 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         self.num_candidates = self.settings.candidates or DEFAULT_CANDIDATES
         self.mix = Mix()
         self.reranker: CandidateReranker | None = None
-        self.fit_result: RetrievalFit | None = None
 
     # ------------------------------------------------------------------ fitting
 
@@ -77,7 +81,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         Raises:
             ValueError: unlabelled rows, another taxonomy, or ``start_from`` is no model of the embedding family.
         """
-        valid = self._check_data(train, valid)
+        valid = check_data(train, valid, self.taxonomy)
         labels = self._label_texts()
         known: LabelIndex | None = None
         if self.settings.start_from:
@@ -95,46 +99,50 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
             self.labels = replace(known, pooling=self.settings.label_pooling, backend=self.settings.index)
         else:
             self.labels = self._index(labels)
-        self._fit_scale(valid)
-        built = build_reranker(self.settings, self.trainer, self.taxonomy)
-        grid: list[dict[str, Any]] = []
+        sample = draw(len(valid) if valid is not None else 0, MAX_ROWS, self.trainer.seed)
+        rows = valid.take(sample) if valid is not None else None
+        seen = self.retrieve(rows.texts) if rows is not None else None
+        self._fit_scale(rows, seen.vectors if seen is not None else None)
+        built = self._build_reranker(self.settings)
         if built is not None:
             built.fit(self, train, valid, run_dir)
         self.reranker = built
-        if valid is None:
+        grid: list[dict[str, Any]] = []
+        if rows is None or seen is None or valid is None:
             logger.warning("no validation rows: %d candidates, and scores are not weighed", self.num_candidates)
             self.mix = Mix(1.0, 1.0) if built is not None else Mix()
         else:
-            grid = self._choose(valid)
-        status = getattr(built, "status", "finished")
-        details = built.describe() if built is not None else {"kind": "none"}
+            most = built.choice_rows if built is not None else MAX_ROWS
+            some = np.searchsorted(sample, draw(len(valid), min(most, MAX_ROWS), self.trainer.seed))
+            grid = self._choose(rows.take(some), seen.at(some))
+        status, details = (built.status, built.describe()) if built is not None else ("finished", {"kind": "none"})
         self.fit_result = RetrievalFit(status, self.num_candidates, self.scale, grid, details)
         return self
 
-    def _choose(self, valid: JobData) -> list[dict[str, Any]]:
+    def _build_reranker(self, settings: RetrievalSettings) -> CandidateReranker | None:
+        """The unfitted re-ranker that the settings name; None for ``none``."""
+        if settings.reranker == "none":
+            return None
+        kind = CrossEncoderReranker if settings.reranker == "cross_encoder" else BackendReranker
+        return kind(settings, self.trainer)
+
+    def _choose(self, rows: JobData, found: Retrieved) -> list[dict[str, Any]]:
         """Set the number of candidates and the mix by validation log-loss; a line for each number tried."""
-        most = self.reranker.choice_rows if self.reranker is not None else 4000
-        chosen = np.sort(np.random.default_rng(self.trainer.seed).permutation(len(valid))[:most])
-        rows = valid.take(chosen)
         grid = [self.settings.candidates] if self.settings.candidates else self.settings.candidate_grid
         grid = sorted({min(k, self.taxonomy.num_leaves) for k in grid})
-        ads = self.ads(rows.texts)
-        vectors = self.encode_ads(ads)
-        cosines = self._scores(vectors)
-        leaf = nearest_leaves(cosines, grid[-1])
+        leaf = nearest_leaves(found.cosines, grid[-1])
         scores = np.zeros(leaf.shape, dtype=np.float32)
-        if self.reranker is not None:
-            scores, _ = self._rank(ads, vectors, cosines, leaf, np.ones(len(rows), dtype=bool))
+        if self.reranker is not None and len(rows):
+            scores, _ = self.reranker.score(self, found, leaf)
         data = Scored(
-            log_proba=log_softmax(np.float32(self.scale) * cosines),
-            cosines=self.scale * np.take_along_axis(cosines, leaf, axis=1),
+            log_proba=self._to_log_proba(np.float32(self.scale) * found.cosines),
+            cosines=self.scale * found.of(leaf),
             leaf=leaf,
             scores=scores,
             span=self.taxonomy.leaf_slice[rows.gold],
             weight=np.asarray(rows.weight, dtype=np.float64),
         )
-        assert self.labels is not None
-        voters = self.labels.nearest(vectors, grid[-1])
+        voters = self._fitted()[1].nearest(found.vectors, grid[-1])
         same = [unanimous(self.taxonomy, voters[:, :k], self.vote_level) for k in grid]
         lines = choose_candidates(data, grid, same, free=self.reranker is not None)
         # without a re-ranker the distribution does not depend on k: then the fewest
@@ -146,65 +154,42 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
 
     # ------------------------------------------------------------------ prediction
 
-    def ads(self, texts: Sequence[str]) -> list[Ad]:
-        """Each text with what is extracted from it; the whole text is encoded where that is nothing or off."""
-        return read_ads(texts, self.settings.extraction)
+    def retrieve(self, texts: Sequence[str], *, progress: bool | None = None) -> Retrieved:
+        """Each text with what is extracted from it, its vector, and its cosines with the leaves.
 
-    def encode_ads(self, ads: Sequence[Ad]) -> FloatArray:
-        """(n, H) unit vectors of the queries of ads."""
-        assert self.encoder is not None
-        return self.encoder.encode([ad.query for ad in ads], progress=len(ads) > PREDICT_ROWS)
-
-    def cosines_of(self, vectors: FloatArray) -> FloatArray:
-        """(n, H) unit vectors -> (n, L) cosines of leaves."""
-        return self._scores(vectors)
+        The whole text is encoded where extraction finds nothing or is off.
+        """
+        encoder, labels = self._fitted()
+        ads = read_ads(texts, self.settings.extraction)
+        shown = len(ads) > PREDICT_ROWS if progress is None else progress
+        vectors = encoder.encode([ad.query for ad in ads], progress=shown)
+        return Retrieved(ads, vectors, labels.scores(vectors))
 
     def vectors(self, texts: Sequence[str], *, progress: bool = True) -> FloatArray:
         """(n, H) unit vectors of what is extracted from the texts."""
-        self._check_fitted()
-        assert self.encoder is not None
-        return self.encoder.encode([ad.query for ad in self.ads(texts)], progress=progress)
-
-    def _rank(
-        self, ads: Sequence[Ad], vectors: FloatArray, cosines: FloatArray, leaf: IntArray, rows: Any
-    ) -> tuple[FloatArray, dict[int, tuple[str, str]]]:
-        """(B, k) scores of the candidates where ``rows`` is True, and row -> (status, reason) without an answer."""
-        assert self.reranker is not None and self.labels is not None
-        scores = np.zeros(leaf.shape, dtype=np.float32)
-        chosen = np.flatnonzero(rows)
-        if not len(chosen):
-            return scores, {}
-        found, declined = self.reranker.score(
-            self,
-            [ads[int(i)] for i in chosen],
-            vectors[chosen],
-            leaf[chosen],
-            np.take_along_axis(cosines[chosen], leaf[chosen], axis=1),
-        )
-        scores[chosen] = found
-        return scores, {int(chosen[i]): found for i, found in declined.items()}
+        ads = read_ads(texts, self.settings.extraction)
+        return super().vectors([ad.query for ad in ads], progress=progress)
 
     def _decide(self, texts: Sequence[str]) -> tuple[FloatArray, list[tuple[str, str]], IntArray]:
         """Log-probabilities (B, L), (status, reason) of each row, candidates (B, k)."""
-        ads = self.ads(texts)
-        assert self.labels is not None
-        vectors = self.encode_ads(ads)
-        cosines = self._scores(vectors)
-        log_proba = log_softmax(np.float32(self.scale) * cosines)
-        leaf = nearest_leaves(cosines, self.num_candidates)
-        agreed = unanimous(self.taxonomy, self.labels.nearest(vectors, self.num_candidates), self.vote_level)
+        found = self.retrieve(texts)
+        log_proba = self._to_log_proba(np.float32(self.scale) * found.cosines)
+        leaf = nearest_leaves(found.cosines, self.num_candidates)
+        voters = self._fitted()[1].nearest(found.vectors, self.num_candidates)
+        agreed = unanimous(self.taxonomy, voters, self.vote_level)
         refused: dict[int, tuple[str, str]] = {}
-        if self.reranker is not None:
-            scores, refused = self._rank(ads, vectors, cosines, leaf, ~agreed)
-            weights = self.mix.score_weight * scores + self.mix.cosine_weight * self.scale * np.take_along_axis(
-                cosines, leaf, axis=1
-            )
-            asked = ~agreed
-            asked[list(refused)] = False  # nothing was learnt there: the retrieval's distribution stays
-            log_proba = reranked(log_proba, leaf, weights, asked)
+        asked = np.flatnonzero(~agreed)
+        if self.reranker is not None and len(asked):
+            part, own = found.at(asked), leaf[asked]
+            scores, declined = self.reranker.score(self, part, own)
+            weights = self.mix.score_weight * scores + self.mix.cosine_weight * self.scale * part.of(own)
+            refused = {int(asked[i]): answer for i, answer in declined.items()}
+            answered = np.ones(len(asked), dtype=bool)
+            answered[list(declined)] = False  # nothing was learnt there: the retrieval's distribution stays
+            log_proba[asked] = reranked(log_proba[asked], own, weights, answered)
         states = []
         best = np.exp(self.taxonomy.aggregate(log_proba, self.vote_level).max(axis=1))
-        for i, ad in enumerate(ads):
+        for i, ad in enumerate(found.ads):
             if ad.extraction.reason:
                 states.append(("declined", ad.extraction.reason))
             elif i in refused:
@@ -221,17 +206,18 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class. A declined row has a distribution too; :meth:`outcomes` says which rows are declined."""
-        self._check_fitted()
-        for start in range(0, len(texts), PREDICT_ROWS):
-            chunk = texts[start : start + PREDICT_ROWS]
-            yield np.arange(start, start + len(chunk)), self._decide(chunk)[0]
+        for rows, log_proba, _ in self.iter_outcomes(texts):
+            yield rows, log_proba
 
     def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
         """With unanimous, reranked, retrieved or declined for each row; see :meth:`outcomes`."""
-        self._check_fitted()
-        for start in range(0, len(texts), PREDICT_ROWS):
-            log_proba, states, _ = self._decide(texts[start : start + PREDICT_ROWS])
-            yield np.arange(start, start + len(states)), log_proba, states
+        self.check_fitted()
+        for rows, chunk in chunks(texts, PREDICT_ROWS):
+            log_proba, states, _ = self._decide(chunk)
+            yield rows, log_proba, states
+
+    def predict_with_scores(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
+        return self.leaf_log_proba(texts), self.cosines(texts)
 
     def outcomes(self, texts: Sequence[str]) -> pd.DataFrame:
         """How each row came by its code.
@@ -242,18 +228,18 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
             not asked: a limit was reached); code is the most probable one of the vote level, "" for the last three;
             candidates are the codes of the nearest leaves, nearest first.
         """
-        self._check_fitted()
+        self.check_fitted()
         tables = []
         codes = np.array(self.taxonomy.leaf_codes, dtype=object)
         names = np.array(self.taxonomy.level_codes(self.vote_level), dtype=object)
-        for start in range(0, len(texts), PREDICT_ROWS):
-            log_proba, states, leaf = self._decide(texts[start : start + PREDICT_ROWS])
+        for rows, chunk in chunks(texts, PREDICT_ROWS):
+            log_proba, states, leaf = self._decide(chunk)
             level = self.taxonomy.aggregate(log_proba, self.vote_level)
             declined = np.array([status in UNCODED for status, _ in states], dtype=bool)
             tables.append(
                 pd.DataFrame(
                     {
-                        "row": np.arange(start, start + len(states)),
+                        "row": rows,
                         "status": [status for status, _ in states],
                         "reason": [reason for _, reason in states],
                         "code": np.where(declined, "", names[level.argmax(axis=1)]),
@@ -273,8 +259,14 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
     def _restore(self, state: Mapping[str, Any], model: ModelDir) -> None:
         self.num_candidates = int(state["candidates"])
         self.mix = Mix(**state["mix"])
-        self.reranker = read_reranker(model.path, self.settings, self.taxonomy)
+        settings = self.settings
+        if settings.reranker == "chat":  # a model directory does not decide where texts go
+            settings = replace(settings, chat=endpoint_of_user(settings.chat), chat_prompt="rerank")
+        self.reranker = self._build_reranker(settings)
+        if self.reranker is not None:
+            self.reranker.load(model.path)
 
-    def _write(self, folder: Path) -> None:
+    def write_files(self, folder: Path) -> None:
+        super().write_files(folder)
         if self.reranker is not None:
             self.reranker.save(folder)

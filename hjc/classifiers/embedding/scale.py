@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from hjc.arrays import Float32, Float64, IntArray
+from hjc.arrays import Float32, IntArray
+from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.taxonomy import Taxonomy
 
 #: scale where there are no validation rows: that of the ranking loss with which sentence encoders are trained
@@ -14,21 +15,6 @@ DEFAULT_SCALE = 20.0
 LOWEST, HIGHEST = 0.5, 500.0
 #: validation rows used at most: the scale is one number
 MAX_ROWS = 4000
-
-
-def log_softmax(scores: Float32) -> Float32:
-    """(B, L) natural-log probabilities, float32 (the sum is taken in float64)."""
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    total = np.log(np.exp(shifted).sum(axis=1, keepdims=True, dtype=np.float64))
-    return np.asarray(shifted - total.astype(np.float32))
-
-
-def negative_log_likelihood(taxonomy: Taxonomy, log_proba: Float32, gold: IntArray) -> Float64:
-    """(B,) -ln P(gold) of leaf log-probabilities; an inner gold node is the sum of its leaves."""
-    out = np.empty(len(gold))
-    for i, (start, stop) in enumerate(taxonomy.leaf_slice[gold].tolist()):
-        out[i] = -np.logaddexp.reduce(log_proba[i, start:stop].astype(np.float64))
-    return out
 
 
 def fit_scale(
@@ -51,11 +37,11 @@ def fit_scale(
     """
     if not len(gold) or not weight.sum() > 0:
         raise ValueError("fit_scale: got no validation rows of positive weight")
-    share = weight / weight.sum()
+    share, span = weight / weight.sum(), taxonomy.leaf_slice[gold]
 
     def loss(log_scale: float) -> float:
         log_proba = to_log_proba(np.float32(np.exp(log_scale)) * scores)
-        return float(share @ negative_log_likelihood(taxonomy, log_proba, gold))
+        return -float(share @ gold_log_proba(log_proba, span))
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(found.x))

@@ -58,7 +58,7 @@ class SpaceClassifier(EmbeddingClassifier):
         weight = np.concatenate([of_rows, of_labels]).astype(np.float32)
         # A step moves cosines, and the scale turns cosines into log-odds: of an encoder whose cosines lie close
         # together (E5: scales of 100 to 200) the same step would be five to ten times as large, and tear it apart.
-        scales = [space.log_scale, *([space.log_level_scale] if hasattr(space, "log_level_scale") else [])]
+        scales = [p for name, p in space.named_parameters() if name in ("log_scale", "log_level_scale")]
         sharpest = max(float(scale.detach().exp().max()) for scale in scales)
         t = replace(t, head_learning_rate=t.head_learning_rate * min(1.0, DEFAULT_SCALE / sharpest))
         if s.freeze_encoder:
@@ -75,6 +75,12 @@ class SpaceClassifier(EmbeddingClassifier):
         held_texts = None if valid is None else (valid.texts, valid.gold, valid.weight)
         fingerprint = run_fingerprint(s, t, train, valid)
         return fit_end_to_end(self.encoder, space, self.taxonomy, texts, held_texts, t, run_dir, fingerprint)
+
+    def _start_scale(self, encoded: Encoded, train: JobData, valid: JobData | None) -> float:
+        """The scale for vectors that are about to be fitted: by validation rows, else by training rows."""
+        if valid is None or encoded.valid is None:
+            return self._scale_for(train, encoded.train)
+        return self._scale_for(valid, encoded.valid)
 
     def _encode_valid(self, valid: JobData | None) -> Float32 | None:
         assert self.encoder is not None
