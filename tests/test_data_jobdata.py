@@ -1,15 +1,16 @@
 """JobData, the bundled sample and its split."""
 
 import gzip
+import hashlib
 from importlib import resources
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hjc.data import JobData, Splits, load_sample, sample_ads, sample_titles
-from hjc.data.sample import fixed_split
 from hjc.data.splitting import text_key
 from hjc.errors import TaxonomyError
 from hjc.taxonomy import from_prefix_codes, isco08
@@ -119,6 +120,40 @@ def test_sample_sizes_and_split(sample):
     assert len(sample.train) + len(sample.valid) + len(sample.tests["titles"]) == len(titles)
     assert len(sample.tests["ads"]) == 872 and set(sample.train.source) == {"titles"}
     assert sample.train.taxonomy == isco08()
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fixed_split(titles: pd.DataFrame) -> list[str]:
+    """The rule behind the column ``split`` of the titles: n of train, valid, test.
+
+    In each cell of a code and a language the title with the smallest SHA-256 of "code|language|title" tests; a
+    title that stands in several languages is passed over, so no text is on both sides. Then, over all languages
+    of a code, the training titles in the order of their SHA-256 go to validation, one for each ten.
+    """
+    keys = titles["title"].str.casefold()
+    common = keys.isin(set(keys[keys.duplicated()])).to_numpy()
+    digests = [digest("|".join(row)) for row in titles[["code", "language", "title"]].itertuples(index=False)]
+    frame = pd.DataFrame(
+        {
+            "code": titles["code"].to_numpy(),
+            "language": titles["language"].to_numpy(),
+            "common": common,
+            "digest": digests,
+        }
+    )
+    ordered = frame.sort_values(["common", "digest"])
+    split = np.full(len(titles), "train", dtype=object)
+    split[ordered.groupby(["code", "language"], sort=False).head(1).index.to_numpy()] = "test"
+    rest = ordered[(split[ordered.index.to_numpy()] == "train") & ~ordered["common"]]
+    # 18 training titles a code: every code gives one, and by its digest four of five give a second
+    wanted = rest.groupby("code").size() / 10
+    for code, rows in rest.groupby("code", sort=True):
+        chance = int(digest(str(code))[:8], 16) / 2**32
+        split[rows.index.to_numpy()[: int(wanted[code] + chance)]] = "valid"
+    return [str(x) for x in split]
 
 
 def test_sample_follows_its_rule_and_no_title_straddles():

@@ -19,7 +19,6 @@ from hjc.report.run import write_report
 from hjc.report.save import run_facts, save_evaluations
 from hjc.report.scores import (
     StoredScores,
-    counts_under,
     file_name,
     read_training_counts,
     row_keys,
@@ -161,7 +160,7 @@ def test_training_counts(tmp_path: Path) -> None:
     assert {code: n for code, n in lines.items() if n} == {"111": 2, "22": 1, "1": 1} and len(lines) == len(TREE)
     counts = read_training_counts(tmp_path, TREE)
     assert counts is not None
-    total = dict(zip(TREE.codes, counts_under(TREE, counts).tolist(), strict=True))
+    total = dict(zip(TREE.codes, TREE.with_descendants(counts).tolist(), strict=True))
     assert {code: n for code, n in total.items() if n} == {"1": 3, "11": 2, "111": 2, "2": 1, "22": 1}
     with pytest.raises(ValueError, match="does not fit"):
         read_training_counts(tmp_path, from_prefix_codes(["9"], [1]))
@@ -182,7 +181,7 @@ def test_curves_and_buckets_agree_with_the_metrics(level: int) -> None:
         assert sum(s.hits for s in shares) == round(values["recall@1"] * values["n"])
     assert "und" in [s.name for s in by_name(scores, level, data.language)]
     counts = np.arange(len(TREE))
-    below = counts_under(TREE, counts)
+    below = TREE.with_descendants(counts)
     trained = gold_counts(scores, TREE, level, below)
     for i in range(0, 400, 17):
         node = TREE.node_path[data.gold[i], level - 1]

@@ -10,15 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hjc.corpus.sampling import (
-    CHARACTER_BINS,
-    WORD_BINS,
+    count_characters,
     design_weights,
     draw_in_strata,
     hold_out,
     length_bins,
     nearest,
-    sample_by_code_and_length,
-    sample_languages,
     split_by_source_and_code,
     strata_of,
     stratified_sample,
@@ -64,8 +61,7 @@ def test_length_bins_of_the_papers_tables() -> None:
         6,
         6,
     ]
-    assert length_bins([1, 10, 11, 25, 300, 301], WORD_BINS).tolist() == [0, 0, 1, 1, 6, 7]
-    assert len(CHARACTER_BINS) == 6 and len(WORD_BINS) == 7
+    assert length_bins([1, 10, 11, 25, 300, 301], [10, 25, 300]).tolist() == [0, 0, 1, 1, 2, 3]
 
 
 def test_sample_by_code_and_length_by_hand() -> None:
@@ -73,12 +69,13 @@ def test_sample_by_code_and_length_by_hand() -> None:
     # code B: 1 text (1), 12 texts above 500 (round(2.4) = 2)
     codes = ["A"] * 15 + ["B"] * 13
     texts = ["x" * 50] * 13 + ["x" * 51] * 2 + ["x" * 200] + ["x" * 501] * 12
-    drawn = sample_by_code_and_length(codes, texts)
+    stratum = strata_of(codes, length_bins(count_characters(texts)))
+    drawn = stratified_sample(stratum, 0.2)
     assert [drawn[:13].sum(), drawn[13:15].sum(), drawn[15], drawn[16:].sum()] == [3, 1, True, 2]
-    weights = design_weights(strata_of(codes, length_bins([len(t) for t in texts])), drawn)
+    weights = design_weights(stratum, drawn)
     assert weights.sum() == pytest.approx(28) and sorted(set(weights.tolist())) == [0, 1, 2, pytest.approx(13 / 3), 6]
-    assert (sample_by_code_and_length(codes, texts, seed=2) != drawn).any()
-    assert (sample_by_code_and_length(codes, texts) == drawn).all()
+    assert (stratified_sample(stratum, 0.2, seed=2) != drawn).any()
+    assert (stratified_sample(stratum, 0.2) == drawn).all()
 
 
 def test_split_by_hand() -> None:
@@ -98,19 +95,6 @@ def test_split_by_hand() -> None:
     with pytest.raises(ValueError, match="train_only"):
         split_by_source_and_code(["1"], ["a"], train_only=["b"])
     assert (split_by_source_and_code(["1", "2"], ["d", "d"], train_only=["d"]) == TRAIN).all()
-
-
-def test_language_sample_reaches_the_papers_table_9() -> None:
-    """A code with 7 ads: 5 train and 2 test; in 24 languages 10 % and 15 % of them are 12 and 7."""
-    side = split_by_source_and_code(["c"] * 7, ["INFO"] * 7)
-    train, test = int((side == TRAIN).sum()), int((side == TEST).sum())
-    assert (train, test) == (5, 2)
-    for n, fraction, expected in ((train, 0.10, 12), (test, 0.15, 7)):
-        languages = [f"l{i}" for i in range(24)] * n
-        drawn = sample_languages(["c"] * 24 * n, ["INFO"] * 24 * n, languages, fraction)
-        assert drawn.sum() == expected
-        # with languages as strata each of the 24 gives at least one
-        assert sample_languages(["c"] * 24 * n, ["INFO"] * 24 * n, languages, fraction, by_language=True).sum() == 24
 
 
 @given(

@@ -60,6 +60,17 @@ def test_small_tree_by_hand(small):
     assert repr(small) == "Taxonomy('taxonomy', nodes=9, leaves=5, levels=3/4/5)"
 
 
+@given(taxonomies(), st.integers(0, 9))
+def test_with_descendants_is_a_loop(tree, seed):
+    own = np.random.default_rng(seed).integers(0, 9, (3, len(tree)))
+    expected = own.copy()
+    for node in reversed(range(len(tree))):
+        if tree.parents[node] >= 0:
+            expected[:, tree.parents[node]] += expected[:, node]
+    got = tree.with_descendants(own)
+    assert got.dtype == np.int64 and (got == expected).all() and (tree.with_descendants(own[0]) == expected[0]).all()
+
+
 @given(taxonomies())
 def test_paths_levels_and_leaves_against_walking_up(tree):
     paths = ancestors(tree)

@@ -345,12 +345,7 @@ class LinearClassifier(Classifier):
 
 def count_rows(taxonomy: Taxonomy, gold: IntArray, weight: FloatArray) -> FloatArray:
     """(N,) weighted number of rows whose gold is the node or lies under it."""
-    counts = np.zeros(len(taxonomy))
-    np.add.at(counts, gold, weight)
-    for node in range(len(taxonomy) - 1, -1, -1):  # children before parents
-        if (parent := int(taxonomy.parents[node])) >= 0:
-            counts[parent] += counts[node]
-    return counts
+    return taxonomy.with_descendants(np.bincount(gold, weight, len(taxonomy)).astype(np.float64))
 
 
 def _repeats(weight: FloatArray) -> IntArray:

@@ -20,8 +20,6 @@ from hjc.data.splitting import TEST, TRAIN
 
 #: upper bounds of the paper's Table 2, in characters: [0, 50], (50, 100], (100, 200] ... (400, 500], above 500
 CHARACTER_BINS = (50, 100, 200, 300, 400, 500)
-#: upper bounds of the paper's section 4.3.1, in words: [1, 10], (10, 25] ... (200, 300], above 300
-WORD_BINS = (10, 25, 50, 100, 150, 200, 300)
 HALVES = ("even", "up")
 
 
@@ -110,26 +108,6 @@ def design_weights(stratum: IntArray, drawn: BoolArray) -> Float64:
     return np.where(drawn, (total / np.maximum(taken, 1))[stratum], 0.0)
 
 
-def sample_by_code_and_length(
-    codes: Sequence[str],
-    texts: Sequence[str],
-    fraction: float = 0.2,
-    *,
-    bounds: Sequence[int] = CHARACTER_BINS,
-    halves: str = "even",
-    seed: int = 1,
-) -> BoolArray:
-    """(n,) the paper's sample of its large register of ads (section 4.2).
-
-    Rule: strata are code x length of the description in characters (Table 2: [0, 50], (50, 100], (100, 200],
-    (200, 300], (300, 400], (400, 500], above 500). From each a simple random sample of max(1, round(0.2 x N_h)).
-    Every code and every length that a code comes in stays represented; frequent ones are thinned.
-    """
-    return stratified_sample(
-        strata_of(codes, length_bins(count_characters(texts), bounds)), fraction, halves=halves, seed=seed
-    )
-
-
 def split_by_source_and_code(
     codes: Sequence[str],
     sources: Sequence[str],
@@ -186,34 +164,6 @@ def hold_out(
             wanted -= 1
             out[i] = True
     return out
-
-
-def sample_languages(
-    codes: Sequence[str],
-    sources: Sequence[str],
-    languages: Sequence[str],
-    fraction: float,
-    *,
-    by_language: bool = False,
-    halves: str = "even",
-    seed: int = 1,
-) -> BoolArray:
-    """(n,) the paper's sample of its translated sets (section 5.2): 10 % of training and 15 % of test, each apart.
-
-    Rule: all translations of all rows of one side are put together; strata are source x code, over all languages; from
-    each a simple random sample of round(fraction x N_h), at least 1. Languages come out about equally often, by
-    chance. (So the sizes of the paper's Table 9 arise: an INFO+ code with 7 ads has 5 for training and 2 for the
-    test; in 24 languages 120 and 48; sampled round(12.0) = 12 and round(7.2) = 7; over 996 codes 11,952 and 6,972
-    with 12,010 and 7,012 in the table, where a few codes have more ads. Per-language strata could not give this.)
-
-    Args:
-        by_language: make language part of the stratum, so that every language gets its share of every source and
-            code; with small strata the minimum of 1 then enlarges the sample.
-    """
-    columns = (sources, codes, languages) if by_language else (sources, codes)
-    if len(languages) != len(codes):
-        raise ValueError(f"sample_languages: got {len(codes)} codes and {len(languages)} languages")
-    return stratified_sample(strata_of(*columns), fraction, halves=halves, seed=seed)
 
 
 def systematic_pps(sizes: npt.ArrayLike, n: int, seed: int = 1) -> tuple[BoolArray, Float64]:

@@ -12,25 +12,25 @@ Codes at inner nodes, on either side:
   the mean over its leaves, by ``source_counts`` or evenly;
 * mass that the table puts on an inner target node is spread over the leaves under it, by ``target_counts`` or evenly
   (``inner="spread"``, what :meth:`Crosswalk.transfer` does), or stays at the inner node
-  (``inner="keep"``: :meth:`Crosswalk.transfer_nodes`).
+  (``inner="keep"``: :meth:`Crosswalk.level_matrix`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import sparse
 
 from hjc.arrays import BoolArray, Float64, FloatArray
 from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights, link_shares
-from hjc.crosswalk.parts import CrosswalkStatistics, Transferred, node_counts, spread_matrix, subtree_mass, unit_rows
+from hjc.crosswalk.parts import CrosswalkStatistics, Transferred, node_counts, spread_matrix, unit_rows
 from hjc.errors import TaxonomyError, check_choice, name_some
 from hjc.taxonomy.tree import Taxonomy
 
-__all__ = ["Crosswalk", "CrosswalkStatistics", "Transferred", "build_crosswalk", "node_counts", "subtree_mass"]
+__all__ = ["Crosswalk", "CrosswalkStatistics", "Transferred", "build_crosswalk", "node_counts"]
 
 Unmapped = Literal["keep", "renormalise"]
 Inner = Literal["spread", "keep"]
@@ -213,7 +213,8 @@ class Crosswalk:
             ValueError: another number of columns than source leaves, NaN, or +inf.
         """
         x = np.asarray(log_proba, dtype=np.float64)
-        self._check(x, self.source.num_leaves)
+        if x.ndim != 2 or x.shape[1] != self.source.num_leaves:
+            raise ValueError(f"got shape {x.shape}, expected (rows, {self.source.num_leaves}) for {self.source.name!r}")
         if np.isnan(x).any() or (x == np.inf).any():
             raise ValueError("log_proba has NaN or +inf; natural-log probabilities are numbers up to 0, or -inf")
         by_target = sparse.csc_array(self.leaf_matrix)
@@ -232,36 +233,6 @@ class Crosswalk:
             with np.errstate(divide="ignore"):
                 out[begin : begin + step, columns] = np.log(np.add.reduceat(terms, starts, axis=1)) + finite
         return Transferred(out[:, :-1], out[:, -1], self.target)
-
-    def transfer_proba(self, proba: FloatArray) -> tuple[Float64, Float64]:
-        """Probabilities over source leaves (B, Ls) -> ``(over target leaves (B, Lt), unmapped (B,))``, float64."""
-        p = np.asarray(proba, dtype=np.float64)
-        self._check(p, self.source.num_leaves)
-        out = np.asarray(p @ self.leaf_matrix)
-        return out[:, :-1], out[:, -1]
-
-    def transfer_nodes(self, mass: Any, *, inner: Inner = "keep") -> tuple[Float64, Float64]:
-        """Mass on source nodes (B, Ns), dense or sparse -> ``(mass settled at target nodes (B, Nt), unmapped (B,))``.
-
-        With ``inner="keep"`` mass stays at inner target nodes, with ``spread`` it all comes to lie at leaves.
-        :func:`subtree_mass` turns settled mass into the probability of "this node or one below it".
-        """
-        check_choice("inner", inner, get_args(Inner))
-        m = sparse.csr_array(mass) if sparse.issparse(mass) else np.asarray(mass, dtype=np.float64)
-        self._check(m, len(self.source))
-        out = m @ self.matrix[: len(self.source)]
-        if inner == "spread":
-            spread = out @ self.spread
-            spread = np.asarray(spread.todense() if sparse.issparse(spread) else spread)
-            settled = np.zeros((spread.shape[0], len(self.target)))
-            settled[:, self.target.leaves] = spread[:, :-1]
-            return settled, spread[:, -1]
-        dense = np.asarray(out.todense() if sparse.issparse(out) else out)
-        return dense[:, :-1], dense[:, -1]
-
-    def _check(self, values: Any, width: int) -> None:
-        if values.ndim != 2 or values.shape[1] != width:
-            raise ValueError(f"got shape {values.shape}, expected (rows, {width}) for {self.source.name!r}")
 
 
 def build_crosswalk(

@@ -100,19 +100,6 @@ class Transferred:
         return Transferred(log_proba, np.where(some, -np.inf, self.log_unmapped), self.taxonomy)
 
 
-def subtree_mass(taxonomy: Taxonomy, settled: Float64) -> Float64:
-    """Mass settled at nodes (B, N) -> mass at or under each node (B, N): coherent, a parent has what its children have
-    and what settled at itself."""
-    out = np.array(settled, dtype=np.float64)
-    for level in range(taxonomy.depth, 1, -1):
-        nodes = np.flatnonzero(taxonomy.level == level)
-        # Breadth-first order: the nodes of a level and their parents both rise, siblings are contiguous.
-        parents = taxonomy.parents[nodes]
-        starts = np.flatnonzero(np.r_[True, np.diff(parents) > 0])
-        out[:, parents[starts]] += np.add.reduceat(out[:, nodes], starts, axis=1)
-    return out
-
-
 def node_counts(taxonomy: Taxonomy, counts: Mapping[str, float]) -> Float64:
     """(N,) counts of nodes: their own and those of everything below.
 
@@ -124,7 +111,7 @@ def node_counts(taxonomy: Taxonomy, counts: Mapping[str, float]) -> Float64:
     if not np.isfinite(own).all() or (own < 0).any():
         wrong = [f"{c}: {v}" for c, v in counts.items() if not (np.isfinite(v) and v >= 0)]
         raise ValueError(f"counts must be finite and not negative, got {name_some(wrong)}")
-    return subtree_mass(taxonomy, own[None])[0]
+    return taxonomy.with_descendants(own)
 
 
 def spread_matrix(taxonomy: Taxonomy, counts: Mapping[str, float] | None = None) -> sparse.csr_array:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hjc.arrays import Float64, IntArray
 from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights, link_shares
-from hjc.crosswalk.parts import node_counts, subtree_mass
+from hjc.crosswalk.parts import node_counts
 from hjc.errors import TaxonomyError, check_choice, name_some
 from hjc.taxonomy.tree import Taxonomy
 
@@ -300,7 +300,7 @@ def plan_revision(
         moved = {t: shares[code][t] for t in targets if t in shares[code]}
         plan[code] = _judge(code, targets, moved, shares[code].get(NOWHERE, 0.0), sources_of, target, min_level)
     if source is not None:
-        for node in range(len(source) - 1, -1, -1):
+        for node in (*source.leaves.tolist(), *np.flatnonzero(~source.is_leaf).tolist()):
             code = source.codes[node]
             if code in plan:
                 continue
@@ -368,9 +368,9 @@ def _inner(
             shares[t] = shares.get(t, 0.0) + share / len(leaves)
     # The deepest new node, not below the old one's level, that has at least the asked share of what lay under the old
     # one; with all of it asked for, this is the lowest common ancestor.
-    settled = np.zeros((1, len(target)))
-    settled[0, target.encode(shares)] = list(shares.values())
-    under = subtree_mass(target, settled)[0]
+    settled = np.zeros(len(target))
+    settled[target.encode(shares)] = list(shares.values())
+    under = target.with_descendants(settled)
     enough = (under >= inner_share * under[target.parents < 0].sum() - 1e-9) & (target.level <= source.level[node])
     for t in targets if inner_share >= 1 else ():  # a successor with a share of zero counts for the ancestor, too
         enough &= np.isin(np.arange(len(target)), target.node_path[target.index_of[t]])

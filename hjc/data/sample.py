@@ -5,7 +5,6 @@ train (where there are three, two train); of the training titles about one in te
 second test set and are never trained on.
 """
 
-import hashlib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,9 +16,6 @@ from hjc.data.jobdata import JobData
 from hjc.data.splits import Splits
 from hjc.errors import name_some
 from hjc.taxonomy.tree import Taxonomy
-
-#: training titles of a code (all languages together) for each one that validates
-TRAIN_PER_VALID = 10
 
 
 def sample_titles() -> pd.DataFrame:
@@ -119,40 +115,6 @@ def write_sample_esco(directory: Path | str, language: str = "en") -> Path:
         frame = pd.DataFrame(rows, columns=header.split(" "), dtype=str)
         frame.to_csv(folder / f"{name}_{language}.csv", index=False, encoding="utf-8", lineterminator="\n")
     return folder
-
-
-def fixed_split(titles: pd.DataFrame) -> list[str]:
-    """The rule behind the column ``split`` of the titles: n of train, valid, test.
-
-    In each cell of a code and a language the title with the smallest SHA-256 of "code|language|title" tests; a
-    title that stands in several languages is passed over, so no text is on both sides. Then, over all languages
-    of a code, the training titles in the order of their SHA-256 go to validation, one for each ten.
-    """
-    keys = titles["title"].str.casefold()
-    common = keys.isin(set(keys[keys.duplicated()])).to_numpy()
-    digests = [_digest("|".join(row)) for row in titles[["code", "language", "title"]].itertuples(index=False)]
-    frame = pd.DataFrame(
-        {
-            "code": titles["code"].to_numpy(),
-            "language": titles["language"].to_numpy(),
-            "common": common,
-            "digest": digests,
-        }
-    )
-    ordered = frame.sort_values(["common", "digest"])
-    split = np.full(len(titles), "train", dtype=object)
-    split[ordered.groupby(["code", "language"], sort=False).head(1).index.to_numpy()] = "test"
-    rest = ordered[(split[ordered.index.to_numpy()] == "train") & ~ordered["common"]]
-    # 18 training titles a code: every code gives one, and by its digest four of five give a second
-    wanted = rest.groupby("code").size() / TRAIN_PER_VALID
-    for code, rows in rest.groupby("code", sort=True):
-        chance = int(_digest(str(code))[:8], 16) / 2**32
-        split[rows.index.to_numpy()[: int(wanted[code] + chance)]] = "valid"
-    return [str(x) for x in split]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(name: str) -> pd.DataFrame:

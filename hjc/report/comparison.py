@@ -16,7 +16,7 @@ from hjc.metrics import Resamples, RowScores, level_metrics, replicate_metrics
 from hjc.metrics.bootstrap import CENTRED, percentile_interval
 from hjc.progress import rows_progress
 from hjc.report.pairing import Run, align, common_sets, find_runs
-from hjc.report.scores import StoredScores, counts_under, read_training_counts
+from hjc.report.scores import StoredScores, read_training_counts
 from hjc.report.tables import TRAINING_BUCKETS, gold_counts
 from hjc.taxonomy import Taxonomy
 
@@ -176,7 +176,7 @@ def _slices(
     if counts is None:
         notes.append(f"{run.name} has no training_counts.csv: no split by training rows")
         return
-    trained = gold_counts(stored.scores, tree, tree.depth, counts_under(tree, counts))
+    trained = gold_counts(stored.scores, tree, tree.depth, tree.with_descendants(counts))
     for name, low, high in TRAINING_BUCKETS:
         rows = np.flatnonzero((trained >= low) & (trained < high))
         if len(rows):

@@ -18,7 +18,7 @@ from hjc.files import write_bytes, write_text
 from hjc.report import plots
 from hjc.report.decided import decision_blocks
 from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render
-from hjc.report.scores import counts_under, file_name, read_training_counts
+from hjc.report.scores import file_name, read_training_counts
 from hjc.report.sections import codes_blocks, files_section, levels_grid, pairs_block, shares_grid, size_text
 from hjc.report.style import plot_style, png, printable
 from hjc.report.tables import (
@@ -92,7 +92,7 @@ def write_report(
     taxonomy = next(iter(sets.values()))[0].taxonomy
     about = dict(record if record is not None else training_record(folder))
     exact = counts if counts is not None else read_training_counts(folder, taxonomy)
-    below = None if exact is None else counts_under(taxonomy, exact)
+    below = None if exact is None else taxonomy.with_descendants(exact)
     for stem in ("learning_curves", *(f"{_stem(name)}_*" for name in sets)):  # those of an earlier evaluation
         for old in (folder / PLOTS).glob(f"{stem}.png"):
             old.unlink()

@@ -299,12 +299,3 @@ def read_training_counts(directory: str | os.PathLike[str], taxonomy: Taxonomy) 
         raise ValueError(
             f"{path} does not fit {taxonomy!r} ({type(error).__name__}: {error}); remove it, or train again"
         ) from None
-
-
-def counts_under(taxonomy: Taxonomy, counts: IntArray) -> IntArray:
-    """(N,) training rows of each node and everything below it, from rows coded to exactly each node."""
-    total = np.array(counts, dtype=np.int64)
-    for node in range(len(taxonomy) - 1, -1, -1):  # children before parents
-        if (parent := int(taxonomy.parents[node])) >= 0:
-            total[parent] += total[node]
-    return total

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ import numpy.typing as npt
 from hjc.arrays import BoolArray, FloatArray, IntArray
 from hjc.errors import TaxonomyError, name_some
 from hjc.taxonomy.spelling import explain_unknown, trim
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -197,15 +199,21 @@ class Taxonomy:
     @cached_property
     def leaf_slice(self) -> IntArray:
         """(N, 2) start and stop of the leaf columns under each node; of a leaf, its own column."""
-        start = np.full(len(self), self.num_leaves, dtype=np.int64)
-        stop = np.zeros(len(self), dtype=np.int64)
-        start[self.leaves] = np.arange(self.num_leaves)
-        stop[self.leaves] = np.arange(self.num_leaves) + 1
-        for node in range(len(self) - 1, -1, -1):  # children before parents
-            if (parent := int(self.parents[node])) >= 0:
-                start[parent] = min(start[parent], start[node])
-                stop[parent] = max(stop[parent], stop[node])
-        return np.stack([start, stop], axis=1)
+        before = np.empty(len(self), dtype=np.int64)
+        leaf = self.is_leaf[self._preorder]
+        before[self._preorder] = np.cumsum(leaf) - leaf
+        return np.stack([before, before + self.with_descendants(self.is_leaf.astype(np.int64))], axis=1)
+
+    def with_descendants(self, own: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Figures of nodes (..., N) -> of each node and everything below it together (..., N), in the same type."""
+        out = np.array(own)
+        for level in range(self.depth, 1, -1):
+            nodes = np.flatnonzero(self.level == level)
+            # Breadth-first order: the nodes of a level and their parents both rise, siblings are contiguous.
+            parents = self.parents[nodes]
+            starts = np.flatnonzero(np.r_[True, np.diff(parents) > 0])
+            out[..., parents[starts]] += np.add.reduceat(out[..., nodes], starts, axis=-1)
+        return out
 
     @cached_property
     def node_path(self) -> IntArray:

@@ -112,12 +112,8 @@ class SimilarityTriplets:
     def _on_path(self, anchor: IntArray, level: IntArray) -> IntArray:
         """How many nodes of a level are the anchor, its ancestor or its descendants."""
         tree = self.taxonomy
-        below = np.zeros((len(tree), tree.depth + 1), dtype=np.int64)
-        below[np.arange(len(tree)), tree.level] = 1
-        for node in range(len(tree) - 1, -1, -1):  # children before parents
-            if tree.parents[node] >= 0:
-                below[tree.parents[node]] += below[node]
-        return np.where(level <= tree.level[anchor], 1, below[anchor, level])
+        at_level = (np.arange(tree.depth + 1)[:, None] == tree.level).astype(np.int64)
+        return np.where(level <= tree.level[anchor], 1, tree.with_descendants(at_level)[level, anchor])
 
     def sample(self, size: int, rng: Rng) -> IntArray:
         """(T, 3) anchor, similar, dissimilar; anchors evenly among those that have triplets."""
