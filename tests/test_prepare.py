@@ -22,9 +22,10 @@ from hjc.corpus.prepare import (
     label_conflicts,
     load_phrases,
 )
-from hjc.corpus.prepare.cleaning import _ODD, mask, repairer, squeeze
+from hjc.corpus.prepare.cleaning import _ODD, mask, repairer
 from hjc.corpus.prepare.duplicates import FACTORS, Sketcher, shingle_hashes
 from hjc.corpus.prepare.phrases import fold, hits
+from hjc.data.markup import squeeze
 
 AD = (
     "Warehouse worker. We are looking for a reliable person for our warehouse in Lublin. Your duties: receiving goods, "

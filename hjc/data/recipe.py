@@ -1,7 +1,5 @@
 """TextRecipe: how a row becomes the text that a model sees. It is part of the model and lies in its config.json."""
 
-import html
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
@@ -9,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from hjc.data.hygiene import clean_texts
+from hjc.data.markup import has_words
 from hjc.data.settings import DataSettings
 from hjc.errors import name_some
 from hjc.tables.readers import find_column
@@ -18,8 +17,6 @@ MISSING = frozenset(("nan", "NaN", "NAN", "<NA>", "None", "null", "NULL"))
 OK = "ok"
 EMPTY = "empty text"
 NO_WORDS = "no words: only markup, control characters or punctuation"
-
-_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 
 
 def present(cell: str | None) -> str:
@@ -35,11 +32,7 @@ def text_status(joined: str, cleaned: str) -> str:
     """
     if not joined:
         return EMPTY
-    if any(map(str.isalnum, cleaned)) and (
-        ("<" not in cleaned and "&" not in cleaned) or any(map(str.isalnum, html.unescape(_TAG.sub(" ", cleaned))))
-    ):
-        return OK
-    return NO_WORDS
+    return OK if has_words(cleaned) else NO_WORDS
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, Protocol
 
-from hjc.corpus.prepare.cleaning import squeeze, strip_html
 from hjc.corpus.prepare.phrases import Phrases, built_in, fold, words_of
-from hjc.data.hygiene import has_html
+from hjc.data.markup import has_html, squeeze, strip_html
 from hjc.rerank.titles import clean_title, industry_of, seniority_of
 from hjc.rerank.vocabulary import INDUSTRIES, SECTIONS, SENIORITIES, headings, sentence_starts
 

@@ -8,28 +8,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 from unicodedata import normalize
 
 from hjc.corpus.prepare.phrases import Folded, Phrases, built_in, fold, hits
-from hjc.data.hygiene import has_html
+from hjc.data.markup import has_html, squeeze, strip_html
 
 #: what an e-mail address, a URL and a telephone number become
 MASKS = {"email": "[email]", "url": "[url]", "phone": "[phone]"}
-#: elements whose text nobody was meant to read as part of the ad
-_DEAD = frozenset(
-    (
-        "script", "style", "noscript", "template", "svg", "iframe", "object", "nav", "footer", "button", "select",
-        "textarea", "head", "title", "meta",
-    )
-)  # fmt: skip
-_BLOCKS = frozenset(
-    (
-        "p", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "header",
-        "main", "aside", "br", "hr", "dl", "dt", "dd", "pre", "blockquote",
-    )
-)  # fmt: skip
-_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 #: C1 controls, the replacement character, Latin ligatures and line separators: work for ftfy beside mojibake
 _ODD = re.compile("[\x80-\x9f\ufffd\ufb00-\ufb06\u0132\u0133\u2028\u2029]")
@@ -37,12 +22,6 @@ _ODD = re.compile("[\x80-\x9f\ufffd\ufb00-\ufb06\u0132\u0133\u2028\u2029]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]+(?:[\x00-\x7f]{1,4}[^\x00-\x7f]+)*")
 #: pieces of text that are remembered (some 30 MB)
 _REMEMBERED = 200_000
-#: one of these stands in every text that has blanks to be made one
-_LOOSE = (
-    "  ", " \n", "\n ", "\n\n",
-    *map(chr, (*range(0x09, 0x0A), *range(0x0B, 0x0E), *range(0x1C, 0x20), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))),
-    *map(chr, (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)),
-)  # fmt: skip
 _ROUND_BUTTONS = " .!?»›>|•-"
 _SENTENCE = re.compile(r"(?<=[.!?…;])\s+|\n")
 _EMAIL = re.compile(r"[\w.+-]{1,64}\s?(?:@|\(at\)|\[at\])\s?[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,24}\b")
@@ -112,60 +91,7 @@ def clean(text: str, settings: CleaningSettings | None = None) -> Cleaned:
     return Cleaned(text, found, folded)
 
 
-# ---------------------------------------------------------------------------------------------- mark-up and characters
-
-
-def strip_html(text: str) -> str:
-    """The readable text of mark-up, a line for each block; doubly escaped mark-up (``&lt;p&gt;``) as well."""
-    for _ in range(3):
-        text = _html_text(text)
-        if not has_html(text):
-            break
-    return text
-
-
-def _html_text(text: str) -> str:
-    import html
-
-    etree, parse = _lxml()
-    if "<" not in text:
-        return html.unescape(text)
-    try:
-        root = parse(_DECLARATION.sub("", text))
-    except (etree.ParserError, ValueError):  # nothing but comments or blanks
-        return ""
-    if root is None:
-        return ""
-    parts: list[str] = []
-    dead = 0
-    for event, element in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
-        if event in ("comment", "pi"):
-            if not dead:
-                parts.append(element.tail or "")
-            continue
-        tag = element.tag if isinstance(element.tag, str) else ""
-        if event == "start":
-            dead += tag in _DEAD
-            if not dead:
-                parts.append("\n" if tag in _BLOCKS else " " if tag in ("td", "th") else "")
-                parts.append((element.text or "").replace("\n", " ") if tag != "pre" else element.text or "")
-        else:
-            dead -= tag in _DEAD
-            if not dead:
-                parts.append("\n" if tag in _BLOCKS else "")
-                parts.append((element.tail or "").replace("\n", " "))
-    return squeeze("".join(parts))
-
-
-@lru_cache(maxsize=1)
-def _lxml() -> tuple[Any, Callable[[str], Any]]:
-    try:
-        import lxml.html
-        from lxml import etree
-    except ImportError as error:
-        raise ImportError("removing HTML needs lxml: pip install 'hjc[prepare]', or switch it off") from error
-    parser = lxml.html.HTMLParser(huge_tree=True, remove_pis=False, encoding="utf-8")
-    return etree, lambda text: lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
+# ---------------------------------------------------------------------------------------------- characters
 
 
 @lru_cache(maxsize=1)
@@ -204,14 +130,6 @@ def repairer() -> Callable[[str], str]:
         return ftfy.fix_text(text, config) if _ODD.search(text) or suspect(text) else normalize("NFC", text)
 
     return repair
-
-
-def squeeze(text: str) -> str:
-    """Blanks made one, lines trimmed, empty lines left out."""
-    if not any(map(text.__contains__, _LOOSE)) and text == text.strip():
-        return text
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    return "\n".join(line for line in lines if line)
 
 
 # ---------------------------------------------------------------------------------------------- masks

@@ -1,0 +1,133 @@
+"""Mark-up: whether a text has any, the words in it, and its readable text. The one place that knows HTML."""
+
+import html
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+_HTML = re.compile(
+    r"</?(?:p|br|div|span|ul|ol|li|b|i|u|strong|em|h[1-6]|a|table|tr|td|th|font|img|script|style|section)\b[^<>]*>"
+    r"|&(?:nbsp|amp|lt|gt|quot|#\d{1,5});",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+#: elements whose text nobody was meant to read as part of the ad
+_DEAD = frozenset(
+    (
+        "script", "style", "noscript", "template", "svg", "iframe", "object", "nav", "footer", "button", "select",
+        "textarea", "head", "title", "meta",
+    )
+)  # fmt: skip
+_BLOCKS = frozenset(
+    (
+        "p", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "header",
+        "main", "aside", "br", "hr", "dl", "dt", "dd", "pre", "blockquote",
+    )
+)  # fmt: skip
+#: elements behind which :func:`without_html` ends a line
+_ENDS = ("p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "section")
+_BLANKS = re.compile(r"[ \t\xa0]+")
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>", re.IGNORECASE)
+#: one of these stands in every text that has blanks to be made one
+_LOOSE = (
+    "  ", " \n", "\n ", "\n\n",
+    *map(chr, (*range(0x09, 0x0A), *range(0x0B, 0x0E), *range(0x1C, 0x20), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))),
+    *map(chr, (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)),
+)  # fmt: skip
+
+
+def has_html(text: str) -> bool:
+    """Whether a text contains a usual HTML tag or entity."""
+    return ("<" in text or "&" in text) and _HTML.search(text) is not None
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has a letter or a digit outside of tags and entities. Needs no package for HTML."""
+    if not any(map(str.isalnum, text)):
+        return False
+    return ("<" not in text and "&" not in text) or any(map(str.isalnum, html.unescape(_TAG.sub(" ", text))))
+
+
+def without_html(text: str) -> str:
+    """The text as ``data.strip_html`` has taught it to models: every word that is no script, lines as they were.
+
+    Only what is stored in models keeps it as it is; :func:`strip_html` reads pages better.
+
+    Raises:
+        ImportError: beautifulsoup4 is not installed.
+    """
+    try:
+        from bs4 import BeautifulSoup
+    except ImportError as error:
+        raise ImportError("strip_html needs beautifulsoup4: pip install 'hjc[prepare]', or set it to false") from error
+    soup = BeautifulSoup(text, "html.parser")
+    for dead in soup(["script", "style"]):
+        dead.decompose()
+    for block in soup(list(_ENDS)):
+        block.append("\n")
+    lines = (_BLANKS.sub(" ", line).strip() for line in soup.get_text().split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def strip_html(text: str) -> str:
+    """The readable text of a page, a line for each block; doubly escaped mark-up (``&lt;p&gt;``) as well.
+
+    Raises:
+        ImportError: lxml is not installed.
+    """
+    for _ in range(3):
+        text = _html_text(text)
+        if not has_html(text):
+            break
+    return text
+
+
+def _html_text(text: str) -> str:
+    etree, parse = _lxml()
+    if "<" not in text:
+        return html.unescape(text)
+    try:
+        root = parse(_DECLARATION.sub("", text))
+    except (etree.ParserError, ValueError):  # nothing but comments or blanks
+        return ""
+    if root is None:
+        return ""
+    parts: list[str] = []
+    dead = 0
+    for event, element in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
+        if event in ("comment", "pi"):
+            if not dead:
+                parts.append(element.tail or "")
+            continue
+        tag = element.tag if isinstance(element.tag, str) else ""
+        if event == "start":
+            dead += tag in _DEAD
+            if not dead:
+                parts.append("\n" if tag in _BLOCKS else " " if tag in ("td", "th") else "")
+                parts.append((element.text or "").replace("\n", " ") if tag != "pre" else element.text or "")
+        else:
+            dead -= tag in _DEAD
+            if not dead:
+                parts.append("\n" if tag in _BLOCKS else "")
+                parts.append((element.tail or "").replace("\n", " "))
+    return squeeze("".join(parts))
+
+
+@lru_cache(maxsize=1)
+def _lxml() -> tuple[Any, Callable[[str], Any]]:
+    try:
+        import lxml.html
+        from lxml import etree
+    except ImportError as error:
+        raise ImportError("removing HTML needs lxml: pip install 'hjc[prepare]', or switch it off") from error
+    parser = lxml.html.HTMLParser(huge_tree=True, remove_pis=False, encoding="utf-8")
+    return etree, lambda text: lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
+
+
+def squeeze(text: str) -> str:
+    """Blanks made one, lines trimmed, empty lines left out."""
+    if not any(map(text.__contains__, _LOOSE)) and text == text.strip():
+        return text
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
