@@ -17,7 +17,8 @@ import hjc
 from hjc.classifiers import CLASSIFIERS, build, classifier_class
 from hjc.training import workflow
 from hjc.training.config import Config, ConfigError, compose
-from hjc.training.workflow import RunResult, differences, run_training, user_errors
+from hjc.training.record import differences, user_errors
+from hjc.training.workflow import RunResult, run_training
 
 ROOT = Path(hjc.__file__).resolve().parent.parent
 WORDS = {

@@ -17,7 +17,7 @@ from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 #: trainer settings that only bound how long a run takes, or say where it runs
-NOT_IDENTITY = ("max_minutes", "resume", "loggers", "workers", "devices", "threads")
+NOT_IDENTITY = ("max_minutes", "checkpoint_minutes", "resume", "loggers", "workers", "devices", "threads")
 
 
 def check_tree(kind: str, data: JobData, taxonomy: Taxonomy) -> None:

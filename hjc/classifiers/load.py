@@ -156,9 +156,8 @@ def _data(record: Mapping[str, Any]) -> str:
     state = (
         f", code at {code['commit'][:12]}{' with changes' if code.get('dirty') else ''}" if code.get("commit") else ""
     )
-    lines.append(
-        f"{str(record.get('status', 'unknown')).replace('_', ' ')} {ended}{state}, seed {record.get('seed', '?')}."
-    )
+    status = str(record.get("outcome") or record.get("status", "unknown")).replace("_", " ")
+    lines.append(f"{status} {ended}{state}, seed {record.get('seed', '?')}.")
     sets = record.get("data") or {}
     if sets:
         table = ["| set | rows | SHA-256 of texts and codes |", "|---|---:|---|"]

@@ -63,6 +63,8 @@ class TrainerSettings:
     max_steps: int = 0
     #: stop after this many minutes, wherever the schedule is by then (0: no limit)
     max_minutes: float = 0.0
+    #: a checkpoint at least that often, beside those after each validation: what a kill can cost (0: only those)
+    checkpoint_minutes: float = 10.0
     batch_size: int = 32
     accumulate: int = 1
     learning_rate: float = 2e-4

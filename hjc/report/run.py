@@ -143,7 +143,7 @@ def _facts(record: Mapping[str, Any], sets: Mapping[str, tuple[Evaluation, JobDa
         ("model", ", ".join(what)),
         ("taxonomy", f"{tree.name}, {sizes} codes at levels 1 to {tree.depth} ({tree.hash[:12]})"),
         ("command", str(record.get("command") or "")),
-        ("status", str(record.get("status") or "").replace("_", " ")),
+        ("status", str(record.get("outcome") or record.get("status") or "").replace("_", " ")),
         ("trained", str(record.get("ended") or record.get("started") or "")),
         ("evaluated again", str(record.get("evaluated_again") or "")),
         ("seed", str(record.get("seed", ""))),

@@ -1,0 +1,201 @@
+"""train.yaml: what a run was and how far it came; and errors of a run as one message."""
+
+import errno
+import json
+import linecache
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hjc.classifiers import TRAINED
+from hjc.classifiers.fitting import NOT_IDENTITY
+from hjc.classifiers.record import PROVENANCE, training_record
+from hjc.data import Splits
+from hjc.files import write_text
+from hjc.taxonomy import Taxonomy
+from hjc.training.config import Config, ConfigError
+from hjc.training.provenance import code_state, command_line, describe_data, machine, package_versions, peak_memory_mb
+
+#: states after which the same command shows the results instead of training again
+DONE = ("finished", "early_stopped")
+#: states of a run that was stopped behind its training: the model is saved, its evaluation is not whole
+SAVED = ("trained", "evaluated")
+
+
+@dataclass
+class Record:
+    """The content of train.yaml while it grows. Without ``status: finished`` the run did not end well."""
+
+    values: dict[str, Any]
+    timing: dict[str, float]
+    started: float
+    training: dict[str, Any] | None = None
+    trained: bool = True
+    resume: bool = True
+
+    @classmethod
+    def begin(cls, config: Config, taxonomy: Taxonomy, splits: Splits) -> "Record":
+        data = describe_data(splits.named())
+        resolved = asdict(config)
+        if config.model.name not in TRAINED:
+            del resolved["trainer"]  # nothing of it was used
+        values = {
+            "status": "running",
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command_line(),
+            "seed": config.seed,
+            "code": code_state(),
+            "versions": package_versions(),
+            "machine": machine(),
+            "taxonomy": {
+                "name": taxonomy.name,
+                "hash": taxonomy.hash,
+                "nodes": len(taxonomy),
+                "leaves": taxonomy.num_leaves,
+            },
+            "data": data,
+            "rejected_rows": len(splits.rejects),
+            "data_counts": dict(splits.counts),
+            "config": resolved,
+        }
+        return cls(_plain(values), {}, time.monotonic(), resume=config.trainer.resume)
+
+    @classmethod
+    def again(cls, earlier: Mapping[str, Any]) -> "Record":
+        """The record of a finished run whose model is evaluated once more: how it was trained stays as it is."""
+        values = {k: v for k, v in earlier.items() if k not in ("timing", "training")}
+        return cls(values, dict(earlier.get("timing", {})), time.monotonic(), earlier.get("training"), trained=False)
+
+    @classmethod
+    def going_on(cls, earlier: Mapping[str, Any]) -> "Record":
+        """The record of a run that was stopped after its model had been saved; its clock goes on too."""
+        timing = dict(earlier.get("timing", {}))
+        spent = sum(timing.get(key, 0.0) for key in ("fit_seconds", "save_seconds"))
+        values = {k: v for k, v in earlier.items() if k not in ("timing", "training")}
+        return cls(values, timing, time.monotonic() - spent, earlier.get("training"))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same: settings, tree and data, not where, when and how they are evaluated."""
+        config = {
+            k: v for k, v in self.values["config"].items() if k not in ("run_dir", "name", "evaluation", "trainer")
+        }
+        trainer = dict(self.values["config"].get("trainer", {}))
+        for key in NOT_IDENTITY:
+            trainer.pop(key, None)
+        sets = {name: d["hash"] for name, d in self.values["data"].items() if name in ("train", "valid")}
+        return {**config, "trainer": trainer, "taxonomy_hash": self.values["taxonomy"]["hash"], "data_hash": sets}
+
+    def earlier(self, directory: Path) -> dict[str, Any] | None:
+        """The record of the same run, with its model saved, in ``directory``.
+
+        Raises:
+            ConfigError: a finished run with other settings lies there.
+        """
+        values = training_record(directory)
+        if values.get("status") not in (*DONE, *SAVED):
+            return None
+        other = Record(values=values, timing={}, started=0.0)
+        changed = differences(other.identity, self.identity)
+        if changed and self.resume:
+            raise ConfigError(
+                f"{directory} holds a finished run with other settings ({'; '.join(changed[:4])}"
+                f"{f'; and {len(changed) - 4} more' if len(changed) > 4 else ''}). Give this run another run_dir, or "
+                "train again in that directory with trainer.resume=false"
+            )
+        return None if changed else values
+
+    def write(self, directory: Path) -> None:
+        """Write train.yaml, whole or not at all."""
+        values = dict(self.values)
+        if self.training is not None:
+            values["training"] = _plain(self.training)
+        values["timing"] = self.timing
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+        write_text(directory / PROVENANCE, text, sync=True)
+
+    def close(self, directory: Path, status: str) -> None:
+        """Write the final state."""
+        self.values["status"] = status
+        if status not in SAVED:
+            self.values.pop("outcome", None)
+        if self.trained:
+            self.values["ended"] = datetime.now(UTC).isoformat(timespec="seconds")
+            self.values["peak_memory_mb"] = peak_memory_mb()
+            self.timing["total_seconds"] = round(time.monotonic() - self.started, 2)
+        else:
+            self.values["evaluated_again"] = datetime.now(UTC).isoformat(timespec="seconds")
+        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            self.write(directory)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``model.hierarchy: topdown -> bottomup`` for every leaf that differs."""
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            shown = [v[:12] if isinstance(v, str) and len(v) == 64 else v for v in (a, b)]
+            found.append(f"{prefix}{key}: {shown[0]} -> {shown[1]}")
+    return found
+
+
+def _plain(values: Any) -> Any:
+    """Through JSON, so that train.yaml has no Python objects."""
+    return json.loads(json.dumps(values, default=str))
+
+
+@contextmanager
+def user_errors(directory: Path | None = None) -> Iterator[None]:
+    """Errors that hjc raises on purpose, about files and settings, become a ConfigError: one message, no stack trace.
+
+    A full disk too. What else comes from elsewhere (NumPy, torch, a bug) keeps its type and its stack trace.
+
+    Args:
+        directory: of the run, to be named where the disk is full.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        if _is_full_disk(error):
+            raise ConfigError(
+                f"no space left on the disk while writing {directory or 'a file'}; what is whole there stays. Free "
+                "some and give the same command again: it goes on from the last checkpoint"
+            ) from error
+        if not isinstance(error, (ValueError, TypeError, ImportError, OSError)) or not _is_deliberate(error):
+            raise
+        raise ConfigError(str(error)) from error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether there was no room for a file; libraries wrap the system's error, or keep its text alone."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if "no space left on device" in str(error).lower() or "disk quota exceeded" in str(error).lower():
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_deliberate(error: BaseException) -> bool:
+    """Whether a ``raise`` statement in hjc's own code made the error."""
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    line = linecache.getline(frame.f_code.co_filename, trace.tb_lineno).strip()
+    return str(frame.f_globals.get("__name__", "")).split(".")[0] == "hjc" and line.startswith("raise")
