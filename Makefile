@@ -1,5 +1,6 @@
 # make demo   creates .venv, installs, trains on the bundled sample, prints the per-level table, codes a few ads
-# make test   installs what tests need, runs lint, types and tests
+# make test   installs what tests need, runs lint, types and all tests
+# make check  lint, types and the fast half of the tests: for the inner loop
 # make clean  removes .venv and caches (not outputs/)
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 TEST_EXTRAS := dev,offline,embedding,lora,wandb,tensorboard,datasets,excel,prepare,stemming,search,peers,translate,llm,explain,ann,map
 DEMO_RUN ?= outputs/demo
 
-.PHONY: help install demo test lint types clean
+# processes that run tests
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+.PHONY: help install demo test check lint types clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -40,7 +45,10 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+check: lint types
+	$(PYTEST) -m "not slow"
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

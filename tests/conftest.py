@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# one thread a process, said before NumPy and torch are there: the tests run in as many processes as there are cores
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 # Two shared cores are slow at odd moments: time limits for single examples would make tests flicker.
 settings.register_profile("hjc", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hjc")

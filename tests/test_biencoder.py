@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,11 @@ from hjc.nn.pairs import NO_TARGET
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 
-pytest.importorskip("sentence_transformers", reason='needs pip install "hjc[embedding]"')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not find_spec("sentence_transformers"), reason='needs pip install "hjc[embedding]"'),
+]
+
 
 WORDS = {
     "111": "baker bread", "112": "butcher meat", "121": "nurse ward", "122": "doctor clinic",

@@ -34,6 +34,7 @@ def covered(found):
     return (low <= TRUTH) & (high >= TRUTH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["misclassification", "calibration", "em"])
 def test_shared_labels_are_taken_into_account(method):
     """Few labelled rows, many coded ones: nearly all error is that of the labels, and it largely cancels."""
@@ -96,6 +97,7 @@ def test_replicates_of_two_periods_share_the_labels_but_not_the_rows():
     assert np.abs(found.se / expected - 1).max() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0.0, 0.8])
 def test_paired_units(kept):
     """A part of the ads stays online: with its codes unchanged the change has a smaller error, and is known to."""

@@ -131,6 +131,7 @@ def test_columns_and_texts_are_those_of_the_training(call, model, tmp_path):
     assert code == 0 and "2 rows" in stdout
 
 
+@pytest.mark.slow
 def test_evaluate(call, model, ads, tmp_path):
     code, out, err = call(
         "evaluate", model, ads, "-t", "text", "--code-column", "code", "-o", tmp_path / "eval", "--bootstrap", 20
@@ -145,6 +146,7 @@ def test_evaluate(call, model, ads, tmp_path):
     assert code == 2 and "did you mean 'code'?" in err
 
 
+@pytest.mark.slow
 def test_evaluate_takes_the_columns_of_the_training_where_the_file_has_them(call, model, tmp_path):
     names = {"text_columns": ["title"], "code_column": "isco", "language_column": "lang", "source_column": "origin"}
     (model / "train.yaml").write_text(json.dumps({"config": {"data": names}}), encoding="utf-8")
@@ -217,6 +219,7 @@ def test_help_imports_nothing_heavy():
     assert out.rstrip().endswith("\n[]")
 
 
+@pytest.mark.slow
 def test_train_passes_its_arguments_to_hydra(tmp_path):
     process = command("train", "model=linnear", f"run_dir={tmp_path / 'run'}")
     _, err = process.communicate(timeout=60)
@@ -224,6 +227,7 @@ def test_train_passes_its_arguments_to_hydra(tmp_path):
     assert b"did you mean linear?" in err and b"Traceback" not in err
 
 
+@pytest.mark.slow
 def test_predict_between_pipes(model, tmp_path):
     text = 'id;text\r\n1;żółć\r\n2;\r\n3;"a\r\nb"\r\n'
     process = command("predict", model, "-", "-t", "text")
@@ -234,6 +238,7 @@ def test_predict_between_pipes(model, tmp_path):
     assert b"3 rows in" in err and b"3 rows in" not in out
 
 
+@pytest.mark.slow
 def test_jsonl_between_pipes_and_a_reader_that_leaves(model):
     lines = "".join(json.dumps({"n": i, "text": f"t{i}"}) + "\n" for i in range(20_000))
     arguments = (
@@ -264,6 +269,7 @@ def test_jsonl_between_pipes_and_a_reader_that_leaves(model):
     assert b"Traceback" not in closed.stderr and b"Exception" not in closed.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_a_partial_file(model, tmp_path, kind):
     (tmp_path / "in.csv").write_text("text\n" + "slow\n" * 1000)

@@ -77,6 +77,7 @@ def scraped(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "workers"), [("csv", 1), ("parquet", 1), ("jsonl", 2)])
 def test_prepare(call, scraped, tmp_path, suffix, workers) -> None:
     for package in ("lxml", "ftfy", "lingua", "datasketch"):
@@ -133,7 +134,8 @@ def test_agreement(call, tmp_path) -> None:
     pairs = pd.read_csv(tmp_path / "w" / "pairs.csv").set_index("level")
     assert pairs["agreement"].tolist() == [1.0, 1.0, 0.75, 0.75] and pairs["units"].tolist() == [3] * 4
     [unknown] = pd.read_csv(tmp_path / "w" / "rejects.csv").to_dict("records")
-    assert (unknown["row"], unknown["reason"], unknown["value"]) == (5, "unknown code", "xxxx")  # the header is line 1
+    why = "unknown code: 'xxxx' is not in the tree"
+    assert (unknown["row"], unknown["reason"], unknown["value"]) == (5, why, "xxxx")  # the header is line 1
     long = [(i, c, v) for c in "ab" for i, v in enumerate(wide[c])]
     pd.DataFrame(long, columns=["id", "coder", "code"]).to_csv(tmp_path / "long.csv", index=False)
     assert call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "l", "--coder-column", "coder")[0] == 0
@@ -143,7 +145,7 @@ def test_agreement(call, tmp_path) -> None:
     lost.to_csv(tmp_path / "lost.csv", index=False)
     assert call("data", "agreement", tmp_path / "lost.csv", "-o", tmp_path / "o", "--coder-column", "coder")[0] == 0
     assert pd.read_csv(tmp_path / "o" / "rejects.csv")[["row", "reason"]].to_numpy().tolist() == [
-        [9, "unknown code"],
+        [9, why],
         [10, "no id"],
     ]
     assert len(pd.read_csv(tmp_path / "n" / "pairs.csv")) == 0

@@ -54,6 +54,7 @@ def test_revise(call, files):
     assert sum(log["rows_by_kind"].values()) + log["without_new_code"]["no code"] == log["rows_in"]
 
 
+@pytest.mark.slow
 def test_translate(call, tmp_path):
     model, out = marian(tmp_path / "opus-mt-pl-en", steps=1), tmp_path / "t.csv"
     (tmp_path / "ads.csv").write_text("title,lang\nkucharz,pl\n,pl\ncook,en\nkucharz,\n", encoding="utf-8")

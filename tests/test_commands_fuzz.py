@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CODES = ["1120", "2221", "2511", "5120", "9412", "0110"]
 TEXTS = [
     f"Praca na stanowisku {word} żółć" for word in ("dyrektora", "pielęgniarki", "analityka", "kucharza", "pomocy")

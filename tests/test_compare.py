@@ -144,6 +144,7 @@ def test_holm() -> None:
             assert ours[i] == pytest.approx(step_down)
 
 
+@pytest.mark.slow
 def test_holm_marks_fewer(run: Callable[..., Path]) -> None:
     data = rows()
     folders = [run(f"r{i}", data, 1.0 + 0.02 * i, seed=i) for i in range(8)]
@@ -318,6 +319,7 @@ def test_latex_compiles(run: Callable[..., Path], tmp_path: Path) -> None:
     assert tex.count("\\begin{table}") == 3 + 2 * (found.frame["slice_kind"].nunique() - 1) > 3
 
 
+@pytest.mark.slow
 def test_from_training_to_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two linear runs on a part of the sample, `hjc evaluate` of both, and the command that compares."""
 

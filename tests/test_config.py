@@ -26,6 +26,7 @@ NEEDS = {
 FILES = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_composes(name: str) -> None:
     if name == "train":
@@ -79,6 +80,7 @@ def test_paper_recipe() -> None:
         assert (m.pooling, m.head_norm, m.head_init, m.hierarchy) == ("cls", False, "random", "topdown")
 
 
+@pytest.mark.slow
 def test_command_line_beats_experiment_beats_groups() -> None:
     assert compose(["experiment=paper_base", "trainer.epochs=2"]).trainer.epochs == 2
     assert compose(["experiment=paper_base", "hierarchy=bottomup"]).model.hierarchy == "bottomup"
@@ -87,6 +89,7 @@ def test_command_line_beats_experiment_beats_groups() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -176,6 +179,7 @@ def _train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_train_py_fails_in_one_message(tmp_path: Path) -> None:
     done = _train("model=xlmrr", cwd=tmp_path)
     assert done.returncode == 2
@@ -185,6 +189,7 @@ def test_train_py_fails_in_one_message(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_train_py_names_missing_files(tmp_path: Path) -> None:
     done = _train("data=csv", "data.train=[nowhere.csv]", "run_dir=run", cwd=tmp_path)
     assert done.returncode == 2

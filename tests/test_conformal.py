@@ -62,6 +62,7 @@ def mean_coverage(fit, repetitions=60, n=300, m=300, **draw):
     return float(np.mean(got)), float(np.std(got) / np.sqrt(repetitions)), float(np.mean(sizes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("score", "randomised"), [("lac", False), ("aps", False), ("aps", True), ("raps", False), ("raps", True)]
 )

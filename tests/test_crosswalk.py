@@ -70,6 +70,7 @@ def test_mass_is_conserved_and_levels_are_coherent(cw, seed, scale):
         np.testing.assert_allclose(total + found.unmapped, 1, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(crosswalks(), st.integers(0, 99))
 def test_settled_mass_is_coherent(cw, seed):
     mass = np.zeros((3, len(cw.source)))
@@ -91,6 +92,7 @@ def test_settled_mass_is_coherent(cw, seed):
         np.testing.assert_allclose(at_or_under[:, node], kept[:, node] + at_or_under[:, children].sum(axis=1))
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_a_chain_is_the_product_of_the_matrices(data):
     first = data.draw(crosswalks())

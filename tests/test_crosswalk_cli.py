@@ -73,6 +73,7 @@ def test_a_coded_table(carry, files):
     assert code == 2 and "--overwrite" in err
 
 
+@pytest.mark.slow
 def test_single_code_column_formats_and_inner_mass(carry, files):
     (files / "pairs.csv").write_text("source,target\n11,x\n12,ya\n21,y\n", encoding="utf-8")
     pd.DataFrame({"n": [1, 2], "code": ["11", "12"]}).to_parquet(files / "codes.parquet")

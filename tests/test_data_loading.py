@@ -271,6 +271,7 @@ def test_summary_tables_and_printing(tmp_path):
 # ------------------------------------------------------------------ real data
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_titles_in_24_languages(realdata):
     folder = realdata / "isco08_titles_24_languages"
@@ -286,6 +287,7 @@ def test_titles_in_24_languages(realdata):
     assert set(two.train.language) == {"pl", "en"} and two.counts["filtered"] == 5_277
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_polish_ads_with_dictionary_and_near_duplicates(realdata):
     tree = load_taxonomy(realdata / "kzis" / "kzis_hierarchy_2023.csv")
@@ -308,6 +310,7 @@ def test_polish_ads_with_dictionary_and_near_duplicates(realdata):
     assert splits.train.source.count("thesaurus") == 6_247
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_federal_vacancies(realdata):
     folder = realdata / "usajobs_opm"

@@ -264,6 +264,7 @@ def test_html_is_taken_out_on_request():
     assert counts == {"html": 1, "html_removed": 1}
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=30), max_size=5), st.integers(0, 20))
 def test_clean_texts_are_clean_and_stay_so(texts, limit):
     once, _ = clean_texts(texts, limit)

@@ -69,6 +69,7 @@ def outcomes_of(taxonomy, world, n, seed):
     return world.table[kind], gold, top_outcomes(taxonomy, world.table[kind], gold)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["level", "back_off"])
 def test_thresholds_on_a_tree_keep_the_promise_on_new_rows(rule):
     taxonomy = random_taxonomy(21, depth=3, children=(2, 3), top=4)

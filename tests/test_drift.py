@@ -34,6 +34,7 @@ def test_psi_noise_is_its_quantile():
     assert 0.001 <= above / 1000 <= 0.03
 
 
+@pytest.mark.slow
 def test_mmd_by_loops_and_levels_of_both_tests():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(12, 3)), rng.normal(size=(9, 3)) + 0.5
@@ -85,6 +86,7 @@ def batch(world, n, seed, *, languages=("pl", "de"), word="word", length=5, shif
 REFERENCE = batch(WORLD, 3000, 0)
 
 
+@pytest.mark.slow
 def test_nothing_changed_means_proceed():
     verdicts = [compare_profiles(REFERENCE, batch(WORLD, 1500, seed)).verdict for seed in range(1, 16)]
     assert verdicts.count("proceed") >= 14

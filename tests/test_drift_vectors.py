@@ -40,6 +40,7 @@ def profile_of(model, texts, languages=None, sample=1000, vectors=True):
     return profile
 
 
+@pytest.mark.slow
 def test_nothing_changed_is_flagged_at_the_nominal_rate(sample):
     """Random halves of one population, over and over: p-values of both tests are uniform, or on the safe side."""
     model, held = sample
@@ -126,6 +127,7 @@ def test_sampling_is_even_and_streams():
         profile.keep(np.zeros((3, 2)))
 
 
+@pytest.mark.slow
 def test_stored_with_the_model_and_compared_by_the_command(sample, tmp_path, call):
     model, held = sample
     folder = tmp_path / "model"

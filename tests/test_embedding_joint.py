@@ -205,6 +205,7 @@ def test_sum_paths_and_chained_softmax_against_loops() -> None:
 # ------------------------------------------------------------------ the classifier
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toy_encoder")
 @pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_separable_texts_are_learnt_at_every_level(hierarchy: str) -> None:
@@ -227,6 +228,7 @@ def test_separable_texts_are_learnt_at_every_level(hierarchy: str) -> None:
     assert fit.hierarchy_triplet_accuracy == model.triplet_accuracy()["hierarchy"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toy_encoder")
 def test_triplet_terms_do_what_they_say() -> None:
     """Strong terms give spaces that keep the tree and the graph; without them the classification decides."""
@@ -307,6 +309,7 @@ def test_bad_input() -> None:
             JointSettings(**bad)
 
 
+@pytest.mark.slow
 def test_trained_with_the_encoder_stored_and_loaded_in_another_process(tmp_path: Path) -> None:
     tiny = {"encoder": "tiny", "tiny_hidden": 32, "tiny_layers": 1, "tiny_vocabulary": 300, "max_length": 16}
     trainer = {"epochs": 4, "learning_rate": 5e-3, "precision": "32", "accelerator": "cpu"}

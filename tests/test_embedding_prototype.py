@@ -35,6 +35,8 @@ from hjc.training.workflow import run_training
 from tests.strategies import taxonomies
 from tests.toy_space import PARENTS, TITLES, ToyEncoder, rows, tree
 
+pytestmark = pytest.mark.slow
+
 TREE = tree()
 TINY = {"encoder": "tiny", "tiny_hidden": 32, "tiny_layers": 1, "tiny_vocabulary": 300, "max_length": 16}
 

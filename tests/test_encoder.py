@@ -60,6 +60,7 @@ def test_the_default_encoder_is_e5():
     assert read_config("e5")["encoder"] == NeuralSettings().encoder == "intfloat/multilingual-e5-small"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CONFIG_FAMILIES, "tiny"])
 def test_config_builds_runs_and_reloads(name, zoo, tmp_path):
     content = read_config(name)
@@ -96,6 +97,7 @@ def test_config_builds_runs_and_reloads(name, zoo, tmp_path):
         assert str(zoo["xlmr"].parent) not in (tmp_path / file).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_first_layers_only(family, zoo):
     batch = encode(load_encoder(NeuralSettings(encoder=str(zoo[family]), prune_vocabulary=False))[1], TEXTS)
@@ -155,6 +157,7 @@ def test_tiny_depends_on_seed_and_texts_alone():
     assert ta.unk_token_id not in ta("전기 기술자 ☃ ქართული")["input_ids"]
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_keeps_gradients(zoo):
     gradients = []
     for on in (False, True):
@@ -172,6 +175,7 @@ def test_gradient_checkpointing_keeps_gradients(zoo):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_lora_merges_into_an_ordinary_encoder(family, zoo):
     pytest.importorskip("peft")

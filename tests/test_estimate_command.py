@@ -15,6 +15,8 @@ from hjc.evaluation.validation import describe_validation
 from hjc.statistics import CodeTotals, correct_counts, difference_estimate, em_prior_shift, make_audit
 from tests.test_validation import TREE, Overconfident, rows
 
+pytestmark = pytest.mark.slow
+
 N = 600
 NEW = rows(N, start=20_000)
 REGION = ["north" if i % 3 else "south" for i in range(N)]

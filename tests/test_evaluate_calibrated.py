@@ -17,6 +17,8 @@ from hjc.training.config import compose
 from hjc.training.workflow import run_training
 from tests.test_validation import MODEL, TREE, rows
 
+pytestmark = pytest.mark.slow
+
 
 def test_outcomes_and_tables_agree_with_whole_arrays(tmp_path):
     data = rows(300)

@@ -18,6 +18,8 @@ pytest.importorskip("captum")
 
 from hjc.nn.attribution import AttributionError, _encode, integrated_gradients
 
+pytestmark = pytest.mark.slow
+
 TREE = toy_tree()
 
 

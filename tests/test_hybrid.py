@@ -54,6 +54,7 @@ def by_loop(combination: Combination, parts: Sequence[FloatArray]) -> FloatArray
     return np.log(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["mixture", "loglinear"])
 @given(seed=st.integers(0, 1000))
 def test_combination_is_what_the_formula_says(family: str, seed: int) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from .test_commands_fuzz import DAMAGES, REFUSED, damaged, save, the_message
 
+pytestmark = pytest.mark.slow
+
 ESCO = "http://data.europa.eu/esco"
 
 

@@ -18,6 +18,8 @@ from hjc.index import normalise
 from hjc.taxonomy import Taxonomy, from_prefix_codes, write_taxonomy_csv
 from tests import stub_classifier
 
+pytestmark = pytest.mark.slow
+
 TITLES = {"11": "nurse", "12": "doctor", "21": "driver"}
 
 

@@ -154,6 +154,7 @@ def test_every_module_stands_in_a_room() -> None:
     assert [r for rooms in ROOMS for r in rooms if r not in MODULES] == []
 
 
+@pytest.mark.slow
 def test_imports_point_downward() -> None:
     assert upward() == []
 
@@ -182,6 +183,7 @@ def test_settings_are_plain() -> None:
     assert [n for n in SETTINGS for other, _ in imported(n) if other.split(".")[0] in heavy] == []
 
 
+@pytest.mark.slow
 def test_baseline_and_metrics_run_without_torch() -> None:
     """A fresh interpreter imports everything that does without torch, and torch is not there."""
     wanted = ["hjc", "hjc.taxonomy", "hjc.data", "hjc.metrics", "hjc.evaluation.evaluate", "hjc.classifiers.base",

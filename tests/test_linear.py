@@ -153,6 +153,7 @@ def test_the_same_seed_gives_the_same_model(tree: Taxonomy, data: JobData, chang
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_a_fresh_process_gives_identical_probabilities(fitted, data, tmp_path: Path, hierarchy: str) -> None:  # type: ignore[no-untyped-def]
     model = fitted[hierarchy]
@@ -177,6 +178,7 @@ assert not bad, bad
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_training_imports_no_torch() -> None:
     code = (
         "import sys; from hjc.classifiers.linear import LinearClassifier as C; from hjc.taxonomy import from_edges;"

@@ -58,6 +58,7 @@ def test_character_ngrams_equal_scikit_learns(
     np.testing.assert_array_equal(ours.toarray(), theirs.toarray())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     seen=st.lists(st.lists(st.sampled_from(["a", "b", "c++", "ß"]), max_size=6), max_size=6),

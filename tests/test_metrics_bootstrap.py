@@ -102,6 +102,7 @@ def test_macro_recall_is_resampled_within_codes(n, seed, grouped):
         assert drawn[j] == pytest.approx(found, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_macro_recall_of_many_rare_codes_is_covered_and_so_are_differences():
     """Codes with few rows are hard: plain resampling of rows covers 86 to 90 in 100, with the figure near one end."""
     codes, n, trials = 150, 700, 120
@@ -152,6 +153,7 @@ def test_rows_of_a_group_are_drawn_together_and_a_negative_group_is_alone():
     assert len(set(unit)) == 4 and len(resamples.counts) == 4
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_95_times_in_100():
     """The truth of a calibrated model is known: E[-ln P] is the mean entropy, recall@1 the mean top probability."""
     tree = nine_leaves()

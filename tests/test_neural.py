@@ -16,6 +16,8 @@ from hjc.errors import NotFittedError
 from hjc.nn.settings import HIERARCHIES, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["alpha", "bravo", "carbon", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima"]
 CODES = ["11", "12", "13", "21", "22", "31", "4"]
 

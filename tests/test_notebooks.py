@@ -8,6 +8,8 @@ import pytest
 
 import hjc
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(hjc.__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")

@@ -48,6 +48,7 @@ def test_wheel_contents(wheel: Path) -> None:
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
 
+@pytest.mark.slow
 def test_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
     """Configurations compose and the sample loads from the wheel alone."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")

@@ -17,6 +17,8 @@ from hjc.decision import back_off, bayes_decision
 from hjc.evaluation.validation import ValidationScores, describe_validation
 from tests.test_validation import TREE, Overconfident, rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):

@@ -66,6 +66,7 @@ JSON = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_csv_rows_in_are_rows_out(tmp_path, data):

@@ -71,6 +71,7 @@ def unknown(tokenizer: Tokenizer, text: str) -> int:
     return 0 if name is None else tokenizer.encode(text).tokens.count(name)
 
 
+@pytest.mark.slow
 def test_other_texts_get_no_new_unknowns(pruned):
     full, small, _ = pruned
     others = [*corpus()[80:], "Lagerist im Außendienst", "електромонтер", "전기 기술자", "中文教师 ☃"]
@@ -96,6 +97,7 @@ def _unigram_pruned(_cache: list[Tokenizer] = []) -> Tokenizer:  # noqa: B006 - 
     return _cache[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hidden_states_stay(family, tmp_path: Path):
     folder = str(write_encoder(tmp_path / family, family))

@@ -67,6 +67,7 @@ def expand(arguments: list[str]) -> Iterator[list[str]]:
     yield from (list(job) for job in itertools.product(*choices))
 
 
+@pytest.mark.slow
 @run_page
 def test_commands_compose_and_parse(page: Path) -> None:
     """Settings and options that a page names exist, also in the commands that are too long to run."""
@@ -160,6 +161,7 @@ def trained(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @run_page
 def test_commands_run(page: Path, trained: Path) -> None:
     lines = [line for line in commands(page) if line != TITLES and not LONG.search(line)]
@@ -168,6 +170,7 @@ def test_commands_run(page: Path, trained: Path) -> None:
         run(line, trained)
 
 
+@pytest.mark.slow
 def test_what_the_commands_wrote(trained: Path) -> None:
     import pandas as pd
 
@@ -182,6 +185,7 @@ def test_what_the_commands_wrote(trained: Path) -> None:
         assert f"`{name}`" in described or path.name == "held_out", name
 
 
+@pytest.mark.slow
 @run_page
 def test_python_examples_run(page: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
@@ -266,6 +270,7 @@ def test_defaults_in_the_table_of_the_trainer() -> None:
     assert checked > 25
 
 
+@pytest.mark.slow
 def test_table_of_encoders_is_that_of_the_configs() -> None:
     rows = re.findall(r"^\| (`\w+`.*) \|$", PAGES[0].read_text("utf-8"), re.MULTILINE)
     seen = set()

@@ -107,6 +107,7 @@ def test_scores_come_back(tmp_path: Path, seed: int) -> None:
     assert part.id == ("id5", "id3") and part.scores.gold.tolist() == data.gold[[5, 3]].tolist()
 
 
+@pytest.mark.slow
 @given(tree=taxonomies(plain_codes=True), seed=st.integers(0, 1000), n=st.integers(0, 5))
 def test_scores_come_back_for_any_tree(
     tmp_path_factory: pytest.TempPathFactory, tree: Taxonomy, seed: int, n: int
@@ -268,6 +269,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_report(tmp_path: Path) -> None:
     found, data = make(300, hostile=True)
     (tmp_path / "train.yaml").write_text(f"status: finished\ncommand: {'<script>x</script>'!r}\n", "utf-8")
@@ -305,6 +307,7 @@ def test_report(tmp_path: Path) -> None:
     assert {p.name for p in score_files(tmp_path)} == {"scores_valid.parquet", "scores_test.parquet"}
 
 
+@pytest.mark.slow
 def test_report_without_examples_and_evaluations_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, data = make(60)
     assert save_evaluations(tmp_path, {"a": (found, data)}, report=False) is None
@@ -325,6 +328,7 @@ def test_report_without_examples_and_evaluations_side_by_side(tmp_path: Path, mo
         write_report(tmp_path, {"a": (found, data.take([0]))})
 
 
+@pytest.mark.slow
 def test_report_of_odd_trees(tmp_path: Path) -> None:
     """One code; one row; everything right; a flat tree of many codes; an infinite loss."""
     one = from_edges(["a"], [""], name="one")

@@ -30,6 +30,7 @@ def found() -> tuple[object, DecisionTables, Classifier]:
     return evaluation, watched.tables(evaluation.scores, "test", replicates=20), model
 
 
+@pytest.mark.slow
 def test_report_with_decisions(tmp_path):
     evaluation, tables, _ = found()
     path = save_evaluations(tmp_path, {"test": (evaluation, DATA)}, decided={"test": tables})

@@ -93,6 +93,7 @@ def test_neural_texts_are_few_and_cheap(monkeypatch):
     assert "hjc[explain]" in explanations_section(model, sets).blocks[0].text
 
 
+@pytest.mark.slow
 def test_reasons_to_leave_it_out(evaluated, tmp_path):
     assert "evaluation.examples" in explanations_section(MODEL, evaluated, examples=False).blocks[0].text
     assert "hjc explain" in explanations_section(StubClassifier(TREE), evaluated).blocks[0].text

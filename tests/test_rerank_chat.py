@@ -283,6 +283,7 @@ def test_counters_and_cost_are_exact(make: Make, server: Server) -> None:
     assert unknown.client.usage.unreported == 1 and unknown.client.usage.prompt_tokens == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["max_requests", "max_total_tokens", "max_cost"])
 def test_limits_are_never_exceeded(make: Make, server: Server, limit: str, tmp_path: Path) -> None:
     cache = str(tmp_path / "answers.jsonl")
@@ -324,6 +325,7 @@ with ChatClient(settings) as client:
 """
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed(server: Server, tmp_path: Path) -> None:
     cache = tmp_path / "answers.jsonl"
     command = [sys.executable, "-c", RUN, f"{server.url}/v1", str(cache), "20"]

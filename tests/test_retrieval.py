@@ -155,6 +155,7 @@ def test_fit_save_load(reranker: str, tmp_path: Path) -> None:
     assert (outcomes["code"] == "").tolist() == [s == "declined" for s in outcomes["status"]]
 
 
+@pytest.mark.slow
 def test_a_cross_encoder_learns_what_cosines_cannot(tmp_path: Path) -> None:
     """Titles that say nothing: only the pairs of text and label tell which label is right."""
     tree = from_prefix_codes(["a", "b", "c"], [1], titles={"en": {"a": "alpha", "b": "beta", "c": "gamma"}})
@@ -196,6 +197,7 @@ def test_without_validation_rows(caplog: pytest.LogCaptureFixture) -> None:
     assert np.allclose(np.exp(made.predict_log_proba(["nurse"])).sum(), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_messages(tmp_path: Path) -> None:
     for bad, match in (
         ({"reranker": "llm"}, r"model\.reranker"),

@@ -16,6 +16,7 @@ from hjc.decision.review import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["random", "proportional", "stratified"])
 def test_stated_inclusion_probabilities_are_true_and_estimates_unbiased(method):
     rng = np.random.default_rng(0)

@@ -19,6 +19,8 @@ from hjc.tables import open_input
 from tests.stub_classifier import StubClassifier
 from tests.test_neural import settings, toy_data, toy_tree, trainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):

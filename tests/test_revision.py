@@ -145,6 +145,7 @@ def test_deterministic_tree_with_edges():
 # ---------------------------------------------------------------------------------------------- the official tables
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_kzis_2014_to_2022(realdata):
     new = read_taxonomy_csv(realdata / "kzis" / "kzis_hierarchy_2023.csv")

@@ -62,6 +62,7 @@ def test_perfect_order_has_no_excess_and_no_information_has_the_error_rate():
     assert aurc(np.zeros(2000), y) == pytest.approx(1 - y.mean())
 
 
+@pytest.mark.slow
 def test_band_of_the_automation_rate_covers_the_truth():
     """c uniform, right with probability 0.5 + 0.5 c: at 90 % accuracy the true rate is 0.4."""
     held, rates = 0, []

@@ -101,6 +101,7 @@ def test_classify_and_count_is_biased_even_when_nothing_changed():
     assert not unbiased(mean, error) and np.abs(mean).max() > 0.02 and coverage < 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", ["none", "covariate"])
 def test_calibrated_probabilities_survive_covariate_shift(shift):
     mean, error, coverage = repeat(shift, summed)
@@ -112,6 +113,7 @@ def test_calibrated_probabilities_do_not_survive_prior_shift():
     assert np.abs(mean).max() > 0.02 and coverage < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [by_confusion, by_em, by_em_with_estimated_prior])
 def test_corrections_for_prior_shift_are_right_under_prior_shift(estimator):
     mean, _, coverage = repeat("prior", estimator)
@@ -120,6 +122,7 @@ def test_corrections_for_prior_shift_are_right_under_prior_shift(estimator):
     assert np.abs(wrong).max() > 5 * np.abs(mean).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", ["random", "unequal", "stratified"])
 @pytest.mark.parametrize("shift", ["none", "prior", "covariate"])
 def test_an_audit_is_right_under_every_shift(shift, design):

@@ -13,7 +13,7 @@ from hjc.taxonomy.readers.soc import parent_by_number
 
 from .test_taxonomy_readers import assert_accounts
 
-pytestmark = pytest.mark.realdata
+pytestmark = [pytest.mark.slow, pytest.mark.realdata]
 
 
 def read(realdata, kind, *paths, **options):

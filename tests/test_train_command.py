@@ -22,6 +22,8 @@ from hjc.training.config import ConfigError, compose
 from hjc.training.provenance import command_line
 from hjc.training.workflow import run_training
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(hjc.__file__).resolve().parent.parent
 WORDS = {"11": "nurse ward", "12": "doctor clinic", "21": "lorry driver", "22": "tram rails", "23": "pilot plane"}
 TINY = [

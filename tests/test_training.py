@@ -101,6 +101,7 @@ def test_biases_and_norms_do_not_decay_and_the_head_has_its_own_rate(fitted):
         assert decay == (0.0 if name.endswith("bias") or "norm" in name.lower() else 0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [9, 20], ids=["in the first epoch", "in a later epoch"])
 def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(tmp_path, monkeypatch, stop_at):
     """With dropout on, validating twice an epoch: checkpoints lie in the middle of epochs too."""
@@ -143,6 +144,7 @@ def test_every_epoch_has_its_own_order(monkeypatch):
     assert order[0] != order[1]
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_settings_or_data_are_not_resumed(tmp_path):
     tree = toy_tree()
     train, valid = toy_data(tree, 4), toy_data(tree, 2, seed=1)
@@ -154,6 +156,7 @@ def test_checkpoints_of_other_settings_or_data_are_not_resumed(tmp_path):
     NeuralClassifier(tree, settings(), trainer(epochs=2, resume=False)).fit(train, valid, run_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_not_the_last(tmp_path, monkeypatch):
     """Validation says that the first epoch was the best: its weights are what the classifier holds."""
     tree = toy_tree()
@@ -178,6 +181,7 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path, monkeypatch):
     assert not torch.equal(early.network.head.linear.weight, first.network.head.linear.weight)
 
 
+@pytest.mark.slow
 def test_early_stopping_and_the_time_limit_say_so():
     tree = toy_tree()
     train, valid = toy_data(tree, 10), toy_data(tree, 2, seed=1)
@@ -189,6 +193,7 @@ def test_early_stopping_and_the_time_limit_say_so():
     assert stopped.fit_result.status == "early_stopped" and stopped.fit_result.epochs < 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -68,6 +68,7 @@ def quiet(config: Config) -> tuple[RunResult, str]:
     return result, console.export_text()
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_described_model(configure: Callable[..., Config]) -> None:
     config = configure()
     result, text = quiet(config)
@@ -139,6 +140,7 @@ def test_ctrl_c_before_there_is_a_model(configure: Callable[..., Config], monkey
     assert yaml.safe_load((Path(config.run_dir) / "train.yaml").read_text("utf-8"))["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_what_was_learnt(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """The second Ctrl-C, or one outside the training loop, on a classifier that already has weights."""
     real = build
@@ -198,6 +200,7 @@ def test_differences_name_the_setting() -> None:
     assert differences(old, old) == []
 
 
+@pytest.mark.slow
 def test_sweep_of_train_py(files: Path, tmp_path: Path) -> None:
     """Jobs of one process: separate directories, one line each in results.csv; one that fails does not stop others."""
     command = [
