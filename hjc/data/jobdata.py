@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hjc.taxonomy.tree import Taxonomy
 
 #: gold of a row without a code
 UNLABELLED = -1
+_COLUMNS = ("texts", "gold", "language", "source", "weight", "group", "row", "id")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,18 +116,12 @@ class JobData:
                 raise ValueError(f"take: got a mask of shape {index.shape} for {len(self)} rows")
             index = np.flatnonzero(index)
         index = index.astype(np.int64).reshape(-1)  # an empty list arrives as float
-        order = index.tolist()
-        return replace(
-            self,
-            texts=tuple(self.texts[i] for i in order),
-            gold=self.gold[index],
-            language=tuple(self.language[i] for i in order),
-            source=tuple(self.source[i] for i in order),
-            weight=self.weight[index],
-            group=None if self.group is None else self.group[index],
-            row=self.row[index],
-            id=tuple(self.id[i] for i in order),
-        )
+        columns = {name: value for name in _COLUMNS if (value := getattr(self, name)) is not None}
+        taken: dict[str, Any] = {
+            name: tuple(map(value.__getitem__, index.tolist())) if isinstance(value, tuple) else value[index]
+            for name, value in columns.items()
+        }
+        return replace(self, **taken)
 
     def labelled(self) -> "JobData":
         """The rows that have a code."""
@@ -161,17 +157,12 @@ class JobData:
                 pieces.append(np.unique(piece, return_inverse=True)[1].astype(np.int64) + start)
                 start += len(np.unique(piece))
             group = np.concatenate(pieces)
-        return cls(
-            taxonomy=first.taxonomy,
-            texts=tuple(t for part in items for t in part.texts),
-            gold=np.concatenate([part.gold for part in items]),
-            language=tuple(x for part in items for x in part.language),
-            source=tuple(x for part in items for x in part.source),
-            weight=np.concatenate([part.weight for part in items]),
-            group=group,
-            row=np.concatenate([part.row for part in items]),
-            id=tuple(x for part in items for x in part.id),
-        )
+        joined: dict[str, Any] = {"group": group}
+        for name in _COLUMNS:
+            if name != "group":
+                columns = [getattr(part, name) for part in items]
+                joined[name] = tuple(chain(*columns)) if isinstance(columns[0], tuple) else np.concatenate(columns)
+        return cls(first.taxonomy, **joined)
 
     @classmethod
     def from_lists(

@@ -75,30 +75,17 @@ def _load_files(settings: DataSettings, taxonomy: Taxonomy) -> Splits:
     groups = None
     if to_split.size or carve:
         groups = _groups(data, parts, to_split, settings, carve)
-    if to_split.size:
-        pool = np.flatnonzero((side < 0) | (side == TRAIN))
+        pool = np.flatnonzero((side == TRAIN) | (side < 0))
+        stays = fixed[pool] & ~fixed[pool].all() if carve else side[pool] == TRAIN
         side[pool] = split_rows(
             taxonomy,
             data.gold[pool],
             source=_numbers(data.source)[pool],
-            groups=None if groups is None else groups[pool],
-            fixed_train=side[pool] == TRAIN,
-            test_fraction=settings.test_fraction,
-            valid_fraction=settings.valid_fraction if not (side == VALID).any() else 0.0,
-            singletons=settings.singletons,
-            seed=settings.seed,
-        )
-    elif carve:
-        pool = np.flatnonzero(side == TRAIN)
-        keep = fixed[pool] if not fixed[pool].all() else None
-        side[pool] = split_rows(
-            taxonomy,
-            data.gold[pool],
-            source=_numbers(data.source)[pool],
-            groups=None if groups is None else groups[pool],
-            fixed_train=keep,
-            test_fraction=0.0,
-            valid_fraction=settings.valid_fraction,
+            groups=groups[pool],
+            fixed_train=stays,
+            test_fraction=0.0 if carve else settings.test_fraction,
+            valid_fraction=0.0 if (side == VALID).any() else settings.valid_fraction,
+            singletons="train" if carve else settings.singletons,
             seed=settings.seed,
         )
     if groups is not None:

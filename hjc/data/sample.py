@@ -103,15 +103,12 @@ def write_sample_esco(directory: Path | str, language: str = "en") -> Path:
             broader.append(("Occupation", own, "ISCOGroup", uri))
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    columns: dict[str, tuple[list[tuple[str, ...]], str]] = {
-        "ISCOGroups": (groups, "conceptType conceptUri code preferredLabel status altLabels description"),
-        "occupations": (
-            occupations,
-            "conceptType conceptUri iscoGroup preferredLabel altLabels hiddenLabels status description code",
-        ),
-        "broaderRelationsOccPillar": (broader, "conceptType conceptUri broaderType broaderUri"),
-    }
-    for name, (rows, header) in columns.items():
+    for name, rows, header in (
+        ("ISCOGroups", groups, "conceptType conceptUri code preferredLabel status altLabels description"),
+        ("occupations", occupations,
+         "conceptType conceptUri iscoGroup preferredLabel altLabels hiddenLabels status description code"),
+        ("broaderRelationsOccPillar", broader, "conceptType conceptUri broaderType broaderUri"),
+    ):  # fmt: skip
         frame = pd.DataFrame(rows, columns=header.split(" "), dtype=str)
         frame.to_csv(folder / f"{name}_{language}.csv", index=False, encoding="utf-8", lineterminator="\n")
     return folder

@@ -1,6 +1,6 @@
 """Typed settings of the data: which files, which columns, which splits. Plain dataclasses; Hydra only fills them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from hjc.errors import check_choice
 from hjc.files import stem
@@ -170,18 +170,5 @@ class DataSettings:
         return found
 
 
-_INHERITED = (
-    "text_columns",
-    "code_column",
-    "language_column",
-    "source_column",
-    "weight_column",
-    "id_column",
-    "group_column",
-    "split_column",
-    "default_language",
-    "default_source",
-    "separator",
-    "quote",
-    "encoding",
-)
+#: columns and options of a source that are those of DataSettings where they are None
+_INHERITED = [option.name for option in fields(SourceSettings) if option.default is None]

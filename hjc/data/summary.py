@@ -1,8 +1,9 @@
 """What a run is about to learn from: sizes, languages, lengths, codes seen, the long tail, conflicting labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -54,9 +55,9 @@ class DataSummary:
         out.print(_table("Rows, codes, and repeated texts", self.rows.merge(self.conflicts, on="split")))
         out.print(_table("Characters a text, by share of rows", self.lengths))
         for title, frame in (("Rows by language", self.languages), ("Rows by source", self.sources)):
-            if frame.iloc[:, 1].nunique() > 1:
-                wide = frame.pivot(index=frame.columns[1], columns="split", values="rows").fillna(0).astype(int)
-                wide = wide[[s for s in self.rows["split"] if s in wide]]
+            if (name := frame.columns[1]) and frame[name].nunique() > 1:
+                wide = frame.pivot(index=name, columns="split", values="rows").fillna(0).astype(int)
+                wide = wide[frame["split"].unique()]
                 wide = wide.loc[wide.sum(axis=1).sort_values(ascending=False, kind="stable").index].reset_index()
                 out.print(_table(title, wide, limit))
         out.print(_table("Codes seen in training", self.levels))
@@ -72,70 +73,59 @@ class DataSummary:
 def summarise(splits: Splits) -> DataSummary:
     """Tables about the splits of a run; see :class:`DataSummary`."""
     named = {name: data for name, data in splits.named().items() if len(data) or name == "train"}
+
+    def by_split(row: Callable[[JobData], dict[str, Any]]) -> pd.DataFrame:
+        return pd.DataFrame([{"split": name, **row(data)} for name, data in named.items()])
+
     reasons = splits.rejects["reason"].astype("str").str.split(":").str[0].value_counts()
     return DataSummary(
-        rows=pd.DataFrame(
-            [
-                {
-                    "split": name,
-                    "rows": len(data),
-                    "codes": len(np.unique(data.gold[data.gold >= 0])),
-                    "inner": int((~data.taxonomy.is_leaf[data.gold[data.gold >= 0]]).sum()),
-                }
-                for name, data in named.items()
-            ]
-        ),
+        rows=by_split(_sizes),
         languages=_value_counts(named, "language"),
         sources=_value_counts(named, "source"),
-        lengths=pd.DataFrame([{"split": name, **_lengths(data)} for name, data in named.items()]),
+        lengths=by_split(_lengths),
         levels=_levels(splits.train),
         tail=_tail(splits.train),
-        conflicts=pd.DataFrame([{"split": name, **_conflicts(data)} for name, data in named.items()]),
+        conflicts=by_split(_conflicts),
         rejects=reasons.rename_axis("reason").reset_index(name="rows"),
         counts=dict(splits.counts),
         notes=tuple(splits.notes),
     )
 
 
+def _sizes(data: JobData) -> dict[str, int]:
+    gold = data.labelled().gold
+    return {"rows": len(data), "codes": len(np.unique(gold)), "inner": int((~data.taxonomy.is_leaf[gold]).sum())}
+
+
 def _value_counts(named: Mapping[str, JobData], column: str) -> pd.DataFrame:
-    parts = [
-        pd.Series(getattr(data, column), dtype="object").replace("", "?").value_counts().rename_axis(column)
-        .reset_index(name="rows").assign(split=name)
-        for name, data in named.items()
-    ]  # fmt: skip
-    return pd.concat(parts, ignore_index=True)[["split", column, "rows"]]
+    parts = [pd.DataFrame({"split": name, column: getattr(data, column)}) for name, data in named.items()]
+    whole = pd.concat(parts, ignore_index=True).replace({column: ""}, "?")
+    return whole.groupby(["split", column], sort=False).size().reset_index(name="rows")
 
 
 def _lengths(data: JobData) -> dict[str, int]:
-    sizes = np.fromiter(map(len, data.texts), dtype=np.int64, count=len(data))
-    values = np.quantile(sizes, QUANTILES) if len(sizes) else np.zeros(len(QUANTILES))
-    return {f"{q:.0%}": int(value) for q, value in zip(QUANTILES, values, strict=True)}
+    sizes = list(map(len, data.texts)) or [0]
+    return {f"{q:.0%}": int(value) for q, value in zip(QUANTILES, np.quantile(sizes, QUANTILES), strict=True)}
 
 
 def _levels(train: JobData) -> pd.DataFrame:
     tree = train.taxonomy
-    gold = train.gold[train.gold >= 0]
-    out = []
-    for level in range(1, tree.depth + 1):
-        nodes = tree.node_path[gold, level - 1]
-        seen, total = len(np.unique(nodes[nodes >= 0])), len(tree.level_nodes(level))
-        out.append(
-            {"level": level, "codes": total, "seen": seen, "share": seen / total, "rows": int((nodes >= 0).sum())}
-        )
-    return pd.DataFrame(out)
+    path = tree.node_path[train.labelled().gold]
+    total = [len(tree.level_nodes(level)) for level in range(1, tree.depth + 1)]
+    seen = [len(np.unique(nodes[nodes >= 0])) for nodes in path.T]
+    frame = pd.DataFrame({"level": np.arange(1, tree.depth + 1), "codes": total, "seen": seen})
+    return frame.assign(share=frame["seen"] / frame["codes"], rows=(path >= 0).sum(axis=0))
 
 
 def _tail(train: JobData) -> pd.DataFrame:
     tree = train.taxonomy
-    per_leaf = np.bincount(train.gold[train.gold >= 0], minlength=len(tree))[tree.leaves]
-    total = max(int(per_leaf.sum()), 1)
-    out = []
-    for i, low in enumerate(TAIL):
-        high = TAIL[i + 1] if i + 1 < len(TAIL) else None
-        inside = per_leaf[(per_leaf >= low) & ((per_leaf < high) if high is not None else True)]
-        name = f"{low}+" if high is None else str(low) if high == low + 1 else f"{low}-{high - 1}"
-        out.append({"training rows": name, "leaves": len(inside), "share of rows": int(inside.sum()) / total})
-    return pd.DataFrame(out)
+    per_leaf = np.bincount(train.labelled().gold, minlength=len(tree))[tree.leaves]
+    band = np.searchsorted(TAIL, per_leaf, side="right") - 1
+    rows = np.bincount(band, per_leaf, len(TAIL)) / max(int(per_leaf.sum()), 1)
+    names = ["0", *(f"{low}-{high - 1}" for low, high in pairwise(TAIL[1:])), f"{TAIL[-1]}+"]
+    return pd.DataFrame(
+        {"training rows": names, "leaves": np.bincount(band, minlength=len(TAIL)), "share of rows": rows}
+    )
 
 
 def _conflicts(data: JobData) -> dict[str, int]:
