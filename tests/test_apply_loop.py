@@ -6,7 +6,7 @@ import pytest
 from hjc.apply.loop import Columns, Summary, read_parts, write_parts
 from hjc.classifiers import CLASSIFIERS
 from hjc.data import TextRecipe
-from hjc.tables import open_input, open_output
+from hjc.tables import open_output, open_table
 from hjc.taxonomy import from_edges
 from tests.stub_classifier import StubClassifier
 
@@ -34,7 +34,7 @@ def table(tmp_path):
 
 
 def parts_of(path, columns, summary=None, rows=2):
-    with open_input(str(path), "csv", rows=rows) as reader:
+    with open_table(path, rows=rows) as reader:
         yield from read_parts(reader, columns, summary)
 
 
@@ -65,7 +65,7 @@ def test_written_rows_are_those_of_the_part(table, tmp_path):
         return {"number": [float(part.start + i) for i in keep]}
 
     with (
-        open_input(str(table), "csv", rows=2) as reader,
+        open_table(table, rows=2) as reader,
         open_output(str(tmp_path / "out.csv"), "csv", reader, {"number": "number"}) as writer,
     ):
         write_parts(reader, writer, Columns(), new)

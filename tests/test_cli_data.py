@@ -73,7 +73,7 @@ def scraped(tmp_path):
     ]
     pd.DataFrame(rows, columns=["code", "title", "body"]).to_csv(path, index=False)
     with path.open("a", encoding="utf-8") as stream:
-        stream.write("1,2\n")
+        stream.write("1,2,3,4\n")
     return path
 
 

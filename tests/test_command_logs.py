@@ -71,16 +71,16 @@ def test_translate(call, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["prepare", "sample", "split"])
 def test_interrupted(call, tmp_path, monkeypatch, command, number):
-    import hjc.tables.csv_reader as module
+    import hjc.tables.base as module
 
     (tmp_path / "ads.csv").write_text("text,code\ncook,1\ncook,2\n", encoding="utf-8")
-    chunks = module.CsvReader.chunks
+    chunks = module.Reader.chunks
 
     def interrupted(self):
         yield from chunks(self)
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(module.CsvReader, "chunks", interrupted)
+    monkeypatch.setattr(module.Reader, "chunks", interrupted)
     # a test runner started in the background hands down an ignored SIGINT
     inherited, before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
     further = {"prepare": ["--languages", "none"], "sample": ["--rule", "code-length", "--fraction", "1"], "split": []}

@@ -127,7 +127,7 @@ def test_chains_and_refusals(carry, call, files):
     code, _, err = call("crosswalk", "--table", files / "pairs.csv", "--to", files / "B.csv")
     assert code == 2 and "--from" in err
     code, _, err = carry(files / "none.csv", "-c", "code", "-o", files / "x.csv")
-    assert code == 2 and "no input file" in err
+    assert code == 2 and "no such file" in err
 
 
 def test_weights_counts_and_a_written_crosswalk(carry, call, files):

@@ -44,7 +44,7 @@ of lorries";nan;0210;pl;2
 8;Boss;;11;PL;1
 9;Clerk;;1111;de;1
 10;Clerk;;1111;pl;heavy
-11;Clerk;1111
+11;Clerk;;1111;pl;1;x;y
 3;Last;x;2112;pl;0.5
 """
 
@@ -61,14 +61,14 @@ def test_every_row_is_used_filtered_or_rejected_with_its_line(tmp_path):
     assert train.texts == ("Cook / makes soup", "Driver\nof lorries", "Boss", "Last / x")
     assert train.codes == ("0110", "0210", "11", "2112") and train.id == ("1", "3", "8", "3")
     assert train.weight.tolist() == [1, 2, 1, 0.5] and train.language == ("pl",) * 4
-    assert train.row.tolist() == [0, 2, 7, 11]
+    assert train.row.tolist() == [0, 2, 7, 10]
     rejects = splits.rejects
     assert rejects["row"].tolist() == [3, 6, 7, 8, 9, 12, 13]
-    assert rejects["id"].tolist() == ["2", "4", "5", "6", "7", "10", "11"]
+    assert rejects["id"].tolist() == ["2", "4", "5", "6", "7", "10", ""]
     reasons = rejects["reason"].tolist()
     assert reasons[:3] == ["no text", "no code", "no code"]
     assert reasons[3].startswith("unknown code") and "0110" in reasons[4]
-    assert reasons[5] == "weight is not a number from 0" and reasons[6].startswith("3 cells where the header has 6")
+    assert reasons[5] == "weight is not a number from 0" and reasons[6] == "8 cells instead of 6"
     assert splits.counts["filtered"] == 1 and splits.counts["rejected"] == 7 and splits.counts["duplicate_ids"] == 2
     assert splits.counts["read"] == 12 == len(train) + 1 + 7
     assert any("'3'" in note and "more than once" in note for note in splits.notes)
@@ -133,7 +133,7 @@ def test_settings_that_do_not_fit_together(options, message):
 
 @pytest.mark.parametrize(
     "options",
-    [{"test_fraction": 1.0}, {"test_fraction": 0.6, "valid_fraction": 0.4}, {"format": "xls"}, {"singletons": "drop"},
+    [{"test_fraction": 1.0}, {"test_fraction": 0.6, "valid_fraction": 0.4}, {"format": "ods"}, {"singletons": "drop"},
      {"near_duplicates": 2.0}, {"max_chars": -1}],
 )  # fmt: skip
 def test_values_out_of_range(options):

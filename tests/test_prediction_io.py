@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hjc.apply.loop import Columns, Part, Summary
 from hjc.apply.predict import Plan, code_rows, code_table
 from hjc.data import TextRecipe
-from hjc.tables import Rejects, check_output, find_column, format_of, open_input, open_output
+from hjc.tables import Rejects, check_output, find_column, format_of, open_output, open_table
 from hjc.tables.chunks import TextChunk
 from hjc.taxonomy import from_edges, isco08
 from tests.stub_classifier import StubClassifier
@@ -29,10 +29,9 @@ TREE = from_edges(
 
 
 def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), rejects=None, **options) -> Summary:
-    into = format_of(str(target), None, option="--format")
-    kind = format_of(str(source), None, option="--input-format")
+    into = format_of(target, writing=True)
     recipe = TextRecipe((text,) if isinstance(text, str) else tuple(text))
-    with open_input(str(source), kind, rejects=rejects, rows=rows, table_output=into != "jsonl", **options) as reader:
+    with open_table(source, rejects=rejects, rows=rows, all_columns=into != "jsonl", **options) as reader:
         plan = Plan(TREE, levels=levels, top_k=top_k)
         plan.check_free(reader.columns)
         with open_output(str(target), into, reader, plan.columns) as writer:
@@ -196,7 +195,9 @@ def test_codes_are_those_of_predict(tmp_path):
     stub = StubClassifier(isco08())
     texts = ["cook", None, "nurse", " ", "driver", "cook"]
     plan = Plan(stub.taxonomy, levels=(4, 1), top_k=12, title_language="pl")
-    part = Part(TextChunk([[text] for text in texts]), Columns(TextRecipe(("text",))), {"text": texts})
+    part = Part(
+        TextChunk([[text] for text in texts], range(2, 2 + len(texts))), Columns(TextRecipe(("text",))), {"text": texts}
+    )
     coded = code_rows(stub, plan, part)
     assert list(coded) == list(plan.columns)
     assert coded["hjc_status"] == ["ok", "empty text", "ok", "empty text", "ok", "ok"]
@@ -235,15 +236,15 @@ def test_ragged_lines_go_to_the_rejects_and_the_rest_keeps_its_order(tmp_path):
     assert [row[:2] for row in read_csv(tmp_path / "out.csv")] == [
         ["id", "text"],
         ["1", "a"],
+        ["3", ""],
         ["4", "x\ny"],
         ["5", "z"],
     ]
     assert read_csv(tmp_path / "rejects.csv") == [
         ["line", "reason", "value"],
         ["3", "3 cells instead of 2", "2,b,c\n"],
-        ["5", "1 cells instead of 2", "3\n"],
     ]
-    assert "2 unreadable lines" in rejects.message()
+    assert "1 unreadable line" in rejects.message() and "1 rows are shorter" in rejects.message()
 
 
 def test_an_open_quotation_mark_costs_one_line(tmp_path):
@@ -304,6 +305,7 @@ def test_encodings(tmp_path):
         ("in.csv.gz", b"text\na\n", "complete"),
         ("in.xlsx", b"PK", "Excel"),
     ],
+    ids=["empty", "header", "parquet", "no rows", "cut gzip", "no gzip", "excel"],
 )
 def test_unreadable_files(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
@@ -351,7 +353,7 @@ def test_interrupted_output_is_left_readable(tmp_path, target):
     plan = Plan(TREE)
     with (
         pytest.raises(KeyboardInterrupt),
-        open_input(str(tmp_path / "in.csv"), "csv", rows=5) as reader,
+        open_table(tmp_path / "in.csv", rows=5) as reader,
         open_output(str(tmp_path / target), target[4:], reader, plan.columns) as writer,
     ):
         code_table(StubClassifier(TREE), reader, writer, plan, Columns(TextRecipe(("text",))), progress=stop)

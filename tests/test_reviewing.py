@@ -15,7 +15,7 @@ from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data import TextRecipe, load_sample
 from hjc.decision.review import bald
-from hjc.tables import open_input
+from hjc.tables import open_table
 from tests.stub_classifier import StubClassifier
 from tests.test_neural import settings, toy_data, toy_tree, trainer
 
@@ -55,7 +55,7 @@ class Remembered(StubClassifier):
 def chosen(model, path, n, strategy, **more):
     return review_table(
         model,
-        lambda: open_input(str(path), "csv", rows=100),
+        lambda: open_table(path, rows=100),
         Columns(TextRecipe(("title",))),
         n,
         strategy,

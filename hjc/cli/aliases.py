@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------------------------------------- arguments
 
 RunDir = Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")]
-Source = Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet or JSONL file (.gz too), or -.")]
+Source = Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), or -.")]
 
 # ---------------------------------------------------------------------------------------------- tables
 
@@ -21,21 +21,22 @@ class Reading:
     """How a table is read: the same options for every command that reads one."""
 
     input_format: Annotated[
-        str | None, typer.Option(help="Format of the input: csv, tsv, parquet, jsonl (by its name; csv for -).")
+        str | None, typer.Option(help="Format of the input: csv, tsv, parquet, jsonl, xlsx (by its name; csv for -).")
     ] = None
     separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook (the first).")] = None
 
     def settings(self) -> dict[str, str]:
         """As settings of the data say it."""
         return {"format": self.input_format or "auto", "separator": self.separator or "auto",
-                "encoding": self.encoding or "auto"}  # fmt: skip
+                "encoding": self.encoding or "auto", "sheet": self.sheet or ""}  # fmt: skip
 
 
 Output = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write, or - .")]
 OutputFile = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write.")]
 OutputFolder = Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables.")]
-Format = Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl (by the name of OUT).")]
+Format = Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl, xlsx (by the name of OUT).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows in memory: read, worked on and written at a time.")]

@@ -39,15 +39,15 @@ def drift(
         from hjc.classifiers.load import load
         from hjc.evaluation.drift_profile import read_profile
         from hjc.statistics.drift import compare_profiles
-        from hjc.tables import format_of, open_input
+        from hjc.tables import ReadOptions, open_table
 
         stored_classifier(run_dir)
         columns = Columns(options.recipe_of(run_dir, text_column), language=language_column)
-        kind = format_of(source, None, option="another name")
+        reading = ReadOptions.given(separator=separator, encoding=encoding)
         classifier = load(run_dir)
         reference, of = read_profile(run_dir, classifier.taxonomy)
         summary = Summary()
-        with open_input(source, kind, rows=batch_size, encoding=encoding, separator=separator) as reader:
+        with open_table(source, reading, rows=batch_size) as reader:
             new = profile_table(
                 classifier, reader, columns, vectors=reference.features is not None, summary=summary
             )  # fmt: skip

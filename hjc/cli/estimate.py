@@ -62,6 +62,10 @@ def estimate(
     seed: Annotated[int, typer.Option(help="Seed of the replicates.")] = 0,
     separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook (the first).")] = None,
+    safe_cells: Annotated[
+        bool, typer.Option("--safe-cells", help="CSV: ' before cells that a spreadsheet takes for formulas.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at a time.")] = 4096,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
 ) -> None:
@@ -82,19 +86,16 @@ def _estimate(
     *, source: str, run_dir: str, output: str, level: int | None, by: list[str], weights: str | None, method: str,
     text_column: list[str] | None, code_column: str | None, audit: str | None, audit_code_column: str,
     audit_inclusion_column: str | None, audit_stratum_column: str | None, raw: bool, target: str, confidence: float,
-    separator: str | None, encoding: str | None, batch_size: int, overwrite: bool,
+    separator: str | None, encoding: str | None, sheet: str | None, safe_cells: bool, batch_size: int, overwrite: bool,
     bootstrap: int, seed: int, change: tuple[str, str] | None, change_column: str | None, unit_column: str | None,
 ) -> None:  # fmt: skip
-    import sys
-
     from hjc.apply.change import PAIRED, change_table
     from hjc.apply.estimate import FROM_VALIDATION, METHODS, gather, read_audit, shares_table
     from hjc.apply.loop import Columns, Summary
     from hjc.classifiers import stored_classifier
     from hjc.classifiers.load import load
     from hjc.evaluation.validation_scores import ValidationScores
-    from hjc.files import write_text
-    from hjc.tables import check_output, format_of, open_input
+    from hjc.tables import ReadOptions, check_output, format_of, open_table, write_frame
 
     if method == "auto":
         method = "classify_and_count" if code_column else "ppi" if audit else "summed"
@@ -115,10 +116,11 @@ def _estimate(
             "where units stay as they are"
         )
     stored_classifier(run_dir)
-    check_output(output, source, overwrite=overwrite)
+    check_output(output, source, *([audit] if audit else []), overwrite=overwrite)
     recipe = None if code_column else options.recipe_of(run_dir, text_column)
     columns = Columns(recipe, by=by, weights=weights, code=code_column)
-    formats = {path: format_of(path, None, option="another name") for path in (source, audit) if path}
+    reading = ReadOptions.given(separator=separator, encoding=encoding, sheet=sheet)
+    target_kind = format_of(output, option="another name", writing=True)
     classifier = load(run_dir)
     validation = ValidationScores.load(run_dir, classifier.taxonomy) if method in FROM_VALIDATION else None
     calibrated = classifier.calibrator is not None and not raw
@@ -127,7 +129,7 @@ def _estimate(
     depth = classifier.taxonomy.check_level(level if level is not None else classifier.taxonomy.depth)
 
     def table(path: str) -> Any:
-        return open_input(path, formats[path], rows=batch_size, encoding=encoding, separator=separator)
+        return open_table(path, reading, rows=batch_size)
 
     parts: dict[str, Any] = {}
     if audit:
@@ -146,11 +148,7 @@ def _estimate(
         found = shares_table(gathered, confidence)
     else:
         found = change_table(gathered, change_column or by[-1], *change, confidence=confidence)
-    text = found.to_csv(index=False, lineterminator="\n", float_format="%.8g")
-    if output == "-":
-        sys.stdout.write(text)
-    else:
-        write_text(output, text, follow=True)
+    write_frame(found, output, target_kind, float_format="%.8g", safe_cells=safe_cells)
     options.note(summary.left_out())
     if not code_column:
         kind = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"

@@ -9,7 +9,9 @@ from hjc.cli import options
 
 def predict(
     run_dir: Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")],
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet or JSONL file (.gz too), or -.")],
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), or -.")
+    ],
     output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write, or - .")] = "-",
     text_column: Annotated[
         list[str] | None,
@@ -21,10 +23,16 @@ def predict(
     top_k: Annotated[int, typer.Option("-k", "--top-k", help="Codes for each row and level.")] = 1,
     language: Annotated[str | None, typer.Option(help="Language of the titles in the output, e.g. pl.")] = None,
     prefix: Annotated[str, typer.Option(help="Start of the names of new columns.")] = "hjc_",
-    format: Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl (by the name of OUT).")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl, xlsx (by the name of OUT).")
+    ] = None,
     input_format: Annotated[str | None, typer.Option(help="The same for INPUT (by its name; csv for -).")] = None,
     separator: Annotated[str | None, typer.Option(help="Separator of a CSV input, or tab (found out).")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook (the first).")] = None,
+    safe_cells: Annotated[
+        bool, typer.Option("--safe-cells", help="CSV: ' before cells that a spreadsheet takes for formulas.")
+    ] = False,
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Use the model's calibration, fitted on its validation rows.")
     ] = False,
@@ -87,7 +95,7 @@ def predict(
     with options.one_message():
         _predict(
             run_dir, source, output, text_column, tuple(level or ()), top_k, language, prefix, format, input_format,
-            separator, encoding, batch_size, rejects, overwrite, quiet, calibrated,
+            separator, encoding, sheet, safe_cells, batch_size, rejects, overwrite, quiet, calibrated,
             language_column,
             {
                 "back_off": back_off, "target_accuracy": target_accuracy, "by_group": by_group, "conformal": conformal,
@@ -100,7 +108,8 @@ def predict(
 def _predict(
     run_dir: str, source: str, output: str, text_column: list[str] | None, levels: tuple[int, ...], top_k: int,
     language: str | None, prefix: str, format: str | None, input_format: str | None, separator: str | None,
-    encoding: str | None, batch_size: int, rejects_path: str | None, overwrite: bool, quiet: bool, calibrated: bool,
+    encoding: str | None, sheet: str | None, safe_cells: bool,
+    batch_size: int, rejects_path: str | None, overwrite: bool, quiet: bool, calibrated: bool,
     language_column: str | None, rules: dict[str, Any],
 ) -> None:  # fmt: skip
     from dataclasses import replace
@@ -117,7 +126,8 @@ def _predict(
     summary = Summary()
     with streams(
         source, output, summary, format=format, input_format=input_format, separator=separator, encoding=encoding,
-        batch_size=batch_size, overwrite=overwrite, rejects=rejects_path, what="written",
+        batch_size=batch_size, overwrite=overwrite, rejects=rejects_path, what="written", sheet=sheet,
+        safe_cells=safe_cells,
     ) as (reader, open_writer):  # fmt: skip
         columns.find(reader)
         classifier = load(run_dir)

@@ -54,18 +54,18 @@ def review(
         from hjc.apply.review import review_columns, review_table, write_review
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.load import load
-        from hjc.tables import check_output, format_of, open_input, open_output
+        from hjc.tables import ReadOptions, check_output, format_of, open_output, open_table
 
         stored_classifier(run_dir)
         if source == "-":
             raise ValueError("INPUT: standard input cannot be read twice; give a file")
         check_output(output, source, overwrite=overwrite)
         columns = Columns(options.recipe_of(run_dir, text_column))
-        kind = format_of(source, None, option="another name")
-        out_kind = format_of(output, None, option="another name")
+        reading = ReadOptions.given(separator=separator, encoding=encoding)
+        out_kind = format_of(output, option="another name", writing=True)
 
         def table() -> Any:
-            return open_input(source, kind, rows=batch_size, encoding=encoding, separator=separator)
+            return open_table(source, reading, rows=batch_size)
 
         new = review_columns(prefix, answer_column, blind)
         with table() as reader:

@@ -11,7 +11,7 @@ from hjc.progress import RowsLine
 
 if TYPE_CHECKING:
     from hjc.apply.loop import Summary
-    from hjc.tables import Reader, Rejects, Writer
+    from hjc.tables import Reader, Writer
 
 
 @contextmanager
@@ -27,6 +27,8 @@ def streams(
     batch_size: int,
     overwrite: bool,
     rejects: str | None = None,
+    sheet: str | None = None,
+    safe_cells: bool = False,
     what: str = "read, and written",
 ) -> "Iterator[tuple[Reader, Callable[[Mapping[str, str]], Writer]]]":
     """An open input and a way to open the output with new columns, and what to say when the work stops early.
@@ -39,41 +41,31 @@ def streams(
         ValueError, FileNotFoundError, FileExistsError: an input or output that cannot be; a column is there already.
     """
     from hjc.apply.codes import check_free
-    from hjc.tables import Rejects, check_output, format_of, open_input, open_output
+    from hjc.tables import ReadOptions, Rejects, check_output, format_of, open_output, open_table
 
-    kind = format_of(source, input_format, option="--input-format")
-    target_kind = format_of(output, format, option="--format")
+    reading = ReadOptions.given(format=input_format, separator=separator, encoding=encoding, sheet=sheet)
+    target_kind = format_of(output, format, writing=True)
     check_output(output, source, overwrite=overwrite)
     chosen = rejects or (None if output == "-" else f"{output}.rejects.csv")
     if chosen is not None:
         if chosen in (output, source, "-"):
             raise ValueError(f"--rejects: {chosen} is the input or the output; give a file of its own")
-        check_output(chosen, source, overwrite=overwrite or rejects is None)
-        Path(chosen).unlink(missing_ok=True)
+        check_output(chosen, source, output, overwrite=overwrite or rejects is None)
     unreadable = Rejects(None if chosen is None else Path(chosen))
     with session.stopping_early(output, summary, what), ExitStack() as stack:
-        stack.push(lambda *error: _let_go(unreadable, error[0] is not None and not summary.rows))
+        # an error before the output is open leaves the file of an earlier run
+        stack.push(lambda *error: unreadable.close(discard=error[0] is not None and not summary.rows))
         reader = stack.enter_context(
-            open_input(
-                source, kind, rejects=unreadable, rows=batch_size, encoding=encoding, separator=separator,
-                table_output=target_kind != "jsonl",
-            )
-        )  # fmt: skip
+            open_table(source, reading, rejects=unreadable, rows=batch_size, all_columns=target_kind != "jsonl")
+        )
 
         def writer(columns: Mapping[str, str]) -> "Writer":
             check_free(list(columns), reader.columns)
-            return stack.enter_context(open_output(output, target_kind, reader, columns))
+            return stack.enter_context(open_output(output, target_kind, reader, columns, safe_cells=safe_cells))
 
         yield reader, writer
     summary.unreadable_lines = unreadable.count
     session.note(unreadable.message())
-
-
-def _let_go(unreadable: "Rejects", useless: bool) -> None:
-    """Close the file of unreadable lines; an error before the first row takes it away."""
-    unreadable.close()
-    if useless and unreadable.path is not None:
-        unreadable.path.unlink(missing_ok=True)
 
 
 def note_summary(summary: "Summary", output: str) -> None:

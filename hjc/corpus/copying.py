@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hjc.tables import Reader, Rejects, check_output, find_column, format_of, open_input, open_output
+from hjc.tables import Reader, ReadOptions, Rejects, check_output, find_column, format_of, open_output, open_table
 
 
 @dataclass
@@ -94,6 +94,7 @@ def passes(
     rejects: str | None = None,
     overwrite: bool = False,
     input_format: str | None = None,
+    rows: int = 8192,
     **reading: Any,
 ) -> Iterator[Passes]:
     """An input that is read more than once for one output.
@@ -101,27 +102,27 @@ def passes(
     Unreadable lines are written to ``rejects`` (OUTPUT.rejects.csv); an error takes that file away.
 
     Args:
-        format: of the output; None: by its name. input_format: of the input. reading: of :func:`open_input`.
+        format: of the output; None: by its name. input_format: of the input. rows: of a chunk. reading: of
+            :class:`~hjc.tables.ReadOptions`.
 
     Raises:
         ValueError: unknown formats; the output exists and ``overwrite`` is not set.
     """
-    kind = format_of(source, input_format, option="--input-format")
-    target = format_of(output, format, option="--format")
+    options = ReadOptions.given(format=input_format, **reading)
+    target = format_of(output, format, writing=True)
     check_output(output, source, overwrite=overwrite)
-    path = Path(rejects or f"{output}.rejects.csv")
-    path.unlink(missing_ok=True)
-    unreadable = Rejects(path)
+    rejects = rejects or f"{output}.rejects.csv"
+    check_output(rejects, source, output, overwrite=True)
+    unreadable = Rejects(Path(rejects))
     first = iter([unreadable])
     with rereadable(source) as again:
 
         def opened() -> Reader:
-            return open_input(again, kind, rejects=next(first, None), table_output=target != "jsonl", **reading)
+            return open_table(again, options, rejects=next(first, None), rows=rows, all_columns=target != "jsonl")
 
         try:
             yield Passes(opened, output, target, unreadable)
         except BaseException:
-            unreadable.close()
-            path.unlink(missing_ok=True)
+            unreadable.close(discard=True)
             raise
     unreadable.close()

@@ -20,7 +20,8 @@ from hjc.corpus.discrimination import GENERIC, IMPORTANT, Discrimination, discri
 from hjc.corpus.passages import Passages, split_description
 from hjc.corpus.shared_labels import SHARED, Candidate, resolve_shared
 from hjc.errors import check_choice, name_some
-from hjc.tables.whole import SUFFIXES, format_of, read_table
+from hjc.tables import format_of, read_table, write_frame
+from hjc.tables.options import COMPRESSED, SUFFIXES
 from hjc.taxonomy.csvio import UNDETERMINED, read_taxonomy_csv
 from hjc.taxonomy.readers.result import KINDS
 from hjc.taxonomy.tree import Taxonomy
@@ -119,18 +120,12 @@ class TaxonomyData:
             ValueError: the name does not tell the format.
         """
         path = Path(path)
-        format_of(path)  # before anything is written
+        format_of(path, writing=True)  # before anything is written
         path.parent.mkdir(parents=True, exist_ok=True)
         base = _base(path)
         paths = [path, path.with_name(f"{base}.negatives.csv"), path.with_name(f"{base}.rejects.csv.gz")]
         for target, frame in zip(paths, (self.texts, self.negatives, self.rejects), strict=True):
-            kind = format_of(target)
-            if kind == "parquet":
-                frame.to_parquet(target, index=False)
-            elif kind == "jsonl":
-                frame.to_json(target, orient="records", lines=True, force_ascii=False)
-            else:
-                frame.to_csv(target, index=False, lineterminator="\n", sep="\t" if kind == "tsv" else ",")
+            write_frame(frame, str(target), format_of(target, writing=True))
         paths.append(path.with_name(f"{base}.counts.json"))
         record = {
             "rows_in": int(self.counts["in"].sum()),
@@ -157,7 +152,7 @@ def _base(path: Path) -> str:
     """train.csv.gz -> train: the name without the suffixes that tell the format."""
     name = path.name
     for suffix in reversed(path.suffixes[-2:]):
-        if suffix.lower() in (".gz", ".bz2", ".xz") or suffix.lower() in SUFFIXES:
+        if suffix.lower() in (*COMPRESSED, *SUFFIXES):
             name = name[: -len(suffix)]
     return name
 
@@ -187,7 +182,7 @@ def read_imported(directory: str | Path) -> tuple[Taxonomy, pd.DataFrame]:
                 "run hjc taxonomy import again, or remove the report if titles and descriptions are enough"
             )
         return tree, pd.DataFrame(columns=_COLUMNS)
-    texts = read_table(found[0], **({} if found[0].suffix == ".parquet" else {"separator": ","}))
+    texts = read_table(found[0], separator=",")
     if absent := [name for name in _COLUMNS if name not in texts.columns]:
         raise ValueError(
             f"{found[0]}: no column {name_some(absent)}; columns are {name_some(texts.columns.tolist())}. "

@@ -11,7 +11,7 @@ from hjc.arrays import Float64, IntArray
 from hjc.corpus.agreement import ratings_from_long
 from hjc.data.splits import no_rejects
 from hjc.errors import name_some
-from hjc.tables.whole import Table, read_rows
+from hjc.tables import Table, read_rows
 from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.spelling import check_classification, repair_codes
 

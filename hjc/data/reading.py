@@ -16,7 +16,7 @@ from hjc.data.recipe import TextRecipe, present
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import REJECT_COLUMNS, no_rejects
 from hjc.errors import name_some
-from hjc.tables.whole import Table, read_rows, read_table
+from hjc.tables import ReadOptions, Table, read_rows, read_table
 from hjc.taxonomy.spelling import check_classification, repair_codes
 from hjc.taxonomy.tree import Taxonomy
 
@@ -93,11 +93,14 @@ def read_file(
     """
     table = read_rows(
         source.path if stream is None else stream,
-        format=source.format,
-        separator=source.separator or "auto",
-        quote=source.quote if source.quote is not None else '"',
-        encoding=source.encoding or "auto",
-        codes_path=source.codes_path or None,
+        ReadOptions.given(
+            format=source.format,
+            separator=source.separator,
+            encoding=source.encoding,
+            quote=source.quote,
+            sheet=source.sheet,
+            codes_path=source.codes_path,
+        ),
     )
     plain = bool(source.codes_path)
     text_columns = ["text"] if plain else list(source.text_columns or [])
@@ -111,20 +114,18 @@ def read_file(
     elif not optional["split"] and (Path(source.path) / "dataset_dict.json").is_file():
         optional["split"] = "split"  # a saved DatasetDict comes with its splits
     for key in if_present:
-        if optional[key] not in table.frame:
+        if optional[key] not in table.columns:
             optional[key] = ""
     if not code_column:
         raise ValueError(f"{table.name}: code_column is empty; name the column that holds the codes")
     if not text_columns:
         raise ValueError(f"{table.name}: text_columns: got none, at least one column is needed")
     table.check_columns([*text_columns, code_column, *filter(None, optional.values())])
-    cells = {key: list(map(present, table.frame[name])) for key, name in optional.items() if name}
-    n, counts = len(table), Counter({"read": len(table)})
-    notes: list[str] = []
+    cells = {key: list(map(present, table.column(name))) for key, name in optional.items() if name}
+    n, counts = len(table), Counter({"read": len(table) + table.rejects.count})
+    notes = [f"{table.name}: {sentence}" for sentence in table.rejects.mended()]
     ids = cells.get("id", [""] * n)
     rejected = _Rejects(table, ids)
-    rejected.add(table.problem != "", table.problem, [" | ".join(row) for row in table.frame.iloc[
-        np.flatnonzero(table.problem != "")].to_numpy()])  # fmt: skip
 
     language = np.array([(x or source.default_language or "").lower() for x in cells.get("language", [""] * n)], object)
     keep = rejected.open.copy()
@@ -137,9 +138,9 @@ def read_file(
         rejected.open &= keep
 
     recipe = TextRecipe.of(settings)
-    texts, touched = recipe.clean(recipe.join([table.frame[name].tolist() for name in text_columns]))
+    texts, touched = recipe.clean(recipe.join([table.column(name).tolist() for name in text_columns]))
     counts.update(touched)
-    raw_codes = list(map(present, table.frame[code_column]))
+    raw_codes = list(map(present, table.column(code_column)))
     rejected.add(np.array([not text for text in texts], bool), "no text", raw_codes)
     rejected.add(np.array([not code for code in raw_codes], bool), "no code", texts)
     gold = _look_up(taxonomy, raw_codes, rejected, settings, counts, notes, table.name)
@@ -180,7 +181,10 @@ class _Rejects:
         self.table, self.ids = table, ids
         #: (n,) rows that are still in use
         self.open = np.ones(len(table), dtype=bool)
-        self._parts: list[pd.DataFrame] = []
+        columns = zip(*table.rejects.lines, strict=True) if table.rejects.lines else ((), (), ())
+        row, reason, value = map(list, columns)
+        unreadable = {"file": table.name, "row": row, "id": "", "reason": reason, "value": [*map(shorten, value)]}
+        self._parts = [pd.DataFrame(unreadable)] if row else []
 
     def add(self, bad: BoolArray, reason: "str | ObjectArray", values: Sequence[str]) -> None:
         """Reject the open rows where ``bad``; ``values``: n values to show, or one for each row of ``bad``."""

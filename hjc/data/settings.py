@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, fields, replace
 
 from hjc.errors import check_choice
 from hjc.files import stem
+from hjc.tables.options import READABLE
 
 ROLES = ("train", "valid", "test", "split")
-FORMATS = ("auto", "csv", "tsv", "parquet", "jsonl", "datasets", "plain")
+FORMATS = ("auto", *READABLE)
 SINGLETONS = ("train", "test", "sample")
 
 
@@ -37,6 +38,7 @@ class SourceSettings:
     separator: str | None = None
     quote: str | None = None
     encoding: str | None = None
+    sheet: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("data.sources.role", self.role, ROLES)
@@ -86,6 +88,8 @@ class DataSettings:
     quote: str = '"'
     #: auto (UTF-8, and UTF-16 by its byte order mark), or a name: cp1250, iso-8859-2, utf-16-le ...
     encoding: str = "auto"
+    #: sheet of a workbook; "" is the first
+    sheet: str = ""
     #: mend codes that lost their leading zeros (110 -> 0110) where only one code fits; else they are rejected
     restore_zeros: bool = False
     #: length that every code has (0: not the same for all); with it "11" for 011 is recognised as well

@@ -1,101 +1,232 @@
-"""CSV and TSV a few thousand rows at a time; cells are never retyped."""
+"""CSV and TSV; cells are never retyped, and no row is swallowed by a stray quotation mark without a word."""
 
 import csv
-from collections.abc import Iterator
+import io
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
 
-import pyarrow as pa
-
-from hjc.tables.base import CHUNK_CHARACTERS, Lines, Reader
+from hjc.tables.base import CHUNK_CHARACTERS, Reader, fit, names_of
 from hjc.tables.chunks import Chunk, TextChunk
+from hjc.tables.options import ReadOptions
 from hjc.tables.rejects import Rejects
-from hjc.tables.whole import sniff_separator
+from hjc.tables.source import Source
 
+SEPARATORS = (",", ";", "\t", "|")
 #: characters of one quoted cell beyond which its opening quotation mark counts as a stray one
 CELL_LIMIT = 16 << 20
 _SNIFF_CHARACTERS = 65_536
+_SNIFF_LINES = 1000
+#: Excel's first line that says the separator
+_SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_ESCAPE = re.compile(r'\\(["\\]?)')
+_DIGITS = re.compile(r"[0-9]+")
+#: line number of the first line, cells, the lines as they stand
+Record = tuple[int, list[str], list[str]]
 
 
-class CsvReader(Reader):
-    """CSV and TSV with RFC 4180 quoting; cells are never retyped."""
+def csv_rows(lines: Iterable[str], separator: str, quote: str, backslash: bool, *, strict: bool = True) -> Any:
+    """A ``csv.reader``. ``backslash``: also a backslash before a quotation mark makes it a part of the text."""
+    if not quote:
+        return csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
+    if not backslash:
+        return csv.reader(lines, delimiter=separator, quotechar=quote, strict=strict)
+    # other backslashes are text (a path of Windows): doubled here, so that the module gives them back
+    doubled = (_ESCAPE.sub(lambda m: m[0] if m[1] else "\\\\", line) if "\\" in line else line for line in lines)
+    return csv.reader(doubled, delimiter=separator, quotechar=quote, escapechar="\\", strict=strict)
 
-    def __init__(
-        self, path: str, rejects: Rejects, rows: int, *, encoding: str | None = None, separator: str | None = None
-    ) -> None:
-        super().__init__(path, rejects, rows)
-        separator = {"tab": "\t", "auto": None}.get(separator or "auto", separator)
-        if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-            raise ValueError(f"--separator: got {separator!r}, allowed are auto, tab or one character but no quote")
+
+def sniff_separator(sample: str, *, prefer_tab: bool = False, header: bool = True) -> str:
+    """The separator of , ; tab | that cuts the most rows into as many cells as the header, at least two.
+
+    ``header`` False: titles and notes stand above the header; the most usual number of cells counts.
+    """
+    best, best_score = ",", (0.0, 0)
+    for separator in SEPARATORS:
+        for backslash in (False, True) if '\\"' in sample else (False,):
+            lines = io.StringIO(sample, newline="")
+            try:
+                rows = [row for row in csv_rows(lines, separator, '"', backslash, strict=False) if row]
+            except csv.Error:
+                continue
+            rows = rows[:-1] if len(rows) > 2 else rows  # the sample may end within a row
+            widths = Counter(map(len, rows))
+            width = (
+                len(rows[0])
+                if rows and header
+                else max((w for w in widths if w > 1), key=lambda w: widths[w], default=0)
+            )
+            if width < 2:
+                continue
+            if separator == "\t" and prefer_tab:
+                return separator
+            score = (round(widths[width] / len(rows), 1), width)
+            if score > best_score:
+                best, best_score = separator, score
+    return best
+
+
+class CsvRecords:
+    """The rows of a CSV text as lists of cells, of any width, with their line numbers; nothing is a header yet.
+
+    A quotation mark that is never closed, or closes in the middle of a cell, costs the line on which it opens: what it
+    has swallowed is read again as rows. Where a row is none and has backslashes before quotation marks, these are
+    tried as escapes (Spark and MySQL write them), and as text where they were taken for escapes.
+    """
+
+    def __init__(self, lines: Iterator[str], options: ReadOptions, rejects: Rejects, rows: int, **sniff: bool) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), CELL_LIMIT))
-        self._lines = Lines(self._open_text(encoding, newline=""), self.label)
-        self._delimiter = separator or self._sniff()
-        self._records = self._iter_records()
-        header = next(self._records, None)
-        while header is not None and not header[1]:
-            header = next(self._records, None)
-        if rejects.count:
-            raise ValueError(f"{self.label}: the line with the column names cannot be read: {rejects.first[0][1]}")
-        if header is None:
-            raise ValueError(f"{self.label}: empty, not even a line with column names")
-        self.columns = header[1]
-
-    def _sniff(self) -> str:
-        head: list[str] = []
-        size = 0
-        for line in self._lines:
+        self._lines, self._rejects = lines, rejects
+        self._quote, self._backslash = options.quote, False
+        #: cells that a row should have, once the header is known
+        self.width: int | None = None
+        self._waiting: deque[str] = deque()
+        self._taken: list[str] = []  # the lines of the row at hand
+        self._number = 0  # lines done
+        head, size = list[str](), 0
+        for line in islice(lines, min(rows, _SNIFF_LINES) + 1):
             head.append(line)
             size += len(line)
-            if size > _SNIFF_CHARACTERS or self.path == "-":  # a pipe may wait for an answer after each line
+            if size > _SNIFF_CHARACTERS:
                 break
-        self._lines.give_back(head)
-        return sniff_separator("".join(head))
+        self.separator = "\t" if options.separator == "tab" else options.separator
+        if head and (said := _SAYS_SEPARATOR.fullmatch(head[0])):
+            self._number, head = 1, head[1:]
+            self.separator = said[1] if self.separator == "auto" else self.separator
+        if self.separator == "auto":
+            self.separator = sniff_separator("".join(head), **sniff)
+        self._waiting.extend(head)
 
-    @property
-    def delimiter(self) -> str:
-        return self._delimiter
-
-    def schema(self) -> pa.Schema:
-        return pa.schema([(name, pa.string()) for name in self.columns])
-
-    def _iter_records(self) -> Iterator[tuple[int, list[str]]]:
-        """``(line number of its first line, cells)``; a blank line has no cells."""
-        lines = self._lines
-        reader = csv.reader(lines, delimiter=self._delimiter)
+    def __iter__(self) -> Iterator[Record]:
+        """Rows that can be told; the lines of others go to the rejects. The list of lines holds until the next row."""
+        taken, reader = self._taken, self._reader(self._backslash)
         while True:
-            lines.taken.clear()
-            start = lines.number + 1
+            taken.clear()
+            cells, reason = None, ""
             try:
-                record = next(reader)
+                cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                self._reject_first(start, str(error))
-                continue
-            if lines.exhausted:  # the parser asked for more after the last line: it was inside quotation marks
-                self._reject_first(start, "a quotation mark opens here and is never closed")
-                continue
-            yield start, record
+                ended = "unexpected end" in str(error)
+                reason = "a quotation mark opens here and is never closed" if ended else str(error)
+            if cells is None or len(taken) > 1 or len(cells) != self.width:
+                if not self._fits(cells) and (other := self._in_other_dialect()) is not None:
+                    cells, reason, reader = other, "", self._reader(self._backslash)
+                if cells is None:  # only the first line is lost
+                    self._waiting.extendleft(reversed(taken[1:]))
+                    del taken[1:]
+                    reader = self._reader(self._backslash)
+                elif len(taken) > 1:
+                    reason = self._doubt(cells)
+                if reason or cells is None:
+                    for line in taken:
+                        self._number += 1
+                        self._rejects.add(self._number, reason, line)
+                    continue
+            start = self._number + 1
+            self._number += len(taken)
+            yield start, cells, taken
 
-    def _reject_first(self, start: int, reason: str) -> None:
-        """Reject one line only: what a stray quotation mark has swallowed is read again as rows."""
-        self.rejects.add(start, reason, self._lines.taken[0])
-        self._lines.give_back(self._lines.taken[1:])
+    def _reader(self, backslash: bool) -> Any:
+        return csv_rows(self._feed(), self.separator, self._quote, backslash)
 
-    def chunks(self) -> Iterator[Chunk]:
-        width, rows, characters, blank = len(self.columns), list[list[str]](), 0, 0
-        for start, cells in self._records:
-            if not cells:
-                # In a file of one column a blank line is an empty text, unless nothing follows it.
-                blank += width == 1
-                continue
-            rows.extend([""] for _ in range(blank))
-            blank = 0
+    def _feed(self) -> Iterator[str]:
+        waiting, taken = self._waiting, self._taken
+        while True:
+            while waiting:
+                line = waiting.popleft()
+                taken.append(line)
+                yield line
+            if (fresh := next(self._lines, None)) is None:
+                return
+            waiting.append(fresh)
+
+    def _in_other_dialect(self) -> list[str] | None:
+        """The row that begins with the taken lines, with backslashes before quotation marks read the other way, if
+        that makes it one; else the lines stay taken."""
+        before = list(self._taken)
+        if not self._quote or not any(f"\\{self._quote}" in line for line in before):
+            return None
+        self._waiting.extendleft(reversed(before))
+        self._taken.clear()
+        try:
+            cells = next(self._reader(not self._backslash), None)
+        except csv.Error:
+            cells = None
+        if self._fits(cells):
+            self._backslash = not self._backslash
+            return cells
+        self._waiting.extendleft(reversed(self._taken[len(before) :]))
+        for _ in before[len(self._taken) :]:
+            self._waiting.popleft()
+        self._taken[:] = before
+        return None
+
+    def _fits(self, cells: list[str] | None) -> bool:
+        if cells is None or self.width is None:
+            return cells is not None
+        return len(cells) == self.width or (len(self._taken) == 1 and len(cells) < self.width)
+
+    def _doubt(self, cells: list[str]) -> str:
+        """Why a row of several lines is none; "" where it is one."""
+        lines, start = self._taken, self._number + 1
+        over = f"lines {start} to {start + len(lines) - 1}"
+        if self.width is not None and len(cells) > self.width and (len(cells) > self.width + 1 or cells[-1]):
+            return f"{len(cells)} cells instead of {self.width}, over {over}: is a quotation mark not closed?"
+        # Two stray marks (inches) make one row of several that are as good: told by their first cells, 17 and 18, say.
+        first = lines[0].partition(self.separator)[0]
+        shape = _DIGITS.sub("9", first)
+        if "9" in shape and all(
+            self.separator in line
+            and abs(len(cell := line.partition(self.separator)[0]) - len(first)) < 2
+            and _DIGITS.sub("9", cell) == shape
+            for line in lines[1:]
+        ):
+            return f"{over} look like rows of their own: is a quotation mark not closed?"
+        return ""
+
+
+class CsvReader(Reader):
+    """CSV and TSV with a header."""
+
+    def __init__(self, source: Source, options: ReadOptions, rejects: Rejects, rows: int, *, prefer_tab: bool) -> None:
+        super().__init__(source, rejects, rows)
+        lines = source.lines(source.text(options.encoding, newline=""))
+        self._records = CsvRecords(lines, options, rejects, rows, prefer_tab=prefer_tab)
+        header = next((cells for _, cells, _ in self._records if cells), None)
+        if rejects.count:
+            raise ValueError(f"{self.label}: the line with the column names cannot be read: {rejects.first[0][1]}")
+        if header is None:
+            raise ValueError(f"{self.label}: the file is empty; a first line with column names is needed")
+        self.delimiter = self._records.separator
+        self.columns = names_of(header)
+        self._records.width = len(header)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        width, size = len(self.columns), 0
+        rows, lines, blank = list[list[str]](), list[int](), list[int]()
+        for start, cells, taken in self._records:
             if len(cells) != width:
-                self.rejects.add(start, f"{len(cells)} cells instead of {width}", "".join(self._lines.taken))
-                continue
+                if not cells:
+                    # In a file of one column a blank line is an empty text, unless nothing follows it.
+                    blank += [start] * (width == 1)
+                    continue
+                if (row := fit(cells, width, self.rejects)) is None:
+                    self.rejects.add(start, f"{len(cells)} cells instead of {width}", taken[0])
+                    continue
+                cells = row
+            if blank:
+                rows += [[""] for _ in blank]
+                lines += blank
+                blank = []
             rows.append(cells)
-            characters += sum(map(len, cells))
-            if len(rows) >= self.rows or characters >= CHUNK_CHARACTERS:
-                yield TextChunk(rows)
-                rows, characters = [], 0
+            lines.append(start)
+            size += sum(map(len, cells))
+            if len(rows) >= self.rows or size >= CHUNK_CHARACTERS:
+                yield TextChunk(rows, lines)
+                rows, lines, size = [], [], 0
         if rows:
-            yield TextChunk(rows)
+            yield TextChunk(rows, lines)

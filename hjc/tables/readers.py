@@ -1,72 +1,163 @@
-"""Tables read a few thousand rows at a time: CSV, TSV, JSONL and Parquet, from a file or standard input.
+"""The one way to read a table: CSV, TSV, JSON, Parquet, Excel, datasets and pairs of plain files, a chunk at a time.
 
 Nothing is retyped, no row changes place, and a line that is no row goes to the rejects with its number and the reason.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-
-from hjc.tables.base import FORMATS, Reader, find_column, format_of
-from hjc.tables.chunks import ArrowChunk, Chunk
-from hjc.tables.csv_reader import CsvReader
+from hjc.tables.arrow_reader import DatasetReader, ParquetReader
+from hjc.tables.base import INVISIBLE, Reader, find_column
+from hjc.tables.chunks import Chunk, TextChunk
+from hjc.tables.csv_reader import CsvReader, CsvRecords
+from hjc.tables.excel import ExcelReader, sheets
 from hjc.tables.json_reader import JsonReader
+from hjc.tables.options import ReadOptions, format_of
 from hjc.tables.rejects import Rejects
+from hjc.tables.source import Input, Source
 
-__all__ = ["FORMATS", "ParquetReader", "Reader", "find_column", "format_of", "open_input"]
+__all__ = ["INVISIBLE", "Reader", "find_column", "open_cells", "open_table"]
 
 
-def open_input(
-    path: str,
-    format: str,
+def open_table(
+    path: Input,
+    options: ReadOptions | None = None,
     *,
     rejects: Rejects | None = None,
     rows: int = 8192,
-    encoding: str | None = None,
-    separator: str | None = None,
-    table_output: bool = False,
+    all_columns: bool = True,
+    **changes: Any,
 ) -> Reader:
-    """Open an input for reading chunk by chunk.
+    """Open a table for reading chunk by chunk.
 
     Args:
-        encoding: of text formats; None is UTF-8, or what a byte order mark says.
-        separator: of CSV, one character or ``tab``; None finds comma, semicolon, tab or bar.
-        table_output: JSONL will be written as a table, so that all its keys must be known before the first row.
+        path: a file, also with .gz .bz2 .xz or in a .zip; "-" (standard input); an open binary stream, which stays
+            open; a directory of `save_to_disk`.
+        options: how to read it; found out by default. ``changes`` are single options: ``separator=";"``.
+        rejects: receives lines that are no rows.
+        rows: of a chunk.
+        all_columns: of JSON all keys are known before the first row; else those of the first chunk, which is enough
+            where the lines are only extended.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or not in that format or encoding; the message says what to do.
+        ImportError: the extra that reads the format is not installed.
     """
+    options = replace(options or ReadOptions(), **changes)
     rejects = rejects if rejects is not None else Rejects()
-    if format == "parquet":
-        return ParquetReader(path, rejects, rows)
-    if format == "jsonl":
-        return JsonReader(path, rejects, rows, encoding=encoding, scan=table_output)
-    return CsvReader(path, rejects, rows, encoding=encoding, separator="\t" if format == "tsv" else separator)
+    source = Source(path)
+    try:
+        return _reader(source, options, rejects, rows, all_columns)
+    except BaseException:
+        source.close()
+        raise
 
 
-class ParquetReader(Reader):
-    """Parquet, batch by batch, with its Arrow types."""
+def _kind(source: Source, options: ReadOptions) -> str:
+    if options.codes_path:
+        return "plain"
+    local = source.stream is None and source.path != "-"
+    if local and not Path(source.path).is_dir():
+        source.check()
+    return format_of(source.path if local else "-", options.format)
 
-    def __init__(self, path: str, rejects: Rejects, rows: int) -> None:
-        super().__init__(path, rejects, rows)
-        import pyarrow.parquet as pq
 
-        source = self._open_binary(seekable=True)
-        try:
-            self._file = pq.ParquetFile(source)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{self.label}: no Parquet file, or truncated ({error})") from None
-        self.columns = list(self._file.schema_arrow.names)
+def _reader(source: Source, options: ReadOptions, rejects: Rejects, rows: int, all_columns: bool) -> Reader:
+    kind = _kind(source, options)
+    if kind == "plain":
+        return PlainReader(source, options, rejects, rows)
+    if kind == "datasets":
+        if not Path(source.path).is_dir():
+            raise ValueError(f"{source.label}: format datasets is a directory, not a file or stream")
+        return DatasetReader(source, rejects, rows)
+    if kind == "parquet":
+        return ParquetReader(source, rejects, rows)
+    if kind in ("xlsx", "xls"):
+        return ExcelReader(source, options, rejects, rows, kind)
+    if kind == "jsonl":
+        return JsonReader(source, options, rejects, rows, all_columns=all_columns)
+    return CsvReader(source, options, rejects, rows, prefer_tab=kind == "tsv")
 
-    def schema(self) -> pa.Schema:
-        return self._file.schema_arrow
 
-    def fraction(self) -> float | None:
-        return None
+class PlainReader(Reader):
+    """A pair of files: line i of one has a text, line i of the other its code."""
 
-    def chunks(self) -> Iterator[Chunk]:
-        try:
-            for batch in self._file.iter_batches(batch_size=self.rows):
-                yield ArrowChunk(batch)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{self.label}: damaged Parquet file ({error})") from None
+    def __init__(self, source: Source, options: ReadOptions, rejects: Rejects, rows: int) -> None:
+        super().__init__(source, rejects, rows)
+        if not options.codes_path:
+            raise ValueError(
+                f"{self.label}: format plain is a pair of files; set codes_path to the one with a code a line"
+            )
+        self._codes = Source(options.codes_path)
+        # only at line feeds: other ends of lines (U+2028, a form feed) may stand within a text
+        self._pair = [s.lines(s.text(options.encoding, newline="\n")) for s in (source, self._codes)]
+        self.columns = ["text", "code"]
+
+    def __exit__(self, *error: object) -> None:
+        self._codes.close()
+        super().__exit__(*error)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        found = list[list[str]]()
+        start = number = 1
+        for number, pair in enumerate(zip_longest(*self._pair), 1):
+            if None in pair:
+                have = [
+                    number - 1 + (line is not None) + sum(1 for _ in lines)
+                    for line, lines in zip(pair, self._pair, strict=True)
+                ]
+                raise ValueError(
+                    f"{self.path} has {have[0]:,} lines and {self._codes.path} has {have[1]:,}; line i of one belongs "
+                    "to line i of the other, so they must be equally long"
+                )
+            found.append([line.removesuffix("\n").removesuffix("\r") for line in pair])
+            if len(found) == self.rows:
+                yield TextChunk(found, range(start, number + 1))
+                found, start = [], number + 1
+        if found:
+            yield TextChunk(found, range(start, number + 1))
+
+
+def open_cells(
+    path: Input, options: ReadOptions | None = None, *, rejects: Rejects | None = None, **changes: Any
+) -> Iterator[tuple[str, Iterator[tuple[int, list[str]]]]]:
+    """(sheet name, numbered rows of text) of a file as it stands, where the header is not on top or is special.
+
+    One nameless sheet for all but workbooks, whose sheets come in order (one, if ``options.sheet`` names it). Of CSV
+    quotation marks that do not close go to the rejects as for :func:`open_table`; blank rows are left out.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as open_table.
+    """
+    options = replace(options or ReadOptions(), **changes)
+    rejects = rejects if rejects is not None else Rejects()
+    source = Source(path)
+    try:
+        kind = _kind(source, options)
+        if kind in ("xlsx", "xls"):
+            found = []
+            for title, cells in sheets(source.binary(again=True), source.label, kind):
+                found.append(title)
+                if options.sheet in ("", title):
+                    yield title, ((number, row) for number, row in cells if row)
+            if options.sheet and options.sheet not in found:
+                raise ValueError(f"{source.label}: no sheet {options.sheet!r}; the workbook has {', '.join(found)}")
+        elif kind in ("csv", "tsv"):
+            lines = source.lines(source.text(options.encoding, newline=""))
+            records = CsvRecords(lines, options, rejects, 8192, prefer_tab=kind == "tsv", header=False)
+            yield "", ((number, row) for number, row, _ in records if row)
+        else:
+            with _reader(source, options, rejects, 8192, True) as reader:
+                yield "", _with_header(reader)
+    finally:
+        source.close()
+
+
+def _with_header(reader: Reader) -> Iterator[tuple[int, list[str]]]:
+    yield 1, reader.columns
+    for chunk in reader.chunks():
+        for number, row in zip(chunk.line, chunk.cells(reader.columns), strict=True):
+            yield number + 1, row

@@ -36,10 +36,9 @@ def from_taxonomy(
     from pathlib import Path
 
     from hjc.corpus.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
-    from hjc.tables import check_output
-    from hjc.tables.whole import format_of
+    from hjc.tables import check_output, format_of
 
-    format_of(Path(output))
+    format_of(output, writing=True)
     if Path(output).parent.is_dir():  # else it is made
         check_output(output, "-", overwrite=overwrite)
     settings = TaxonomyTexts(

@@ -8,7 +8,7 @@ from typing import Any
 from hjc.corpus.copying import Done, passes
 from hjc.corpus.prepare.pipeline import PrepareSettings, prepare_table
 from hjc.tables import check_output, open_output
-from hjc.tables.base import OPENERS
+from hjc.tables.options import COMPRESSED
 
 
 def prepare_file(
@@ -61,5 +61,5 @@ def prepare_file(
 def _split_suffix(path: str) -> tuple[str, str]:
     """out.csv.gz -> (out, .csv.gz)."""
     suffixes = Path(path).suffixes
-    suffix = "".join(suffixes[-2:] if suffixes and suffixes[-1] in OPENERS else suffixes[-1:])
+    suffix = "".join(suffixes[-2:] if suffixes and suffixes[-1] in COMPRESSED else suffixes[-1:])
     return path.removesuffix(suffix), suffix
