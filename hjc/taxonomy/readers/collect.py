@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hjc.errors import TaxonomyError
@@ -14,6 +14,8 @@ from hjc.taxonomy.tree import Taxonomy
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT00:00:00")
 _SHOWN = 120
+#: values of a level column that are a number of digits
+_LEVELS = ("1", "2", "3", "4", "5")
 
 
 @dataclass
@@ -103,6 +105,51 @@ class Collector:
             )
             return ""
         return code
+
+    def coded(
+        self,
+        sheet: Sheet,
+        role: str,
+        names: Sequence[str],
+        *,
+        form: str = "",
+        expected: str = "",
+        width: int = 0,
+        level: Sequence[str] = (),
+    ) -> Iterator[tuple[int, str]]:
+        """Begin a table: number and code of the rows that have one; the others are rejected.
+
+        Args:
+            names: of the column of codes.
+            form: pattern of a whole code; ``expected`` says it in words.
+            width: length of the codes, where it is the same for all: lost leading zeros are put back.
+            level: names of a column that says how many digits a code has; what it does not say has ``width``.
+        """
+        codes, levels = sheet.cells(sheet.need(*names)), sheet.cells(sheet.find(*level) if level else None)
+        for row in self.open(sheet, role):
+            digits = tidy(levels[row])
+            code = self.code(sheet, row, codes[row], width=int(digits) if digits in _LEVELS else width)
+            if code and form and not re.fullmatch(form, code):
+                hint = ": a lost leading zero?" if code.isdigit() and re.fullmatch(form, f"0{code}") else ""
+                self.reject(sheet, row, code, f"{expected}{hint}")
+            elif code:
+                yield row, code
+
+    def texts_of(
+        self,
+        sheet: Sheet,
+        role: str,
+        names: Sequence[str],
+        kind: str,
+        language: str,
+        text: Sequence[str],
+        detail: Sequence[str] = (),
+        width: int = 0,
+    ) -> None:
+        """A table of one text a row: the names of its columns of codes, texts and details ("n/a" is none)."""
+        texts, details = sheet.cells(sheet.need(*text)), sheet.cells(sheet.find(*detail) if detail else None)
+        for row, code in self.coded(sheet, role, names, width=width):
+            self.text(sheet, row, code, kind, language, texts[row], "" if details[row] == "n/a" else tidy(details[row]))
 
     # ------------------------------------------------------------------ nodes and texts
 

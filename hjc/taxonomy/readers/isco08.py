@@ -56,23 +56,12 @@ def split_target(text: str) -> tuple[str, str]:
 
 def add_structure(collector: Collector, sheet: Sheet, language: str) -> None:
     """Codes, titles, definitions and lists of a structure table."""
-    rows = collector.open(sheet, "structure")
-    code_at, title_at = sheet.need(*_CODE), sheet.need(*_TITLE)
+    title_at = sheet.need(*_TITLE)
     language = language_of(sheet, title_at, language)
-    codes = sheet.cells(code_at)
-    levels = sheet.cells(sheet.find("level"))
     definitions = sheet.cells(sheet.find("description", "Definition", "Definition EN", "Group definition"))
     parts = [(kind, sheet.cells(column)) for name, kind in _PARTS if (column := sheet.find(name)) is not None]
-    for row in rows:
-        level = tidy(levels[row])
-        # The level says how many digits a code has, so a lost leading zero is no guess.
-        width = int(level) if level in ("1", "2", "3", "4") else 0
-        code = collector.code(sheet, row, codes[row], width=width)
-        if not code:
-            continue
-        if not re.fullmatch(r"\d{1,4}", code):
-            collector.reject(sheet, row, code, "not an ISCO-08 code: expected one to four digits")
-            continue
+    expected = "not an ISCO-08 code: expected one to four digits"
+    for row, code in collector.coded(sheet, "structure", _CODE, form=r"\d{1,4}", expected=expected, level=["level"]):
         titles = {language: tidy(sheet.rows[row][title_at])}
         if collector.node(code, code[:-1], titles, {language: definitions[row].strip()}, sheet=sheet, row=row):
             for kind, cells in parts:
@@ -91,7 +80,7 @@ def add_structure(collector: Collector, sheet: Sheet, language: str) -> None:
 )
 def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     """Without a structure file the built-in structure is used, so that an index alone can be read."""
-    language = source.options.language or "en"
+    language = default = source.options.language or "en"
     examples, index = source.find(EXAMPLES, collector), None
     if any(INDEX.fits(path) for path in source.files):
         index = source.find(INDEX)
@@ -106,18 +95,18 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
         collector.report.missing["structure"] = "the built-in structure and its titles are used"
         add_built_in(collector)
     if index is not None:
-        _add_index(collector, index, language)
+        names = (*_TITLE, "EN_Title", "Job title", "Occupational title")
+        language = language_of(index, index.need(*names), language)
+        collector.texts_of(index, "index of titles", _CODE, "index", language, names, width=4)
     if examples is not None:
-        code, title = examples.need("code"), examples.need("title")
-        kind, stated = examples.need("kind"), examples.need("stated_in")
-        for row in collector.open(examples, "example titles"):
+        title, kind, stated = (examples.need(name) for name in ("title", "kind", "stated_in"))
+        for row, own in collector.coded(examples, "example titles", ("code",), width=4):
             cells = examples.rows[row]
-            own = collector.code(examples, row, cells[code], width=4)
-            if own and cells[kind] == "example_here":
-                collector.text(examples, row, own, "example", language, cells[title])
-            elif own:  # the code is where the occupation belongs, not where it was mentioned
+            if cells[kind] == "example_here":
+                collector.text(examples, row, own, "example", default, cells[title])
+            else:  # the code is where the occupation belongs, not where it was mentioned
                 where = collector.code(examples, row, cells[stated])
-                collector.text(examples, row, where, "exclusion", language, cells[title], own)
+                collector.text(examples, row, where, "exclusion", default, cells[title], own)
     return collector.finish()
 
 
@@ -126,12 +115,3 @@ def add_built_in(collector: Collector) -> None:
     tree = isco08()
     for node, code in enumerate(tree.codes):
         collector.node(code, code[:-1], {language: texts[node] for language, texts in tree.titles.items()})
-
-
-def _add_index(collector: Collector, sheet: Sheet, language: str) -> None:
-    code_at = sheet.need(*_CODE)
-    title_at = sheet.need(*_TITLE, "EN_Title", "Job title", "Occupational title")
-    language = language_of(sheet, title_at, language)
-    for row in collector.open(sheet, "index of titles"):
-        code = collector.code(sheet, row, sheet.rows[row][code_at], width=4)
-        collector.text(sheet, row, code, "index", language, sheet.rows[row][title_at])

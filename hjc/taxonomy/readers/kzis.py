@@ -55,15 +55,11 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     if not hierarchies:
         raise source.lacking((HIERARCHY,), "KZiS hierarchy (columns code or class, and name)")
     for sheet in hierarchies:
-        code_at, name_at = sheet.need(*_CODE), sheet.need(*_NAME)
-        for row in collector.open(sheet, "hierarchy"):
-            code = collector.code(sheet, row, sheet.rows[row][code_at])
-            if code and not re.fullmatch(r"\d{1,4}|\d{6}", code):
-                hint = ": a lost leading zero?" if re.fullmatch(r"\d{5}", code) else ""
-                collector.reject(sheet, row, code, f"not a KZiS code: expected 1 to 4 or 6 digits{hint}")
-            elif code:
-                name = _LETTER.sub("", tidy(sheet.rows[row][name_at]))
-                collector.node(code, parent_of(code), {"pl": name}, sheet=sheet, row=row)
+        name_at = sheet.need(*_NAME)
+        expected = "not a KZiS code: expected 1 to 4 or 6 digits"
+        for row, code in collector.coded(sheet, "hierarchy", _CODE, form=r"\d{1,4}|\d{6}", expected=expected):
+            name = _LETTER.sub("", tidy(sheet.rows[row][name_at]))
+            collector.node(code, parent_of(code), {"pl": name}, sheet=sheet, row=row)
     descriptions, groups = source.all(DESCRIPTIONS), source.all(GROUPS)
     for table, sheets in ((DESCRIPTIONS, descriptions), (GROUPS, groups)):
         if not sheets:
@@ -72,25 +68,20 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
             _add_descriptions(collector, sheet, table.role)
     thesaurus = source.find(THESAURUS, collector)
     if thesaurus is not None:
-        code_at, title_at = thesaurus.need(*_CODE), thesaurus.need("title", "stanowisko", "nazwa")
-        for row in collector.open(thesaurus, "thesaurus"):
-            code = collector.code(thesaurus, row, thesaurus.rows[row][code_at], width=6)
-            collector.text(thesaurus, row, code, "alternative", "pl", thesaurus.rows[row][title_at])
+        names = THESAURUS.required[1]
+        collector.texts_of(thesaurus, THESAURUS.role, _CODE, "alternative", "pl", names, width=6)
     return collector.finish()
 
 
 def _add_descriptions(collector: Collector, sheet: Sheet, role: str) -> None:
-    code_at, synthesis_at = sheet.need(*_CODE), sheet.need("synthesis", "synteza")
+    synthesis_at = sheet.need("synthesis", "synteza")
     tasks = [
         (kind, sheet.cells(column))
         for kind, names in (("core", ("tasks", "zadania")), ("additional", ("extra_tasks", "dodatkowe zadania")))
         if (column := sheet.find(*names)) is not None
     ]
-    for row in collector.open(sheet, role):
-        code = collector.code(sheet, row, sheet.rows[row][code_at])
+    for row, code in collector.coded(sheet, role, _CODE):
         node = collector.nodes.get(code)
-        if not code:
-            continue
         if node is None:
             collector.reject(sheet, row, code, "its code is not in the hierarchy")
             continue

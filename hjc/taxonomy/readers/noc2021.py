@@ -21,7 +21,7 @@ ELEMENTS = Table(
     "index titles, main duties and exclusions",
 )
 TITLES = Table("titles", r".*titles.*", (_CODE, ("lang",), ("title",)))
-_CODES = re.compile(r"\d{1,5}")
+_LEVEL = ("level", "Niveau")
 #: English and French labels of element types, without case and punctuation -> kind of text
 ELEMENT_KINDS = {
     "illustrativeexamples": "example",
@@ -65,16 +65,10 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     for sheet in elements:
         _add_elements(collector, sheet)
     for sheet in titles:
-        code_at, lang, title_at = sheet.need(*_CODE), sheet.need("lang"), sheet.need("title")
-        for row in collector.open(sheet, "titles"):
-            cells = sheet.rows[row]
-            code = collector.code(sheet, row, cells[code_at], width=5)
-            collector.text(sheet, row, code, "index", cells[lang], cells[title_at])
+        lang, title_at = sheet.need("lang"), sheet.need("title")
+        for row, code in collector.coded(sheet, "titles", _CODE, width=5):
+            collector.text(sheet, row, code, "index", sheet.rows[row][lang], sheet.rows[row][title_at])
     return collector.finish()
-
-
-def _width(level: str) -> int:
-    return int(level) if level in ("1", "2", "3", "4", "5") else 0
 
 
 def _add_structure(collector: Collector, sheet: Sheet) -> None:
@@ -87,30 +81,22 @@ def _add_structure(collector: Collector, sheet: Sheet) -> None:
     definitions = sheet.cells(
         sheet.find("Class definition", "Définitions de classe", "Définition de classe", "definition")
     )
-    levels = sheet.cells(sheet.find("level", "Niveau"))
-    for row in collector.open(sheet, "structure"):
-        # the published file has codes without leading zeros where a spreadsheet wrote it; the level gives the length
-        code = collector.code(sheet, row, sheet.rows[row][code_at], width=_width(tidy(levels[row])))
-        if not code:
-            continue
-        if not _CODES.fullmatch(code):
-            collector.reject(sheet, row, code, "not a NOC code: expected one to five digits")
-            continue
+    expected = "not a NOC code: expected one to five digits"
+    # the published file has codes without leading zeros where a spreadsheet wrote it; the level gives the length
+    for row, code in collector.coded(sheet, "structure", _CODE, form=r"\d{1,5}", expected=expected, level=_LEVEL):
         titles = {lang: tidy(sheet.rows[row][at]) for lang, at in columns.items() if at is not None}
         collector.node(code, code[:-1], titles, {language: definitions[row].strip()}, sheet=sheet, row=row)
 
 
 def _add_elements(collector: Collector, sheet: Sheet) -> None:
-    code_at, type_at, text_at = (sheet.need(*names) for names in ELEMENTS.required)
+    _, type_at, text_at = (sheet.need(*names) for names in ELEMENTS.required)
     language = "fr" if _french(sheet.header[type_at], sheet.path.stem) else "en"
-    levels = sheet.cells(sheet.find("level", "Niveau"))
-    for row in collector.open(sheet, "elements"):
+    for row, code in collector.coded(sheet, "elements", _CODE, width=5, level=_LEVEL):
         cells = sheet.rows[row]
         kind = ELEMENT_KINDS.get(simple(cells[type_at]))
         if kind is None:
             collector.skip(sheet, row, f"element type {tidy(cells[type_at])!r}")
             continue
-        code = collector.code(sheet, row, cells[code_at], width=_width(tidy(levels[row])) or 5)
         text, target = cells[text_at], ""
         if kind == "exclusion" and (match := re.search(r"\((?:[^()]*?)(\d{2,5})\b[^()]*\)\s*$", text)):
             text, target = text[: match.start()], match[1]

@@ -4,8 +4,6 @@ The database has no table of the groups above its 1,016 occupations. They come f
 (``SOC_Structure.xlsx``) when it is among the files; without it the codes give the groups, which then have no names.
 """
 
-import re
-
 from hjc.taxonomy.readers.collect import Collector
 from hjc.taxonomy.readers.registry import Source, Table, register
 from hjc.taxonomy.readers.result import ImportedTaxonomy
@@ -35,7 +33,6 @@ RATED = tuple(
     (Table(name, rf"{name}{_X}", (_CODE, ("element", "Element Name"), ("importance", "Data Value"))), kind)
     for name, kind in (("Skills", "skill"), ("Knowledge", "knowledge"), ("Abilities", "ability"))
 )
-_ONET = re.compile(r"\d\d-\d{4}\.\d\d")
 
 
 @register(
@@ -60,10 +57,9 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
         raise source.lacking((OCCUPATIONS,), "Occupation Data")
     hierarchy, structure = source.find(HIERARCHY), source.find(STRUCTURE)
     if hierarchy is not None:
-        code_at, parent_at, name_at = hierarchy.need(*_CODE), hierarchy.need("parent"), hierarchy.need("name")
-        for row in collector.open(hierarchy, "hierarchy"):
+        parent_at, name_at = hierarchy.need("parent"), hierarchy.need("name")
+        for row, code in collector.coded(hierarchy, "hierarchy", _CODE):
             cells = hierarchy.rows[row]
-            code = collector.code(hierarchy, row, cells[code_at])
             collector.node(code, cells[parent_at].strip(), {"en": tidy(cells[name_at])}, sheet=hierarchy, row=row)
     elif structure is not None:
         add_structure(collector, structure, depth=5)
@@ -71,19 +67,18 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
         collector.report.missing["SOC structure"] = "names of the groups; the groups come from the codes"
     _add_occupations(collector, occupations, inferred=hierarchy is None and structure is None)
     if (titles := source.find(TIDY_TITLES)) is not None:
-        code_at, kind_at, title_at = titles.need(*_CODE), titles.need("kind"), titles.need("title")
-        for row in collector.open(titles, "titles"):
-            cells = titles.rows[row]
-            kind = "reported" if cells[kind_at] == "reported" else "alternative"
-            collector.text(titles, row, collector.code(titles, row, cells[code_at]), kind, "en", cells[title_at])
+        kinds, names = titles.cells(titles.need("kind")), titles.cells(titles.need("title"))
+        for row, code in collector.coded(titles, "titles", _CODE):
+            kind = "reported" if kinds[row] == "reported" else "alternative"
+            collector.text(titles, row, code, kind, "en", names[row])
     else:
         _add_titles(collector, source)
     if (tasks := source.find(TASKS, collector)) is not None:
-        kinds = tasks.cells(tasks.find("Task Type", "type"))
-        _add(collector, tasks, "task", tasks.need("task"), kinds)
+        collector.texts_of(tasks, _role(tasks), _CODE, "task", "en", ("task",), ("Task Type", "type"))
     for table, kind in TOOLS:
         if (sheet := source.find(table, collector)) is not None:
-            _add(collector, sheet, kind, sheet.need("example"), sheet.cells(sheet.find("Commodity Title", "category")))
+            category = ("Commodity Title", "category")
+            collector.texts_of(sheet, _role(sheet), _CODE, kind, "en", ("example",), category)
     for table, kind in RATED:
         sheet = source.find(table)
         if sheet is None:
@@ -94,50 +89,37 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
 
 
 def _add_occupations(collector: Collector, sheet: Sheet, *, inferred: bool) -> None:
-    code_at, title_at, text_at = sheet.need(*_CODE), sheet.need("title"), sheet.need("description")
-    for row in collector.open(sheet, "Occupation Data"):
-        cells = sheet.rows[row]
-        code = collector.code(sheet, row, cells[code_at])
-        if not code:
-            continue
-        if not _ONET.fullmatch(code):
-            collector.reject(sheet, row, code, "not an O*NET-SOC code such as 11-1011.00")
-            continue
+    titles, texts = sheet.cells(sheet.need("title")), sheet.cells(sheet.need("description"))
+    expected = "not an O*NET-SOC code such as 11-1011.00"
+    for row, code in collector.coded(sheet, OCCUPATIONS.role, _CODE, form=r"\d\d-\d{4}\.\d\d", expected=expected):
         if inferred:
             below = code
             while (above := parent_by_number(below)) and above not in collector.nodes:
                 collector.node(above, parent_by_number(above))
                 below = above
-        collector.node(
-            code, code[:7], {"en": tidy(cells[title_at])}, {"en": cells[text_at].strip()}, sheet=sheet, row=row
-        )
+        collector.node(code, code[:7], {"en": tidy(titles[row])}, {"en": texts[row].strip()}, sheet=sheet, row=row)
 
 
 def _add_titles(collector: Collector, source: Source) -> None:
     if (sheet := source.find(ALTERNATE, collector)) is not None:
         short = sheet.cells(sheet.find("Short Title"))
-        code_at, title_at = sheet.need(*_CODE), sheet.need("Alternate Title")
-        for row in collector.open(sheet, "Alternate Titles"):
-            code = collector.code(sheet, row, sheet.rows[row][code_at])
+        title_at = sheet.need("Alternate Title")
+        for row, code in collector.coded(sheet, ALTERNATE.role, _CODE):
             collector.text(sheet, row, code, "alternative", "en", sheet.rows[row][title_at])
             if short[row] and short[row] != "n/a":
                 collector.text(sheet, row, code, "short", "en", short[row])
     if (sheet := source.find(REPORTED, collector)) is not None:
-        _add(collector, sheet, "reported", sheet.need("Reported Job Title"), [""] * len(sheet))
+        collector.texts_of(sheet, _role(sheet), _CODE, "reported", "en", ("Reported Job Title",))
 
 
-def _add(collector: Collector, sheet: Sheet, kind: str, text_at: int, details: list[str]) -> None:
-    code_at = sheet.need(*_CODE)
-    for row in collector.open(sheet, sheet.name.split(".")[0]):
-        code = collector.code(sheet, row, sheet.rows[row][code_at])
-        detail = "" if details[row] == "n/a" else tidy(details[row])
-        collector.text(sheet, row, code, kind, "en", sheet.rows[row][text_at], detail)
+def _role(sheet: Sheet) -> str:
+    return sheet.name.split(".")[0]
 
 
 def _add_rated(collector: Collector, sheet: Sheet, kind: str) -> None:
-    code_at, name_at = sheet.need(*_CODE), sheet.need("element", "Element Name")
-    value_at, scale_at = sheet.need("importance", "Data Value"), sheet.find("Scale ID")
-    for row in collector.open(sheet, sheet.name.split(".")[0]):
+    name_at, value_at = sheet.need("element", "Element Name"), sheet.need("importance", "Data Value")
+    scale_at = sheet.find("Scale ID")
+    for row, code in collector.coded(sheet, _role(sheet), _CODE):
         cells = sheet.rows[row]
         if scale_at is not None and cells[scale_at].strip().upper() != "IM":
             collector.skip(sheet, row, f"scale {cells[scale_at].strip()} (importance IM is used)")
@@ -145,6 +127,6 @@ def _add_rated(collector: Collector, sheet: Sheet, kind: str) -> None:
         try:
             value = f"{float(cells[value_at]):g}"
         except ValueError:
-            collector.reject(sheet, row, cells[code_at], "importance is not a number", cells[value_at])
+            collector.reject(sheet, row, code, "importance is not a number", cells[value_at])
             continue
-        collector.text(sheet, row, collector.code(sheet, row, cells[code_at]), kind, "en", cells[name_at], "", value)
+        collector.text(sheet, row, code, kind, "en", cells[name_at], "", value)

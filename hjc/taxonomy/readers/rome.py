@@ -19,7 +19,7 @@ DOMAINS = Table(
 TITLES = Table(
     "appellations", r".*appellation.*", (_CODE, ("title", "libelle_appellation_long", "libelle_appellation")), "titles"
 )
-_ROME = re.compile(r"[A-Z]|[A-Z]\d\d|[A-Z]\d{4}")
+_ROME = r"[A-Z]|[A-Z]\d\d|[A-Z]\d{4}"
 
 
 def parent_of(code: str) -> str:
@@ -39,26 +39,21 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     if not base:
         raise source.lacking((JOBS, HIERARCHY), "ROME table of jobs (unix_referentiel_code_rome) or hierarchy")
     for sheet, role in base:
-        code_at, name_at = sheet.need(*_CODE), sheet.need("name", "libelle_rome", "libelle")
-        for row in collector.open(sheet, role):
-            code = collector.code(sheet, row, sheet.rows[row][code_at])
-            if code and not _ROME.fullmatch(code):
-                collector.reject(sheet, row, code, "not a ROME code such as A1101")
-            elif code:
-                for above in (parent_of(code), parent_of(parent_of(code))):
-                    if above and role == "jobs":
-                        collector.node(above, parent_of(above))
-                collector.node(code, parent_of(code), {"fr": tidy(sheet.rows[row][name_at])}, sheet=sheet, row=row)
+        name_at = sheet.need("name", "libelle_rome", "libelle")
+        for row, code in collector.coded(sheet, role, _CODE, form=_ROME, expected="not a ROME code such as A1101"):
+            for above in (parent_of(code), parent_of(parent_of(code))):
+                if above and role == "jobs":
+                    collector.node(above, parent_of(above))
+            collector.node(code, parent_of(code), {"fr": tidy(sheet.rows[row][name_at])}, sheet=sheet, row=row)
     if base[0][1] == "jobs":
         _add_domains(collector, source)
     titles = source.find(TITLES, collector)
     if titles is not None:
-        code_at, title_at = titles.need(*_CODE), titles.need(*TITLES.required[1])
+        title_at = titles.need(*TITLES.required[1])
         short = titles.cells(titles.find("title_short", "libelle_appellation_court"))
         status = titles.cells(titles.find("kind", "libelle_type_section_appellation"))
-        for row in collector.open(titles, "appellations"):
+        for row, code in collector.coded(titles, "appellations", _CODE):
             cells = titles.rows[row]
-            code = collector.code(titles, row, cells[code_at])
             collector.text(titles, row, code, "alternative", "fr", cells[title_at], status[row])
             if tidy(short[row]) and tidy(short[row]) != tidy(cells[title_at]):
                 collector.text(titles, row, code, "short", "fr", short[row])
@@ -79,5 +74,5 @@ def _add_domains(collector: Collector, source: Source) -> None:
                 if code_at is None or name_at is None or not cells[code_at].strip():
                     continue
                 code = cells[code_at].strip()
-                if code in collector.nodes and _ROME.fullmatch(code):
+                if code in collector.nodes and re.fullmatch(_ROME, code):
                     collector.node(code, parent_of(code), {"fr": tidy(cells[name_at])}, sheet=sheet, row=row)

@@ -34,7 +34,8 @@ def _tables(year: str) -> tuple[Table, Table, Table]:
 
 TABLES = {year: _tables(year) for year in ("2018", "2010")}
 STRUCTURE = TABLES["2018"][0]
-_SOC = re.compile(r"\d\d-\d{4}(\.\d\d)?")
+_SOC = r"\d\d-\d{4}(\.\d\d)?"
+_NO_SOC = "not a SOC code such as 11-1011"
 #: minor groups with four significant digits, which the numbers alone do not show
 MINOR_WITH_FOUR = ("15-1200", "31-1100", "51-5100")
 #: detailed occupations whose broad group has another number
@@ -69,12 +70,7 @@ def _parent_listed(code: str, listed: Container[str]) -> str:
 
 def add_structure(collector: Collector, sheet: Sheet, *, depth: int) -> None:
     """A structure with a column for each level, each row filled in one of them; a row's parent stands above it."""
-    columns = [
-        sheet.need("Major Group"),
-        sheet.need("Minor Group"),
-        sheet.need(*_BROAD),
-        sheet.need("Detailed Occupation"),
-    ]
+    columns = [sheet.need(*names) for names in STRUCTURE.required]
     onet = sheet.find("Detailed O*NET-SOC")
     columns += [onet] if onet is not None else []
     title_at = sheet.find("title", "SOC or O*NET-SOC 2019 Title", "SOC Title")
@@ -89,8 +85,8 @@ def add_structure(collector: Collector, sheet: Sheet, *, depth: int) -> None:
             continue
         level = filled[0]
         code = collector.code(sheet, row, cells[columns[level]])
-        if code and not _SOC.fullmatch(code):
-            collector.reject(sheet, row, code, "not a SOC code such as 11-1011")
+        if code and not re.fullmatch(_SOC, code):
+            collector.reject(sheet, row, code, _NO_SOC)
             continue
         path[level:] = [code]
         if level >= depth:
@@ -103,29 +99,14 @@ def add_structure(collector: Collector, sheet: Sheet, *, depth: int) -> None:
 
 def add_definitions(collector: Collector, sheet: Sheet) -> None:
     """A row for each code with its definition; parents from a parent column, else by number."""
-    code_at, name_at, text_at = (
-        sheet.need(*_CODE),
-        sheet.need("name", "SOC Title", "title"),
-        sheet.need("definition", "SOC Definition"),
-    )
+    name_at, text_at = sheet.need("name", "SOC Title", "title"), sheet.need("definition", "SOC Definition")
     parent_at = sheet.find("parent")
-    listed = {*collector.nodes, *map(tidy, sheet.cells(code_at))}
-    for row in collector.open(sheet, "definitions"):
+    listed = {*collector.nodes, *map(tidy, sheet.cells(sheet.need(*_CODE)))}
+    for row, code in collector.coded(sheet, "definitions", _CODE, form=_SOC, expected=_NO_SOC):
         cells = sheet.rows[row]
-        code = collector.code(sheet, row, cells[code_at])
-        if not code:
-            continue
-        if not _SOC.fullmatch(code):
-            collector.reject(sheet, row, code, "not a SOC code such as 11-1011")
-            continue
-        known = collector.nodes.get(code)
-        parent = (
-            known.parent
-            if known
-            else cells[parent_at].strip()
-            if parent_at is not None
-            else _parent_listed(code, listed)
-        )
+        parent = cells[parent_at].strip() if parent_at is not None else _parent_listed(code, listed)
+        if code in collector.nodes:
+            parent = collector.nodes[code].parent
         collector.node(code, parent, {"en": tidy(cells[name_at])}, {"en": cells[text_at].strip()}, sheet=sheet, row=row)
 
 
@@ -140,16 +121,13 @@ def _read(source: Source, collector: Collector, year: str) -> ImportedTaxonomy:
         add_definitions(collector, definitions)
     titles = source.find(tables[2], collector)
     if titles is not None:
-        code_at, title_at, illustrative = (
-            titles.need(*_CODE),
-            titles.need(*_TITLE),
-            titles.find("illustrative", "Illustrative Example"),
+        names, marks = (
+            titles.cells(titles.need(*_TITLE)),
+            titles.cells(titles.find("illustrative", "Illustrative Example")),
         )
-        for row in collector.open(titles, "direct-match titles"):
-            cells = titles.rows[row]
-            code = collector.code(titles, row, cells[code_at])
-            mark = illustrative is not None and cells[illustrative].strip().lower() in ("1", "x", "y", "yes")
-            collector.text(titles, row, code, "alternative", "en", cells[title_at], "illustrative" if mark else "")
+        for row, code in collector.coded(titles, "direct-match titles", _CODE):
+            detail = "illustrative" if marks[row].strip().lower() in ("1", "x", "y", "yes") else ""
+            collector.text(titles, row, code, "alternative", "en", names[row], detail)
     return collector.finish()
 
 

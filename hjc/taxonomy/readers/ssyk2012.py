@@ -1,7 +1,5 @@
 """Sweden's SSYK 2012: structure of Statistics Sweden or JobTech, and occupation names."""
 
-import re
-
 from hjc.taxonomy.readers.collect import Collector
 from hjc.taxonomy.readers.registry import Source, Table, register
 from hjc.taxonomy.readers.result import ImportedTaxonomy
@@ -30,23 +28,13 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     if not sheets:
         raise source.lacking((HIERARCHY,), "SSYK hierarchy (columns code and name)")
     for sheet in sheets:
-        code_at, name_at = sheet.need(*_CODE), sheet.need(*_NAME)
-        texts = sheet.cells(sheet.find("definition", "beskrivning", "description"))
-        levels = sheet.cells(sheet.find("level", "nivå"))
-        for row in collector.open(sheet, "hierarchy"):
-            level = tidy(levels[row])
-            code = collector.code(
-                sheet, row, sheet.rows[row][code_at], width=int(level) if level in ("1", "2", "3", "4") else 0
-            )
-            if code and not re.fullmatch(r"\d{1,4}", code):
-                collector.reject(sheet, row, code, "not an SSYK code: expected one to four digits")
-            elif code:
-                titles, descriptions = {"sv": tidy(sheet.rows[row][name_at])}, {"sv": texts[row].strip()}
-                collector.node(code, code[:-1], titles, descriptions, sheet=sheet, row=row)
-    names = source.find(NAMES, collector)
-    if names is not None:
-        code_at, title_at = names.need(*_CODE), names.need(*NAMES.required[1])
-        for row in collector.open(names, "occupation names"):
-            code = collector.code(names, row, names.rows[row][code_at], width=4)
-            collector.text(names, row, code, "alternative", "sv", names.rows[row][title_at])
+        names, texts = (
+            sheet.cells(sheet.need(*_NAME)),
+            sheet.cells(sheet.find("definition", "beskrivning", "description")),
+        )
+        expected, level = "not an SSYK code: expected one to four digits", ("level", "nivå")
+        for row, code in collector.coded(sheet, "hierarchy", _CODE, form=r"\d{1,4}", expected=expected, level=level):
+            collector.node(code, code[:-1], {"sv": tidy(names[row])}, {"sv": texts[row].strip()}, sheet=sheet, row=row)
+    if (found := source.find(NAMES, collector)) is not None:
+        collector.texts_of(found, NAMES.role, _CODE, "alternative", "sv", NAMES.required[1], width=4)
     return collector.finish()

@@ -52,20 +52,18 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     else:
         collector.report.missing["structure"] = "names of the groups; the groups come from the codes of the index"
     if index is not None:
-        code_at, title_at = index.need(*_CODE), index.need(*INDEX.required[1])
+        title_at = index.need(*INDEX.required[1])
         natural = index.cells(
             index.find("title_natural", "INDEXOCC - natural word order", "INDEXOCC-natural word order")
         )
         industry = index.cells(index.find("industry", "IND"))
         more = index.cells(index.find("qualifier", "ADD"))
-        for row in collector.open(index, "coding index"):
-            cells = index.rows[row]
-            code = collector.code(index, row, cells[code_at])
+        for row, code in collector.coded(index, "coding index", _CODE):
             if structure is None and re.fullmatch(r"\d{4}", code):
                 for n in range(1, 5):
                     collector.node(code[:n], code[: n - 1])
             detail = "; ".join(part for part in (tidy(more[row]), tidy(industry[row])) if part)
-            collector.text(index, row, code, "index", "en", natural[row] or cells[title_at], detail)
+            collector.text(index, row, code, "index", "en", natural[row] or index.rows[row][title_at], detail)
     return collector.finish()
 
 
