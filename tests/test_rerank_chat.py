@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -218,14 +219,14 @@ def test_refused_key_stops_and_is_never_shown(
 ) -> None:
     monkeypatch.setenv("TEST_CHAT_KEY", "sk-very-secret-123")
     caplog.set_level(logging.DEBUG)
-    reranker = make(model, api_key_env="TEST_CHAT_KEY", cache=str(tmp_path / "answers.jsonl"))
+    reranker = make(model, api_key_env="TEST_CHAT_KEY", cache=str(tmp_path / "answers.sqlite"))
     with pytest.raises(EndpointError) as error:
         reranker.rerank(COOK, CANDIDATES)
     assert server.stats()["authorization"] == ["Bearer sk-very-secret-123"]  # it was sent, once, to this server
     assert "secret" not in str(error.value) and "secret" not in caplog.text
-    good = make("good", api_key_env="TEST_CHAT_KEY", cache=str(tmp_path / "answers.jsonl"))
+    good = make("good", api_key_env="TEST_CHAT_KEY", cache=str(tmp_path / "answers.sqlite"))
     good.rerank(COOK, CANDIDATES)
-    assert "secret" not in (tmp_path / "answers.jsonl").read_text() and "secret" not in caplog.text
+    assert b"secret" not in (tmp_path / "answers.sqlite").read_bytes() and "secret" not in caplog.text
     assert "secret" not in json.dumps(good.to_dict()) and "secret" not in json.dumps(good.client.budget.report())
 
 
@@ -286,7 +287,7 @@ def test_counters_and_cost_are_exact(make: Make, server: Server) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", ["max_requests", "max_total_tokens", "max_cost"])
 def test_limits_are_never_exceeded(make: Make, server: Server, limit: str, tmp_path: Path) -> None:
-    cache = str(tmp_path / "answers.jsonl")
+    cache = str(tmp_path / "answers.sqlite")
     values = {"max_requests": 5, "max_total_tokens": 4_000, "max_cost": 0.004}
     settings: dict[str, Any] = {limit: values[limit], "prompt_price": 1.0, "completion_price": 1.0, "cache": cache}
     reranker = make("good:0.02", concurrency=4, **settings)
@@ -325,39 +326,44 @@ with ChatClient(settings) as client:
 """
 
 
+def kept_in(cache: Path) -> int:
+    with AnswerCache(cache) as answers:
+        return len(answers)
+
+
 @pytest.mark.slow
 def test_killed_run_is_resumed(server: Server, tmp_path: Path) -> None:
-    cache = tmp_path / "answers.jsonl"
+    cache = tmp_path / "answers.sqlite"
     command = [sys.executable, "-c", RUN, f"{server.url}/v1", str(cache), "20"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 60
-    while not (cache.exists() and cache.read_bytes().count(b"\n") >= 4):
+    while not (cache.exists() and kept_in(cache) >= 4):
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    kept = cache.read_bytes().count(b"\n")
-    cache.write_bytes(cache.read_bytes() + b'{"key": "abc", "answ')  # as if killed within a line
+    kept = kept_in(cache)
     out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split(maxsplit=2)
     assert int(out[1]) >= kept and int(out[0]) == 20 - int(out[1])
     before = server.stats()["requests"]
     again = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split(maxsplit=2)
     assert again[0] == "0" and again[1] == "20" and server.stats()["requests"] == before
     assert again[2] == out[2]
-    assert "Cooks 1" not in cache.read_text()  # texts that were sent are not kept
+    assert b"Cooks 1" not in cache.read_bytes()  # texts that were sent are not kept
 
 
 def test_cached_answer_is_checked_again(make: Make, server: Server, tmp_path: Path) -> None:
-    path = tmp_path / "answers.jsonl"
+    path = tmp_path / "answers.sqlite"
     make("good", cache=str(path)).rerank(COOK, CANDIDATES)
-    row = json.loads(path.read_text())
-    path.write_text(json.dumps({**row, "answer": {**row["answer"], "number": 42}}) + "\n")
+    with sqlite3.connect(path) as file:
+        ((answer,),) = file.execute("SELECT answer FROM answers").fetchall()
+        file.execute("UPDATE answers SET answer = ?", (json.dumps({**json.loads(answer), "number": 42}),))
     assert make("good", cache=str(path)).rerank(COOK, CANDIDATES).chosen == 1
     assert server.stats()["requests"] == 2
 
 
 def test_cache_depends_on_everything_that_changes_answers(make: Make, server: Server, tmp_path: Path) -> None:
-    path = str(tmp_path / "answers.jsonl")
+    path = str(tmp_path / "answers.sqlite")
     for settings in ({}, {"temperature": 0.5}, {"seed": 1}, {"max_tokens": 300}, {"extra": {"top_p": 0.5}}):
         make("good", cache=path, **settings).rerank(COOK, CANDIDATES)  # type: ignore[arg-type]
     make("good", cache=path).rerank(COOK, CANDIDATES[:2])

@@ -58,9 +58,10 @@ def test_planted_errors_are_found(tmp_path) -> None:
         given[i] = leaves[(leaves.index(true[i]) + 1 + int(rng.integers(3))) % 4]
     texts += ["alone", "group only"]
     data = JobData.from_lists(TREE, texts, [*given, "2", None], ids=[f"id{i}" for i in range(402)])
+    settings = LinearSettings(features="word", word_ngrams=[1, 1], min_df=1)
     scores = out_of_fold(
         data,
-        lambda tree: LinearClassifier(tree, LinearSettings(features="word", word_ngrams=[1, 1], min_df=1)),
+        lambda train: LinearClassifier(TREE, settings).fit(train).iter_log_proba,
         folds=4,
     )
     found = find_suspicious(data, scores)
@@ -77,7 +78,8 @@ def test_planted_errors_are_found(tmp_path) -> None:
 def test_codes_of_one_row_are_untestable() -> None:
     texts = [f"cook soup {i}" for i in range(6)] + [f"drive van {i}" for i in range(6)] + ["fly a plane"]
     data = JobData.from_lists(TREE, texts, ["11"] * 6 + ["21"] * 6 + ["22"])
-    scores = out_of_fold(data, lambda tree: LinearClassifier(tree, LinearSettings(min_df=1)), folds=3)
+    settings = LinearSettings(min_df=1)
+    scores = out_of_fold(data, lambda train: LinearClassifier(TREE, settings).fit(train).iter_log_proba, folds=3)
     assert scores.untestable == 1 and 12 not in scores.rows and len(scores.rows) == 12
     assert find_suspicious(data, scores).counts["suspicious"] == 0
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hjc.apply.translation import TranslationPlan, base_language, translate_column
 from hjc.cli import main
 from hjc.corpus.argos import ArgosTranslator
-from hjc.corpus.translate import Translation, TranslationCache, split_segments, translate_texts
+from hjc.corpus.cache import AnswerCache
+from hjc.corpus.translate import Translation, split_segments, translate_texts
 
 from .tiny_translators import DICTIONARY, argos_package, m2m100, marian
 
@@ -64,12 +65,12 @@ def test_sentences_before_words_before_letters():
 
 def test_batches_repeats_cache_and_resume(tmp_path):
     texts = ["b b", "a", "b b", "c c c. d d d", "a"]
-    with TranslationCache(tmp_path / "c.sqlite") as cache:
+    with AnswerCache(tmp_path / "c.sqlite") as cache:
         stopped = Upper(stop_after=1)
         with pytest.raises(KeyboardInterrupt):
             translate_texts(texts, stopped, "pl", "en", cache=cache, batch_size=2)
         assert stopped.batches == [["a", "b b"]] and len(cache) == 2
-    with TranslationCache(tmp_path / "c.sqlite") as cache:  # what the first run did is on disk
+    with AnswerCache(tmp_path / "c.sqlite") as cache:  # what the first run did is on disk
         again = Upper()
         found = translate_texts(texts, again, "pl", "en", cache=cache, batch_size=2)
         assert [t.text for t in found] == ["B B", "A", "B B", "C C C. D D D", "A"]
@@ -85,14 +86,14 @@ def test_batches_repeats_cache_and_resume(tmp_path):
         translate_texts(["a"], Upper(), "pl", "en", batch_size=0)
     (tmp_path / "no.sqlite").write_text("this is not a database, it is longer than a hundred bytes " * 9)
     with pytest.raises(ValueError, match="not a cache"):
-        TranslationCache(tmp_path / "no.sqlite")
+        AnswerCache(tmp_path / "no.sqlite")
     assert sqlite3.connect(tmp_path / "c.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_statuses():
     texts = ["kucharz", None, " ", "cook", "a", "x", "długi a", "nan"]
     languages = ["pl", "pl", "pl", "en", "de", "", "pl", "pl"]
-    out, status = translate_column(texts, languages, "en", [Upper()], TranslationCache())
+    out, status = translate_column(texts, languages, "en", [Upper()], AnswerCache())
     assert out == ["KUCHARZ", None, None, "cook", None, None, "DŁUGI A", None]
     assert status[:6] == ["ok", "empty", "empty", "same language", "no model from de to en", "no language"]
     assert status[6].startswith("cut") and status[7] == "empty"

@@ -97,7 +97,7 @@ def run(name: str, kind: str) -> dict[str, Any]:
     started = time.process_time()
     scores: OutOfFold = out_of_fold(
         data,
-        lambda t: LinearClassifier(t, SETTINGS),
+        lambda train: LinearClassifier(train.taxonomy, SETTINGS).fit(train).iter_log_proba,
         progress=lambda done, _: print(name, kind, "fold", done, flush=True),
     )
     seconds = time.process_time() - started

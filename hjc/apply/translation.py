@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
-from hjc.corpus.translate import TranslationCache, Translator, choose_translator, translate_texts
+from hjc.corpus.cache import AnswerCache
+from hjc.corpus.translate import Translator, choose_translator, translate_texts
 from hjc.data.recipe import OK, present
 from hjc.tables import Reader, Writer
 
@@ -72,7 +73,7 @@ def translate_column(
     languages: Sequence[str],
     target: str,
     translators: Sequence[Translator],
-    cache: TranslationCache,
+    cache: AnswerCache,
     *,
     batch_size: int = 32,
     advance: Callable[[int], None] | None = None,
@@ -111,7 +112,7 @@ def translate_table(
     writer: Writer,
     plan: TranslationPlan,
     translators: Sequence[Translator],
-    cache: TranslationCache,
+    cache: AnswerCache,
     *,
     batch_size: int = 32,
     progress: Progress | None = None,

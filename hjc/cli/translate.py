@@ -45,7 +45,8 @@ def translate(
     with options.one_message():
         from hjc.apply.translation import TranslationPlan, TranslationSummary, base_language, translate_table
         from hjc.cli.streams import note_summary, progress_of, streams, write_log
-        from hjc.corpus.translate import TranslationCache, Translator
+        from hjc.corpus.cache import AnswerCache
+        from hjc.corpus.translate import Translator
 
         targets = tuple(dict.fromkeys(base_language(language) for language in to))
         plan = TranslationPlan(tuple(text_column), targets, start, language_column)
@@ -60,7 +61,7 @@ def translate(
                 source, output, summary, format=format, input_format=input_format, separator=separator,
                 encoding=encoding, batch_size=rows, overwrite=overwrite,
             ) as (reader, open_writer),
-            TranslationCache(cache or f"{output}.translations.sqlite") as store,
+            AnswerCache(cache or f"{output}.translations.sqlite") as store,
         ):  # fmt: skip
             writer = open_writer(plan.new_columns)
             plan.read.find(reader)  # before models are loaded, which may take minutes

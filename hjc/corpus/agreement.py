@@ -23,6 +23,7 @@ import pandas as pd
 from scipy import sparse, stats
 
 from hjc.arrays import Float64, IntArray
+from hjc.corpus.copying import write_tables
 from hjc.metrics.intervals import wilson
 from hjc.taxonomy.tree import Taxonomy
 
@@ -76,12 +77,6 @@ def proportion(hit: npt.ArrayLike, weights: Float64, strata: IntArray, confidenc
     return Estimate(p, float(np.sin(low) ** 2), float(np.sin(high) ** 2), len(x))
 
 
-def _symmetric(value: float, influence: Float64, strata: IntArray, confidence: float, n: int) -> Estimate:
-    se, df = stratified_se(influence, strata)
-    half = float(stats.t.ppf((1 + confidence) / 2, df)) * se
-    return Estimate(value, value - half, value + half, n)
-
-
 # ---------------------------------------------------------------------------------------------- coefficients
 
 
@@ -102,14 +97,9 @@ def cohen_kappa(
     codes, both_codes = np.unique(np.r_[a, b], return_inverse=True)
     x, y = both_codes[: len(a)], both_codes[len(a) :]
     of_a, of_b = np.bincount(x, share, len(codes)), np.bincount(y, share, len(codes))
-    same = (x == y).astype(np.float64)
-    observed, expected = float(share @ same), float(of_a @ of_b)
-    if expected >= 1 - 1e-12:
-        return UNDEFINED
     # d p_e = share_b(a_i) + share_a(b_i) - 2 p_e
-    drift = of_b[x] + of_a[y] - 2 * expected
-    influence = share * ((same - observed) * (1 - expected) - (1 - observed) * drift) / (1 - expected) ** 2
-    return _symmetric((observed - expected) / (1 - expected), influence, h, confidence, len(a))
+    own: Float64 = np.add(of_b[x], of_a[y], dtype=np.float64)
+    return _kappa((x == y).astype(np.float64), float(of_a @ of_b), own, share, h, confidence)
 
 
 def fleiss_kappa(
@@ -127,14 +117,28 @@ def fleiss_kappa(
     if m < 2 or not len(w) or not w.sum() > 0:
         return UNDEFINED
     share = w / w.sum()
-    agree = (np.asarray(table.multiply(table).sum(axis=1)).ravel() - m) / (m * (m - 1))
     of_code = np.asarray(share @ table).ravel() / m
-    observed, expected = float(share @ agree), float(of_code @ of_code)
+    own: Float64 = 2 * np.asarray(table @ of_code).ravel() / m
+    return _kappa(_agreeing(table), float(of_code @ of_code), own, share, h, confidence)
+
+
+def _agreeing(table: sparse.csr_matrix) -> Float64:
+    """(U,) share of agreeing pairs of codes of units that have two or more, from their counts (U, C)."""
+    m = np.asarray(table.sum(axis=1)).ravel()
+    return np.asarray((np.asarray(table.multiply(table).sum(axis=1)).ravel() - m) / (m * (m - 1)))
+
+
+def _kappa(
+    agree: Float64, expected: float, own: Float64, share: Float64, strata: IntArray, confidence: float
+) -> Estimate:
+    """(P - P_e) / (1 - P_e) with P the weighted mean of ``agree``; ``own``: what each unit adds to twice P_e."""
     if expected >= 1 - 1e-12:
         return UNDEFINED
-    drift = 2 * (np.asarray(table @ of_code).ravel() / m - expected)
+    observed, drift = float(share @ agree), own - 2 * expected
     influence = share * ((agree - observed) * (1 - expected) - (1 - observed) * drift) / (1 - expected) ** 2
-    return _symmetric((observed - expected) / (1 - expected), influence, h, confidence, len(w))
+    se, df = stratified_se(influence, strata)
+    value, half = (observed - expected) / (1 - expected), float(stats.t.ppf((1 + confidence) / 2, df)) * se
+    return Estimate(value, value - half, value + half, len(share))
 
 
 def krippendorff_alpha(
@@ -223,11 +227,7 @@ class Agreement:
 
     def write(self, directory: Path | str) -> list[Path]:
         """Write ``pairs.csv``, ``overall.csv`` and ``confusion.csv``."""
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("pairs", "overall", "confusion"):
-            getattr(self, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
-        return [folder / f"{name}.csv" for name in ("pairs", "overall", "confusion")]
+        return write_tables(directory, {"pairs": self.pairs, "overall": self.overall, "confusion": self.confusion})
 
     def lines(self) -> Iterator[list[str]]:
         """For a terminal: level, units, and each overall figure with its interval."""
@@ -300,13 +300,10 @@ def _three(e: Estimate) -> tuple[float, float, float]:
 
 def _pairwise(at: IntArray, w: Float64, h: IntArray, confidence: float) -> Estimate:
     """The mean over units with two codes or more of the share of agreeing pairs."""
-    m = (at != MISSING).sum(axis=1)
-    several = m >= 2
+    several = (at != MISSING).sum(axis=1) >= 2
     if not several.any():
         return UNDEFINED
-    table, m = _counts(at[several]), m[several]
-    agree = (np.asarray(table.multiply(table).sum(axis=1)).ravel() - m) / (m * (m - 1))
-    return proportion(agree, w[several], h[several], confidence)
+    return proportion(_agreeing(_counts(at[several])), w[several], h[several], confidence)
 
 
 def _confusion(taxonomy: Taxonomy, at: IntArray, coders: Sequence[str] | None, w: Float64) -> pd.DataFrame:

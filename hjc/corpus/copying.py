@@ -3,13 +3,24 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hjc.tables import Reader, ReadOptions, Rejects, check_output, find_column, format_of, open_output, open_table
+
+
+def write_tables(directory: Path | str, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+    """Write ``NAME.csv`` for each table into a folder, which is made; their paths."""
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+    return [folder / f"{name}.csv" for name in tables]
 
 
 @dataclass

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hjc.arrays import IntArray
+from hjc.corpus.copying import write_tables
 from hjc.corpus.sampling import count_words
 from hjc.data.jobdata import JobData
 from hjc.taxonomy.tree import Taxonomy
@@ -56,12 +57,7 @@ class Manifest:
     def write(self, directory: Path | str, *, plot: bool = True) -> list[Path]:
         """Write ``manifest.json`` (facts and row counts), a CSV for each table and ``long_tail.png``."""
         folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        written = []
-        for name in self.TABLES:
-            path = folder / f"{name}.csv"
-            getattr(self, name).to_csv(path, index=False, encoding="utf-8", lineterminator="\n", float_format="%.6g")
-            written.append(path)
+        written = write_tables(folder, {name: getattr(self, name) for name in self.TABLES})
         if plot:
             path = folder / "long_tail.png"
             figure = plot_long_tail(self.long_tail)
@@ -196,23 +192,13 @@ def _sorted(frame: pd.DataFrame, order: list[str]) -> pd.DataFrame:
 
 
 def _by_source(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    groups = rows.groupby(["split", "source"], sort=True)
-    out = groups.agg(
-        rows=("node", "size"),
-        labelled=("node", lambda x: int((x >= 0).sum())),
-        codes=("node", lambda x: int(x[x >= 0].nunique())),
-    ).reset_index()
-    total = (
-        rows.groupby("split", sort=True)
-        .agg(
-            rows=("node", "size"),
-            labelled=("node", lambda x: int((x >= 0).sum())),
-            codes=("node", lambda x: int(x[x >= 0].nunique())),
-        )
+    parts = [
+        part.groupby(["split", "source"], sort=True)["node"]
+        .agg(rows="size", labelled=lambda x: int((x >= 0).sum()), codes=lambda x: int(x[x >= 0].nunique()))
         .reset_index()
-    )
-    total.insert(1, "source", "All")
-    return _sorted(pd.concat([out, total], ignore_index=True), order)
+        for part in (rows, rows.assign(source="All"))
+    ]
+    return _sorted(pd.concat(parts, ignore_index=True), order)
 
 
 def _by_code(taxonomy: Taxonomy, rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:

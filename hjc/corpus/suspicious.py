@@ -7,22 +7,19 @@ of the codes that reach theirs is not i. Codes differ in how sure a classifier c
 take that into account. n rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from hjc.arrays import Float64, IntArray
+from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.corpus.copying import write_tables
 from hjc.data.jobdata import JobData
 from hjc.data.splitting import identical_groups, sampling_order
 
-if TYPE_CHECKING:
-    from hjc.classifiers.base import Classifier
-    from hjc.taxonomy import Taxonomy
-
+Score = Callable[[Sequence[str]], Iterable[tuple[IntArray, FloatArray]]]
 #: of each row the probabilities of so many codes are kept; a code below them cannot become the suggestion
 TOP = 20
 _SHOWN = 300
@@ -73,12 +70,7 @@ class Suspicious:
 
     def write(self, directory: Path | str) -> list[Path]:
         """Write ``suspicious.csv``, ``codes.csv`` and ``pairs.csv``."""
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        files = {"suspicious": self.rows, "codes": self.codes, "pairs": self.pairs}
-        for name, frame in files.items():
-            frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
-        return [folder / f"{name}.csv" for name in files]
+        return write_tables(directory, {"suspicious": self.rows, "codes": self.codes, "pairs": self.pairs})
 
     def message(self, directory: Path | str) -> str:
         """One sentence for the terminal."""
@@ -117,7 +109,7 @@ def make_folds(data: JobData, folds: int = 5, seed: int = 1) -> IntArray:
 
 def out_of_fold(
     data: JobData,
-    factory: "Callable[[Taxonomy], Classifier]",
+    fit: Callable[[JobData], Score],
     *,
     level: int | None = None,
     folds: int = 5,
@@ -127,7 +119,8 @@ def out_of_fold(
     """Probabilities of every labelled row from a classifier that was fitted without its fold.
 
     Args:
-        factory: makes an unfitted classifier for the taxonomy; called once a fold.
+        fit: fits a new classifier on rows and gives its ``iter_log_proba``: from texts to batches of (row numbers, leaf
+            log-probabilities of these rows); called once a fold.
         level: of the codes to be looked at; default the deepest.
         progress: called with the folds done and all folds.
     """
@@ -143,8 +136,7 @@ def out_of_fold(
         inside, outside = np.flatnonzero((fold == f) & (column >= 0)), np.flatnonzero((fold >= 0) & (fold != f))
         learnt = np.isin(column[inside], column[outside])
         known[inside[learnt]] = True
-        classifier = factory(tree).fit(data.take(outside))
-        for rows, log_proba in classifier.iter_log_proba([data.texts[i] for i in inside.tolist()]):
+        for rows, log_proba in fit(data.take(outside))([data.texts[i] for i in inside.tolist()]):
             proba = np.exp(tree.aggregate(log_proba, level).astype(np.float64))
             at = inside[rows]
             own[at] = proba[np.arange(len(at)), column[at]]

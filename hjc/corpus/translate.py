@@ -8,18 +8,16 @@ words; white space and lines without letters stay as they are, so that a transla
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hjc.corpus.cache import AnswerCache, request_key
 from hjc.errors import name_some
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;:…])\s+")
 _BLANK = re.compile(r"\s+")
-#: keys of one query; SQLite's default limit is 32,766 variables
-_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -101,62 +99,6 @@ def _fit(text: str, length: int, count: Callable[[Sequence[str]], list[int]], li
     return [*_fit(left, first, count, limit), *blank, *_fit(right, second, count, limit)]
 
 
-class TranslationCache:
-    """Translated segments in a SQLite file (None: in memory). Every batch is on disk before the next one starts.
-
-    Raises:
-        ValueError: the file is something else.
-    """
-
-    def __init__(self, path: str | Path | None = None) -> None:
-        self.path = path
-        self._new = path is not None and not Path(path).exists()
-        self._db = sqlite3.connect(":memory:" if path is None else str(path), timeout=60)
-        try:
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS segments "
-                "(key BLOB PRIMARY KEY, text TEXT NOT NULL, complete INTEGER NOT NULL)"
-            )
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise ValueError(f"{path}: not a cache of translations ({error}); give another name") from None
-
-    def __enter__(self) -> "TranslationCache":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        useless = error[0] is not None and self._new and not len(self)
-        self._db.close()
-        if useless and self.path is not None:  # an input that could not be read leaves nothing behind
-            Path(self.path).unlink(missing_ok=True)
-
-    def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM segments").fetchone()[0])
-
-    @staticmethod
-    def key(translator: Translator, source: str, target: str, segment: str) -> bytes:
-        parts = (translator.fingerprint, source, target, segment)
-        return hashlib.sha256(b"\0".join(p.encode("utf-8", "surrogatepass") for p in parts)).digest()
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Translation]:
-        """The ones that are there."""
-        out: dict[bytes, Translation] = {}
-        for i in range(0, len(keys), _QUERY):
-            some = list(keys[i : i + _QUERY])
-            marks = ",".join("?" * len(some))
-            rows = self._db.execute(f"SELECT key, text, complete FROM segments WHERE key IN ({marks})", some)
-            out.update({key: Translation(text, bool(complete)) for key, text, complete in rows})
-        return out
-
-    def put(self, found: dict[bytes, Translation]) -> None:
-        """Store and commit."""
-        with self._db:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO segments VALUES (?, ?, ?)",
-                [(key, _storable(t.text), int(t.complete)) for key, t in found.items()],
-            )
-
-
 def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -167,7 +109,7 @@ def translate_texts(
     source: str,
     target: str,
     *,
-    cache: TranslationCache | None = None,
+    cache: AnswerCache | None = None,
     batch_size: int = 32,
     advance: Callable[[int], None] | None = None,
 ) -> list[Translation]:
@@ -186,19 +128,19 @@ def translate_texts(
         raise ValueError(f"batch_size: got {batch_size}, allowed are integers from 1")
     if not translator.supports(source, target):
         raise ValueError(f"{translator.name} does not translate from {source!r} to {target!r}")
-    cache = cache if cache is not None else TranslationCache()
+    cache = cache if cache is not None else AnswerCache()
 
     def count(parts: Sequence[str]) -> list[int]:
         return translator.count_tokens(parts, source, target) if parts else []
 
     cut = {text: split_segments(_storable(text), count, translator.max_tokens) for text in dict.fromkeys(texts)}
     keys = {
-        piece: cache.key(translator, source, target, piece)
+        piece: request_key(translator.fingerprint, source, target, piece)
         for pieces in cut.values()
         for piece, wanted in pieces
         if wanted
     }
-    known = cache.get(list(keys.values()))
+    known = {key: Translation(*answer) for key, answer in cache.get(list(keys.values())).items()}
     todo = sorted((piece for piece, key in keys.items() if key not in known), key=lambda p: (len(p), p))
     for i in range(0, len(todo), batch_size):
         batch = todo[i : i + batch_size]
@@ -206,7 +148,7 @@ def translate_texts(
         if len(found) != len(batch):
             raise ValueError(f"{translator.name} gave {len(found)} translations for {len(batch)} texts")
         new = {keys[piece]: t for piece, t in zip(batch, found, strict=True)}
-        cache.put(new)
+        cache.put({key: (t.text, t.complete) for key, t in new.items()})
         known.update(new)
         if advance is not None:
             advance(len(batch))

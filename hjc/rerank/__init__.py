@@ -1,8 +1,8 @@
 """Extraction of ads and re-ranking of candidates, without torch: rules by default, a chat endpoint on request."""
 
+from hjc.corpus.cache import AnswerCache
 from hjc.rerank.backends import Candidate, Query, Reranker, RerankResult, Status
 from hjc.rerank.budget import BudgetReached, ChatError, EndpointError, Usage
-from hjc.rerank.cache import AnswerCache
 from hjc.rerank.chat import Answer, ChatClient, ChatRequest, Rejected
 from hjc.rerank.chat_extractor import ChatExtractor
 from hjc.rerank.chat_reranker import ChatReranker

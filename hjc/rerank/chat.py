@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from threading import BoundedSemaphore, Event, Lock
 from typing import Any
 
+from hjc.corpus.cache import AnswerCache, request_key
 from hjc.rerank.budget import Budget, BudgetReached, ChatError, EndpointError, Usage
-from hjc.rerank.cache import AnswerCache, request_key
 from hjc.rerank.replies import Again, BadAnswer, answer_of, reply_of, reported_tokens, retry_after
 from hjc.rerank.settings import ChatSettings
 
@@ -138,8 +138,8 @@ class ChatClient:
 
     def _complete(self, request: ChatRequest, stop: Event) -> Answer:
         """See :meth:`complete`; once ``stop`` is set nothing more is sent."""
-        key = request_key(self.settings.model, request.messages, request.schema, self._parameters())
-        known = self.cache.get(key)
+        key = self._request_key(request)
+        known = self.cache.get([key]).get(key)
         if known is not None:
             try:
                 self._validate(known, request)
@@ -149,7 +149,7 @@ class ChatClient:
                 self.budget.count("cache_hits")
                 return Answer(known, 0, True)
         try:
-            value, attempts, tokens = self._ask(request, stop)
+            value, attempts = self._ask(request, stop)
         except BudgetReached:
             raise
         except ChatError:
@@ -159,8 +159,12 @@ class ChatClient:
             stop.set()
             raise
         self.budget.count("answers")
-        self.cache.put(key, value, model=self.settings.model, tokens=tokens)
+        self.cache.put({key: value})
         return Answer(value, attempts, False)
+
+    def _request_key(self, request: ChatRequest) -> str:
+        """The address is no part of it: a model has one name."""
+        return request_key(self.settings.model, list(request.messages), request.schema, self._parameters())
 
     def complete_many(
         self, requests: Sequence[ChatRequest], advance: Callable[[int], None] | None = None
@@ -172,7 +176,7 @@ class ChatClient:
         Raises:
             EndpointError: the endpoint does not work; nothing more is sent.
         """
-        keys = [request_key(self.settings.model, r.messages, r.schema, self._parameters()) for r in requests]
+        keys = [self._request_key(request) for request in requests]
         futures: dict[str, Future[Answer]] = {}
         out: list[Answer | ChatError] = []
         stop = Event()
@@ -200,16 +204,15 @@ class ChatClient:
         chosen = {"temperature": s.temperature, "seed": s.seed, "max_tokens": s.max_tokens or None, **s.extra}
         return {name: value for name, value in chosen.items() if value is not None}
 
-    def _ask(self, request: ChatRequest, stop: Event) -> tuple[dict[str, Any], int, tuple[int, int] | None]:
-        """(answer, requests, tokens) after as many repeats as the settings allow."""
+    def _ask(self, request: ChatRequest, stop: Event) -> tuple[dict[str, Any], int]:
+        """(answer, requests) after as many repeats as the settings allow."""
         s = self.settings
         messages = list(request.messages)
         sent = broken = refused = 0
         while True:
             sent += 1
             try:
-                reply, tokens = self._post(request, messages, stop)
-                value = answer_of(reply)
+                value = answer_of(self._post(request, messages, stop))
                 self._validate(value, request)
             except BadAnswer as error:
                 self.budget.count(error.counter)
@@ -231,7 +234,7 @@ class ChatClient:
                 self._wait(broken, error.wait, stop)
             else:
                 self._in_row = 0
-                return value, sent, tokens
+                return value, sent
 
     def _give_up(self, sent: int, error: Again) -> None:
         """A query without any reply. Several in a row, or nobody listening, mean that the endpoint is gone."""
@@ -267,10 +270,8 @@ class ChatClient:
             body["response_format"] = {"type": "json_object"}
         return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
-    def _post(
-        self, request: ChatRequest, messages: Sequence[Mapping[str, str]], stop: Event
-    ) -> tuple[dict[str, Any], tuple[int, int] | None]:
-        """(reply, tokens of prompt and answer) of one request."""
+    def _post(self, request: ChatRequest, messages: Sequence[Mapping[str, str]], stop: Event) -> dict[str, Any]:
+        """The reply to one request."""
         httpx, level = self._httpx, self._level
         headers = {"Content-Type": "application/json"}
         if key := self._key():
@@ -289,7 +290,7 @@ class ChatClient:
                 if billed:
                     reply = reply_of(content)
                     tokens = reported_tokens(reply)
-                    return reply, tokens
+                    return reply
             except httpx.TimeoutException as error:
                 billed = not isinstance(error, httpx.ConnectTimeout)
                 raise Again(f"no reply within {self.settings.timeout:g} s", "timeouts") from None

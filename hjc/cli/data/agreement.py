@@ -104,8 +104,8 @@ def suspicious(
     session.notes(reading_notes(part, source))
     data = grouped(part)
     scores = out_of_fold(
-        data, lambda t: LinearClassifier(t, settings), level=level, folds=folds, seed=seed,
-        progress=lambda done, total: session.note(f"fold {done} of {total}"),
+        data, lambda train: LinearClassifier(train.taxonomy, settings).fit(train).iter_log_proba,
+        level=level, folds=folds, seed=seed, progress=lambda done, total: session.note(f"fold {done} of {total}"),
     )  # fmt: skip
     result = find_suspicious(data, scores)
     result.write(output)
