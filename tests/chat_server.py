@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 LOCK = threading.Lock()
 STATS = {"requests": 0, "now": 0, "most": 0, "by_model": {}, "last": None, "authorization": [], "times": []}
 #: tokens that every reply reports
-PROMPT_TOKENS, COMPLETION_TOKENS = 101, 23
+COUNTED = {"prompt_tokens": 101, "completion_tokens": 23}
 
 
 def choose(number, confidence=0.8, outcome="choose", reason="nearest"):
@@ -38,12 +38,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def answer(self, content, finish="stop", usage=True):
+    def answer(self, content, finish="stop", usage=COUNTED):
         body = {
             "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}]
         }
         if usage:
-            body["usage"] = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": COMPLETION_TOKENS}
+            body["usage"] = usage
         self.reply(200, body)
 
     def do_GET(self):
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, {"error": {"message": "overloaded"}})
 
     def no_usage(self, body, parameter, seen):
-        self.answer(choose(1), usage=False)
+        self.answer(choose(1), usage=None)
 
     def slow(self, body, parameter, seen):
         time.sleep(parameter)
@@ -129,10 +129,32 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "1000")
         self.end_headers()
+        self.trickle(b" ")
+
+    def drip_headers(self, body, parameter, seen):
+        """Never a whole header."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        self.trickle(b"x")
+
+    def drip_zipped(self, body, parameter, seen):
+        """Bytes come, and never a character of the text that they are the packed form of."""
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"\x1f\x8b\x08\x08\0\0\0\0\0\xff")
+        self.trickle(b"n")  # a file name without an end
+
+    def trickle(self, byte):
         for _ in range(100):
-            self.wfile.write(b" ")
+            self.wfile.write(byte)
             self.wfile.flush()
             time.sleep(0.05)
+        self.close_connection = True
+
+    def reports_nothing(self, body, parameter, seen):
+        """Works for nothing, if its counts are to be believed."""
+        self.answer(choose(1), usage={"prompt_tokens": 0, "completion_tokens": 0})
 
     def slow_once(self, body, parameter, seen):
         if seen == 1:

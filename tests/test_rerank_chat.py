@@ -159,10 +159,24 @@ def test_time_limit(make: Make) -> None:
     assert make("slow_once:2", timeout=0.5).rerank(COOK, CANDIDATES).chosen is not None
 
 
-def test_time_limit_holds_for_a_reply_that_trickles(make: Make) -> None:
+@pytest.mark.parametrize("model", ["drip", "drip_headers", "drip_zipped"])
+def test_time_limit_holds_for_a_reply_that_trickles(make: Make, model: str) -> None:
     began = time.monotonic()
-    result = make("drip", timeout=0.3, retries=0).rerank(COOK, CANDIDATES)
+    result = make(model, timeout=0.3, retries=0).rerank(COOK, CANDIDATES)
     assert time.monotonic() - began < 2 and "no reply within" in str(result.abstain)
+
+
+def test_an_endpoint_that_reports_nothing_is_counted_all_the_same(make: Make, server: Server) -> None:
+    reranker = make("reports_nothing", max_total_tokens=3_000, max_tokens=100)
+    results = reranker.rerank_batch([f"Welder number {i}" for i in range(40)], [CANDIDATES] * 40)
+    usage = reranker.client.usage
+    assert usage.prompt_tokens == 0 and usage.unreported == usage.requests == server.stats()["requests"] < 40
+    assert 0 < usage.unreported_tokens <= 3_000
+    assert {r.status for r in results} == {"chosen", "budget"}
+    words = sum(len(m["content"].split()) for m in server.stats()["last"]["messages"])
+    assert usage.unreported_tokens >= usage.requests * words
+    paid = make("reports_nothing", max_cost=0.002, prompt_price=1.0, max_tokens=100)
+    assert "max_cost" in str(paid.rerank_batch([f"Cook {i}" for i in range(40)], [CANDIDATES] * 40)[-1].abstain)
 
 
 def test_retry_after_is_honoured(make: Make, server: Server) -> None:

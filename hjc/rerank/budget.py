@@ -1,5 +1,6 @@
 """What a run of a chat endpoint has used, and the limits at which it stops."""
 
+import re
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
@@ -11,6 +12,12 @@ from hjc.rerank.settings import ChatSettings
 BYTES_PER_TOKEN, TOKENS_AROUND = 3, 32
 #: what is reserved for an answer when its length is not limited
 UNLIMITED_ANSWER = 2_000
+_WORD = re.compile(r"\w+")
+
+
+def least_tokens(text: str) -> int:
+    """As many tokens a text has at least, whatever the tokenizer: none spans two words, nor ten bytes as a rule."""
+    return max(len(_WORD.findall(text)), len(text.encode("utf-8", "replace")) // 10)
 
 
 class ChatError(RuntimeError):
@@ -40,8 +47,9 @@ class Usage:
         answers, failed: queries with and without a usable answer from the endpoint.
         retries, timeouts, rate_limited, server_errors, broken: requests that had to be repeated, and why.
         malformed, rejected: answers that were no JSON of the schema, and those outside what was asked (candidates).
-        unreported: replies without token counts, and requests that were cut off: their estimate counts for the limits.
-        unreported_tokens: the estimate of those.
+        unreported: replies without token counts or with fewer than their texts can have, and requests that were cut
+            off: for the limits an estimate counts.
+        unreported_tokens: what that is beyond the reported tokens.
         downgrades: requests refused because of response_format.
     """
 
@@ -107,11 +115,19 @@ class Budget:
             self._reserved_completion += new.completion
         return new
 
-    def settle(self, reservation: Reservation, tokens: tuple[int, int] | None, *, billed: bool) -> None:
+    def settle(
+        self,
+        reservation: Reservation,
+        tokens: tuple[int, int] | None,
+        counted: tuple[int, int] = (0, 0),
+        *,
+        billed: bool,
+    ) -> None:
         """Give a reservation back.
 
         Args:
             tokens: of prompt and answer as reported; None: not reported.
+            counted: what the texts have at least (:func:`least_tokens`): limits go by the larger of both.
             billed: whether a request without a report may have cost something (time-outs, cut-off bodies).
         """
         with self._lock:
@@ -120,10 +136,13 @@ class Budget:
             if tokens is not None:
                 self._usage.prompt_tokens += tokens[0]
                 self._usage.completion_tokens += tokens[1]
-            elif billed:
+                prompt, completion = (max(0, own - told) for own, told in zip(counted, tokens, strict=True))
+            else:
+                prompt, completion = (reservation.prompt, reservation.completion) if billed else (0, 0)
+            if prompt + completion:
                 self._usage.unreported += 1
-                self._usage.unreported_tokens += reservation.prompt + reservation.completion
-                self._unreported_cost += self.cost(reservation.prompt, reservation.completion)
+                self._usage.unreported_tokens += prompt + completion
+                self._unreported_cost += self.cost(prompt, completion)
 
     def count(self, *names: str) -> None:
         """Add one to counters."""

@@ -5,24 +5,26 @@ back-off and jitter, ``Retry-After`` is honoured for all of them, whole requests
 counted and limited, and good answers are kept on disk by the content of their request. Needs ``hjc[llm]``.
 """
 
+import asyncio
 import json
 import logging
 import os
 import random
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import BoundedSemaphore, Event, Lock
-from typing import Any
+from threading import BoundedSemaphore, Event, Lock, Thread
+from typing import Any, TypeVar
 
 from hjc.corpus.cache import AnswerCache, request_key
-from hjc.rerank.budget import Budget, BudgetReached, ChatError, EndpointError, Usage
-from hjc.rerank.replies import Again, BadAnswer, answer_of, reply_of, reported_tokens, retry_after
+from hjc.rerank.budget import Budget, BudgetReached, ChatError, EndpointError, Usage, least_tokens
+from hjc.rerank.replies import Again, BadAnswer, answer_of, content_of, reply_of, reported_tokens, retry_after
 from hjc.rerank.settings import ChatSettings
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 #: bytes of a reply; longer ones are no answer
 MAX_REPLY = 4_000_000
 _REPEATED = frozenset((408, 409, 425, 429))
@@ -86,8 +88,14 @@ class ChatClient:
         self._level = 0 if settings.structured == "auto" else _LEVELS.index(settings.structured)
         self._resume_at = 0.0  # time.monotonic() before which no request is sent
         self._in_row = 0
-        limits = httpx.Limits(max_connections=settings.concurrency)
-        self._http = httpx.Client(timeout=settings.timeout, limits=limits, follow_redirects=False)
+        # requests run in a loop of their own: only there can one be cut off wherever it is (connecting, headers, body)
+        self._loop = asyncio.new_event_loop()
+        Thread(target=self._loop.run_forever, name="chat requests", daemon=True).start()
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=0.9 * settings.timeout),
+            limits=httpx.Limits(max_connections=settings.concurrency),
+            follow_redirects=False,
+        )
         if settings.api_key_env and settings.url.startswith("http://") and not settings.is_local:
             warnings.warn("the key goes to another machine over http, which anyone in between can read; use https",
                           stacklevel=2)  # fmt: skip
@@ -100,8 +108,13 @@ class ChatClient:
 
     def close(self) -> None:
         """Close connections and the file of answers."""
-        self._http.close()
+        if not self._http.is_closed:
+            self._in_loop(self._http.aclose())
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self.cache.close()
+
+    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     @property
     def usage(self) -> Usage:
@@ -283,39 +296,45 @@ class ChatClient:
             if stop.is_set():
                 raise ChatError("the run was stopped")
             reservation = self.budget.reserve(body)
-            billed, tokens = True, None
+            billed, tokens, counted = True, None, (0, 0)
             try:
-                status, reply_headers, content = self._send(body, headers)
+                status, reply_headers, content = self._in_loop(self._send(body, headers))
                 billed = status < 300
                 if billed:
                     reply = reply_of(content)
                     tokens = reported_tokens(reply)
+                    counted = (sum(least_tokens(m["content"]) for m in messages), least_tokens(content_of(reply)))
                     return reply
-            except httpx.TimeoutException as error:
-                billed = not isinstance(error, httpx.ConnectTimeout)
+            except TimeoutError:
                 raise Again(f"no reply within {self.settings.timeout:g} s", "timeouts") from None
+            except httpx.ConnectTimeout:
+                billed = False
+                raise Again(f"no connection within {self.settings.timeout:g} s", "timeouts") from None
             except httpx.ConnectError as error:
                 billed = False
                 raise Again(f"no connection ({self._safe(str(error))})", "broken", refused=True) from None
             except httpx.HTTPError as error:
                 raise Again(f"broken connection ({self._safe(str(error)) or type(error).__name__})", "broken") from None
             finally:
-                self.budget.settle(reservation, tokens, billed=billed)
+                self.budget.settle(reservation, tokens, counted, billed=billed)
         raise self._refusal(status, reply_headers, content, level)
 
-    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body. The time limit is for the whole reply, not for each piece of it."""
-        end = time.monotonic() + self.settings.timeout
-        parts, size = [], 0
-        with self._http.stream("POST", self.settings.url, content=body, headers=headers) as response:
-            for part in response.iter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > MAX_REPLY:
+    async def _send(self, body: bytes, headers: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body. The time limit is for all of it, however slowly an endpoint lets it drip.
+
+        Raises:
+            TimeoutError: it has passed.
+        """
+        content = bytearray()
+        async with (
+            asyncio.timeout(self.settings.timeout),
+            self._http.stream("POST", self.settings.url, content=body, headers=headers) as response,
+        ):
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > MAX_REPLY:
                     raise self._httpx.ReadError(f"a reply of more than {MAX_REPLY:,} bytes")
-                if time.monotonic() > end:
-                    raise self._httpx.ReadTimeout("the whole reply took too long")
-        return response.status_code, response.headers, b"".join(parts)
+        return response.status_code, response.headers, bytes(content)
 
     def _refusal(self, status: int, headers: Mapping[str, str], content: bytes, level: int) -> Exception:
         """What a status other than 2xx means."""

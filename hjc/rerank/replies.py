@@ -76,20 +76,25 @@ def retry_after(value: str, now: datetime | None = None) -> float | None:
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
+def content_of(reply: Mapping[str, Any]) -> str:
+    """The text of an answer; "" where a reply has none."""
+    try:
+        content = reply["choices"][0]["message"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return ""
+    return content if isinstance(content, str) else ""
+
+
 def answer_of(reply: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON object that a reply answers with.
 
     Raises:
         BadAnswer: no answer, one that was cut off, or no JSON object.
     """
-    try:
-        choice = reply["choices"][0]
-        content = choice["message"]["content"]
-        finish = choice.get("finish_reason")
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise BadAnswer("the reply has no choices[0].message.content", "malformed") from None
-    if not isinstance(content, str) or not content.strip():
-        raise BadAnswer("an empty answer", "malformed")
+    content = content_of(reply)
+    if not content.strip():
+        raise BadAnswer("an empty answer, or no choices[0].message.content", "malformed")
+    finish = reply["choices"][0].get("finish_reason")
     if finish == "length":
         raise BadAnswer("cut off at the limit of tokens (max_tokens)", "malformed")
     return parse_object(content)
