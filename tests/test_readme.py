@@ -23,9 +23,9 @@ from rich.console import Console
 import hjc
 from hjc.classifiers.embedding.settings import EmbeddingSettings, HybridSettings
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.load import LICENCES
 from hjc.cli import app, main
 from hjc.data.sample import sample_titles
+from hjc.report.card import LICENCES
 from hjc.training.config import SECTIONS, compose
 from hjc.training.workflow import run_training
 

@@ -9,9 +9,10 @@ import pytest
 
 import hjc
 from hjc.classifiers import storage, stored_classifier
-from hjc.classifiers.load import load, training_record, write_card
+from hjc.classifiers.load import load, training_record
 from hjc.classifiers.storage import ModelDirError, load_arrays, read_model_dir, save_arrays, write_model_dir
 from hjc.data import TextRecipe
+from hjc.report.card import write_card
 from hjc.taxonomy import from_edges, isco08
 
 TREE = from_edges(

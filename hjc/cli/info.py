@@ -18,8 +18,9 @@ def info(
     with options.one_message():
         from hjc.classifiers import stored_classifier
         from hjc.classifiers.derived import verify_derived
-        from hjc.classifiers.load import level_rows, training_record
+        from hjc.classifiers.load import training_record
         from hjc.classifiers.storage import read_model_dir
+        from hjc.report.card import level_rows
 
         stored_classifier(run_dir)
         model = read_model_dir(run_dir)

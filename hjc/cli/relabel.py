@@ -24,9 +24,10 @@ def relabel(
 
         import yaml
 
-        from hjc.classifiers.load import PROVENANCE, load, training_record, write_card
+        from hjc.classifiers.load import PROVENANCE, load, training_record
         from hjc.cli.taxonomy import _digits
         from hjc.errors import name_some
+        from hjc.report.card import write_card
         from hjc.taxonomy import load_taxonomy
 
         if Path(output).exists() and any(Path(output).iterdir()):

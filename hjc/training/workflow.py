@@ -18,13 +18,14 @@ from rich.console import Console
 from hjc.classifiers import build
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.embedding.settings import USE
-from hjc.classifiers.load import load, training_record, write_card
+from hjc.classifiers.load import load, training_record
 from hjc.data import Splits, TextRecipe, load_job_data, summarise
 from hjc.evaluation.calibrated import TABLES, DecisionTables, calibrate_model, watch
 from hjc.evaluation.evaluate import Evaluation, evaluate
 from hjc.evaluation.tables import decisions_table
 from hjc.files import locked
 from hjc.metrics import log_loss_baseline
+from hjc.report.card import write_card
 from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
 from hjc.taxonomy import Taxonomy, load_taxonomy
