@@ -26,8 +26,8 @@ from hjc.report.scores import (
     set_of,
     write_training_counts,
 )
-from hjc.report.sections import example, figure, interval, levels_grid
-from hjc.report.style import plot_style, png, printable
+from hjc.report.sections import example, levels_grid
+from hjc.report.style import plot_style, png
 from hjc.report.tables import (
     LENGTH_BUCKETS,
     TRAINING_BUCKETS,
@@ -42,6 +42,7 @@ from hjc.report.tables import (
     recall_curve,
     reliability,
 )
+from hjc.report.text import figure, interval, printable
 from hjc.taxonomy import Taxonomy, from_edges, from_prefix_codes
 from tests.strategies import random_log_proba, taxonomies
 

@@ -53,6 +53,8 @@ def _show(values: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from hjc.report.text import size_text
+
     console = Console(highlight=False)
     tree = values["taxonomy"]
     sizes = "/".join(map(str, tree["levels"]))
@@ -61,8 +63,8 @@ def _show(values: dict[str, Any]) -> None:
     )
     console.print(f"taxonomy    {tree['name']}, levels {sizes}, hash {tree['hash'][:12]}")
     total = sum(values["files"].values())
-    shown = ", ".join(f"{name} {_size(size)}" for name, size in values["files"].items())
-    console.print(f"files       {_size(total)}: {shown}")
+    shown = ", ".join(f"{name} {size_text(size)}" for name, size in values["files"].items())
+    console.print(f"files       {size_text(total)}: {shown}")
     if without := [name for name, checked in values["derived_files"].items() if not checked]:
         console.print(f"unchecked   {', '.join(without)}: written by an older hjc without a checksum")
     for key, value in values["parameters"].items():
@@ -103,11 +105,3 @@ def _figure(row: dict[str, str] | None) -> str:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"

@@ -29,7 +29,7 @@ def write_comparison(found: Comparison, directory: str | os.PathLike[str]) -> li
     title = f"Comparison of {len(found.runs)} runs"
     return [
         write_text(folder / "compare.csv", found.frame.to_csv(index=False, lineterminator="\n")),
-        write_text(folder / "compare.md", markdown(title, sections(found, wide=False))),
+        write_text(folder / "compare.md", markdown(title, found)),
         write_text(folder / "compare.tex", latex(title, found)),
         write_text(folder / "compare.html", render(title, sections(found), subtitle=_SUBTITLE)),
     ]

@@ -11,11 +11,10 @@ from rich.text import Text
 
 from hjc.report.comparison import COMPARED, Comparison
 from hjc.report.page import Block, Cell, Grid, Row, Section
-from hjc.report.sections import METRIC_COLUMNS, figure, interval, size_text
-from hjc.report.style import printable
+from hjc.report.sections import METRIC_COLUMNS
+from hjc.report.text import figure, fill, interval, printable, size_text
 
 MARKS = {"better": "▲", "worse": "▼", "": ""}
-_TEX_MARKS = {"▲": "$^{+}$", "▼": "$^{-}$"}
 #: metrics of the tables by language, source and training rows
 SLICED = ("recall@1", "log_loss")
 _SHORT = {
@@ -222,100 +221,24 @@ def sections(found: Comparison, wide: bool = True) -> list[Section]:
 # ---------------------------------------------------------------------- formats
 
 
-def markdown(title: str, parts: Sequence[Section]) -> str:
-    """The sections as Markdown with pipe tables."""
-    lines = [f"# {_md(title)}", ""]
-    for section in parts:
-        lines += [f"## {_md(section.title)}", ""]
-        for block in section.blocks:
-            if block.title:
-                lines += [f"### {_md(block.title)}", ""]
-            if block.text:
-                lines += [_md(block.text), ""]
-            if block.table is not None:
-                lines += [*_md_table(block.table), ""]
-    return "\n".join(lines)
-
-
-def _md_table(grid: Grid) -> list[str]:
-    lines = [_md(grid.caption), ""] if grid.caption else []
-    lines.append("| " + " | ".join(_md(h) for h in grid.head) + " |")
-    lines.append("|" + "|".join(":--" if i in grid.left else "--:" for i in range(len(grid.head))) + "|")
-    for row in grid.rows:
-        cells = []
-        for c in row.cells:
-            text = f"**{_md(c.text)}**" if c.best else _md(c.text)
-            cells.append(" ".join(x for x in (text, c.mark, _md(c.small)) if x))
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _md(text: str) -> str:
-    out = printable(text)
-    for character in "\\`*_<>|#":
-        out = out.replace(character, "\\" + character)
-    return out.replace("[", "\\[").replace("]", "\\]") if "](" in out else out
+def markdown(title: str, found: Comparison) -> str:
+    """The comparison as Markdown with pipe tables."""
+    return fill("compare.md.j2", title=title, sections=sections(found, wide=False))
 
 
 def latex(title: str, found: Comparison) -> str:
-    """Tables for a paper (needs booktabs and graphicx): costs; for each set the values and the differences by level,
-    and the values by language, source and training rows.
-
-    A table that is wider than the line is scaled down to it.
-    """
-    parts = [
-        f"% {printable(title)}",
-        "% \\usepackage{booktabs,graphicx}",
-        _tex_table(cost_grid(found), "Runs and what they cost."),
+    """Tables for a paper: costs; for each set the values and the differences by level, and the values by slices."""
+    sets = [
+        {
+            "name": name,
+            "rows": rows,
+            "levels": main_grid(found, name, small=False),
+            "differences": main_grid(found, name),
+            "slices": slice_grids(found, name),
+        }
+        for name, rows in found.sets.items()
     ]
-    for name, rows in found.sets.items():
-        rule = "Holm-adjusted $p<0.05$" if found.holm else "95\\,\\% interval excludes 0"
-        words = (
-            f"{_tex(name)}, {rows} rows. $^{{+}}$ better and $^{{-}}$ worse than {_tex(found.reference)} ({rule}, "
-            f"paired bootstrap with {found.replicates} resamples); best in bold."
-        )
-        parts.append(_tex_table(main_grid(found, name, small=False), words))
-        own = f"in the rows of {_tex(found.reference)} its own values"
-        words = f"{_tex(name)}: differences with 95\\,\\% intervals; {own}."
-        parts.append(_tex_table(main_grid(found, name), words, small=True))
-        for title, grid in slice_grids(found, name):
-            words = f"{_tex(name)}: {_tex(title)}. $^{{+}}$ better and $^{{-}}$ worse than {_tex(found.reference)}."
-            parts.append(_tex_table(grid, words))
-    return "\n\n".join(parts) + "\n"
-
-
-def _tex_table(grid: Grid, caption: str, small: bool = False) -> str:
-    columns = "".join("l" if i in grid.left else "r" for i in range(len(grid.head)))
-    lines = [
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{caption}}}",
-        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-        f"\\begin{{tabular}}{{{columns}}}",
-        "\\toprule",
-    ]
-    lines += [" & ".join(_tex(h) for h in grid.head) + " \\\\", "\\midrule"]
-    for i, row in enumerate(grid.rows):
-        if i and row.cells[0].text and len(grid.left) > 1 and grid.head[0] == "metric":
-            lines.append("\\midrule")
-        cells = []
-        for c in row.cells:
-            text = _tex(c.small if small and c.small else c.text)
-            text = f"\\textbf{{{text}}}" if c.best and not (small and c.small) else text
-            cells.append(text + ("" if small else _TEX_MARKS.get(c.mark, "")))
-        lines.append(" & ".join(cells) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}"])
-
-
-_TEX = {
-    "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
-    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "–": "--", "∞": "$\\infty$", "▲": "", "▼": "",
-    "<": "$<$", ">": "$>$", "[": "{[}", "]": "{]}",
-}  # fmt: skip
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, c) for c in printable(text))
+    return fill("compare.tex.j2", title=title, found=found, costs=cost_grid(found), sets=sets)
 
 
 def terminal(found: Comparison, set_name: str) -> Table:

@@ -13,10 +13,10 @@ from hjc.decision.selective import risk_coverage_band
 from hjc.metrics import RowScores
 from hjc.metrics.intervals import wilson
 from hjc.report.page import Block, Cell, Grid, Row
-from hjc.report.sections import figure as number
-from hjc.report.sections import interval
 from hjc.report.style import COLOURS, GREY, colour, marker, new_figure, percent_axis
 from hjc.report.tables import Reliability, reliability
+from hjc.report.text import figure as number
+from hjc.report.text import interval
 
 if TYPE_CHECKING:
     from hjc.evaluation.calibrated import DecisionTables

@@ -23,7 +23,8 @@ from hjc.errors import check_choice
 from hjc.index import normalise
 from hjc.index.exact import as_vectors
 from hjc.report.plots import shown_title
-from hjc.report.style import COLOURS, GREY, MARKERS, new_figure, plot_style, printable, shorten
+from hjc.report.style import COLOURS, GREY, MARKERS, new_figure, plot_style
+from hjc.report.text import printable, shorten
 from hjc.taxonomy import Taxonomy
 
 METHODS = ("auto", "umap", "tsne", "pca")

@@ -16,8 +16,7 @@ from hjc.evaluation.evaluate import Evaluation
 from hjc.explain import METHODS, LevelExplanation, explain_text
 from hjc.report.page import Block, Cell, Grid, Row, Section, Span
 from hjc.report.plots import shown_title
-from hjc.report.sections import figure
-from hjc.report.style import printable, shorten
+from hjc.report.text import figure, printable, shorten
 from hjc.taxonomy import Taxonomy
 
 #: texts that are explained at most, and seconds after which no further one is begun
@@ -183,5 +182,5 @@ def _between_words(text: str, at: int) -> int:
 
 
 def visible(text: str) -> str:
-    """As :func:`hjc.report.style.printable`, but blanks at the edges stay: the pieces of a text are put together."""
+    """As :func:`hjc.report.text.printable`, but blanks at the edges stay: the pieces of a text are put together."""
     return printable(f"x{text}x")[1:-1]

@@ -1,15 +1,10 @@
 """An HTML page of tables and plots: plain values in, one self-contained file out. Everything is escaped by Jinja."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
-from hjc.report.style import data_uri, printable
-
-_TEMPLATES = Path(__file__).parent / "templates"
+from hjc.report.text import fill
 
 
 @dataclass(frozen=True)
@@ -72,17 +67,10 @@ class Section:
 
 
 def image_block(title: str, image: bytes, alt: str, caption: str) -> Block:
-    return Block(title=title, image=data_uri(image), alt=alt, caption=caption)
+    data = base64.b64encode(image).decode("ascii")
+    return Block(title=title, image=f"data:image/png;base64,{data}", alt=alt, caption=caption)
 
 
 def render(title: str, sections: Sequence[Section], facts: Sequence[tuple[str, str]] = (), subtitle: str = "") -> str:
     """The page as one string: styles and images inside, no script, no address outside."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.ChainableUndefined,
-        trim_blocks=False, keep_trailing_newline=True,
-    )  # fmt: skip
-    css = Markup((_TEMPLATES / "style.css").read_text("utf-8"))  # our own file
-    shown = [(key, printable(value)) for key, value in facts]
-    return environment.get_template("report.html.j2").render(
-        title=printable(title), subtitle=subtitle, facts=shown, sections=sections, css=css
-    )
+    return fill("report.html.j2", title=title, subtitle=subtitle, facts=facts, sections=sections)

@@ -10,8 +10,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from hjc.metrics import RowScores
-from hjc.report.style import COLOURS, colour, marker, new_figure, percent_axis, printable, shorten
+from hjc.report.style import COLOURS, colour, marker, new_figure, percent_axis
 from hjc.report.tables import Confusion, Share, recall_curve
+from hjc.report.text import printable, shorten
 from hjc.taxonomy import Taxonomy
 
 #: a matrix of at most so many codes gets its counts written into the cells

@@ -19,8 +19,8 @@ from hjc.report import plots
 from hjc.report.decided import decision_blocks
 from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render
 from hjc.report.scores import file_name, read_training_counts
-from hjc.report.sections import codes_blocks, files_section, levels_grid, pairs_block, shares_grid, size_text
-from hjc.report.style import plot_style, png, printable
+from hjc.report.sections import codes_blocks, files_section, levels_grid, pairs_block, shares_grid
+from hjc.report.style import plot_style, png
 from hjc.report.tables import (
     LENGTH_BUCKETS,
     TRAINING_BUCKETS,
@@ -29,6 +29,7 @@ from hjc.report.tables import (
     confusion,
     gold_counts,
 )
+from hjc.report.text import printable, size_text
 
 REPORT = "report.html"
 PLOTS = "plots"

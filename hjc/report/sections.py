@@ -11,7 +11,6 @@ from hjc.metrics import RowScores
 from hjc.metrics.intervals import wilson
 from hjc.report.page import Block, Cell, Grid, Row, Section
 from hjc.report.plots import shown_title
-from hjc.report.style import printable, shorten
 from hjc.report.tables import (
     MIN_SUPPORT,
     CodeScore,
@@ -20,6 +19,7 @@ from hjc.report.tables import (
     confused_pairs,
     level_of_codes,
 )
+from hjc.report.text import figure, interval, printable, shorten, size_text
 from hjc.taxonomy import Taxonomy
 
 #: characters of an example text
@@ -60,21 +60,6 @@ _FILES = {
     "report.html": "this report",
     "plots": "the plots of this report",
 }
-
-
-def figure(value: float, digits: int = 3, percent: bool = False) -> str:
-    """A number for a table: "" for NaN, ∞ for infinite."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value * 100 if percent else value:,.{digits}f}"
-
-
-def interval(low: float, high: float, digits: int = 3, percent: bool = False) -> str:
-    if math.isnan(low) or math.isnan(high):
-        return ""
-    return f"[{figure(low, digits, percent)}, {figure(high, digits, percent)}]"
 
 
 def levels_grid(evaluation: Evaluation) -> Grid:
@@ -197,15 +182,6 @@ def _codes_grid(codes: Sequence[CodeScore], taxonomy: Taxonomy, below: IntArray 
         cells.append(Cell(_code(taxonomy, c.taken_for) if c.taken_for >= 0 else "–"))
         rows.append(Row(cells))
     return Grid([*head, "most often taken for"], rows, left=(0, len(head)))
-
-
-def size_text(size: float) -> str:
-    """Bytes for people, decimal units."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"
 
 
 def files_section(folder: Path, coming: Sequence[str] = ()) -> Section:

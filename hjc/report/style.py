@@ -1,8 +1,6 @@
 """How plots look: Okabe-Ito colours with a marker each, one hue for matrices, sizes that print, no global state."""
 
-import base64
 import io
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -68,29 +66,8 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(image: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
-
-
 def percent_axis(axes: Axes, which: str = "y") -> None:
     """0 to 100 % with a little room, so that points on the edge are whole."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     (axes.set_ylim if which == "y" else axes.set_xlim)(-0.03, 1.03)
     axis.set_ticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], labels=["0", "20", "40", "60", "80", "100 %"])
-
-
-def shorten(text: str, limit: int) -> str:
-    """One line of at most ``limit`` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
-def printable(text: str) -> str:
-    """The text in one line, without characters that steer instead of show (controls, direction marks, surrogates)."""
-    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
-    kept = "".join("\ufffd" if unicodedata.category(c) == "Cs" else c for c in kept)
-    return " ".join("".join(c for c in kept if c not in _STEERING).split())
-
-
-#: bidirectional overrides and isolates, which could turn what follows around
-_STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
