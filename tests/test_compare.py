@@ -19,11 +19,12 @@ from hjc.cli import app
 from hjc.data.jobdata import JobData
 from hjc.metrics import RowScores, level_metrics, paired_difference, score_rows
 from hjc.report.compare_files import write_comparison
-from hjc.report.compare_tables import _tex, latex, markdown, overview_grids, sections, terminal
+from hjc.report.compare_tables import latex, markdown, overview_grids, terminal
 from hjc.report.comparison import COLUMNS, COMPARED, Comparison, compare_runs, holm_adjusted
 from hjc.report.pairing import DifferentRowsError, _what_differs, align, common_sets, find_runs
 from hjc.report.scores import StoredScores, write_training_counts
 from hjc.report.sections import METRIC_COLUMNS
+from hjc.report.text import tex
 from hjc.taxonomy import from_prefix_codes
 from hjc.training.config import compose
 from hjc.training.workflow import run_training
@@ -162,7 +163,7 @@ def test_an_infinite_loss(run: Callable[..., Path]) -> None:
     found = quick(folder.parent / "a", folder)
     lines = found.frame.query("slice_kind == '' and run == 'b' and metric == 'log_loss'")
     assert np.isposinf(lines["difference"]).all() and (lines["matters"] == "worse").all() and lines["p"].isna().all()
-    assert "∞" in markdown("t", sections(found)) and "$\\infty$" in latex("t", found)
+    assert "∞" in markdown("t", found) and "$\\infty$" in latex("t", found)
 
 
 # ---------------------------------------------------------------------- which rows
@@ -281,7 +282,7 @@ def test_files(run: Callable[..., Path], tmp_path: Path) -> None:
     for environment in ("table", "tabular"):
         assert paths[".tex"].count(f"\\begin{{{environment}}}") == paths[".tex"].count(f"\\end{{{environment}}}") == 7
     assert "b\\_$<$script$>$\\&50\\%" in paths[".tex"] and "$^{+}$" in paths[".tex"] and "\\toprule" in paths[".tex"]
-    assert _tex("a\\b{c}~^#$") == "a\\textbackslash{}b\\{c\\}\\textasciitilde{}\\textasciicircum{}\\#\\$"
+    assert tex("a\\b{c}~^#$") == "a\\textbackslash{}b\\{c\\}\\textasciitilde{}\\textasciicircum{}\\#\\$"
     console = Console(record=True, width=80, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(terminal(found, "test"))
     shown = console.export_text()

@@ -10,7 +10,7 @@ from matplotlib.text import Annotation, Text
 
 from hjc.report import embedding_map as module
 from hjc.report.embedding_map import MAX_GROUPS, embedding_map, look, place_boxes, project, two_lines
-from hjc.report.style import png
+from hjc.report.plots import png
 from hjc.taxonomy import from_edges, isco08
 from tests.test_category_graph import TREE
 

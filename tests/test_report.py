@@ -14,7 +14,7 @@ from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation, summarise
 from hjc.metrics import ECE_BINS, level_metrics, log_loss_baseline, score_rows
 from hjc.metrics.intervals import wilson
-from hjc.report.plots import confusion_matrix
+from hjc.report.plots import confusion_matrix, plot_style, png
 from hjc.report.run import write_report
 from hjc.report.save import run_facts, save_evaluations
 from hjc.report.scores import (
@@ -27,7 +27,6 @@ from hjc.report.scores import (
     write_training_counts,
 )
 from hjc.report.sections import example, levels_grid
-from hjc.report.style import plot_style, png
 from hjc.report.tables import (
     LENGTH_BUCKETS,
     TRAINING_BUCKETS,

@@ -13,9 +13,9 @@ from hjc.evaluation.calibrated import DecisionTables, decision_tables, watch
 from hjc.evaluation.evaluate import evaluate
 from hjc.evaluation.tables import decisions_table
 from hjc.metrics import score_rows
-from hjc.report.decided import back_off_plot, calibration_grid, reliability_before_after, risk_coverage_plot
+from hjc.report.decided import calibration_grid
+from hjc.report.plots import back_off_plot, png, reliability_before_after, risk_coverage_plot
 from hjc.report.save import save_evaluations
-from hjc.report.style import png
 from tests.test_report import Page
 from tests.test_validation import TREE, Overconfident, rows
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from hjc.report.decided import reliability_before_after
-from hjc.report.style import colour, marker, new_figure, plot_style, png
+from hjc.report.plots import look, new_figure, plot_style, png, reliability_before_after
 from hjc.report.tables import reliability
 
 
@@ -30,9 +29,10 @@ def back_off(table):
     depth = table[table.table == "levels"].groupby("data")["level"].apply(lambda d: d.astype(int).max())
     for i, name in enumerate(dict.fromkeys(part.data)):
         lines = part[part.data == name].astype({"right": float, "mean_level": float, "coded": float})
-        look = {"color": colour(i), "marker": marker(i), "label": name, "linewidth": 1.1}
-        axes[0].plot(lines.mean_level / depth[name], lines.right, **look)
-        axes[1].plot(lines.coded, lines.right, **look)
+        ink, sign = look(i)
+        how = {"color": ink, "marker": sign, "label": name, "linewidth": 1.1}
+        axes[0].plot(lines.mean_level / depth[name], lines.right, **how)
+        axes[1].plot(lines.coded, lines.right, **how)
     labels = ("mean level of the codes / depth of the tree", "share of rows coded")
     for panel, label in zip(axes, labels, strict=True):
         panel.set_xlabel(label)
@@ -60,7 +60,7 @@ def by_language(table):
         lines = part[(part.rule == rule) & part.slice.isin(list(where))]
         y = lines.slice.map(where).to_numpy() + (0.14 if i else -0.14)
         error = np.abs(lines[["right_low", "right_high"]].to_numpy().T - lines.right.to_numpy())
-        axes.errorbar(lines.right, y, xerr=error, fmt=marker(i), color=colour(1 - i), label=label, elinewidth=1)
+        axes.errorbar(lines.right, y, xerr=error, fmt=look(i)[1], color=look(1 - i)[0], label=label, elinewidth=1)
     axes.axvline(0.9, linestyle=":", color="#666666")
     rows = first.set_index("slice").rows
     axes.set_yticks(list(where.values()), [f"{name} ({rows[name]})" for name in where])

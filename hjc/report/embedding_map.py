@@ -22,8 +22,7 @@ from hjc.arrays import Float32, Float64, IntArray, ObjectArray
 from hjc.errors import check_choice
 from hjc.index import normalise
 from hjc.index.exact import as_vectors
-from hjc.report.plots import shown_title
-from hjc.report.style import COLOURS, GREY, MARKERS, new_figure, plot_style
+from hjc.report.plots import COLOURS, GREY, MARKERS, new_figure, plot_style, shown_title
 from hjc.report.text import printable, shorten
 from hjc.taxonomy import Taxonomy
 

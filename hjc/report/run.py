@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from hjc.arrays import IntArray
 from hjc.classifiers.load import training_record
@@ -20,7 +19,6 @@ from hjc.report.decided import decision_blocks
 from hjc.report.page import Block, Cell, Grid, Row, Section, image_block, render
 from hjc.report.scores import file_name, read_training_counts
 from hjc.report.sections import codes_blocks, files_section, levels_grid, pairs_block, shares_grid
-from hjc.report.style import plot_style, png
 from hjc.report.tables import (
     LENGTH_BUCKETS,
     TRAINING_BUCKETS,
@@ -41,10 +39,10 @@ class _Pictures:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def add(self, blocks: list[Block], name: str, figure: Figure | None, title: str, alt: str, caption: str) -> None:
+    def add(self, blocks: list[Block], name: str, figure: Any, title: str, alt: str, caption: str) -> None:
         if figure is None:
             return
-        image = png(figure)
+        image = plots.png(figure)
         self.directory.mkdir(parents=True, exist_ok=True)
         write_bytes(self.directory / f"{name}.png", image)
         blocks.append(image_block(title, image, alt, caption))
@@ -99,7 +97,7 @@ def write_report(
             old.unlink()
     tests = [name for name in sets if name != "valid"] or list(sets)
     sections = []
-    with plot_style():
+    with plots.plot_style():
         pictures = _Pictures(folder / PLOTS)
         if len(training := _training_section(folder, about, pictures).blocks):
             sections.append(Section("Training", training))
@@ -203,7 +201,7 @@ def _details(
     stem = _stem(name)
     levels = range(1, tree.depth + 1)
 
-    def picture(kind: str, figure: Figure | None, title: str, alt: str, caption: str) -> None:
+    def picture(kind: str, figure: Any, title: str, alt: str, caption: str) -> None:
         pictures.add(blocks, f"{stem}_{kind}", figure, title, f"{alt}, {name}", caption)
 
     picture("recall_at_k", plots.recall_at_k(scores), "Recall at k",

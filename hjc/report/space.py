@@ -12,7 +12,7 @@ from hjc.evaluation.evaluate import Evaluation
 from hjc.files import write_bytes
 from hjc.report.embedding_map import embedding_map
 from hjc.report.page import Block, Section, image_block
-from hjc.report.style import png
+from hjc.report.plots import png
 
 #: texts on the map: their vectors are computed once more
 TEXTS = 600
