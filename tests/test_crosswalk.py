@@ -265,7 +265,7 @@ def test_readers(tmp_path):
         read_correspondence(tmp_path / "two.csv", source="alte", target="neu")
     with pytest.raises(FileNotFoundError):
         read_correspondence(tmp_path / "none.csv")
-    with pytest.raises(TaxonomyError, match="cannot be read as a workbook"):
+    with pytest.raises(TaxonomyError, match="cannot be read as Excel"):
         read_correspondence(write("no.xlsx", "text"))
 
 

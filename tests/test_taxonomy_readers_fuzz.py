@@ -88,12 +88,12 @@ def test_encodings(tmp_path):
         path.write_bytes(bom + STRUCTURE.encode(encoding))
         assert "żółć" in import_taxonomy("isco08", path).taxonomy.titles["en"][0]
     path.write_bytes(STRUCTURE.encode("cp1250"))
-    with pytest.raises(TaxonomyError, match="not utf-8 text"):
+    with pytest.raises(TaxonomyError, match="is not utf-8"):
         import_taxonomy("isco08", path)
     assert "żółć" in import_taxonomy("isco08", path, ImportOptions(encoding="cp1250")).taxonomy.titles["en"][0]
     lines = STRUCTURE.splitlines(keepends=True)  # half of the lines in one encoding, half in another
     path.write_bytes(b"".join(line.encode("cp1250" if i % 2 else "utf-8") for i, line in enumerate(lines)))
-    with pytest.raises(TaxonomyError, match="not utf-8 text"):
+    with pytest.raises(TaxonomyError, match="is not utf-8"):
         import_taxonomy("isco08", path)
 
 

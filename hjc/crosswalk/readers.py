@@ -5,15 +5,15 @@ Codes are read as text. A cell of a spreadsheet that holds a number is a code on
 code of its column, so that it cannot have lost a leading zero; else it is refused.
 """
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hjc.crosswalk.correspondence import Correspondence
 from hjc.errors import TaxonomyError, name_some
-from hjc.taxonomy.csvio import _decode, _separator, stem
+from hjc.tables import Rejects, open_cells
+from hjc.tables.excel import NumberText
+from hjc.taxonomy.csvio import as_taxonomy_error, reading, stem
 from hjc.taxonomy.load import isco08
 
 
@@ -49,7 +49,6 @@ LAYOUTS = (
     Layout("a crosswalk written by hjc", "source", "target", weight="share", header=("source", "target", "share")),
     Layout("source and target columns", "source", "target", "source_title", "target_title", "weight"),
 )
-_EXCEL = (".xls", ".xlsx")
 #: rows of a sheet in which a header is looked for
 _HEADER_WITHIN = 20
 
@@ -83,11 +82,11 @@ def read_correspondence(
         ImportError: a workbook without the packages that read it.
     """
     path = Path(path)
-    rows, numeric = _read_rows(path, sheet, separator, encoding)
+    rows = read_cells(path, sheet, separator, encoding)
     asked = Layout("asked for", source, target, source_title, target_title, weight, relation)
     start, layout = _find_header(path, rows, asked)
-    header, rows = rows[start], rows[start + 1 :]
-    wide = len(header)
+    header = rows[start][1]
+    rows = _wide(path, rows[start + 1 :], len(header))
     column = {
         key: _column(path, header, getattr(layout, key))
         for key in ("source", "target", "source_title", "target_title", "weight", "relation")
@@ -101,15 +100,14 @@ def read_correspondence(
     titles: dict[str, dict[str, str]] = {"source": {}, "target": {}}
     left_out: dict[str, int] = {}
     blank = 0
-    longest = {s: max((len(r[column[s]].strip()) for r in rows if len(r) > column[s]), default=0) for s in codes}
-    for number, row in enumerate(rows, start + 2):
-        row = [*row, *[""] * (wide - len(row))]
+    longest = {s: max((len(row[column[s]].strip()) for _, row in rows), default=0) for s in codes}
+    for number, row in rows:
         pair = {side: row[column[side]].strip() for side in codes}
         if not any(pair.values()):
             blank += 1
             continue
         for side in codes:
-            if (number - 1, column[side]) in numeric and len(pair[side]) != longest[side]:
+            if isinstance(row[column[side]], NumberText) and len(pair[side]) != longest[side]:
                 raise TaxonomyError(
                     f"{path}, row {number}: the {side} code {pair[side]} is a number in the sheet and may have lost "
                     "leading zeros; format the column as text, or save it as CSV with codes as text"
@@ -150,13 +148,13 @@ def _number(path: Path, row: int, text: str) -> float:
         raise TaxonomyError(f"{path}, row {row}: the weight is {text!r}, which is not a number") from None
 
 
-def _find_header(path: Path, rows: Sequence[Sequence[str]], asked: Layout) -> tuple[int, Layout]:
+def _find_header(path: Path, rows: Sequence[tuple[int, list[str]]], asked: Layout) -> tuple[int, Layout]:
     """The row of the header and the layout; columns that were asked for come before recognised ones."""
     if bool(asked.source) != bool(asked.target):
         raise TaxonomyError(f"{path}: name both columns, of the source codes and of the target codes")
     if not rows:
         raise TaxonomyError(f"{path} is empty; a header with the names of the columns is needed")
-    for start, row in enumerate(rows[:_HEADER_WITHIN]):
+    for start, (_, row) in enumerate(rows[:_HEADER_WITHIN]):
         names = {cell.strip() for cell in row}
         if asked.source:
             named = [c for c in (asked.source, asked.target) if not c.startswith("#")]
@@ -166,7 +164,7 @@ def _find_header(path: Path, rows: Sequence[Sequence[str]], asked: Layout) -> tu
         for known in LAYOUTS:
             if names.issuperset(known.header or (known.source, known.target)):
                 return start, _merge(known, asked, names)
-    header = [cell.strip() for cell in rows[0]]
+    header = [cell.strip() for cell in rows[0][1]]
     if asked.source:
         missing = [c for c in (asked.source, asked.target) if not c.startswith("#") and c not in header]
         raise TaxonomyError(f"{path}: no column {missing[0]!r}; columns are {name_some(header, 30)}")
@@ -199,77 +197,33 @@ def _column(path: Path, header: Sequence[str], name: str) -> int:
     return stripped.index(name)
 
 
-def _read_rows(
-    path: Path, sheet: str | int, separator: str | None, encoding: str | None
-) -> tuple[list[list[str]], set[tuple[int, int]]]:
-    """All rows as text, and the cells (row, column from 0) of a sheet that hold numbers instead of text."""
-    if path.suffix.lower() in _EXCEL:
-        return _read_sheet(path, sheet)
-    text = _decode(path, encoding)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator or _separator(text.split("\n", 1)[0]), strict=True
-    )
-    try:
-        rows = [row for row in reader if row]
-    except csv.Error as error:
-        raise TaxonomyError(f"{path}, line {reader.line_num}: {error}") from error
-    width = len(rows[0]) if rows else 0
-    if wrong := [i for i, row in enumerate(rows, 1) if len(row) != width]:
+def read_cells(
+    path: Path, sheet: str | int = 0, separator: str | None = None, encoding: str | None = None
+) -> list[tuple[int, list[str]]]:
+    """Every row of a table as it stands, with its line, blank rows left out; of a workbook one sheet.
+
+    Raises:
+        FileNotFoundError, ImportError, TaxonomyError: as :func:`read_correspondence`.
+    """
+    rejects, names = Rejects(), []
+    with as_taxonomy_error():
+        for number, (name, rows) in enumerate(open_cells(path, reading(path, separator, encoding), rejects=rejects)):
+            names.append(name)
+            if sheet in (number, name) or not name:
+                found = list(rows)
+                rejects.refuse(str(path))
+                return found
+    raise TaxonomyError(f"{path}: no sheet {sheet!r}; the workbook has {name_some(names, 20)}")
+
+
+def _wide(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> list[tuple[int, list[str]]]:
+    """The rows with a cell for every column of the header: empty last cells may be left out."""
+    if wrong := [number for number, row in rows if any(row[width:])]:
         raise TaxonomyError(
             f"{path}: {len(wrong)} rows do not have the {width} columns of the header (first: row {wrong[0]}); "
             "texts that contain the separator must be quoted"
         )
-    return rows, set()
-
-
-def _read_sheet(path: Path, sheet: str | int) -> tuple[list[list[str]], set[tuple[int, int]]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    rows: list[list[str]] = []
-    numeric = set()
-    for i, cells in enumerate(_sheet_cells(path, sheet)):
-        rows.append(["" if c is None else c if isinstance(c, str) else _plain(c) for c in cells])
-        numeric |= {(i, j) for j, c in enumerate(cells) if c is not None and not isinstance(c, str)}
-    return rows, numeric
-
-
-def _sheet_cells(path: Path, sheet: str | int) -> list[list[object]]:
-    """The cells of a sheet; None where one is empty. The packages are imported when they are needed."""
-    try:
-        if path.suffix.lower() == ".xls":
-            import xlrd
-
-            book = xlrd.open_workbook(str(path))
-            names = book.sheet_names()
-            table = book.sheet_by_index(_sheet_number(path, names, sheet))
-            empty = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
-            return [[None if c.ctype in empty else c.value for c in table.row(i)] for i in range(table.nrows)]
-        import openpyxl
-
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            names = workbook.sheetnames
-            return [list(row) for row in workbook[names[_sheet_number(path, names, sheet)]].values]
-        finally:
-            workbook.close()
-    except ImportError as error:
-        raise ImportError(f"{path}: reading a workbook needs the extra: pip install 'hjc[excel]' ({error})") from None
-    except TaxonomyError:
-        raise
-    except Exception as error:  # the packages raise a dozen kinds for damaged files
-        raise TaxonomyError(f"{path}: cannot be read as a workbook ({type(error).__name__}: {error})") from error
-
-
-def _sheet_number(path: Path, names: Sequence[str], sheet: str | int) -> int:
-    if isinstance(sheet, int) and 0 <= sheet < len(names):
-        return sheet
-    if isinstance(sheet, str) and sheet in names:
-        return list(names).index(sheet)
-    raise TaxonomyError(f"{path}: no sheet {sheet!r}; the workbook has {name_some(names, 20)}")
-
-
-def _plain(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return [(number, [*row, *[""] * (width - len(row))][:width]) for number, row in rows]
 
 
 def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -> dict[str, float]:
@@ -279,12 +233,13 @@ def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -
         FileNotFoundError, TaxonomyError: as :func:`read_correspondence`.
     """
     path = Path(path)
-    rows, _ = _read_rows(path, 0, None, None)
+    rows = read_cells(path)
     if not rows:
         raise TaxonomyError(f"{path} is empty; expected the columns {code},{count}")
-    i, j = _column(path, rows[0], code), _column(path, rows[0], count)
+    header = rows[0][1]
+    i, j = _column(path, header, code), _column(path, header, count)
     out: dict[str, float] = {}
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in _wide(path, rows[1:], len(header)):
         out[row[i].strip()] = out.get(row[i].strip(), 0.0) + _number(path, number, row[j])
     return out
 
@@ -304,21 +259,21 @@ def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") 
         FileNotFoundError, TaxonomyError: as :func:`read_correspondence`.
     """
     path = Path(path)
-    rows, _ = _read_rows(path, 0, None, None)
+    rows = read_cells(path)
     if not rows:
         raise TaxonomyError(f"{path} is empty; expected columns of identifiers and codes")
-    header = {cell.strip() for cell in rows[0]}
-    found = next((pair for pair in IDENTIFIERS if header.issuperset(pair)), None)
+    header = rows[0][1]
+    found = next((pair for pair in IDENTIFIERS if {cell.strip() for cell in header}.issuperset(pair)), None)
     if found is None and not (identifier and code):
         raise TaxonomyError(
             f"{path}: no columns {' nor '.join(','.join(pair) for pair in IDENTIFIERS)}; columns are "
-            f"{name_some(rows[0], 30)}. An ESCO occupations file is needed, of any version"
+            f"{name_some(header, 30)}. An ESCO occupations file is needed, of any version"
         )
     i, j = (
-        _column(path, rows[0], asked or own) for asked, own in zip((identifier, code), found or ("", ""), strict=True)
+        _column(path, header, asked or own) for asked, own in zip((identifier, code), found or ("", ""), strict=True)
     )
     out: dict[str, str] = {}
-    for row in rows[1:]:
+    for _, row in _wide(path, rows[1:], len(header)):
         name, value = row[i].strip(), row[j].strip()
         parts = name.split("/")
         for known in (name, "/".join(parts[-2:]), parts[-1]):

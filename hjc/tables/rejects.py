@@ -85,6 +85,13 @@ class Rejects:
             if discard and self.path is not None:
                 self.path.unlink(missing_ok=True)
 
+    def refuse(self, label: str) -> None:
+        """Raise ValueError where a line was no row: for tables that are worth nothing with a hole."""
+        if self.count:
+            line, reason = self.first[0]
+            more = f" and {self.count - 1} more malformed lines" if self.count > 1 else ""
+            raise ValueError(f"{label}: line {line}: {reason}{more}")
+
     def message(self) -> str:
         """One paragraph for the terminal, empty when all rows were as they should be."""
         parts = []

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from hjc.arrays import IntArray
 from hjc.tables.base import find_column
@@ -15,6 +14,9 @@ from hjc.tables.options import ReadOptions
 from hjc.tables.readers import open_table
 from hjc.tables.rejects import Rejects
 from hjc.tables.source import Input
+
+if TYPE_CHECKING:  # taxonomies are read without pandas
+    import pandas as pd
 
 
 @dataclass
@@ -43,30 +45,32 @@ class Table:
         return np.array([number for chunk in self.chunks for number in chunk.line], dtype=np.int64)
 
     @cached_property
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """n rows of text; "" where a cell is empty or absent. Of columns with one name the last is there."""
-        return pd.DataFrame({name: self._series(i) for i, name in enumerate(self.columns)}, index=range(len(self)))
+        import pandas as pd
 
-    def whole(self) -> pd.DataFrame:
+        series = {name: pd.Series(self.cells(i), dtype="object") for i, name in enumerate(self.columns)}
+        return pd.DataFrame(series, index=range(len(self)))
+
+    def whole(self) -> "pd.DataFrame":
         """The frame. Raises ValueError where a line was no row."""
-        if self.rejects.count:
-            line, reason = self.rejects.first[0]
-            more = f" and {self.rejects.count - 1} more malformed rows" if self.rejects.count > 1 else ""
-            raise ValueError(f"{self.name}: line {line}: {reason}{more}")
+        self.rejects.refuse(self.name)
         return self.frame
 
-    def column(self, name: str) -> pd.Series:
+    def column(self, name: str) -> "pd.Series":
         """A column. Raises ValueError with the columns that are there and the nearest name."""
-        return self._series(find_column(self.columns, name, self.name))
+        import pandas as pd
+
+        return pd.Series(self.cells(find_column(self.columns, name, self.name)), dtype="object")
 
     def check_columns(self, names: Iterable[str]) -> None:
         """Raise ValueError where a column is not there, or twice."""
         for name in names:
             find_column(self.columns, name, self.name)
 
-    def _series(self, position: int) -> pd.Series:
-        name = self.columns[position]
-        return pd.Series([cell or "" for chunk in self.chunks for cell in chunk.texts(position, name)], dtype="object")
+    def cells(self, position: int) -> list[str]:
+        """n cells of a column."""
+        return [cell or "" for chunk in self.chunks for cell in chunk.texts(position, self.columns[position])]
 
 
 def read_rows(path: Input, options: ReadOptions | None = None, **changes: Any) -> Table:
@@ -76,7 +80,7 @@ def read_rows(path: Input, options: ReadOptions | None = None, **changes: Any) -
         return Table(list(reader.chunks()), reader.columns, rejects, reader.label)
 
 
-def read_table(path: Input, options: ReadOptions | None = None, **changes: Any) -> pd.DataFrame:
+def read_table(path: Input, options: ReadOptions | None = None, **changes: Any) -> "pd.DataFrame":
     """All rows of a file as text.
 
     Raises:

@@ -4,17 +4,17 @@ The file has a column of codes, usually a column of parents, and titles and desc
 languages: ``code,parent,level,title_en,title_pl,description_en``. Columns that are not about the tree are ignored.
 """
 
-import codecs
-import csv
 import gzip
 import io
 import re
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hjc.errors import TaxonomyError
+from hjc.tables.options import SUFFIXES, ReadOptions, inner_suffix
+from hjc.tables.whole import read_rows
 from hjc.taxonomy.build import from_edges, from_prefix_codes, longest_prefix_parents
 from hjc.taxonomy.spelling import trim
 from hjc.taxonomy.tree import Taxonomy
@@ -26,7 +26,6 @@ CODE_COLUMNS = ("code", "class")
 _TITLE = re.compile(r"(?:title|name|label)(?:_(?P<language>.+))?")
 _DESCRIPTION = re.compile(r"(?:description|definition)(?:_(?P<language>.+))?")
 _SEPARATORS = "\t,;|"
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True)
@@ -39,33 +38,29 @@ class TaxonomyTable:
     levels: list[str] | None
     titles: dict[str, list[str]]
     descriptions: dict[str, list[str]]
-    lines: list[int]  # line of the file on which each row ends, the header is on line 1
+    lines: list[int]  # line of the file on which each row begins, the header is on line 1
+    mended: tuple[str, ...]  # sentences about rows that were shorter or longer than the header
     blanks: tuple[str, ...]  # codes and parents that had blanks around or invisible characters in them, taken off
     ignored: tuple[str, ...]  # columns that are not about the tree
 
 
-def _decode(path: Path, encoding: str | None) -> str:
-    """The text of a file, decompressed when its name ends in .gz, without a byte order mark."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise TaxonomyError(f"{path}: not a whole gzip file ({error})") from error
-    codec = encoding or next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
+@contextmanager
+def as_taxonomy_error() -> Iterator[None]:
+    """What a table cannot be read for is wrong with the taxonomy."""
     try:
-        return data.decode(codec)
-    except UnicodeDecodeError as error:
-        raise TaxonomyError(
-            f"{path}: not {codec} text (byte {error.start}). Save it as UTF-8, or pass encoding='cp1250' or what it is"
-        ) from error
+        yield
+    except TaxonomyError:
+        raise
+    except UnicodeError:
+        raise
+    except ValueError as error:
+        raise TaxonomyError(str(error)) from error
 
 
-def _separator(header: str) -> str:
-    """The candidate that stands most often in the header line; a comma when none does."""
-    return max(_SEPARATORS, key=lambda s: (header.count(s), s == ","))
+def reading(path: str | Path, separator: str | None, encoding: str | None) -> ReadOptions:
+    """How the table of a taxonomy is read; one whose name does not tell the format is CSV."""
+    known = Path(path).is_dir() or inner_suffix(path) in SUFFIXES
+    return ReadOptions.given(format=None if known else "csv", separator=separator, encoding=encoding)
 
 
 def read_taxonomy_table(
@@ -78,30 +73,15 @@ def read_taxonomy_table(
 ) -> TaxonomyTable:
     """The columns of a taxonomy file, not yet checked to be a tree (see :func:`read_taxonomy_csv`)."""
     path = Path(path)
-    text = _decode(path, encoding)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator or _separator(text.split("\n", 1)[0]), strict=True
-    )
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    try:
-        for row in reader:
-            if row:  # the csv module gives [] for a blank line
-                rows.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise TaxonomyError(f"{path}, line {reader.line_num}: {error}") from error
-    if not rows:
-        raise TaxonomyError(f"{path} is empty; expected columns such as code,parent,title_en")
-    header = [column.strip() for column in rows[0]]
-    if wrong := [str(line) for row, line in zip(rows, lines, strict=True) if len(row) != len(header)]:
-        raise TaxonomyError(
-            f"{path}: {len(wrong)} lines do not have the {len(header)} columns of the header (first: line {wrong[0]}). "
-            f"Texts that contain the separator must be quoted"
-        )
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    with as_taxonomy_error():
+        table = read_rows(path, reading(path, separator, encoding))
+        table.rejects.refuse(str(path))
+    header = table.columns
     if twice := [column for column in header if header.count(column) > 1]:
         raise TaxonomyError(f"{path}: column {twice[0]!r} stands twice in the header")
-    columns = {name: [row[i] for row in rows[1:]] for i, name in enumerate(header)}
+    columns = {name: table.cells(i) for i, name in enumerate(header)}
 
     used = next((c for c in (code, *(CODE_COLUMNS if code == "code" else ())) if c in columns), None)
     if used is None:
@@ -134,7 +114,8 @@ def read_taxonomy_table(
         levels=[value.strip() for value in columns["level"]] if "level" in columns else None,
         titles=texts["titles"],
         descriptions=texts["descriptions"],
-        lines=lines[1:],
+        lines=table.line.tolist(),
+        mended=tuple(table.rejects.mended()),
         blanks=tuple(value for value in edges if value != trim(value)),
         ignored=tuple(ignored),
     )
@@ -155,7 +136,7 @@ def read_taxonomy_csv(
     separator: str | None = None,
     encoding: str | None = None,
 ) -> Taxonomy:
-    """Read a tree from CSV, TSV or another separator, plain or ``.gz``.
+    """Read a tree from CSV or TSV, plain or ``.gz``, or whatever else :func:`hjc.tables.open_table` reads.
 
     Columns: the code; its parent; ``title``, ``name`` or ``label`` and ``description`` or ``definition``, each with a
     language behind an underscore (``title_en``; without one the language is "und"). ``level`` is not needed.
@@ -166,8 +147,7 @@ def read_taxonomy_csv(
         code, parent: names of the columns; ``class`` is also known as the code.
         name: what the tree is called; by default the file name without endings.
         digits: cumulative code lengths; the parent column, if there is one, is then not read.
-        separator: found in the header by default (tab, comma, semicolon or bar).
-        encoding: UTF-8 by default; byte order marks of UTF-8 and UTF-16 are understood.
+        separator, encoding: found out by default, see :class:`hjc.tables.ReadOptions`.
 
     Raises:
         FileNotFoundError: there is no such file.

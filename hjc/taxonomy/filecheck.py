@@ -53,6 +53,7 @@ def check_taxonomy_file(
                 "warning", "blanks", "codes with surrounding blanks or invisible characters (taken off)", table.blanks
             )
         )
+    problems += [Problem("warning", "widths", sentence) for sentence in table.mended]
     if table.ignored:
         problems.append(Problem("note", "ignored", "columns that are not read", table.ignored))
     order = ("error", "warning", "note")

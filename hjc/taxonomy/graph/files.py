@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hjc.crosswalk.correspondence import Correspondence
-from hjc.crosswalk.readers import _read_rows, read_correspondence
+from hjc.crosswalk.readers import read_cells, read_correspondence
 from hjc.errors import TaxonomyError, name_some
 from hjc.taxonomy.tree import Taxonomy
 
@@ -39,8 +39,8 @@ def read_items(
         FileNotFoundError, TaxonomyError: no such file, or the table has no such columns.
     """
     path = Path(path)
-    rows, _ = _read_rows(path, 0, None, None)
-    header = [cell.strip() for cell in rows[0]] if rows else []
+    rows = read_cells(path)
+    header = [cell.strip() for cell in rows[0][1]] if rows else []
     columns = {
         "source": _find(path, header, code, CODES, "codes (--code-column)"),
         "target": _find(path, header, item, ITEMS, "items (--item-column)"),

@@ -12,7 +12,7 @@ from hjc.taxonomy.readers.sheets import Sheet, simple, tidy
 from hjc.taxonomy.spelling import neighbour_guess, repair_codes, trim, whole_number
 from hjc.taxonomy.tree import Taxonomy
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT00:00:00")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T00:00:00)?")
 _SHOWN = 120
 #: values of a level column that are a number of digits
 _LEVELS = ("1", "2", "3", "4", "5")

@@ -1,32 +1,22 @@
-"""Tables as offices publish them: CSV, TSV, text and Excel, plain or gzip, with titles above the header or without.
+"""Tables as offices publish them: CSV, TSV, text and Excel, plain or gzip, with titles above the header or without."""
 
-Plain Python, so that looking at a taxonomy needs neither pandas nor an Excel library; openpyxl (.xlsx) and xlrd (.xls)
-come with the extra ``excel`` and are imported when such a file is opened.
-"""
-
-import csv
-import datetime
 import difflib
-import io
-import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from hjc.errors import TaxonomyError
-from hjc.taxonomy.csvio import _decode, _separator
+from hjc.tables import ReadOptions, Rejects, open_cells
+from hjc.taxonomy.csvio import as_taxonomy_error
 
 #: rows above the header (titles, dates, notes) that are looked through
 HEADER_ROWS = 40
 EXCEL = (".xlsx", ".xlsm", ".xls")
 DELIMITED = (".csv", ".tsv", ".txt", ".tab")
 PARQUET = (".parquet", ".pq")
-#: put after the last line: where it is swallowed, a quote was left open
-_END = "\x00end of file\x00"
 _BLANKS = re.compile(r"[\s\u00a0\u200b\u200d\ufeff]+")
 
 
@@ -130,126 +120,10 @@ def _missing(groups: Iterable[Sequence[str]], header: Sequence[str], columns: Ma
     return f"{'; '.join(parts)}. Columns are {', '.join(map(repr, shown[:20])) or 'none'}{more}"
 
 
-def _text(value: Any) -> str:
-    """A spreadsheet cell as text. Whole numbers are written without ".0", dates as ISO with a time."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime.datetime | datetime.date):
-        return datetime.datetime(value.year, value.month, value.day).isoformat()
-    return str(value)
-
-
-def _excel_rows(path: Path) -> Iterator[tuple[str, Iterable[tuple[int, list[str]]]]]:
-    """Name and numbered rows of each sheet."""
-    with _workbook_errors(path):
-        if suffix_of(path) == ".xls":
-            import xlrd
-
-            book = xlrd.open_workbook(path, logfile=io.StringIO())  # it prints its warnings
-            sheets = [
-                (
-                    sheet.name,
-                    [(i + 1, [_xls_text(cell, book.datemode) for cell in sheet.row(i)]) for i in range(sheet.nrows)],
-                )
-                for sheet in book.sheets()
-            ]
-        else:
-            import openpyxl
-
-            # read_only streams the rows; data_only gives results of formulas, not the formulas
-            workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    if suffix_of(path) == ".xls":
-        yield from sheets
-        return
-    try:
-        for worksheet in workbook.worksheets:
-            yield worksheet.title, _worksheet_rows(path, worksheet)
-    finally:
-        workbook.close()
-
-
-def _worksheet_rows(path: Path, worksheet: Any) -> Iterator[tuple[int, list[str]]]:
-    with _workbook_errors(path):
-        worksheet.reset_dimensions()  # the size that some programs write is wrong
-        for number, row in enumerate(worksheet.iter_rows(values_only=True), start=1):
-            yield number, [_text(value) for value in row]
-
-
-@contextmanager
-def _workbook_errors(path: Path) -> Iterator[None]:
-    """Whatever a broken workbook makes the Excel libraries raise, of any type, becomes one message."""
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(
-            f"{path.name} is an Excel file and needs {error.name}: pip install 'hjc[excel]', or save it as CSV (UTF-8)"
-        ) from error
-    except (TaxonomyError, MemoryError, PermissionError):
-        raise
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise TaxonomyError(f"{path}: cannot be read as Excel ({what}); is the file complete?") from error
-
-
-def _xls_text(cell: Any, datemode: int) -> str:
-    import xlrd
-
-    if cell.ctype == xlrd.XL_CELL_DATE:
-        return _text(xlrd.xldate_as_datetime(cell.value, datemode))
-    return "" if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR) else _text(cell.value)
-
-
-def _delimited_rows(path: Path, encoding: str | None, separator: str | None) -> Iterator[tuple[int, list[str]]]:
-    text = _decode(path, encoding)
-    csv.field_size_limit(2**31 - 1)
-    if separator is None:
-        head = [line for line in itertools.islice(io.StringIO(text), HEADER_ROWS) if line.strip()]
-        if suffix_of(path) in (".tsv", ".tab", ".txt") and any("\t" in line for line in head):
-            separator = "\t"
-        else:
-            separator = max(
-                (_separator(line) for line in head), key=lambda s: head[0].count(s) if head else 0, default=","
-            )
-    stream = itertools.chain(io.StringIO(text, newline=""), ["" if text.endswith("\n") or not text else "\n", _END])
-    # The O*NET text release does not quote: a quotation mark there is part of the text.
-    quoting = csv.QUOTE_NONE if suffix_of(path) == ".txt" and separator == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader((line for line in stream if line), delimiter=separator, quoting=quoting)  # type: ignore[arg-type]
-    start, ended = 1, False
-    for row in reader:
-        if row == [_END]:
-            ended = True
-            break
-        yield start, row
-        start = reader.line_num + 1
-    if not ended:
-        raise TaxonomyError(
-            f"{path}: a quote that opens in or after line {start} is never closed; is the file complete? "
-            f"If quotes mean nothing in it, save it with tabs as .txt"
-        )
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The names of the columns, then the rows; numbered as the lines of a CSV file would be."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield 1, list(file.schema_arrow.names)
-            number = 2
-            for batch in file.iter_batches():
-                columns = [column.to_pylist() for column in batch.columns]
-                for row in zip(*columns, strict=True):
-                    yield number, [_text(cell) for cell in row]
-                    number += 1
-    except (pa.ArrowException, OSError) as error:
-        raise TaxonomyError(f"{path}: cannot be read as a Parquet file ({error})") from error
+def _whole(rows: Iterable[tuple[int, list[str]]], rejects: Rejects, path: Path) -> Iterator[tuple[int, list[str]]]:
+    with as_taxonomy_error():
+        yield from rows
+        rejects.refuse(str(path))
 
 
 def open_sheets(
@@ -262,18 +136,19 @@ def open_sheets(
         TaxonomyError: not text in the encoding, a broken workbook, a quote that is never closed.
         ImportError: an Excel file without openpyxl or xlrd.
     """
-    if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], 1)
-        raise FileNotFoundError(f"no such file: {path}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    if suffix_of(path) in EXCEL:
-        yield from _excel_rows(path)
-    elif suffix_of(path) in DELIMITED:
-        yield "", _delimited_rows(path, encoding, separator)
-    elif suffix_of(path) in PARQUET:
-        yield "", _parquet_rows(path)
-    else:
+    if suffix_of(path) not in (*DELIMITED, *EXCEL, *PARQUET):
         known = ", ".join((*DELIMITED, *EXCEL, *PARQUET))
         raise TaxonomyError(f"{path}: the name does not tell the format; known are {known}")
+    options, rejects = ReadOptions.given(encoding=encoding, separator=separator), Rejects()
+    with as_taxonomy_error():
+        if suffix_of(path) in (".tsv", ".tab", ".txt") and separator is None:
+            tabs = replace(options, separator="tab", quote="")
+            head = (islice(rows, HEADER_ROWS) for _, rows in open_cells(path, tabs))
+            if any(len(row) > 1 for rows in head for _, row in rows):
+                # The O*NET text release does not quote: a quotation mark there is part of the text.
+                options = tabs if suffix_of(path) == ".txt" else replace(options, separator="tab")
+        for title, rows in open_cells(path, options, rejects=rejects):
+            yield title, _whole(rows, rejects, path)
 
 
 def read_sheet(
@@ -302,7 +177,7 @@ def read_sheet(
     for title, numbered in open_sheets(path, encoding=encoding, separator=separator):
         looked.append(title)
         iterator = iter(numbered)
-        for line, row in itertools.islice(iterator, HEADER_ROWS):
+        for line, row in islice(iterator, HEADER_ROWS):
             header = [tidy(cell) for cell in row]
             found = sum(_find(header, aliases, columns) is not None for aliases in required)
             if found == len(required):
