@@ -198,6 +198,9 @@ def test_limits(tmp_path: Path) -> None:
     # a rate at which nothing is learnt: patience ends it, and the encoder of before the first step is kept
     worse = BiEncoderClassifier(tree, settings(), trainer(learning_rate=0.0, patience=2, epochs=50)).fit(train, valid)
     assert worse.fit_result is not None and worse.fit_result.status == "early_stopped" and worse.fit_result.steps == 16
+    lost = BiEncoderClassifier(tree, settings(), trainer(learning_rate=1e38, gradient_clip=0.0)).fit(train, valid)
+    assert lost.fit_result is not None and lost.fit_result.status == "diverged" and lost.fit_result.steps < 48
+    assert np.isfinite(lost.predict_log_proba(["nurse"])).all()
 
 
 def test_nobody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:

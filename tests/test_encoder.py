@@ -144,7 +144,7 @@ def test_remote_code_is_never_run(zoo, tmp_path):
     config |= {"model_type": "unheard_of", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text("raise SystemExit('run')")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"model: the encoder needs code of its own \(evil\.Config, evil\.Model\)"):
         load_encoder(NeuralSettings(encoder=str(folder)))
 
 

@@ -1,7 +1,9 @@
 """A stranger's model directory: reading it changes nothing, in it or outside, and whatever leads out is an error."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -14,9 +16,12 @@ from hypothesis import strategies as st
 
 import hjc
 from hjc.classifiers import stored_classifier
+from hjc.classifiers.calibration_file import write_calibration
 from hjc.classifiers.derived import verify_derived
 from hjc.classifiers.paths import inside, is_safe
 from hjc.errors import ModelDirError
+from hjc.evaluation.drift_profile import read_profile, write_profile
+from hjc.evaluation.validation_scores import ValidationScores
 
 MODELS = Path(__file__).parent / "fixtures" / "models_0_1"
 TEXTS = ["registered nurse", "software developer"]
@@ -189,6 +194,46 @@ def test_safe_names_stay_inside(parts: list[str]) -> None:
     else:
         with pytest.raises(ModelDirError, match="outside"):
             inside(root, name)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["idf_text_word.npy", "row_counts.npy", "coefficients.npy", "intercepts.npy"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, name: str, value: float) -> None:
+    """Their checksum is right: the model was saved like that, or a stranger made it."""
+    model = Path(shutil.copytree(MODELS / "linear_flat_logreg", tmp_path / "model"))
+    array = np.load(model / name).astype(np.float64)
+    array.flat[-1] = value
+    np.save(model / name, array)
+    config = json.loads((model / "config.json").read_text())
+    content = (model / name).read_bytes()
+    config["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (model / "config.json").write_text(json.dumps(config))
+    assert f"{name}: holds NaN or infinite numbers" in read(model)
+
+
+def test_derived_files_are_verified(model: Path, call: Callable[..., tuple[int, str, str]]) -> None:
+    names = ["calibration.json", "calibration_scores.npz", "drift_profile.json"]
+    assert verify_derived(model) == dict.fromkeys(names, False)  # as an older hjc wrote them
+    code, out, _ = call("info", model)
+    assert code == 0 and all(name in out for name in ("unchecked", *names))
+    classifier = hjc.load(model)
+    write_calibration(model, classifier.calibrator)
+    ValidationScores.load(model, classifier.taxonomy).save(model)
+    write_profile(model, *read_profile(model, classifier.taxonomy))
+    assert verify_derived(model) == dict.fromkeys(names, True)
+    assert "unchecked" not in call("info", model)[1]
+    for name in names:
+        whole = (model / name).read_bytes()
+        middle = len(whole) // 2
+        for damaged in (b"", whole[:-9], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+            (model / name).write_bytes(damaged)
+            code, _, err = call("info", model)
+            assert code == 2 and err.count("\n") == 1 and str(model / name) in err, err
+        (model / name).write_bytes(whole)
+    state = json.loads((model / "calibration.json").read_text())
+    (model / "calibration.json").write_text(re.sub(r"1\.(\d)", r"3.\1", json.dumps(state), count=1))
+    with pytest.raises(ModelDirError, match=r"calibration\.json: truncated or altered"):
+        hjc.load(model)
 
 
 # ---------------------------------------------------------------------- a hub cache

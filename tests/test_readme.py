@@ -30,7 +30,7 @@ from hjc.training.config import SECTIONS, compose
 from hjc.training.workflow import run_training
 
 ROOT = Path(hjc.__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]
 #: the pages whose commands are run here; other pages of docs/ have tests of their own
 RUN = ["README", "getting-started", "data", "taxonomy", "models", "training", "evaluation", "prediction",
        "model-directory", "configuration", "extending"]  # fmt: skip
@@ -65,6 +65,17 @@ def expand(arguments: list[str]) -> Iterator[list[str]]:
         for key, _, value in [argument.partition("=")]
     ]
     yield from (list(job) for job in itertools.product(*choices))
+
+
+@every_page
+def test_blocks_are_seen(page: Path) -> None:
+    """Every fence begins its line and is closed: what stands between is what the tests here run."""
+    text = page.read_text("utf-8")
+    fences = re.findall(r"^```(\w*)$", text, re.MULTILINE)
+    assert len(fences) == text.count("```") and all(fences[::2]) and not any(fences[1::2])
+    assert len(blocks(page, *fences[::2])) == len(fences) / 2
+    if page.stem == "model-directory":
+        assert blocks(page, "sh") and blocks(page, "python")
 
 
 @pytest.mark.slow

@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 from hjc.classifiers.fitting import class_weights
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.nn.batching import EpochBatches, TokenCorpus, collate, inference_batches, share, training_batches
+from hjc.nn.checkpoints import WholeFiles
 from hjc.nn.fitting import learning_rate_factor, parameter_groups
+from hjc.nn.loggers import log, open_loggers
 from hjc.nn.module import TrainingModule
+from hjc.training.config import ConfigError
+from hjc.training.record import user_errors
 
 from .test_neural import settings, toy_data, toy_tree, trainer
 
@@ -102,12 +106,16 @@ def test_biases_and_norms_do_not_decay_and_the_head_has_its_own_rate(fitted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_at", [9, 20], ids=["in the first epoch", "in a later epoch"])
-def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(tmp_path, monkeypatch, stop_at):
-    """With dropout on, validating twice an epoch: checkpoints lie in the middle of epochs too."""
+@pytest.mark.parametrize(
+    ("stop_at", "minutes"),
+    [(3, 1e-9), (9, 10), (20, 10), (13, 1e-9)],
+    ids=["before a validation", "in the first epoch", "in a later epoch", "in a later epoch, by time"],
+)
+def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(tmp_path, monkeypatch, stop_at, minutes):
+    """With dropout on, validating twice an epoch: checkpoints lie in the middle of epochs too, and come by time."""
     tree = toy_tree()
     train, valid = toy_data(tree, 20), toy_data(tree, 4, seed=1)
-    options = {"epochs": 3, "validate_per_epoch": 2, "patience": 0}
+    options = {"epochs": 3, "validate_per_epoch": 2, "patience": 0, "checkpoint_minutes": minutes}
     model = settings(dropout=0.2)
     whole = NeuralClassifier(tree, model, trainer(**options)).fit(train, valid, run_dir=tmp_path / "whole")
 
@@ -127,6 +135,57 @@ def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(tmp_path, monkey
     assert resumed.fit_result.steps == whole.fit_result.steps == 27
     assert resumed.fit_result.best_valid_log_loss == pytest.approx(whole.fit_result.best_valid_log_loss, abs=1e-6)
     np.testing.assert_allclose(resumed.predict_log_proba(valid.texts), whole.predict_log_proba(valid.texts), atol=1e-5)
+
+
+def test_a_training_that_diverges_keeps_the_last_good_weights(tmp_path, monkeypatch):
+    tree = toy_tree()
+    train, valid = toy_data(tree, 20), toy_data(tree, 4, seed=1)
+    step = TrainingModule.training_step
+    good = NeuralClassifier(tree, settings(), trainer(epochs=1)).fit(train, valid, run_dir=tmp_path / "good")
+    first = good.fit_result.steps
+
+    def fit(start, folder, *held_out):
+        def diverging(self, batch, index):
+            return step(self, batch, index) * (float("nan") if self.global_step >= start else 1)
+
+        options = {"epochs": 4, "patience": 0, "schedule": "constant", "warmup_steps": 0}
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingModule, "training_step", diverging)
+            return NeuralClassifier(tree, settings(), trainer(**options)).fit(train, *held_out, run_dir=folder)
+
+    for held_out in ((valid,), ()):
+        folder = tmp_path / f"late{len(held_out)}"
+        model = fit(first + 3, folder, *held_out)
+        assert model.fit_result.status == "diverged" and model.fit_result.steps < 4 * first
+        assert np.isfinite(model.predict_log_proba(valid.texts)).all()
+        state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=False)["state_dict"]
+        assert all(torch.isfinite(p).all() for p in state.values())
+    with pytest.raises(ValueError, match=r"diverged at step .* lower trainer\.learning_rate"):
+        fit(2, tmp_path / "early", valid)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX systems")
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
+    import resource
+
+    path = tmp_path / "last.ckpt"
+    WholeFiles().save_checkpoint({"step": 1}, path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ConfigError, match="no space left"), user_errors():
+            WholeFiles().save_checkpoint({"step": 2, "weights": torch.zeros(200_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert torch.load(path) == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_logs_of_an_earlier_start_are_kept(tmp_path, recwarn):
+    for _ in range(3):
+        with open_loggers(["csv"], tmp_path) as loggers:
+            log(loggers, {"a": 1.0}, 1)
+    assert sorted(p.name for p in tmp_path.glob("*.csv")) == ["metrics.csv", "metrics_1.csv", "metrics_2.csv"]
+    assert not [w for w in recwarn if "log files" in str(w.message)]
 
 
 def test_every_epoch_has_its_own_order(monkeypatch):

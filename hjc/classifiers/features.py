@@ -26,6 +26,7 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.ngrams import CharNgrams, WordNgrams
+from hjc.classifiers.storage import load_array
 
 FEATURES_FILE = "features.json"
 
@@ -381,7 +382,7 @@ class TextFeatures:
                 f"the settings ask for {', '.join(b.name for b in features.blocks)}"
             )
         for block in features.blocks:
-            idf = np.load(directory / f"idf_{block.name}.npy", allow_pickle=False)
+            idf = load_array(directory / f"idf_{block.name}.npy")
             terms = stored[block.name]["terms"]
             expected = settings.hashing if terms is None else len(terms)
             if idf.shape != (expected,):

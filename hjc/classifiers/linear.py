@@ -38,7 +38,7 @@ from hjc.classifiers.napkinxc_weights import (
     plt_log_proba,
     read_weights,
 )
-from hjc.classifiers.storage import ModelDir
+from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
 from hjc.classifiers.treemath import sum_paths
 from hjc.classifiers.unseen import UnseenCodes, prior
@@ -325,12 +325,12 @@ class LinearClassifier(Classifier):
         # models from before there were such settings go on predicting what they did
         self = cls(model.taxonomy, model.settings(LinearSettings, score_scale=1.0, tonos="keep", unseen="floor"))
         self.features = TextFeatures.load(model.path, self.settings)
-        self.row_counts = np.load(model.file("row_counts.npy"), allow_pickle=False)
+        self.row_counts = load_array(model.file("row_counts.npy"))
         if self.row_counts.shape != (len(self.taxonomy),):
             raise ValueError(f"row_counts.npy has shape {self.row_counts.shape}, the tree {len(self.taxonomy)} nodes")
         if self.settings.hierarchy == "flat_logreg":
-            coefficients = np.load(model.file("coefficients.npy"), allow_pickle=False)
-            intercepts = np.load(model.file("intercepts.npy"), allow_pickle=False)
+            coefficients = load_array(model.file("coefficients.npy"))
+            intercepts = load_array(model.file("intercepts.npy"))
             self._nodes = LinearNodes.of_leaves(coefficients, intercepts)
         else:
             path = model.file("napkinxc/weights.bin")
@@ -339,6 +339,8 @@ class LinearClassifier(Classifier):
             found, expected = len(self._nodes.bias), len(self.taxonomy) + 1
             if self.settings.hierarchy != "bottomup" and found != expected:
                 raise ValueError(f"{path} has {found} estimators, the tree needs {expected}")
+            if not (np.isfinite(self._nodes.weights.data).all() and np.isfinite(self._nodes.bias).all()):
+                raise ValueError(f"{path}: holds NaN or infinite weights; train the model again")
         self._ready()
         return self
 

@@ -343,6 +343,22 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[A
     save_file(plain, str(path))
 
 
+def load_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read a .npy file of finite numbers.
+
+    Raises:
+        ModelDirError: it is damaged, or holds text, NaN or infinite numbers.
+    """
+    try:
+        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        finite = bool(np.isfinite(array).all())
+    except (ValueError, EOFError, TypeError) as error:
+        raise ModelDirError(f"{path}: truncated or no .npy file of numbers ({error}); {_WAY_OUT}") from None
+    if not finite:
+        raise ModelDirError(f"{path}: holds NaN or infinite numbers; train the model again")
+    return array
+
+
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     """Read what :func:`save_arrays` wrote.
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from transformers import TrainerCallback
 
 from hjc.files import write_text
 from hjc.nn.encoder import save_weights
-from hjc.nn.fitting import Limits, resumes
+from hjc.nn.fitting import Limits, all_finite, resumes
 from hjc.nn.loggers import log
 from hjc.nn.settings import TrainerSettings
 from hjc.progress import RowsBar
@@ -55,10 +56,14 @@ class Watch(TrainerCallback):
         self.loggers, self.bar, self.rows_per_step, self.progress = loggers, bar, rows_per_step, progress
         self.limits = limits
         self.early_stopped = False
+        self.saved = time.monotonic()
 
     def validate(self, step: int) -> None:
         """Score the weights as they are; keep them where they are the best so far."""
         if self.score is None:
+            return
+        if not all_finite(self.model.parameters()):
+            self.limits.diverged = True
             return
         p, value = self.progress, self.score()
         p.validations.append({"step": step, "epoch": step / self.per_epoch, "log_loss": value})
@@ -78,8 +83,11 @@ class Watch(TrainerCallback):
         if (last or stop or (step - 1) % self.per_epoch + 1 in self.when) and not self.limits.interrupted:
             self.validate(step)
             control.should_save = True
-        if stop or self.early_stopped:
-            control.should_save = control.should_training_stop = True
+        minutes = self.settings.checkpoint_minutes
+        if stop or self.early_stopped or (minutes and time.monotonic() - self.saved > 60 * minutes):
+            control.should_save = True
+        control.should_training_stop |= stop or self.early_stopped or self.limits.diverged
+        control.should_save &= not self.limits.diverged
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "loss" in logs:
@@ -88,6 +96,7 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The checkpoint is complete when it has our state; then the older ones go."""
+        self.saved = time.monotonic()
         folder = self.folder / f"checkpoint-{state.global_step}"
         write_text(folder / STATE, json.dumps(asdict(self.progress)))
         for other in self.folder.glob("checkpoint-*"):

@@ -122,7 +122,16 @@ def _truncate(config: Any, num_layers: int) -> None:
 
 
 def _read_model(folder: Path, num_layers: int) -> PreTrainedModel:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    own = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("auto_map")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ValueError as error:
+        if not own:
+            raise
+        raise ValueError(
+            f"{folder}: the encoder needs code of its own ({', '.join(map(str, own.values()))}), which hjc never runs; "
+            "choose one that transformers knows, such as intfloat/multilingual-e5-small"
+        ) from error
     _truncate(config, num_layers)
     cls = _encoder_class(config)
     with _quiet_transformers():

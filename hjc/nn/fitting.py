@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,7 +25,7 @@ from hjc.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class FitResult:
-    """What happened: ``status`` is finished | early_stopped | time_limit | interrupted.
+    """What happened: ``status`` is finished | early_stopped | time_limit | interrupted | diverged.
 
     ``best_epoch`` counts passes over the rows until the kept state where that is known: 0 is the start.
     """
@@ -48,7 +49,7 @@ class Limits:
 
     def __init__(self, max_minutes: float) -> None:
         self.max_minutes = max_minutes
-        self.interrupted = self.timed_out = False
+        self.interrupted = self.timed_out = self.diverged = False
         self.started = 0.0
         self.previous: Any = None
 
@@ -81,11 +82,18 @@ class Limits:
     def result(self, rows: float, *, early_stopped: bool, **values: Any) -> FitResult:
         """The result of a fit that used ``rows`` rows since the clock was started."""
         seconds = time.monotonic() - self.started
-        if self.interrupted or self.timed_out:
+        if self.diverged:
+            status = "diverged"
+        elif self.interrupted or self.timed_out:
             status = "interrupted" if self.interrupted else "time_limit"
         else:
             status = "early_stopped" if early_stopped else "finished"
         return FitResult(status=status, seconds=seconds, rows_per_second=rows / max(seconds, 1e-9), **values)
+
+
+def all_finite(parameters: Iterable[nn.Parameter]) -> bool:
+    """Whether no weight is NaN or infinite."""
+    return all(bool(torch.isfinite(p).all()) for p in parameters)
 
 
 # ------------------------------------------------------------------ steps and optimiser

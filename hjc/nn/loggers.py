@@ -1,6 +1,7 @@
 """Learning curves: Lightning's loggers, for every fit of ours."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,11 @@ def build_loggers(names: Sequence[str], directory: Path) -> list[Logger]:
 
 def _build(name: str, directory: Path) -> Logger:
     if name == "csv":
+        old, number = directory / "metrics.csv", 1
+        if old.exists() and int(os.environ.get("LOCAL_RANK", "0")) == 0:  # Lightning would delete it
+            while (kept := directory / f"metrics_{number}.csv").exists():
+                number += 1
+            old.rename(kept)
         return CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
     if name == "tensorboard":
         return TensorBoardLogger(str(directory), name="tensorboard", version="")
@@ -38,10 +44,15 @@ def _build(name: str, directory: Path) -> Logger:
 
 @contextmanager
 def open_loggers(names: Sequence[str], directory: Path) -> Iterator[list[Logger]]:
-    """:func:`build_loggers`; at the end what they hold is written, also after an error."""
+    """:func:`build_loggers`; at the end what they hold is written, also after an error.
+
+    The CSV of an earlier start of the run is kept as metrics_1.csv and so on.
+    """
     loggers = build_loggers(names, directory)
     try:
-        yield loggers
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Previous log files in this directory will be deleted.*")
+            yield loggers
     finally:
         for logger in loggers:
             logger.save()

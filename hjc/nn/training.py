@@ -29,6 +29,7 @@ from hjc.nn.batching import (
     share,
     tokenize,
 )
+from hjc.nn.checkpoints import DivergedError, InTime, WholeFiles
 from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, total_steps
 from hjc.nn.loggers import open_loggers
 from hjc.nn.module import OptimisedModule, TrainingModule
@@ -233,8 +234,11 @@ def fit_module(
     Args:
         build: makes the module, given the optimiser steps of the whole schedule.
 
+    A training that diverges stops, and the network holds the last good weights (status ``diverged``).
+
     Raises:
         ValueError: the run directory holds checkpoints of other settings or other data.
+        DivergedError: the training diverged before there were weights worth keeping.
     """
     if run_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -258,7 +262,8 @@ def fit_module(
     )
     limits = Limits(settings.max_minutes)
     in_time = StopInTime(limits)
-    callbacks: list[Callback] = [best, in_time, RandomState(), Progress(per_epoch)]
+    checkpoint = InTime(last, settings, limits)
+    callbacks: list[Callback] = [best, checkpoint, in_time, RandomState(), Progress(per_epoch)]
     if settings.ema_decay:
         from pytorch_lightning.callbacks import EMAWeightAveraging
 
@@ -286,10 +291,20 @@ def fit_module(
             use_distributed_sampler=False,
             enable_model_summary=False,
             default_root_dir=str(run_dir),
+            plugins=WholeFiles(),
         )
-        trainer.fit(module, datamodule=Loaders(train, valid, settings), ckpt_path=str(last) if resumed else None)
-    if validated and best.best_model_path:
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        try:
+            trainer.fit(module, datamodule=Loaders(train, valid, settings), ckpt_path=str(last) if resumed else None)
+        except DivergedError as error:
+            limits.diverged = True
+            if not last.exists():
+                raise DivergedError(
+                    f"the training diverged at step {trainer.global_step} ({error}), before there were weights worth "
+                    "keeping; lower trainer.learning_rate and trainer.head_learning_rate, or set trainer.precision=32"
+                ) from error
+    kept = best.best_model_path if validated and best.best_model_path else str(last) if limits.diverged else ""
+    if kept:
+        state = torch.load(kept, map_location="cpu", weights_only=True)["state_dict"]
         module.network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
     score = best.best_model_score
     return limits.result(
