@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from hjc.nn.heads import HEADS, build_head
+from hjc.nn.heads import build_head
 from hjc.nn.network import Network
-from hjc.nn.settings import NeuralSettings
+from hjc.nn.settings import HIERARCHIES, NeuralSettings
 from hjc.taxonomy import Taxonomy, isco08, read_taxonomy_csv
 
 KZIS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis" / "kzis_hierarchy_2023.csv"
@@ -33,7 +33,7 @@ def head_steps(taxonomy: Taxonomy, batch: int, hidden: int, repeats: int) -> dic
     torch.manual_seed(0)
     features = torch.randn(batch, hidden, requires_grad=True)  # the gradient into the encoder is part of the cost
     gold = torch.as_tensor(taxonomy.leaves)[torch.randint(0, taxonomy.num_leaves, (batch,))]
-    heads = {name: build_head(name, taxonomy, hidden) for name in HEADS}
+    heads = {name: build_head(name, taxonomy, hidden) for name in HIERARCHIES}
     optimizers = {name: torch.optim.AdamW(h.parameters(), fused=True) for name, h in heads.items()}
     times: dict[str, list[float]] = {name: [] for name in heads}
     for repeat in range(repeats + 5):
@@ -57,7 +57,7 @@ def full_steps(
     )
     encoder = XLMRobertaModel(config, add_pooling_layer=False)
     networks = {
-        name: Network(encoder, taxonomy, NeuralSettings(hierarchy=name)) for name in HEADS
+        name: Network(encoder, taxonomy, NeuralSettings(hierarchy=name)) for name in HIERARCHIES
     }  # one shared encoder
     optimizers = {name: torch.optim.AdamW(n.parameters(), lr=1e-6, fused=True) for name, n in networks.items()}
     ids = torch.randint(5, 5000, (batch, tokens))

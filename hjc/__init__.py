@@ -22,6 +22,8 @@ _LAZY = {
     "JobClassifier": "hjc.apply.job_classifier",
     "JobData": "hjc.data",
     "load": "hjc.classifiers.load",
+    "register_classifier": "hjc.classifiers",
+    "register_head": "hjc.nn.settings",
 }
 
 __all__ = ["NotFittedError", "Taxonomy", "TaxonomyError", "__version__", *_LAZY]

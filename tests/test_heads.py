@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hjc.nn.heads import HEADS, build_head
+from hjc.nn.heads import build_head
+from hjc.nn.settings import HIERARCHIES
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 
 from .strategies import taxonomies
@@ -50,7 +51,7 @@ def loop_leaf_log_proba(hierarchy: str, taxonomy: Taxonomy, scores: list[float])
     return [x - math.log(sum(math.exp(y) for y in logits)) for x in logits]
 
 
-@pytest.mark.parametrize("hierarchy", HEADS)
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 @CASES
 @given(taxonomy=taxonomies(), seed=st.integers(0, 10**6))
 def test_leaf_log_proba_equals_the_loop(hierarchy, taxonomy, seed):
@@ -60,7 +61,7 @@ def test_leaf_log_proba_equals_the_loop(hierarchy, taxonomy, seed):
         assert row == pytest.approx(loop_leaf_log_proba(hierarchy, taxonomy, scores), abs=1e-4)
 
 
-@pytest.mark.parametrize("hierarchy", HEADS)
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 @CASES
 @given(taxonomy=taxonomies(), seed=st.integers(0, 10**6))
 def test_every_level_sums_to_one(hierarchy, taxonomy, seed):
@@ -70,7 +71,7 @@ def test_every_level_sums_to_one(hierarchy, taxonomy, seed):
         assert np.exp(taxonomy.aggregate(leaf, level)).sum(1) == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize("hierarchy", HEADS)
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 @CASES
 @given(taxonomy=taxonomies(), seed=st.integers(0, 10**6))
 def test_the_loss_is_minus_log_p_of_the_gold_node(hierarchy, taxonomy, seed):
@@ -81,7 +82,7 @@ def test_the_loss_is_minus_log_p_of_the_gold_node(hierarchy, taxonomy, seed):
     assert head.loss(features, gold).detach().numpy() == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("hierarchy", HEADS)
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 @CASES
 @given(taxonomy=taxonomies(), seed=st.integers(0, 10**6))
 def test_gradients_equal_those_of_the_plain_formula(hierarchy, taxonomy, seed):
@@ -126,7 +127,7 @@ def test_topdown_equals_the_hierarchicalsoftmax_package():
     torch.testing.assert_close(head.loss(features, gold).mean().detach(), their_loss, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("hierarchy", HEADS)
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_scores_of_any_size_stay_finite(hierarchy):
     taxonomy = from_prefix_codes(["11", "12", "21", "22", "31"], digits=[1, 2])
     head, features, gold = make(hierarchy, taxonomy, 8, seed=1, size=1e4)
@@ -154,7 +155,7 @@ def test_label_smoothing_mixes_the_gold_path_with_uniform_siblings():
     assert head.loss(features, only_level_1, 0.1).item() == pytest.approx(group_loss("1", ["1", "2"]), abs=1e-5)
 
 
-@pytest.mark.parametrize("hierarchy", HEADS)
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_overfits_separable_data_to_recall_one_at_every_level(hierarchy):
     rng = np.random.default_rng(0)
     codes = [f"{a}{b}{c}" for a in "12345" for b in "123" for c in "12"] + ["6", "711"]

@@ -17,7 +17,7 @@ def profile_table(
         ValueError: a column does not exist, or no row can be used.
     """
     summary = summary if summary is not None else Summary()
-    profile = Profile(classifier.taxonomy, oov=getattr(classifier, "oov_share", None))
+    profile = Profile(classifier.taxonomy, oov=classifier.oov_share if classifier.has_vocabulary else None)
     for part in read_parts(reader, columns, summary):
         for at, log_proba, _ in part.batches(classifier):
             update_profile(profile, at, log_proba, part.texts, part.languages)

@@ -1,16 +1,19 @@
-"""Classifiers behind one contract (:mod:`hjc.classifiers.base`), found by name in a fixed registry."""
+"""Classifiers behind one contract (:mod:`hjc.classifiers.base`), found by name."""
 
 import os
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hjc.plugins import Registry
 
 if TYPE_CHECKING:
     from hjc.classifiers.base import Classifier
     from hjc.taxonomy import Taxonomy
 
 #: name in config.json and in ``model.name`` -> (module, class); imported on first use, so that the linear baseline
-#: never imports torch. A name that is not here is never imported, whatever a file says.
+#: never imports torch
 CLASSIFIERS: dict[str, tuple[str, str]] = {
     "neural": ("hjc.classifiers.neural", "NeuralClassifier"),
     "linear": ("hjc.classifiers.linear", "LinearClassifier"),
@@ -20,21 +23,72 @@ CLASSIFIERS: dict[str, tuple[str, str]] = {
     "retrieval": ("hjc.classifiers.embedding.retrieval", "RetrieveAndRerankClassifier"),
     "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier"),
 }
+#: name -> (module, class) of its settings, which are plain dataclasses and import nothing heavy
+SETTINGS: dict[str, tuple[str, str]] = {
+    "neural": ("hjc.nn.settings", "NeuralSettings"),
+    "linear": ("hjc.classifiers.linear_settings", "LinearSettings"),
+    "prototype": ("hjc.classifiers.embedding.settings", "PrototypeSettings"),
+    "biencoder": ("hjc.classifiers.embedding.settings", "BiEncoderSettings"),
+    "joint": ("hjc.classifiers.embedding.settings", "JointSettings"),
+    "retrieval": ("hjc.classifiers.embedding.settings", "RetrievalSettings"),
+    "hybrid": ("hjc.classifiers.embedding.settings", "HybridSettings"),
+}
+REGISTRY = Registry("classifier", "hjc.classifiers", CLASSIFIERS)
 
-#: classifiers that take TrainerSettings
-TRAINED = frozenset({"neural", "prototype", "biencoder", "joint", "retrieval"})
+
+def register_classifier(name: str, cls: "type[Classifier]", settings: type[Any] | None = None) -> None:
+    """Make a classifier of one's own known in this process: ``model=NAME``, ``hjc.load``.
+
+    An installed package declares it instead as an entry point of the group ``hjc.classifiers``, with ``settings_class``
+    on the class.
+
+    Args:
+        cls: its ``name`` must be this one.
+        settings: dataclass of its settings, with the fields ``name`` and ``hierarchy``; default ``cls.settings_class``.
+
+    Raises:
+        ValueError, TypeError: the name is taken or not that of the class, or the settings lack a field.
+    """
+    if settings is not None:
+        cls.settings_class = settings
+    _check(name, cls)
+    REGISTRY.register(name, cls)
+
+
+def _check(name: str, cls: Any) -> None:
+    from hjc.classifiers.base import Classifier  # which reads parts by the registry
+
+    if not (isinstance(cls, type) and issubclass(cls, Classifier)):
+        raise TypeError(f"the classifier {name!r} must be a subclass of hjc.Classifier, got {cls!r}")
+    if cls.name != name:
+        raise ValueError(f"{cls.__name__}.name is {cls.name!r}, but it is registered as {name!r}: give both one name")
+    settings = cls.settings_class
+    if not is_dataclass(settings) or {"name", "hierarchy"} - {f.name for f in fields(settings)}:
+        raise TypeError(f"the settings of {name!r} must be a dataclass with the fields name and hierarchy")
 
 
 def classifier_class(name: str) -> "type[Classifier]":
     """The class registered under ``name``.
 
     Raises:
-        ValueError: no such classifier.
+        ValueError: no such classifier. TypeError: a plugin's is no classifier. ImportError: it cannot be imported.
     """
+    found: type[Classifier] = REGISTRY[name]
     if name not in CLASSIFIERS:
-        raise ValueError(f"classifier: got {name!r}, allowed are {', '.join(sorted(CLASSIFIERS))}")
-    module, attribute = CLASSIFIERS[name]
-    found: type[Classifier] = getattr(import_module(module), attribute)
+        _check(name, found)
+    return found
+
+
+def classifier_settings(name: str) -> type[Any]:
+    """The dataclass of a classifier's settings; the classifiers of hjc are not imported for it.
+
+    Raises:
+        ValueError, TypeError, ImportError: as :func:`classifier_class`.
+    """
+    if name not in SETTINGS:
+        return classifier_class(name).settings_class
+    module, attribute = SETTINGS[name]
+    found: type[Any] = getattr(import_module(module), attribute)
     return found
 
 
@@ -47,10 +101,10 @@ def stored_classifier(directory: str | os.PathLike[str]) -> str:
     from hjc.classifiers.storage import CONFIG, ModelDirError, read_config
 
     name = str(read_config(directory)["classifier"])
-    if name not in CLASSIFIERS:
+    if name not in REGISTRY:
         raise ModelDirError(
-            f"{Path(directory) / CONFIG}: there is no classifier {name!r}, known are "
-            f"{', '.join(sorted(CLASSIFIERS))}: upgrade hjc"
+            f"{Path(directory) / CONFIG}: there is no classifier {name!r}, known are {', '.join(sorted(REGISTRY))}; "
+            f"{REGISTRY.absent(name)}"
         )
     return name
 
@@ -69,8 +123,8 @@ def build(taxonomy: "Taxonomy", model: Any, trainer: Any = None) -> "Classifier"
 
     Args:
         model: NeuralSettings, LinearSettings ...
-        trainer: TrainerSettings of classifiers in ``TRAINED``; the others have no use for it.
+        trainer: TrainerSettings, for classifiers that take them (``takes_trainer``).
     """
     cls: Any = classifier_class(model.name)
-    found: Classifier = cls(taxonomy, model, trainer) if model.name in TRAINED else cls(taxonomy, model)
+    found: Classifier = cls(taxonomy, model, trainer) if cls.takes_trainer else cls(taxonomy, model)
     return found

@@ -41,6 +41,10 @@ class Classifier(ABC):
 
     #: the key under which ``hjc.load`` finds the class; stored in config.json
     name: ClassVar[str]
+    #: dataclass of the settings, for a classifier that a plugin declares (see docs/extending.md)
+    settings_class: ClassVar[Any] = None
+    #: built as ``cls(taxonomy, settings, trainer)`` instead of ``cls(taxonomy, settings)``
+    takes_trainer: ClassVar[bool] = False
     calibrator: Calibrator | None = None
     fit_result: Any = None
     #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,

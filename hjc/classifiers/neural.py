@@ -11,7 +11,7 @@ import torch
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.fitting import check_data, class_weights, run_fingerprint
-from hjc.classifiers.storage import ModelDir
+from hjc.classifiers.storage import ModelDir, ModelDirError
 from hjc.classifiers.vectors import ENCODER, TextVectors, unit_rows
 from hjc.data.jobdata import JobData
 from hjc.nn.batching import text_batches
@@ -26,7 +26,7 @@ from hjc.nn.encoder import (
 )
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head
 from hjc.nn.seed import seed_everything
-from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 #: training rows that join the titles when the head is started from them
@@ -45,6 +45,7 @@ class NeuralClassifier(Classifier):
     """
 
     name: ClassVar[str] = "neural"
+    takes_trainer: ClassVar[bool] = True
     vector_space = ENCODER
     has_dropout = has_gradients = True
 
@@ -164,6 +165,8 @@ class NeuralClassifier(Classifier):
     @classmethod
     def read_files(cls, model: ModelDir) -> Self:
         """No network, no base encoder."""
+        if (head := str(model.parameters.get("hierarchy"))) not in HEADS:
+            raise ModelDirError(f"{model.path}: this model needs the head {head!r}; {HEADS.absent(head)}")
         self = cls(model.taxonomy, model.settings(NeuralSettings))
         self.tokenizer = load_tokenizer(model.path)
         network = Network(encoder_from_config(model.path), model.taxonomy, self.settings)

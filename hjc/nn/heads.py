@@ -21,8 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hjc.errors import check_choice
-from hjc.nn.settings import HIERARCHIES
+from hjc.nn.settings import HEADS
 from hjc.taxonomy import Taxonomy
 
 
@@ -197,11 +196,14 @@ class PathSumHead(_LeafSoftmax, _NodeHead):
         return self._leaf_loss(self.sum_paths(scores), gold, label_smoothing)
 
 
-HEADS: dict[str, type[Head]] = {"topdown": TopDownHead, "bottomup": BottomUpHead, "pathsum": PathSumHead}
-assert tuple(HEADS) == HIERARCHIES
-
-
 def build_head(hierarchy: str, taxonomy: Taxonomy, hidden: int) -> Head:
-    """The head of a hierarchy: ``topdown``, ``bottomup`` or ``pathsum``. Raises ValueError for any other word."""
-    check_choice("model.hierarchy", hierarchy, HIERARCHIES)
-    return HEADS[hierarchy](taxonomy, hidden)  # type: ignore[call-arg]
+    """The head of that name (:data:`hjc.nn.settings.HEADS`).
+
+    Raises:
+        ValueError: there is none. TypeError: a plugin's is no subclass of :class:`Head`.
+    """
+    cls = HEADS[hierarchy]
+    if not (isinstance(cls, type) and issubclass(cls, Head)):
+        raise TypeError(f"the head {hierarchy!r} must be a subclass of hjc.nn.heads.Head, got {cls!r}")
+    found: Head = cls(taxonomy, hidden)  # type: ignore[call-arg]  # its heads know how many scores they have
+    return found

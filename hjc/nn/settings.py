@@ -1,15 +1,42 @@
 """Typed settings of the neural classifier. Plain dataclasses: no torch, no Hydra; Hydra only fills them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hjc.errors import check_choice
+from hjc.plugins import Registry
 
-HIERARCHIES = ("topdown", "bottomup", "pathsum")
+#: ``model.hierarchy`` of neural models -> the class of the head, a subclass of :class:`hjc.nn.heads.Head`
+HEADS = Registry(
+    "head",
+    "hjc.heads",
+    {
+        "topdown": ("hjc.nn.heads", "TopDownHead"),
+        "bottomup": ("hjc.nn.heads", "BottomUpHead"),
+        "pathsum": ("hjc.nn.heads", "PathSumHead"),
+    },
+)
+#: those of hjc
+HIERARCHIES = tuple(HEADS.own)
 POOLINGS = ("mean", "cls", "max")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 HEAD_INITS = ("titles", "random")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
+
+
+def register_head(name: str, cls: type[Any]) -> None:
+    """Make a head of one's own known in this process: ``hierarchy=NAME`` (see docs/extending.md).
+
+    An installed package declares it instead as an entry point of the group ``hjc.heads``.
+
+    Args:
+        cls: a subclass of :class:`hjc.nn.heads.Head`, made as ``cls(taxonomy, hidden)``.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    HEADS.register(name, cls)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,7 +74,9 @@ class NeuralSettings:
 
     def __post_init__(self) -> None:
         check_choice("model.name", self.name, ("neural",))
-        check_choice("model.hierarchy", self.hierarchy, HIERARCHIES)
+        if self.hierarchy not in HEADS:
+            allowed, absent = ", ".join(HEADS), HEADS.absent(self.hierarchy)
+            raise ValueError(f"model.hierarchy: got {self.hierarchy!r}, allowed are {allowed}; {absent}")
         check_choice("model.pooling", self.pooling, POOLINGS)
         check_choice("model.head_init", self.head_init, HEAD_INITS)
         if self.max_length < 4:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,16 +24,9 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hjc.classifiers.embedding.settings import (
-    BiEncoderSettings,
-    HybridSettings,
-    JointSettings,
-    PrototypeSettings,
-    RetrievalSettings,
-)
-from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers import REGISTRY, SETTINGS, classifier_settings
 from hjc.data.settings import DataSettings, SourceSettings
-from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.settings import HEADS, TrainerSettings
 
 #: where the YAML files are, also in an installed wheel
 CONFIG_PATH = "pkg://hjc.configs"
@@ -105,15 +98,7 @@ class Config:
 
 
 #: classifier name -> its settings; a YAML file of ``model/`` has the schema ``<name>_schema`` in its defaults list
-MODELS: dict[str, type[Any]] = {
-    "neural": NeuralSettings,
-    "linear": LinearSettings,
-    "prototype": PrototypeSettings,
-    "biencoder": BiEncoderSettings,
-    "joint": JointSettings,
-    "retrieval": RetrievalSettings,
-    "hybrid": HybridSettings,
-}
+MODELS: dict[str, type[Any]] = {name: classifier_settings(name) for name in SETTINGS}
 #: section of the configuration -> the dataclasses that may fill it
 SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "model": tuple(MODELS.values()),
@@ -145,7 +130,7 @@ def _run_name(model: str, encoder: str, hierarchy: str) -> str:
 
 def _default_hierarchy(name: str) -> str:
     """How the probabilities of a kind of model chain when nothing is chosen: the default of its settings."""
-    return str(next(f.default for f in fields(MODELS[name]) if f.name == "hierarchy"))
+    return str(next(f.default for f in fields(classifier_settings(name)) if f.name == "hierarchy"))
 
 
 def register() -> None:
@@ -163,6 +148,37 @@ def register() -> None:
 register()
 
 
+class _Later(ConfigNode):
+    """The settings of a plugin's classifier in Hydra's store: the plugin is imported when Hydra asks for them."""
+
+    def __init__(self, name: str) -> None:
+        self.classifier = name
+        self.name, self.group, self.package, self.provider = f"{name}.yaml", "model", None, None
+
+    @property
+    def node(self) -> DictConfig:
+        try:
+            return OmegaConf.structured(classifier_settings(self.classifier))
+        except (TypeError, ValueError, ImportError) as error:
+            raise ConfigError(str(error)) from error
+
+    @node.setter
+    def node(self, value: DictConfig) -> None:
+        """Hydra puts a copy into its copy of this object: :attr:`node` makes a new one each time."""
+
+
+def offer_plugins() -> None:
+    """``hierarchy=NAME`` and ``model=NAME`` for the heads and classifiers that packages outside hjc have.
+
+    A YAML file of the same name comes first; one for a plugin's classifier has ``NAME_schema`` in its defaults.
+    """
+    store = ConfigStore.instance()
+    for name in HEADS.outside():
+        store.store(group="hierarchy", name=name, node={"hierarchy": name}, package="model")
+    for name in REGISTRY.outside():
+        store.repo["model"] |= {f"{name}{kind}.yaml": _Later(name) for kind in ("", "_schema")}
+
+
 def to_config(cfg: DictConfig) -> Config:
     """The typed dataclasses of a composed configuration, interpolations resolved.
 
@@ -172,7 +188,7 @@ def to_config(cfg: DictConfig) -> Config:
     try:
         if OmegaConf.get_type(cfg) is not Config:  # Hydra's own dump of a run, as the extra processes of DDP read it
             schema = OmegaConf.structured(Config)
-            schema.model = OmegaConf.structured(MODELS[cfg.model.name])
+            schema.model = OmegaConf.structured(classifier_settings(cfg.model.name))
             cfg = OmegaConf.merge(schema, cfg)  # type: ignore[assignment]
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as e:
@@ -195,6 +211,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = CONFIG_NAME) -> Co
     Raises:
         ConfigError: unknown group, option or key, or a value of the wrong type; names the nearest valid one.
     """
+    offer_plugins()
     try:
         if GlobalHydra.instance().is_initialized():  # inside train.py: its search path is ours
             return to_config(hydra.compose(config_name, overrides=list(overrides)))
@@ -212,6 +229,7 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
     and exit status 2; any other error keeps its stack trace. HYDRA_FULL_ERROR=1 shows the stack trace of every error.
     """
     sys.argv = [sys.argv[0], *map(quoted, sys.argv[1:] if arguments is None else arguments)]
+    offer_plugins()
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def job(cfg: DictConfig) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from hjc.classifiers import TRAINED
+from hjc.classifiers import classifier_class
 from hjc.classifiers.fitting import NOT_IDENTITY
 from hjc.classifiers.record import PROVENANCE, training_record
 from hjc.data import Splits
@@ -44,7 +44,7 @@ class Record:
     def begin(cls, config: Config, taxonomy: Taxonomy, splits: Splits) -> "Record":
         data = describe_data(splits.named())
         resolved = asdict(config)
-        if config.model.name not in TRAINED:
+        if not classifier_class(config.model.name).takes_trainer:
             del resolved["trainer"]  # nothing of it was used
         values = {
             "status": "running",

@@ -43,6 +43,7 @@ class EmbeddingClassifier(Classifier):
     """
 
     settings_class: ClassVar[type[EmbeddingSettings]] = EmbeddingSettings
+    takes_trainer: ClassVar[bool] = True
     vector_space = ENCODER
 
     def __init__(
