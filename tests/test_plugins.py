@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -113,10 +114,14 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_store() -> Iterator[None]:
     """What a test offers to Hydra is gone after it."""
-    store = ConfigStore.instance()
-    monkeypatch.setattr(store, "repo", {k: dict(v) if isinstance(v, dict) else v for k, v in store.repo.items()})
+    groups = [ConfigStore.instance().repo.setdefault(name, {}) for name in ("hierarchy", "model")]
+    before = [set(group) for group in groups]
+    yield
+    for group, names in zip(groups, before, strict=True):
+        for name in set(group) - names:
+            del group[name]
 
 
 @pytest.fixture
