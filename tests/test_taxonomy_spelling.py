@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hjc import TaxonomyError
-from hjc.taxonomy import explain_unknown, from_edges, from_prefix_codes, isco08, repair_codes
+from hjc.taxonomy import explain_unknown, from_edges, isco08, repair_codes
 from hjc.taxonomy.spelling import check_classification
 
 LOST = "'110' looks like '0110' with a lost leading zero: read codes as text, or pass restore_zeros=True"
@@ -170,7 +170,7 @@ def test_codes_with_a_point_lose_zeros_at_both_ends():
 
 
 def test_letters_and_punctuation():
-    soc = from_prefix_codes(["11-1011", "11-1021"], [2, 3, 5, 6], strip="-", zero_padded=True)
+    soc = from_edges(["11-1010", "11-1011", "11-1021"], ["", "11-1010", "11-1010"])
     assert "'111011' looks like '11-1011' written in another way" in explain_unknown(soc, ["111011"])
     rome = from_edges(["A", "A11", "A1101"], ["", "A", "A11"])
     assert repair_codes(rome, ["A1101 ", "a11"])[0] == ["A1101", "a11"]

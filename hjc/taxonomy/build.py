@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from hjc.errors import TaxonomyError, name_some
+from hjc.errors import TaxonomyError, check_choice, name_some
 from hjc.taxonomy.spelling import is_missing, trim
 from hjc.taxonomy.tree import Taxonomy
 
@@ -157,62 +157,6 @@ def from_edges(
     )
 
 
-@dataclass(frozen=True)
-class _Scheme:
-    """Cumulative code lengths and how codes are spelled."""
-
-    digits: tuple[int, ...]
-    strip: str
-    zero_padded: int
-
-    @classmethod
-    def make(cls, digits: Iterable[int], strip: str, zero_padded: bool | int) -> "_Scheme":
-        lengths = tuple(digits)
-        if any(isinstance(d, bool) or int(d) != d for d in lengths):
-            raise ValueError(f"digits: got {list(lengths)}, expected integers, for example [1, 2, 3, 4]")
-        if not lengths or lengths[0] < 1 or any(b <= a for a, b in pairwise(lengths)):
-            raise ValueError(
-                f"digits: got {list(lengths)}, expected increasing cumulative code lengths, "
-                f"for example [1, 2, 3, 4] for ISCO or [1, 2, 3, 4, 6] for KZiS"
-            )
-        padded = lengths[-1] if zero_padded is True else int(zero_padded)
-        if padded and padded not in lengths:
-            raise ValueError(
-                f"zero_padded: got {padded}, allowed are True, False or one of the lengths {list(lengths)}"
-            )
-        return cls(tuple(int(d) for d in lengths), strip, padded)
-
-    def bare(self, code: str) -> str:
-        return "".join(c for c in code if c not in self.strip)
-
-    def key(self, bare: str) -> str | None:
-        """The significant characters of a code, None when its length fits no level."""
-        if self.zero_padded and len(bare) == self.zero_padded:
-            return next(bare[:d] for d in self.digits if not bare[d:].strip("0"))
-        return bare if len(bare) in self.digits else None
-
-    def ancestors(self, key: str) -> list[str]:
-        """Keys of the possible ancestors, nearest first."""
-        out = []
-        for d in reversed([d for d in self.digits if d < len(key)]):
-            above = key[:d]
-            if d <= self.zero_padded and self.key(above.ljust(self.zero_padded, "0")) != above:
-                continue  # written padded it would be the code of a higher level, so this level is skipped
-            out.append(above)
-        return out
-
-    def spell(self, child: str, key: str) -> str:
-        """The code of an ancestor in the spelling of its descendant: of 11-1011 the one with key 111 is 11-1000."""
-        out, seen, width = "", 0, max(len(key), self.zero_padded)
-        for c in child:
-            if c in self.strip:
-                out += c if seen < width else ""
-            elif seen < width:
-                out += c if seen < len(key) else "0"
-                seen += 1
-        return out.rstrip(self.strip) if self.strip else out
-
-
 def from_prefix_codes(
     codes: Iterable[str],
     digits: Sequence[int],
@@ -220,9 +164,7 @@ def from_prefix_codes(
     titles: Texts | None = None,
     descriptions: Texts | None = None,
     name: str = "taxonomy",
-    strip: str = "",
-    zero_padded: bool | int = False,
-    missing: Literal["create", "error", "skip"] = "create",
+    missing: Literal["create", "error"] = "create",
 ) -> Taxonomy:
     """A tree from codes whose prefixes are their ancestors.
 
@@ -231,58 +173,41 @@ def from_prefix_codes(
         digits: cumulative code lengths: ISCO ``[1, 2, 3, 4]``, KZiS ``[1, 2, 3, 4, 6]``.
         titles, descriptions: language -> {code: text}, or language -> texts in the order of ``codes``.
         name: what the tree is called in tables and messages.
-        strip: punctuation that does not count as digits, for example "-." for 11-1011.00. Codes keep their spelling.
-        zero_padded: inner codes are filled with zeros to the full length (True) or to this length, as in SOC
-            (11-0000, 11-1000, 11-1010, 11-1011: ``digits=[2, 3, 5, 6], strip="-", zero_padded=True``; O*NET-SOC adds
-            11-1011.00: ``digits=[2, 3, 5, 6, 8], strip="-.", zero_padded=6``).
-            A level whose digits are all zero is skipped. SOC 2018 is not regular (15-1200 is a minor group, 29-1221 a
-            child of 29-1210): where a file has a parent column, read that instead.
-        missing: what to do with an inner code that is not in the list: "create" it (without a title), report it as an
-            "error", or "skip" the level and hang the code on its nearest listed ancestor.
+        missing: what to do with an inner code that is not in the list: "create" it (without a title), or report it as
+            an "error".
 
     Raises:
         TaxonomyError: empty or duplicate codes, codes whose length fits no level, and missing inner codes if asked.
-        ValueError: ``digits``, ``zero_padded`` or ``missing`` make no sense.
+        ValueError: ``digits`` or ``missing`` make no sense.
     """
-    if missing not in ("create", "error", "skip"):
-        raise ValueError(f"missing: got {missing!r}, allowed are 'create', 'error' and 'skip'")
-    scheme = _Scheme.make(digits, strip, zero_padded)
+    check_choice("missing", missing, ("create", "error"))
+    lengths = list(digits)
+    if any(isinstance(d, bool) or int(d) != d for d in lengths):
+        raise ValueError(f"digits: got {lengths}, expected integers, for example [1, 2, 3, 4]")
+    if not lengths or lengths[0] < 1 or any(b <= a for a, b in pairwise(lengths)):
+        raise ValueError(
+            f"digits: got {lengths}, expected increasing cumulative code lengths, "
+            f"for example [1, 2, 3, 4] for ISCO or [1, 2, 3, 4, 6] for KZiS"
+        )
     listed = _as_codes(codes, "codes")
     if problems := edge_problems(listed, [""] * len(listed)):
         raise TaxonomyError(f"{name} is not a tree: " + "; ".join(str(p) for p in problems))
-    keys = [scheme.key(scheme.bare(code)) for code in listed]
-    if wrong := [code for code, key in zip(listed, keys, strict=True) if key is None]:
+    if wrong := [code for code in listed if len(code) not in lengths]:
         raise TaxonomyError(
-            f"{name}: codes whose length fits no level of digits={list(scheme.digits)}: {name_some(wrong)}. "
+            f"{name}: codes whose length fits no level of digits={lengths}: {name_some(wrong)}. "
             f"Check the scheme, and that codes were read as text (numbers lose leading zeros)"
         )
-    code_of: dict[str, str] = {}
-    for code, key in zip(listed, keys, strict=True):
-        if (other := code_of.setdefault(str(key), code)) != code:
-            raise TaxonomyError(f"{name}: {other!r} and {code!r} are the same code (both mean {key!r})")
-
-    parents: dict[str, str] = {}
-    created: dict[str, str] = {}
-    todo = [(code, str(key)) for code, key in zip(listed, keys, strict=True)]
-    while todo:
-        code, key = todo.pop()
-        above = scheme.ancestors(key)
-        if missing == "skip":
-            above = [a for a in above if a in code_of]
-        if above and above[0] not in code_of:
-            created[above[0]] = code_of[above[0]] = scheme.spell(code, above[0])
-            todo.append((code_of[above[0]], above[0]))
-        parents[code] = code_of[above[0]] if above else ""
+    above = {d: n for n, d in pairwise([0, *lengths])}
+    created = sorted({code[:d] for code in listed for d in lengths if d <= len(code)} - set(listed))
     if created and missing == "error":
         raise TaxonomyError(
-            f"{name}: inner codes missing from the list: {name_some(sorted(created.values()))}. Add them, or pass "
-            f"missing='create' (without titles) or missing='skip' (their codes move up to the next listed ancestor)"
+            f"{name}: inner codes missing from the list: {name_some(created)}. Add them, or pass missing='create' "
+            "(without titles)"
         )
-    everything = [*listed, *sorted(created.values())]
-    extra = [""] * len(created)
+    extra, everything = [""] * len(created), [*listed, *created]
     return from_edges(
         everything,
-        [parents[code] for code in everything],
+        [code[: above[len(code)]] for code in everything],
         titles={k: [*v, *extra] for k, v in _aligned(titles, listed, "titles").items()},
         descriptions={k: [*v, *extra] for k, v in _aligned(descriptions, listed, "descriptions").items()},
         name=name,

@@ -183,19 +183,8 @@ def _parent_by_code(code: str, known: Container[str]) -> str:
 def _add_occupations(state: _State, sheet: Sheet, language: str) -> None:
     collector = state.collector
     code_at, label_at = sheet.need("code", "CODE"), sheet.need(*_LABEL)
-    column = {
-        name: sheet.cells(sheet.find(name))
-        for name in (
-            "iscoGroup",
-            "ISCOGROUPCODE",
-            "altLabels",
-            "hiddenLabels",
-            "status",
-            "description",
-            "definition",
-            "scopeNote",
-        )
-    }
+    names = ("altLabels", "hiddenLabels", "status", "description", "definition", "scopeNote")
+    column = {name: sheet.cells(sheet.find(name)) for name in names}
     group_at = sheet.find("iscoGroup", "ISCOGROUPCODE")
     codes = {tidy(code) for code in sheet.cells(code_at)} | set(collector.nodes)
     for row in collector.open(sheet, f"occupations {language}"):
