@@ -10,6 +10,7 @@ divergence of p from the uniform distribution). Ratings count from the middle of
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,14 @@ class Discrimination:
     entropy: Float64
     gain: Float64
     codes: IntArray
+
+    def records(self) -> list[dict[str, Any]]:
+        """The features one by one, rounded: feature, entropy, gain_nats, codes."""
+        columns = (self.features, self.entropy.round(4).tolist(), self.gain.round(4).tolist(), self.codes.tolist())
+        return [
+            dict(zip(("feature", "entropy", "gain_nats", "codes"), row, strict=True))
+            for row in zip(*columns, strict=True)
+        ]
 
     def generic(self, threshold: float = GENERIC) -> frozenset[str]:
         """Features with a normalised entropy above the threshold."""

@@ -134,15 +134,7 @@ class TaxonomyData:
             "hard_negatives": len(self.negatives),
             "negatives_contradicted": self.contradicted,
             "by_source": self.counts.set_index("source").astype(int).to_dict("index"),
-            "discrimination": {
-                kind: [
-                    {"feature": f, "entropy": round(h, 4), "gain_nats": round(g, 4), "codes": c}
-                    for f, h, g, c in zip(
-                        d.features, d.entropy.tolist(), d.gain.tolist(), d.codes.tolist(), strict=True
-                    )
-                ]
-                for kind, d in self.discrimination.items()
-            },
+            "discrimination": {kind: found.records() for kind, found in self.discrimination.items()},
         }
         paths[-1].write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         return paths
@@ -356,8 +348,9 @@ def _counts(total: Counter[str], frame: pd.DataFrame, rejects: pd.DataFrame) -> 
     sources = [s for s in SOURCES if s in total]
     table = pd.DataFrame({"source": sources, "in": [total[s] for s in sources]})
     table["out"] = [int((frame["source"] == s).sum()) for s in sources]
+    lost = rejects.groupby(["source", "reason"]).size()
     for reason in rejects["reason"].unique():
-        table[reason] = [int(((rejects["source"] == s) & (rejects["reason"] == reason)).sum()) for s in sources]
+        table[reason] = [int(lost.get((s, reason), 0)) for s in sources]
     return table
 
 

@@ -58,6 +58,9 @@ class Exclusion:
     target: str = ""
 
 
+PARTS = ("text", "tasks", "examples", "exclusions", "children", "notes")
+
+
 @dataclass(frozen=True)
 class Passages:
     """A description in parts. ``text`` is what describes the occupation itself; ``children`` only lists groups."""
@@ -84,14 +87,7 @@ def split_description(text: str, language: str = "en", *, related: Callable[[str
         related: whether a code that a note refers to is the group's own, or above or below it. A note such as "regional
             managers are included in Unit Group 1120" is an exclusion everywhere but at 1120.
     """
-    pieces: dict[str, list[str]] = {
-        "text": [],
-        "tasks": [],
-        "examples": [],
-        "exclusions": [],
-        "children": [],
-        "notes": [],
-    }
+    pieces: dict[str, list[str]] = {part: [] for part in PARTS}
     found = sorted(
         (match.start(), match.end(), part)
         for part, pattern in HEADINGS.get(language, ())

@@ -25,12 +25,12 @@ import numpy as np
 from scipy import sparse
 
 from hjc.arrays import BoolArray, Float64, FloatArray
-from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights, link_shares
-from hjc.crosswalk.parts import CrosswalkStatistics, Transferred, node_counts, spread_matrix, unit_rows
+from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights
+from hjc.crosswalk.parts import CrosswalkStatistics, Transferred, known_shares, spread_matrix, unit_rows
 from hjc.errors import TaxonomyError, check_choice, name_some
 from hjc.taxonomy.tree import Taxonomy
 
-__all__ = ["Crosswalk", "CrosswalkStatistics", "Transferred", "build_crosswalk", "node_counts"]
+__all__ = ["Crosswalk", "CrosswalkStatistics", "Transferred", "build_crosswalk"]
 
 Unmapped = Literal["keep", "renormalise"]
 Inner = Literal["spread", "keep"]
@@ -145,10 +145,13 @@ class Crosswalk:
             TaxonomyError: the code is not in the source tree.
         """
         node = int(self.source.encode([code])[0])
-        start, stop = self.matrix.indptr[node : node + 2]
-        found = zip(self.matrix.indices[start:stop].tolist(), self.matrix.data[start:stop].tolist(), strict=True)
-        names = (*self.target.codes, NOWHERE)
-        return {names[j]: share for j, share in sorted(found, key=lambda x: (-round(x[1], 12), x[0]))}
+        return dict(sorted(self._links(node), key=lambda link: -round(link[1], 12)))
+
+    def _links(self, node: int) -> list[tuple[str, float]]:
+        """(target code or "", share) of a source node, in the order of the columns."""
+        names, part = (*self.target.codes, NOWHERE), slice(*self.matrix.indptr[node : node + 2])
+        found = zip(self.matrix.indices[part].tolist(), self.matrix.data[part].tolist(), strict=True)
+        return [(names[j], share) for j, share in found]
 
     def statistics(self) -> CrosswalkStatistics:
         """Counts of what is mapped, how, and what is not."""
@@ -192,14 +195,11 @@ class Crosswalk:
         """
         import csv
 
-        names = (*self.target.codes, NOWHERE)
         with Path(path).open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["source", "target", "share"])
             for node, code in enumerate(self.source.codes):
-                start, stop = self.matrix.indptr[node : node + 2]
-                for j, share in zip(self.matrix.indices[start:stop], self.matrix.data[start:stop], strict=True):
-                    writer.writerow([code, names[j], repr(float(share))])
+                writer.writerows([code, target, repr(share)] for target, share in self._links(node))
 
     # ------------------------------------------------------------------ probabilities
 
@@ -260,11 +260,7 @@ def build_crosswalk(
         ValueError: options that do not fit the table (see ``link_shares``), or negative counts.
     """
     check_choice("unmapped", unmapped, get_args(Unmapped))
-    weight_of = None if target_counts is None else node_counts(target, target_counts)
-    shares = link_shares(
-        table, weights, known=target.index_of,
-        count_of=None if weight_of is None else lambda code: float(weight_of[target.index_of[code]]),
-    )  # fmt: skip
+    shares = known_shares(table, target, weights, target_counts)
     ns, nt = len(source), len(target)
     rows, columns, values = [], [], []
     linked = np.zeros(ns, dtype=bool)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from hjc.arrays import Float64, IntArray
+from hjc.crosswalk.correspondence import Correspondence, Weights, link_shares
 from hjc.errors import name_some
 from hjc.taxonomy.tree import Taxonomy
 
@@ -112,6 +113,18 @@ def node_counts(taxonomy: Taxonomy, counts: Mapping[str, float]) -> Float64:
         wrong = [f"{c}: {v}" for c, v in counts.items() if not (np.isfinite(v) and v >= 0)]
         raise ValueError(f"counts must be finite and not negative, got {name_some(wrong)}")
     return taxonomy.with_descendants(own)
+
+
+def known_shares(
+    table: Correspondence, target: Taxonomy, weights: Weights, counts: Mapping[str, float] | None
+) -> dict[str, dict[str, float]]:
+    """:func:`~hjc.crosswalk.correspondence.link_shares` for the codes of a tree, by counts of its nodes where given."""
+    if counts is None:
+        return link_shares(table, weights, known=target.index_of)
+    of_node = node_counts(target, counts)
+    return link_shares(
+        table, weights, known=target.index_of, count_of=lambda code: float(of_node[target.index_of[code]])
+    )
 
 
 def spread_matrix(taxonomy: Taxonomy, counts: Mapping[str, float] | None = None) -> sparse.csr_array:

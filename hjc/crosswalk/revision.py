@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from hjc.arrays import Float64, IntArray
-from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights, link_shares
-from hjc.crosswalk.parts import node_counts
+from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights
+from hjc.crosswalk.parts import known_shares
 from hjc.errors import TaxonomyError, check_choice, name_some
 from hjc.taxonomy.tree import Taxonomy
 
@@ -140,31 +140,25 @@ class Revision:
         Raises:
             ValueError: another number of weights than codes.
         """
-        rows: list[int] = []
-        new: list[str] = []
-        shares: list[float] = []
-        kinds: list[str] = []
-        reasons: list[str] = []
         given = list(codes)
         own = np.ones(len(given)) if weights is None else np.asarray(weights, dtype=np.float64)
         if own.shape != (len(given),):
             raise ValueError(f"weights: got shape {own.shape}, expected ({len(given)},)")
+        lines: list[tuple[int, str, float, str, str]] = []
         for i, code in enumerate(given):
             if not code:
-                found: CodeRevision | None = None
-                lines = [("", 1.0)]
-            else:
-                found = self.of(code)
-                several = self.split == "weights" and found.kind == "split" and found.targets
-                lines = list(found.targets.items()) if several else [(found.gold, 1.0)]
-            for target, share in lines:
-                rows.append(i)
-                new.append(target)
-                shares.append(share)
-                kinds.append(found.kind if found else "")
-                reasons.append("" if target else found.reason if found else "no code")
+                lines.append((i, "", 1.0, "", "no code"))
+                continue
+            found = self.of(code)
+            parts = found.targets if self._several(found) else {found.gold: 1.0}
+            lines += [(i, new, share, found.kind, "" if new else found.reason) for new, share in parts.items()]
+        rows, new, shares, kinds, reasons = zip(*lines, strict=True) if lines else ((), (), (), (), ())
         at = np.array(rows, dtype=np.int64)
-        return RevisedRows(at, tuple(new), own[at] * np.array(shares), tuple(kinds), tuple(reasons))
+        return RevisedRows(at, new, own[at] * np.array(shares, dtype=np.float64), kinds, reasons)
+
+    def _several(self, found: CodeRevision) -> bool:
+        """Whether a row of the code becomes one for each successor."""
+        return self.split == "weights" and found.kind == "split" and bool(found.targets)
 
     def report(self, rows: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
         """One record for each old code that is not simply unchanged, or that has rows.
@@ -215,8 +209,7 @@ class Revision:
                 blank["no code"] += count
                 continue
             c = self.of(code)
-            several = self.split == "weights" and c.kind == "split" and c.targets
-            if several:
+            if several := self._several(c):
                 missing += count * (1.0 - sum(c.targets.values()))
             if not c.gold and not several:
                 blank[c.reason] += count
@@ -287,11 +280,7 @@ def plan_revision(
             f"{table.name}: none of its new codes is in {target.name!r}; the table has {name_some(table.target, 3)}, "
             f"the tree has {name_some(target.leaf_codes, 3)}. Is the table the other way round (reverse)?"
         )
-    weight_of = None if target_counts is None else node_counts(target, target_counts)
-    shares = link_shares(
-        table, weights, known=target.index_of,
-        count_of=None if weight_of is None else lambda code: float(weight_of[target.index_of[code]]),
-    )  # fmt: skip
+    shares = known_shares(table, target, weights, target_counts)
     # A successor whose share is zero by the weights is still a successor: it counts for the common ancestor.
     reach = {code: [t for t in row if t in target.index_of] for code, row in table.links.items()}
     sources_of = Counter(t for targets in reach.values() for t in targets)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,11 +36,10 @@ from hjc.corpus.prepare.language import MIN_CONFIDENCE, PAPER_LANGUAGES, Languag
 from hjc.corpus.prepare.phrases import Folded, Phrases, built_in
 from hjc.corpus.prepare.quality import RULES, THRESHOLD, judge
 from hjc.corpus.prepare.report import PrepareReport
-from hjc.tables import find_column
+from hjc.tables import Reader, Writer, find_column
 
-if TYPE_CHECKING:
-    from hjc.tables import Reader, Writer
-
+#: opens a file for the rows of a reader and new columns (name -> kind)
+OpenWriter = Callable[[Reader, dict[str, str]], Writer]
 #: reasons for which rows can be left out of the output
 DROPS = ("quality", "language", "identical")
 
@@ -166,9 +165,9 @@ def _work(columns: Sequence[Sequence[str | None]]) -> tuple[dict[str, list[Any]]
 
 
 def prepare_table(
-    open_reader: "Callable[[], Reader]",
-    open_writer: "Callable[[Reader, dict[str, str]], Writer]",
-    open_rejected: "Callable[[Reader, dict[str, str]], Writer]",
+    open_reader: Callable[[], Reader],
+    open_writer: OpenWriter,
+    open_rejected: OpenWriter,
     settings: PrepareSettings,
     *,
     workers: int = 1,
@@ -216,9 +215,7 @@ def prepare_table(
                     yield [chunk.texts(i, name) for i, name in zip(at, settings.text_columns, strict=True)]
 
             for new, sketch in _map(cells(), settings, workers):
-                waiting.write_batch(
-                    pa.RecordBatch.from_arrays([_array(new[f.name], f.type) for f in schema], schema=schema)
-                )
+                waiting.write_batch(pa.RecordBatch.from_pydict(new, schema=schema))
                 finder.take(sketch)
                 report.rows_in += len(sketch.keys)
                 _count(report, new, settings)
@@ -257,10 +254,6 @@ def _map(
         pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for chunks that have not begun
 
 
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    return pa.array(values, type=kind)
-
-
 def _count(report: PrepareReport, new: dict[str, list[Any]], settings: PrepareSettings) -> None:
     p = settings.prefix
     for cell in new[f"{p}cleaned"]:
@@ -279,9 +272,9 @@ def _repeats(groups: DuplicateGroups, codes: list[str]) -> "np.ndarray[Any, np.d
 
 
 def _write(
-    open_reader: "Callable[[], Reader]",
-    open_writer: "Callable[[Reader, dict[str, str]], Writer]",
-    open_rejected: "Callable[[Reader, dict[str, str]], Writer]",
+    open_reader: Callable[[], Reader],
+    open_writer: OpenWriter,
+    open_rejected: OpenWriter,
     settings: PrepareSettings,
     spool: Path,
     groups: DuplicateGroups,

@@ -42,18 +42,11 @@ def read_tidy(source: Source, collector: Collector) -> ImportedTaxonomy:
             raise source.lacking((OCCUPATIONS,), "occupations.csv (esco_code, parent) beside the labels")
         _read_wide(source, collector)
         return collector.finish()
-    code_at, parent_at, label_at = (
-        occupations.need("esco_code"),
-        occupations.need("parent"),
-        occupations.find("label_en"),
-    )
-    preferred = {
-        code: {"en": label} for code, label in zip(occupations.cells(code_at), occupations.cells(label_at), strict=True)
-    }
+    code_at, parents = occupations.need("esco_code"), occupations.cells(occupations.need("parent"))
+    english = occupations.cells(occupations.find("label_en"))
     for row in collector.open(occupations, "occupations"):
-        cells = occupations.rows[row]
-        code = collector.code(occupations, row, cells[code_at], mend=False)
-        collector.node(code, cells[parent_at].strip(), preferred.get(cells[code_at]), sheet=occupations, row=row)
+        code = collector.code(occupations, row, occupations.rows[row][code_at], mend=False)
+        collector.node(code, parents[row].strip(), {"en": english[row]}, sheet=occupations, row=row)
     for sheet in labels:
         code_at, lang, kind, label = (sheet.need(name) for name in ("esco_code", "lang", "kind", "label"))
         for row in collector.open(sheet, "labels"):

@@ -94,10 +94,7 @@ class ImportReport:
 
     def by_kind(self) -> Counter[str]:
         """Number of texts of each kind, all languages together."""
-        out: Counter[str] = Counter()
-        for (kind, _), count in self.texts.items():
-            out[kind] += count
-        return out
+        return Counter(kind for kind, _ in self.texts.elements())
 
     def as_dict(self) -> dict[str, Any]:
         """For import_report.json; of the rejects their counts by reason (rows are in rejects.csv)."""
@@ -108,11 +105,7 @@ class ImportReport:
             "kind": self.kind,
             "nodes_per_level": self.levels,
             "texts": texts,
-            "files": [
-                {"file": f.file, "role": f.role, "rows": f.rows, "used": f.used, "rejected": f.rejected,
-                 "skipped": dict(f.skipped)}
-                for f in self.files
-            ],
+            "files": [{**vars(f), "skipped": dict(f.skipped)} for f in self.files],
             "missing": self.missing,
             "ignored": self.ignored,
             "repairs": dict(self.repairs),
