@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import hjc
+from hjc.apply.codes import CodeColumns
 from hjc.apply.decisions import plan_decisions
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.calibration_file import write_calibration
@@ -91,7 +92,7 @@ def test_bad_numbers_are_refused(call, run, ads):
         code, _, err = call("predict", run, ads, "-t", "text", option, value)
         assert code == 2 and option in err and "allowed" in err, err
     with pytest.raises(ValueError, match="--conformal needs"):
-        plan_decisions(TREE, (2,), conformal=0.1)
+        plan_decisions(CodeColumns(TREE, (2,)), conformal=0.1)
 
 
 def test_other_texts_give_a_warning(call, run, tmp_path):
@@ -241,5 +242,5 @@ def test_thresholds_by_group_of_a_rare_group(run):
     part = {k: dataclasses.replace(v, **{n: getattr(v, n)[keep] for n in ("confidence", "top", "lac", "aps", "path")})
             for k, v in scores.variants.items()}  # fmt: skip
     fewer = ValidationScores(TREE, scores.gold[keep], scores.weight[keep], part)
-    plan = plan_decisions(TREE, (2,), fewer, target_accuracy=0.3, by_group=True)
+    plan = plan_decisions(CodeColumns(TREE, (2,)), fewer, target_accuracy=0.3, by_group=True)
     assert len(plan.notes) == 1 and "level-1 code is '3': they get no code" in plan.notes[0], plan.notes

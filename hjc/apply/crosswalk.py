@@ -10,9 +10,9 @@ import numpy as np
 from scipy import sparse
 
 from hjc.apply.codes import CodeColumns
-from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
+from hjc.apply.loop import Columns, Part, Progress, Summary, numbers_of, write_parts
 from hjc.apply.spelling import Spelling
-from hjc.arrays import Float64
+from hjc.arrays import BoolArray, Float64, ObjectArray
 from hjc.crosswalk.mapping import Crosswalk, Inner
 from hjc.data.recipe import OK, TextRecipe
 from hjc.tables import Reader, Writer
@@ -148,42 +148,26 @@ def mass_of_codes(
     Codes may be of any level. A row whose probabilities are no numbers from 0 to 1, or sum to more than one, gets no
     mass and a status that says so; the mass of an unknown code is kept apart.
     """
-    size = len(codes[0])
-    unknown, unlisted = np.zeros(size), np.zeros(size)
-    status = [NO_CODE] * size
-    rows: list[int] = []
-    nodes: list[int] = []
-    values: list[float] = []
-    for i in range(size):
-        parts = []
-        for k, column in enumerate(codes):
-            if not (code := (column[i] or "").strip()):
-                continue
-            try:
-                p = 1.0 if proba is None else float((proba[k][i] or "").strip() or "nan")
-            except ValueError:
-                p = float("nan")
-            parts.append((code, p))
-        if not parts:
-            continue
-        total = sum(p for _, p in parts)
-        if not all(0 <= p <= 1 for _, p in parts):
-            status[i] = "a probability is missing or not from 0 to 1"
-        elif total > 1 + _ABOVE_ONE:
-            status[i] = "the probabilities sum to more than one"
-        else:
-            status[i] = OK
-            unlisted[i] = max(0.0, 1 - total)
-            for code, p in parts:
-                if (node := taxonomy.index_of.get(code)) is None:
-                    unknown[i] += p
-                    status[i] = f"{UNKNOWN}{code!r}"
-                else:
-                    rows.append(i)
-                    nodes.append(node)
-                    values.append(p)
-    mass = sparse.csr_array((values, (rows, nodes)), shape=(size, len(taxonomy)))
-    return SourceMass(mass, unknown, unlisted, status)
+    code = np.array([[(c or "").strip() for c in column] for column in codes], dtype=object)  # (K, B)
+    node = np.array([[taxonomy.index_of.get(c, -1) for c in column] for column in code.tolist()], dtype=np.int64)
+    given = np.asarray(code != "", dtype=bool)
+    p = np.where(given, 1.0 if proba is None else np.stack([numbers_of(column) for column in proba]), 0.0)
+    wrong: BoolArray = ~np.asarray(((p >= 0) & (p <= 1)).all(axis=0))  # also where one is NaN
+    above = p.sum(axis=0) > 1 + _ABOVE_ONE
+    use = given & ~wrong & ~above
+    known, unknown = use & (node >= 0), use & (node < 0)
+    status: ObjectArray = np.full(len(wrong), OK, dtype=object)
+    for where, why in (
+        (above, "the probabilities sum to more than one"),
+        (wrong, "a probability is missing or not from 0 to 1"),
+        (~given.any(axis=0), NO_CODE),
+    ):
+        status[where] = why
+    for k, i in np.argwhere(unknown).tolist():
+        status[i] = f"{UNKNOWN}{code[k, i]!r}"
+    mass = sparse.csr_array((p[known], (np.nonzero(known)[1], node[known])), shape=(len(status), len(taxonomy)))
+    unlisted = np.where(use.any(axis=0), np.maximum(0.0, 1 - p.sum(axis=0)), 0.0)
+    return SourceMass(mass, np.where(unknown, p, 0.0).sum(axis=0), unlisted, status.tolist())
 
 
 def mass_of_texts(classifier: "Classifier", part: Part) -> SourceMass:

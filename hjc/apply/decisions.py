@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hjc.arrays import FloatArray, IntArray
+from hjc.apply.codes import CodeColumns
+from hjc.arrays import FloatArray
 from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, argmax_levels, back_off, greedy_path
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
@@ -46,10 +47,7 @@ class DecisionPlan:
       that has no code at any chosen level is
     """
 
-    taxonomy: Taxonomy
-    levels: tuple[int, ...]
-    prefix: str = "hjc_"
-    title_language: str | None = None
+    codes: CodeColumns
     back_off: float | None = None
     abstain: float | None = None
     path: str | None = None
@@ -66,7 +64,7 @@ class DecisionPlan:
     #: (m, D) confidences of the first rows that were decided on, and their languages where they are known
     seen: list[FloatArray] = field(default_factory=list)
     seen_languages: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     #: groups without a threshold of their own -> rows
     pooled: Counter[str] = field(default_factory=Counter)
 
@@ -80,119 +78,94 @@ class DecisionPlan:
         if self.most is not None and self.most < 1:
             raise ValueError(f"--conformal-codes: got {self.most}, allowed are integers from 1")
 
-    def __bool__(self) -> bool:
-        return bool(self.columns) or self.abstain is not None
-
-    @property
-    def _node_rules(self) -> list[str]:
-        asked = (
-            ("backoff", self.back_off), ("bayes", self.cost), ("target", self.target_rule),
-            ("conformal", self.node_rule),
-        )  # fmt: skip
-        return [name for name, rule in asked if rule is not None]
-
     @property
     def columns(self) -> dict[str, str]:
         """New column -> ``text`` or ``number``, in order."""
+        p, levels = self.codes.prefix, self.codes.levels
         out: dict[str, str] = {}
         if self.path is not None:
-            out = {f"{self.prefix}level{level}_path": "text" for level in self.levels}
-            out[f"{self.prefix}coherent"] = "text"
-        for rule in self._node_rules:
-            out |= {f"{self.prefix}{rule}_{part}": kind for part, kind in _NODE.items()}
-            if rule == "bayes":
-                out[f"{self.prefix}bayes_cost"] = "number"
-            if rule == "conformal" and self.most is not None:
-                out[f"{self.prefix}conformal_codes"] = "text"
-        for level in self.levels:
+            out = {**{f"{p}level{level}_path": "text" for level in levels}, f"{p}coherent": "text"}
+        rules = {"backoff": self.back_off, "bayes": self.cost, "target": self.target_rule, "conformal": self.node_rule}
+        for rule, given in rules.items():
+            if given is not None:
+                out |= {f"{p}{rule}_{part}": kind for part, kind in _NODE.items()}
+            if given is not None and rule == "bayes":
+                out[f"{p}bayes_cost"] = "number"
+        if self.node_rule is not None and self.most is not None:
+            out[f"{p}conformal_codes"] = "text"
+        for level in levels:
             if self.level_rule is not None:
-                out[f"{self.prefix}level{level}_automatic"] = "text"
+                out[f"{p}level{level}_automatic"] = "text"
             if level in self.set_rules:
-                out |= {f"{self.prefix}level{level}_set": "text", f"{self.prefix}level{level}_set_size": "number"}
+                out |= {f"{p}level{level}_set": "text", f"{p}level{level}_set_size": "number"}
         return out
 
-    def empty(self, rows: int) -> dict[str, Any]:
-        """Columns for so many rows, all None: what a row without a usable text gets."""
-        return {name: np.full(rows, None, dtype=object) for name in self.columns}
-
-    def decide(
-        self, log_proba: FloatArray, at: IntArray, out: Mapping[str, Any], languages: Sequence[str] | None = None
-    ) -> None:
-        """Decide a batch (B, L), of rows in these languages, and write into ``out`` at positions ``at`` (B,)."""
-        tree = self.taxonomy
+    def decide(self, log_proba: FloatArray, languages: Sequence[str] | None = None) -> dict[str, Any]:
+        """The columns of a batch (B, L) of rows in these languages."""
+        tree, p, levels = self.codes.taxonomy, self.codes.prefix, self.codes.levels
         best = argmax_levels(tree, log_proba)
         if sum(map(len, self.seen)) < _COMPARED:
             self.seen.append(best.probability)
             self.seen_languages += languages or []
+        out: dict[str, Any] = {}
         if self.path is not None:
             nodes = tree.node_path[best.node[:, -1]] if self.path == "leaf" else greedy_path(tree, log_proba)[0]
-            for level in self.levels:
-                codes = [tree.codes[i] for i in nodes[:, level - 1].tolist()]
-                out[f"{self.prefix}level{level}_path"][at] = codes
-            out[f"{self.prefix}coherent"][at] = np.where(best.coherent, YES, NO)
-            self._count("codes of the levels disagree", int((~best.coherent).sum()))
+            out = {f"{p}level{d}_path": [tree.codes[i] for i in nodes[:, d - 1].tolist()] for d in levels}
+            out[f"{p}coherent"] = np.where(best.coherent, YES, NO)
+            self.counts["codes of the levels disagree"] += int((~best.coherent).sum())
         if self.back_off is not None:
-            self._put("backoff", back_off(tree, log_proba, self.back_off), at, out)
+            out |= self._node("backoff", back_off(tree, log_proba, self.back_off))
         if self.cost is not None:
             from hjc.decision import bayes_decision
 
             chosen = bayes_decision(tree, log_proba, self.cost)
-            self._put("bayes", chosen.decisions, at, out)
-            out[f"{self.prefix}bayes_cost"][at] = chosen.expected_cost.tolist()
+            out |= {**self._node("bayes", chosen.decisions), f"{p}bayes_cost": chosen.expected_cost}
         if self.target_rule is not None:
-            self._put("target", back_off(tree, log_proba, self.target_rule), at, out)
+            out |= self._node("target", back_off(tree, log_proba, self.target_rule))
         if self.level_rule is not None:
             passes = best.probability >= self.level_rule.lookup(tree, best.node[:, 0])
-            for level in self.levels:
-                out[f"{self.prefix}level{level}_automatic"][at] = np.where(passes[:, level - 1], YES, NO)
-                self._count(f"automatic at level {level}", int(passes[:, level - 1].sum()))
+            for d in levels:
+                out[f"{p}level{d}_automatic"] = np.where(passes[:, d - 1], YES, NO)
+                self.counts[f"automatic at level {d}"] += int(passes[:, d - 1].sum())
         if self.node_rule is not None:
-            self._conformal(self.node_rule, log_proba, self._groups(best.node[:, 0], languages), at, out)
-
-    def _groups(self, top: IntArray, languages: Sequence[str] | None) -> list[str] | None:
-        if self.by is None:
-            return None
-        if self.by == "group":
-            return [self.taxonomy.codes[i] for i in top.tolist()]
-        return list(languages) if languages is not None else [""] * len(top)
+            groups = list(languages or [""] * len(best.node)) if self.by == "language" else None
+            if self.by == "group":
+                groups = [tree.codes[i] for i in best.node[:, 0].tolist()]
+            out |= self._conformal(self.node_rule, log_proba, groups)
+        return out
 
     def _conformal(
-        self, rule: "HierarchicalConformal", log_proba: FloatArray, groups: list[str] | None, at: IntArray,
-        out: Mapping[str, Any],
-    ) -> None:  # fmt: skip
-        tree = self.taxonomy
-        if groups is not None:
-            self.pooled.update(g for g in groups if f"={g}" not in rule.quantiles)
-            groups = groups if len(rule.quantiles) > 1 else None  # no group had rows enough: all are pooled
-        self._put("conformal", rule.decide(log_proba, groups), at, out)
+        self, rule: "HierarchicalConformal", log_proba: FloatArray, groups: list[str] | None
+    ) -> dict[str, Any]:
+        tree, p = self.codes.taxonomy, self.codes.prefix
+        self.pooled.update(g for g in groups or () if f"={g}" not in rule.quantiles)
+        # without a quantile of its own no group had rows enough: all are pooled
+        out = self._node("conformal", rule.decide(log_proba, groups if len(rule.quantiles) > 1 else None))
         for level, level_rule in self.set_rules.items():
-            own = groups if len(level_rule.quantiles) > 1 else None
+            own = groups if len(rule.quantiles) > 1 and len(level_rule.quantiles) > 1 else None
             sets = level_rule.sets(log_proba, own)
-            names = [" ".join(tree.codes[i] for i in sets[row].tolist()) for row in range(len(sets))]
-            out[f"{self.prefix}level{level}_set"][at] = names
-            out[f"{self.prefix}level{level}_set_size"][at] = [float(size) for size in sets.sizes]
+            out[f"{p}level{level}_set"] = _named(tree, sets)
+            out[f"{p}level{level}_set_size"] = np.asarray(sets.sizes, dtype=np.float64)
             if self.most is not None and level == max(self.set_rules):
                 from hjc.decision import cover_nodes
 
-                few = cover_nodes(tree, sets, log_proba, self.most)
-                codes = [" ".join(tree.codes[i] for i in few[row].tolist()) for row in range(len(few))]
-                out[f"{self.prefix}conformal_codes"][at] = codes
+                out[f"{p}conformal_codes"] = _named(tree, cover_nodes(tree, sets, log_proba, self.most))
+        return out
 
-    def _put(self, rule: str, found: Decisions, at: IntArray, out: Mapping[str, Any]) -> None:
-        tree, start = self.taxonomy, f"{self.prefix}{rule}_"
-        nodes = found.node.tolist()
-        out[f"{start}code"][at] = [tree.codes[i] if i >= 0 else None for i in nodes]
-        out[f"{start}level"][at] = [str(tree.level[i]) if i >= 0 else None for i in nodes]
-        out[f"{start}title"][at] = [tree.title(i, self.title_language) if i >= 0 else None for i in nodes]
-        out[f"{start}proba"][at] = [
-            p if i >= 0 else None for i, p in zip(nodes, found.probability.tolist(), strict=True)
-        ]
-        out[f"{start}reason"][at] = [REASONS[Reason(r)] for r in found.reason.tolist()]
-        self._count(f"{rule}: coded", int((found.node >= 0).sum()))
-        self._count(f"{rule}: not coded", int((found.node < 0).sum()))
-
-    def _count(self, what: str, rows: int) -> None:
-        self.counts[what] = self.counts.get(what, 0) + rows
+    def _node(self, rule: str, found: Decisions) -> dict[str, Any]:
+        """The columns of a rule that gives one node; None where it gives none."""
+        tree, nodes = self.codes.taxonomy, found.node.tolist()
+        coded = int((found.node >= 0).sum())
+        self.counts[f"{rule}: coded"] += coded
+        self.counts[f"{rule}: not coded"] += len(nodes) - coded
+        values: dict[str, Any] = {
+            "code": [tree.codes[i] if i >= 0 else None for i in nodes],
+            "level": [str(tree.level[i]) if i >= 0 else None for i in nodes],
+            "title": [tree.title(i, self.codes.title_language) if i >= 0 else None for i in nodes],
+            "proba": [q if i >= 0 else None for i, q in zip(nodes, found.probability.tolist(), strict=True)],
+            "reason": [REASONS[Reason(r)] for r in found.reason.tolist()],
+        }
+        return {f"{self.codes.prefix}{rule}_{part}": column for part, column in values.items()}
 
     def message(self) -> str:
         """What was decided, for the terminal; empty before any row."""
@@ -222,9 +195,13 @@ class DecisionPlan:
         return "\n".join(said)
 
 
+def _named(tree: Taxonomy, sets: Any) -> list[str]:
+    """The codes of each row's set, with blanks between."""
+    return [" ".join(tree.codes[i] for i in sets[row].tolist()) for row in range(len(sets))]
+
+
 def plan_decisions(
-    taxonomy: Taxonomy,
-    levels: tuple[int, ...],
+    codes: CodeColumns,
     validation: "ValidationScores | None" = None,
     *,
     calibrated: bool = False,
@@ -238,8 +215,6 @@ def plan_decisions(
     cost: str | None = None,
     path: str | None = None,
     abstain: float | None = None,
-    prefix: str = "hjc_",
-    title_language: str | None = None,
 ) -> DecisionPlan:
     """The plan for the options of ``hjc predict``; thresholds and sets are fitted here from the validation outcomes.
 
@@ -264,9 +239,9 @@ def plan_decisions(
             raise ValueError(f"{name} refines {needed}: give that as well")
     if conformal_score not in ("lac", "aps", "raps"):
         raise ValueError(f"--conformal-score: got {conformal_score!r}, allowed are lac, aps, raps")
+    taxonomy, levels = codes.taxonomy, codes.levels
     plan = DecisionPlan(
-        taxonomy, levels, prefix, title_language, back_off=back_off, abstain=abstain, path=path,
-        cost=_cost(cost, taxonomy), by=conformal_by, most=conformal_codes,
+        codes, back_off, abstain, path, _cost(cost, taxonomy), by=conformal_by, most=conformal_codes
     )  # fmt: skip
     if validation is not None and target_accuracy is not None:
         fits = [
@@ -303,16 +278,14 @@ def _cost(cost: str | None, taxonomy: Taxonomy) -> "str | CostTable | None":
 
 def _unreachable(target: float, one: Any, levels: Any, chosen: tuple[int, ...], by_group: bool, rows: int) -> list[str]:
     """Where validation rows show the target at no threshold. ``one``, ``levels``: tables of the two threshold fits."""
-    found = []
+    never = one.loc[one["threshold"].isna(), "group"].tolist()
+    groups = [group for group in never if group]
+    at = levels.loc[levels["threshold"].isna() & levels["level"].isin(chosen), "level"].tolist()
+    said = [
+        (by_group and groups, f" for rows whose most probable level-1 code is {name_some(groups)}: they get no code"),
+        (not by_group and len(never) == len(one), ": no row gets a target code. Give a lower target or more "
+         "validation rows"),
+        (not by_group and at, f" of level {', '.join(map(str, at))}: nothing is automatic there"),
+    ]  # fmt: skip
     start = f"--target-accuracy {target:g}: {rows:,} validation rows do not show it at any threshold"
-    if by_group:
-        never = one.loc[(one["group"] != "") & one["threshold"].isna(), "group"].tolist()
-        if never:
-            found.append(f"{start} for rows whose most probable level-1 code is {name_some(never)}: they get no code")
-        return found
-    if one["threshold"].isna().all():
-        found.append(f"{start}: no row gets a target code. Give a lower target or more validation rows")
-    never = levels.loc[levels["threshold"].isna() & levels["level"].isin(chosen), "level"].tolist()
-    if never:
-        found.append(f"{start} of level {', '.join(map(str, never))}: nothing is automatic there")
-    return found
+    return [f"{start}{end}" for true, end in said if true]

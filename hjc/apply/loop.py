@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -212,14 +213,18 @@ def write_parts(
     writer.finish()
 
 
+def numbers_of(cells: Sequence[str | None]) -> Float64:
+    """Cells as numbers, NaN where one is none; a decimal comma is a point."""
+    out = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        with suppress(ValueError):
+            out[i] = float((cell or "").strip().replace(",", "."))
+    return out
+
+
 def weights_of(cells: Sequence[str | None], label: str, column: str) -> Float64:
     """Cells as weights. Raises ValueError where one is no number from 0."""
-    out = np.empty(len(cells))
-    for i, cell in enumerate(cells):
-        try:
-            out[i] = float((cell or "").strip().replace(",", "."))
-        except ValueError:
-            out[i] = -1
-        if not (np.isfinite(out[i]) and out[i] >= 0):
-            raise ValueError(f"{label}: column {column!r} holds {cell!r}; weights are numbers from 0")
+    out = numbers_of(cells)
+    if len(bad := np.flatnonzero(~(np.isfinite(out) & (out >= 0)))):
+        raise ValueError(f"{label}: column {column!r} holds {cells[bad[0]]!r}; weights are numbers from 0")
     return out

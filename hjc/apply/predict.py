@@ -79,7 +79,7 @@ def code_rows(classifier: "Classifier", plan: Plan, part: Part) -> dict[str, lis
     tree, rules, size = plan.taxonomy, plan.decisions, len(part)
     nodes = {d: np.zeros((size, plan.ranks(d)), dtype=np.int64) for d in plan.levels}
     proba = {d: np.zeros((size, plan.ranks(d))) for d in plan.levels}
-    decided = {} if rules is None else rules.empty(size)
+    decided = {} if rules is None else {name: np.full(size, None, dtype=object) for name in rules.columns}
     outcomes: list[tuple[str | None, str | None]] = [(None, None)] * size
     languages = part.languages
     for at, log_proba, found in part.batches(classifier):
@@ -88,7 +88,9 @@ def code_rows(classifier: "Classifier", plan: Plan, part: Part) -> dict[str, lis
         for d in plan.levels:
             nodes[d][at], proba[d][at] = plan.top(d, tree.aggregate(log_proba, d))
         if rules is not None:
-            rules.decide(log_proba, at, decided, None if languages is None else [languages[i] for i in at.tolist()])
+            spoken = None if languages is None else [languages[i] for i in at.tolist()]
+            for name, values in rules.decide(log_proba, spoken).items():
+                decided[name][at] = values
     good = part.good
     least = 0.0 if rules is None or rules.abstain is None else rules.abstain
     out: dict[str, list[Any]] = {}

@@ -145,10 +145,7 @@ def _predict(
                 from hjc.evaluation.validation_scores import ValidationScores
 
                 validation = ValidationScores.load(run_dir, classifier.taxonomy)
-            decisions = plan_decisions(
-                classifier.taxonomy, plan.levels, validation, calibrated=calibrated, prefix=prefix,
-                title_language=language, **rules,
-            )  # fmt: skip
+            decisions = plan_decisions(plan, validation, calibrated=calibrated, **rules)
             plan = replace(plan, decisions=decisions)
             trained = options.trained_column(run_dir, "language_column")
             columns = replace(columns, language=language_column or (trained if trained in reader.columns else None))
