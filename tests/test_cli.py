@@ -79,7 +79,7 @@ def test_predict_refuses_without_a_stack_trace(call, model, ads, tmp_path):
         ((model, ads, "-o", out, "-t", "text", "-k", 0), "--top-k"),
         ((model, ads, "-o", out, "-t", "text", "--language", "xx"), "'en', 'pl'"),
         ((model, tmp_path / "no.csv", "-o", out, "-t", "text"), "no such file"),
-        ((model, ads, "-o", tmp_path / "x.xlsx", "-t", "text"), "--format"),
+        ((model, ads, "-o", tmp_path / "x.docx", "-t", "text"), "--format"),
         ((model, ads, "-o", out, "-t", "text", "--input-format", "xml"), "--input-format: got 'xml'"),
         ((tmp_path / "norun", ads, "-o", out, "-t", "text"), "no model directory"),
         ((tmp_path, ads, "-o", out, "-t", "text"), "no hjc model directory"),
