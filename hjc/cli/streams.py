@@ -43,7 +43,8 @@ def streams(
     from hjc.apply.codes import check_free
     from hjc.tables import ReadOptions, Rejects, check_output, format_of, open_output, open_table
 
-    reading = ReadOptions.given(format=input_format, separator=separator, encoding=encoding, sheet=sheet)
+    kind = format_of(source, input_format, option="--input-format")
+    reading = ReadOptions.given(format=kind, separator=separator, encoding=encoding, sheet=sheet)
     target_kind = format_of(output, format, writing=True)
     check_output(output, source, overwrite=overwrite)
     chosen = rejects or (None if output == "-" else f"{output}.rejects.csv")
