@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hjc.errors import TaxonomyError
-from hjc.tables.options import SUFFIXES, ReadOptions, inner_suffix
-from hjc.tables.whole import read_rows
 from hjc.taxonomy.build import from_edges, from_prefix_codes, longest_prefix_parents
 from hjc.taxonomy.spelling import trim
 from hjc.taxonomy.tree import Taxonomy
+
+if TYPE_CHECKING:  # importing hjc stays light: tables need pyarrow
+    from hjc.tables import ReadOptions
 
 #: the language of a title column that does not say one (ISO 639: undetermined)
 UNDETERMINED = "und"
@@ -57,8 +59,10 @@ def as_taxonomy_error() -> Iterator[None]:
         raise TaxonomyError(str(error)) from error
 
 
-def reading(path: str | Path, separator: str | None, encoding: str | None) -> ReadOptions:
+def reading(path: str | Path, separator: str | None, encoding: str | None) -> "ReadOptions":
     """How the table of a taxonomy is read; one whose name does not tell the format is CSV."""
+    from hjc.tables.options import SUFFIXES, ReadOptions, inner_suffix
+
     known = Path(path).is_dir() or inner_suffix(path) in SUFFIXES
     return ReadOptions.given(format=None if known else "csv", separator=separator, encoding=encoding)
 
@@ -72,6 +76,8 @@ def read_taxonomy_table(
     encoding: str | None = None,
 ) -> TaxonomyTable:
     """The columns of a taxonomy file, not yet checked to be a tree (see :func:`read_taxonomy_csv`)."""
+    from hjc.tables import read_rows
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
