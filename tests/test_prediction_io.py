@@ -247,14 +247,6 @@ def test_ragged_lines_go_to_the_rejects_and_the_rest_keeps_its_order(tmp_path):
     assert "1 unreadable line" in rejects.message() and "1 rows are shorter" in rejects.message()
 
 
-def test_an_open_quotation_mark_costs_one_line(tmp_path):
-    (tmp_path / "in.csv").write_text('id,text\n1,a\n2,"b\n3,c\n4,d\n')
-    rejects = Rejects()
-    run(tmp_path / "in.csv", tmp_path / "out.csv", rejects=rejects)
-    assert [row[0] for row in read_csv(tmp_path / "out.csv")[1:]] == ["1", "3", "4"]
-    assert rejects.first == [(3, "a quotation mark opens here and is never closed")]
-
-
 def test_broken_json_lines(tmp_path):
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": \n[1]\n\n{"text": NaN}\n{"other": 1}\n')
     rejects = Rejects()
@@ -275,23 +267,6 @@ def test_long_text_and_many_rows_in_small_chunks(tmp_path):
     write_csv(tmp_path / "in.csv", rows)
     run(tmp_path / "in.csv", tmp_path / "out.csv", rows=4)
     assert [row[:2] for row in read_csv(tmp_path / "out.csv")] == rows
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_byte_order_marks(tmp_path, encoding):
-    write_csv(tmp_path / "in.csv", [["text", "id"], ["żółć", "1"]], ";", encoding=encoding)
-    run(tmp_path / "in.csv", tmp_path / "out.csv")
-    assert read_csv(tmp_path / "out.csv", ";")[1][:2] == ["żółć", "1"]
-
-
-def test_encodings(tmp_path):
-    write_csv(tmp_path / "in.csv", [["text"], ["żółć"]], encoding="cp1250")
-    with pytest.raises(ValueError, match=r"cp1250 \('żółć'\)"):
-        run(tmp_path / "in.csv", tmp_path / "out.csv")
-    run(tmp_path / "in.csv", tmp_path / "out.csv", encoding="cp1250")
-    assert read_csv(tmp_path / "out.csv")[1][0] == "żółć"
-    with pytest.raises(ValueError, match="encoding"):
-        run(tmp_path / "in.csv", tmp_path / "out.csv", encoding="cp99999")
 
 
 @pytest.mark.parametrize(

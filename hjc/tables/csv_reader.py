@@ -177,16 +177,20 @@ class CsvRecords:
         if self.width is not None and len(cells) > self.width and (len(cells) > self.width + 1 or cells[-1]):
             return f"{len(cells)} cells instead of {self.width}, over {over}: is a quotation mark not closed?"
         # Two stray marks (inches) make one row of several that are as good: told by their first cells, 17 and 18, say.
-        first = lines[0].partition(self.separator)[0]
-        shape = _DIGITS.sub("9", first)
-        if "9" in shape and all(
-            self.separator in line
-            and abs(len(cell := line.partition(self.separator)[0]) - len(first)) < 2
-            and _DIGITS.sub("9", cell) == shape
-            for line in lines[1:]
-        ):
-            return f"{over} look like rows of their own: is a quotation mark not closed?"
+        first = [self._first_cell(line) for line in lines]
+        if "9" in first[0][1] and len({shape for _, shape in first}) == 1:
+            longest, shortest = max(n for n, _ in first), min(n for n, _ in first)
+            return (
+                f"{over} look like rows of their own: is a quotation mark not closed?" if longest < shortest + 2 else ""
+            )
         return ""
+
+    def _first_cell(self, line: str) -> tuple[int, str]:
+        """Length and shape (17 is 9) of what would be the first cell of a line if quotation marks meant nothing."""
+        cell, separator, _ = line.partition(self.separator)
+        if self._quote and cell.count(self._quote) % 2:
+            cell = cell.replace(self._quote, "")
+        return len(cell), _DIGITS.sub("9", cell) if separator else ""
 
 
 class CsvReader(Reader):
