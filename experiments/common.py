@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hjc.data import JobData
 
 ROOT = Path(__file__).resolve().parent.parent
-METRICS = ("log_loss", "recall@1", "recall@3", "recall@5", "recall@10", "macro_recall", "hierarchical_f1", "ece")
+METRICS = ("log_loss", "recall@1", "recall@3", "recall@5", "recall@10", "macro_recall", "hierarchical_f1", "ece_plain")
 
 
 def data_folder() -> Path:

@@ -1,7 +1,7 @@
 """Hierarchical job classification: code job ads to a tree of occupations, with coherent probabilities at every level.
 
 Importing ``hjc`` is light: what needs more than NumPy is imported when it is first asked for. The evaluation
-function lives in the module of its name: ``from hjc.evaluation.evaluate import evaluate``.
+function lives in the module of its name: ``from hjc.evaluation import evaluate_model``.
 """
 
 from importlib import import_module

@@ -18,8 +18,8 @@ from hjc.decision import (
     fit_hierarchical_conformal,
 )
 from hjc.decision.conformal import conformal_quantile, level_scores
-from hjc.decision.hierarchical import path_scores
 from hjc.decision.rules import greedy_path
+from hjc.metrics.rows import path_scores
 from hjc.statistics.simulation import random_taxonomy, random_world
 
 trees = st.builds(
@@ -41,11 +41,11 @@ def test_scores_by_loops():
     for i, j in np.ndindex(20, 6):
         more = p[i][p[i] > p[i, j]]
         rank = len(more) + 1
-        assert level_scores(np.log(p), "lac", None)[i, j] == pytest.approx(1 - p[i, j])
-        assert level_scores(np.log(p), "aps", None)[i, j] == pytest.approx(more.sum() + p[i, j])
-        assert level_scores(np.log(p), "aps", u)[i, j] == pytest.approx(more.sum() + u[i] * p[i, j])
+        assert level_scores(p, "lac", None)[i, j] == pytest.approx(1 - p[i, j])
+        assert level_scores(p, "aps", None)[i, j] == pytest.approx(more.sum() + p[i, j])
+        assert level_scores(p, "aps", u)[i, j] == pytest.approx(more.sum() + u[i] * p[i, j])
         want = more.sum() + u[i] * p[i, j] + 0.2 * max(0, rank - 2)
-        assert level_scores(np.log(p), "raps", u, 0.2, 2)[i, j] == pytest.approx(want)
+        assert level_scores(p, "raps", u, 0.2, 2)[i, j] == pytest.approx(want)
 
 
 def mean_coverage(fit, repetitions=60, n=300, m=300, **draw):

@@ -11,7 +11,6 @@ from hjc.decision import (
     Decisions,
     Reason,
     Thresholds,
-    argmax_leaf,
     argmax_levels,
     back_off,
     bayes_decision,
@@ -41,7 +40,11 @@ def test_argmax_of_levels_and_greedy_path_by_loops(taxonomy, seed):
     for i in range(len(x)):
         for d in range(1, taxonomy.depth + 1):
             columns = taxonomy.level_nodes(d)
-            assert p[i, best.node[i, d - 1]] == p[i, columns].max() == pytest.approx(best.probability[i, d - 1])
+            assert (
+                p[i, best.node[i, d - 1]]
+                == pytest.approx(p[i, columns].max())
+                == pytest.approx(best.probability[i, d - 1])
+            )
         assert best.coherent[i] == all(
             taxonomy.lca_level(best.node[i, -1], v) == taxonomy.level[v] for v in best.node[i]
         )
@@ -53,7 +56,7 @@ def test_argmax_of_levels_and_greedy_path_by_loops(taxonomy, seed):
         assert nodes[i].tolist() == walked
         np.testing.assert_allclose(probability[i], p[i, walked])
     assert (np.diff(best.probability, axis=1) <= 1e-12).all()
-    np.testing.assert_array_equal(argmax_leaf(taxonomy, x).node, taxonomy.leaves[x.argmax(axis=1)])
+    np.testing.assert_array_equal(best.node[:, -1], taxonomy.leaves[x.argmax(axis=1)])
 
 
 @settings(max_examples=40, deadline=None)
@@ -155,9 +158,9 @@ def test_top_k_tables_and_refusal():
     nodes, p = top_k(taxonomy, x, 2, 3)
     np.testing.assert_allclose(p, -np.sort(-np.exp(taxonomy.aggregate(x, 2)), axis=1)[:, :3])
     assert nodes.shape == (6, 3) and top_k(taxonomy, x, 1, 99)[0].shape == (6, 3)
-    both = Decisions.concat([back_off(taxonomy, x, 0.99), argmax_leaf(taxonomy, x).refuse([True] + [False] * 5)])
+    both = Decisions.concat([back_off(taxonomy, x, 2.0), back_off(taxonomy, x, 0.0)])
     frame = both.to_frame(taxonomy)
-    assert len(frame) == 12 and frame.code[6] == "" and frame.reason[6] == REASONS[Reason.UNUSABLE]
+    assert len(frame) == 12 and frame.code[5] == "" and frame.reason[5] == REASONS[Reason.UNSURE]
     assert (frame.level[7:] == taxonomy.level[both.node[7:]]).all()
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from hjc.calibration import top_outcomes
-from hjc.calibration.diagnostics import TopOutcomes
 from hjc.decision import back_off, fit_thresholds, lower_bound
 from hjc.decision.thresholds import GRID, choose_threshold
+from hjc.metrics import RowScores, score_batches
 from hjc.statistics.simulation import random_taxonomy, random_world
 
 
@@ -66,7 +65,7 @@ def test_a_point_estimate_would_break_the_promise():
 
 def outcomes_of(taxonomy, world, n, seed):
     kind, gold = world.draw(n, np.random.default_rng(seed))
-    return world.table[kind], gold, top_outcomes(taxonomy, world.table[kind], gold)
+    return world.table[kind], gold, score_batches(taxonomy, world.table[kind], gold)
 
 
 @pytest.mark.slow
@@ -75,7 +74,7 @@ def test_thresholds_on_a_tree_keep_the_promise_on_new_rows(rule):
     taxonomy = random_taxonomy(21, depth=3, children=(2, 3), top=4)
     world = random_world(taxonomy, 5, sharpness=0.03, temperature=1.4)
     x, gold, _ = outcomes_of(taxonomy, world, 20_000, 999)
-    test = top_outcomes(taxonomy, x, gold)
+    test = score_batches(taxonomy, x, gold)
     bad = stated = 0
     for seed in range(40):
         _, _, valid = outcomes_of(taxonomy, world, 1500, seed)
@@ -100,7 +99,9 @@ def test_groups_are_judged_on_their_own():
     group = rng.integers(0, 2, 4000)
     confidence = np.full((4000, 1), 0.99)
     correct = (rng.random(4000) < np.where(group == 0, 0.99, 0.85))[:, None]
-    outcomes = TopOutcomes(confidence, correct, np.ones_like(correct), group[:, None])
+    outcomes = RowScores.empty(4000, 1)
+    outcomes.valid[:], outcomes.rank[:], outcomes.top[:] = True, np.where(correct, 1, 2), group[:, None]
+    outcomes.confidence[:] = confidence
     fit = fit_thresholds(taxonomy, outcomes, 0.9, by_group=True, simultaneous=True)
     good, bad = (taxonomy.codes[g] for g in (0, 1))
     assert fit.thresholds.by_group[good][0] < 1 and np.isinf(fit.thresholds.by_group[bad][0])

@@ -10,8 +10,8 @@ from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.vectors import dense, unit_rows
 from hjc.data import load_sample
-from hjc.evaluation.calibrated import calibrate_model
 from hjc.evaluation.drift_profile import add_vectors, describe_vectors, read_profile
+from hjc.evaluation.model import calibrate_model
 from hjc.statistics.drift import COLUMNS, Profile, compare_profiles
 from hjc.statistics.two_sample import classifier_test, mmd_test
 from tests.stub_classifier import StubClassifier

@@ -25,7 +25,7 @@ from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, Prototype
 from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.data.sample import load_sample
-from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation import evaluate_model
 from hjc.index import normalise
 from hjc.nn.prototypes import PrototypeSpace
 from hjc.nn.settings import TrainerSettings
@@ -155,7 +155,7 @@ def test_separable_texts_are_learnt(loss: str) -> None:
     fit = model.fit_result
     assert fit is not None and fit.status in ("finished", "early_stopped") and fit.steps > 0
     # every validation gold is a leaf: the mean over rows is the evaluation's log-loss
-    metrics = evaluate(model, valid, bootstrap=0, slices=(), progress=False).metrics
+    metrics = evaluate_model(model, valid, bootstrap=0, slices=(), progress=False).metrics
     assert fit.valid_log_loss == pytest.approx(metrics["level_3/log_loss"], rel=1e-5)
     assert fit.valid_log_loss < 0.2 and fit.leaves_with_rows == TREE.num_leaves
 
@@ -307,7 +307,7 @@ def test_the_documents_ordering_on_the_sample(use: UseEncoder, monkeypatch: pyte
             prototype=kind,
             label_languages=["en", "de"],
         ).fit(splits.train, splits.valid)
-        found = evaluate(model, splits.tests["titles"], bootstrap=0, slices=(), progress=False).metrics
+        found = evaluate_model(model, splits.tests["titles"], bootstrap=0, slices=(), progress=False).metrics
         accuracy.append(found["level_4/recall@1"])
     assert accuracy[0] + 0.05 < accuracy[1] < accuracy[2]
 

@@ -14,8 +14,10 @@ from rich.console import Console
 
 from hjc.classifiers.base import Classifier
 from hjc.data.jobdata import JobData
-from hjc.evaluation.evaluate import FRAME_COLUMNS, UNKNOWN, Evaluation, evaluate, metric_key, score, summarise
-from hjc.metrics import METRICS, Resamples, bootstrap_intervals, level_metrics, log_loss_baseline, score_rows
+from hjc.evaluation import Evaluation, evaluate_model
+from hjc.evaluation.evaluate import FRAME_COLUMNS, UNKNOWN, evaluation_of, metric_key
+from hjc.evaluation.model import batches
+from hjc.metrics import METRICS, Resamples, bootstrap_intervals, level_metrics, score_rows
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 from tests.strategies import random_log_proba
@@ -76,7 +78,7 @@ def caption(found: Evaluation) -> str:
 def test_streaming_in_any_order_equals_scoring_at_once():
     stub, data = make()
     whole = score_rows(TREE, stub.log_proba, data.gold)
-    found = evaluate(stub, data, bootstrap=50, seed=3, progress=False, min_support=1)
+    found = evaluate_model(stub, data, bootstrap=50, seed=3, progress=False, min_support=1)
     pl = np.arange(0, 120, 2)
     resamples = Resamples.draw(120, 50, seed=3)
     for level, where in [(1, "level_1"), (3, "level_3"), (None, "overall")]:
@@ -98,7 +100,7 @@ def test_unlabelled_rows_and_small_slices_are_left_out_and_named():
     gold = np.r_[np.full(10, -1), np.tile(TREE.leaves, 10)]
     stub, data = make(100, gold=gold, language=("uk",) * 20 + ("",) * 80, source=())
     labelled = Stub(stub.log_proba[10:])
-    found = evaluate(labelled, data, bootstrap=0, progress=False)
+    found = evaluate_model(labelled, data, bootstrap=0, progress=False)
     assert found.unlabelled == 10 and found.small == {"language uk": 10}
     assert set(found.frame["slice"]) == {"", UNKNOWN}  # source is nowhere known
     assert found.intervals == {}
@@ -107,8 +109,8 @@ def test_unlabelled_rows_and_small_slices_are_left_out_and_named():
 
 def test_weights_of_the_data_count_only_when_asked():
     stub, data = make(weight=np.r_[np.zeros(60), np.ones(60)])
-    plain = evaluate(stub, data, bootstrap=0, progress=False).metrics
-    weighted = evaluate(stub, data, bootstrap=0, progress=False, weighted=True).metrics
+    plain = evaluate_model(stub, data, bootstrap=0, progress=False).metrics
+    weighted = evaluate_model(stub, data, bootstrap=0, progress=False, weighted=True).metrics
     half = score_rows(TREE, stub.log_proba, data.gold).take(np.arange(60, 120))
     assert plain["overall/n"] == 120 and weighted["overall/n"] == 60
     assert weighted["level_2/log_loss"] == pytest.approx(level_metrics(half, TREE, 2)["log_loss"])
@@ -119,16 +121,16 @@ def test_groups_widen_the_intervals():
     gold = np.random.default_rng(0).choice(TREE.leaves, 30)[copies]
     data = JobData(taxonomy=TREE, texts=("x",) * 300, gold=gold, group=copies)
     stub = Stub(random_log_proba(9, 30, 0)[copies])
-    low, high = evaluate(stub, data, bootstrap=300, progress=False).intervals["level_3/log_loss"]
-    rows = evaluate(stub, data, bootstrap=300, progress=False, cluster=False)
+    low, high = evaluate_model(stub, data, bootstrap=300, progress=False).intervals["level_3/log_loss"]
+    rows = evaluate_model(stub, data, bootstrap=300, progress=False, cluster=False)
     assert high - low > 2 * (rows.intervals["level_3/log_loss"][1] - rows.intervals["level_3/log_loss"][0])
-    rows_and_groups = evaluate(stub, data, bootstrap=9, progress=False)
+    rows_and_groups = evaluate_model(stub, data, bootstrap=9, progress=False)
     assert "resamples of groups of rows" in caption(rows_and_groups)
 
 
 def test_the_same_seed_gives_the_same_intervals():
     stub, data = make()
-    a, b, c = (evaluate(stub, data, bootstrap=40, seed=s, progress=False).intervals for s in (1, 1, 2))
+    a, b, c = (evaluate_model(stub, data, bootstrap=40, seed=s, progress=False).intervals for s in (1, 1, 2))
     assert a == b and a != c
 
 
@@ -137,9 +139,9 @@ def test_the_same_seed_gives_the_same_intervals():
 
 def test_files_hold_every_figure_under_its_set_and_no_nan(tmp_path):
     stub, data = make()
-    found = evaluate(stub, data, bootstrap=20, progress=False)
-    found.write(tmp_path, "test")
-    evaluate(stub, data.take(np.arange(120)), bootstrap=0, progress=False, slices=()).write(tmp_path, "ads/")
+    found = evaluate_model(stub, data, bootstrap=20, progress=False)
+    found.write(tmp_path)
+    evaluate_model(stub, data, name="ads", bootstrap=0, progress=False, slices=()).write(tmp_path)
     found.write(tmp_path / "new" / "folder")
 
     def refuse(token: str) -> None:
@@ -161,8 +163,8 @@ def test_files_hold_every_figure_under_its_set_and_no_nan(tmp_path):
 
 def test_writing_a_set_again_replaces_it(tmp_path):
     stub, data = make()
-    evaluate(stub, data, bootstrap=0, progress=False).write(tmp_path, "test")
-    evaluate(stub, data, bootstrap=0, progress=False, slices=()).write(tmp_path, "test")
+    evaluate_model(stub, data, bootstrap=0, progress=False).write(tmp_path)
+    evaluate_model(stub, data, bootstrap=0, progress=False, slices=()).write(tmp_path)
     flat = json.loads((tmp_path / "metrics.json").read_text())
     assert len(flat) == 4 * len(METRICS) and not list(tmp_path.glob(".*"))
     with (tmp_path / "metrics.csv").open() as file:
@@ -175,7 +177,7 @@ def test_undefined_and_infinite_figures_are_null_in_json_and_told_apart_in_csv(t
     gold = np.full(40, TREE.leaves[0])
     gold[0] = TREE.encode(["112"])[0]
     data = JobData(taxonomy=TREE, texts=("x",) * 40, gold=gold)
-    found = evaluate(Stub(log_proba), data, bootstrap=10, progress=False)
+    found = evaluate_model(Stub(log_proba), data, bootstrap=10, progress=False)
     found.write(tmp_path)
     flat = json.loads((tmp_path / "metrics.json").read_text())
     assert flat["test/level_3/log_loss"] is None and flat["test/level_3/impossible"] == 1
@@ -187,7 +189,7 @@ def test_undefined_and_infinite_figures_are_null_in_json_and_told_apart_in_csv(t
 
 def test_foreign_files_are_not_overwritten(tmp_path):
     stub, data = make()
-    found = evaluate(stub, data, bootstrap=0, progress=False)
+    found = evaluate_model(stub, data, bootstrap=0, progress=False)
     (tmp_path / "metrics.csv").write_text("epoch,loss\n1,2\n")
     with pytest.raises(ValueError, match="has other columns"):
         found.write(tmp_path)
@@ -207,7 +209,7 @@ def test_keys_of_slices():
 
 def test_the_table_has_one_row_a_level_with_intervals_and_the_no_text_column():
     stub, data = make()
-    found = evaluate(stub, data, bootstrap=100, progress=False, baseline=log_loss_baseline(TREE, data.gold))
+    found = evaluate_model(stub, data, bootstrap=100, progress=False, train_gold=data.gold)
     table = found.table(title="test", width=130)
     assert table.row_count == 4
     text = drawn(table)
@@ -222,14 +224,14 @@ def test_the_table_has_one_row_a_level_with_intervals_and_the_no_text_column():
 @pytest.mark.parametrize("width", [60, 80, 100, 130])
 def test_a_narrow_terminal_loses_columns_and_not_digits(width):
     stub, data = make()
-    found = evaluate(stub, data, bootstrap=100, progress=False, baseline=log_loss_baseline(TREE, data.gold))
+    found = evaluate_model(stub, data, bootstrap=100, progress=False, train_gold=data.gold)
     text = drawn(found.table(width=width), width)
     assert "…" not in text and ("no room for" in " ".join(text.split())) == (width < 110)
 
 
 def test_the_table_of_a_slice_has_one_row_a_language():
     stub, data = make()
-    found = evaluate(stub, data, bootstrap=0, progress=False)
+    found = evaluate_model(stub, data, bootstrap=0, progress=False)
     table = found.table(slice="language", level=2)
     assert table.row_count == 3 and "level 2, by language" in drawn(table)
     with pytest.raises(ValueError, match="slice: got 'colour', evaluated were 'language', 'source'"):
@@ -247,28 +249,28 @@ def test_a_classifier_must_yield_every_row_once():
     stub, data = make()
     stub.order = np.r_[stub.order[:-1], stub.order[:1]]
     with pytest.raises(ValueError, match="yielded a row twice"):
-        score(stub, data)
+        list(batches(stub, data))
     stub.order = stub.order[:-3]
     with pytest.raises(ValueError, match="left out 3 of 120 rows"):
-        score(stub, data)
+        list(batches(stub, data))
     stub.order = stub.order[[0, 0]]  # twice within one batch
     with pytest.raises(ValueError, match="yielded a row twice"):
-        score(stub, data)
+        list(batches(stub, data))
 
 
 def test_wrong_data_is_refused():
     stub, data = make()
     other = from_prefix_codes(["1", "2"], [1])
     with pytest.raises(ValueError, match="the classifier codes to"):
-        evaluate(stub, JobData(taxonomy=other, texts=("x",), gold=[0]))
+        evaluate_model(stub, JobData(taxonomy=other, texts=("x",), gold=[0]))
     with pytest.raises(ValueError, match="rows with a code: got 0 rows"):
-        evaluate(stub, data.take([]))
+        evaluate_model(stub, data.take([]))
     with pytest.raises(ValueError, match="slices: got 'colour'"):
-        evaluate(stub, data, slices=("colour",))
+        evaluate_model(stub, data, slices=("colour",))
     with pytest.raises(ValueError, match="bootstrap: got -1"):
-        evaluate(stub, data, bootstrap=-1)
+        evaluate_model(stub, data, bootstrap=-1)
     with pytest.raises(ValueError, match="scores of 2 rows for data of 120"):
-        summarise(score(stub, data).take([0, 1]), data)
+        evaluation_of(score_rows(TREE, stub.log_proba[:2], data.gold[:2]), data)
 
 
 def test_progress_shows_rows_a_second_only_when_slow_and_wanted():

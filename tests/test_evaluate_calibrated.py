@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 import hjc
-from hjc.calibration import Temperature, top_outcomes
-from hjc.evaluation.calibrated import decision_tables, outcomes_of, watch
-from hjc.evaluation.evaluate import evaluate
-from hjc.evaluation.validation import ValidationScores
-from hjc.metrics import score_rows
+from hjc.calibration import Temperature
+from hjc.evaluation import evaluate_model
+from hjc.evaluation.decided import decision_tables
+from hjc.evaluation.validation_scores import ValidationScores
+from hjc.metrics import Resamples
 from hjc.training.config import compose
 from hjc.training.workflow import run_training
 from tests.test_validation import MODEL, TREE, rows
@@ -20,35 +20,44 @@ from tests.test_validation import MODEL, TREE, rows
 pytestmark = pytest.mark.slow
 
 
-def test_outcomes_and_tables_agree_with_whole_arrays(tmp_path):
+def test_tables_are_the_same_whichever_probabilities_the_metrics_are_of(tmp_path, monkeypatch):
     data = rows(300)
-    x = MODEL.predict_log_proba(data.texts)
-    outcomes, expected = outcomes_of(score_rows(TREE, x, data.gold), TREE), top_outcomes(TREE, x, data.gold)
-    for name in ("confidence", "correct", "known", "top"):
-        np.testing.assert_allclose(getattr(outcomes, name), getattr(expected, name), rtol=1e-6)
-    MODEL.calibrator = Temperature(TREE, 3.0)
-    watched = watch(MODEL, data)
-    found = evaluate(watched, data, bootstrap=0, progress=False)
-    plain = evaluate(MODEL, data, bootstrap=0, progress=False)
+    monkeypatch.setattr(MODEL, "calibrator", Temperature(TREE, 3.0))
+    found = evaluate_model(MODEL, data, bootstrap=0, progress=False)
+    plain = evaluate_model(MODEL, data, bootstrap=0, progress=False, decisions=False)
     pd.testing.assert_frame_equal(found.frame, plain.frame)
-    tables = watched.tables(found.scores, "test", replicates=0)
-    other = watch(MODEL, data, calibrated=True)  # the calibrated ones are passed on, the raw ones watched
-    again = other.tables(evaluate(other, data, bootstrap=0, progress=False).scores, "test", replicates=0)
-    for name in ("calibration", "selective", "rules", "classwise"):
-        pd.testing.assert_frame_equal(getattr(again, name), getattr(tables, name))
+    assert plain.decided is None
+    tables = found.decided
+    again = evaluate_model(MODEL, data, bootstrap=0, progress=False, calibrated=True)
+    for a, b in zip(again.decided.frames, tables.frames, strict=True):
+        pd.testing.assert_frame_equal(a, b)
     raw, better = (tables.calibration[tables.calibration.probabilities == p] for p in ("raw", "calibrated"))
-    assert raw.log_loss.tolist() == pytest.approx([plain.metrics[f"level_{d}/log_loss"] for d in (1, 2)])
+    for part, metrics in ((raw, found.metrics), (better, again.metrics)):
+        for name in ("log_loss", "ece", "ece_plain", "brier"):  # one word, one number
+            assert part[name].tolist() == [metrics[f"level_{d}/{name}"] for d in (1, 2)]
     assert (better.log_loss.to_numpy() < raw.log_loss.to_numpy()).all()
     assert (better.ece.to_numpy() < raw.ece.to_numpy()).all()
     assert tables.selective["aurc_low"].isna().all() and "automation@0.95" in tables.selective
     assert (better.classwise_ece.to_numpy() < raw.classwise_ece.to_numpy()).all()
     parts = raw.reliability - raw.resolution + raw.uncertainty + raw.within_variance - raw.within_covariance
-    np.testing.assert_allclose(parts, raw.brier)
-    tables.write(tmp_path, "test")
-    decision_tables(TREE, found.scores, name="valid", replicates=5).write(tmp_path, "valid")
-    tables.write(tmp_path, "test")
+    np.testing.assert_allclose(parts, raw.top_brier)
+    tables.write(tmp_path)
+    drawn = Resamples.draw(300, 5)
+    decision_tables(TREE, found.scores, name="valid", resamples=drawn).write(tmp_path)
+    tables.write(tmp_path)
     back = pd.read_csv(tmp_path / "selective.csv")
     assert back.groupby("set").size().to_dict() == {"test": 4, "valid": 2}
+    assert back[back.set == "valid"].aurc_low.notna().all()
+
+
+def test_lines_of_an_older_hjc_get_the_names_of_today(tmp_path, monkeypatch):
+    monkeypatch.setattr(MODEL, "calibrator", None)
+    old = pd.DataFrame({"set": ["ads"], "probabilities": ["raw"], "level": [1], "ece": [0.02], "ece_raw": [0.03],
+                        "brier": [0.1]})  # fmt: skip
+    old.to_csv(tmp_path / "calibration.csv", index=False)
+    evaluate_model(MODEL, rows(60), bootstrap=0, progress=False).write(tmp_path)
+    line = pd.read_csv(tmp_path / "calibration.csv").set_index("set").loc["ads"]
+    assert (line.ece, line.ece_plain, line.top_brier) == (0.02, 0.03, 0.1) and np.isnan(line.brier)
 
 
 @pytest.fixture(scope="module")

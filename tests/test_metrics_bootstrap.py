@@ -18,7 +18,8 @@ from hjc.metrics import (
     replicate_metrics,
     score_rows,
 )
-from hjc.metrics.bootstrap import CENTRED, percentile_interval
+from hjc.metrics.bootstrap import CENTRED, PoissonStream, percentile_interval
+from hjc.metrics.calibration_error import bin_members, errors_of_bins, sums_by
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 from tests.strategies import random_log_proba, taxonomies
 
@@ -38,9 +39,9 @@ def some_scores(tree: Taxonomy, n: int, seed: int = 0, scale: float = 2.0) -> Ro
 
 
 def assert_same(drawn: dict[str, np.ndarray], j: int, expected: dict[str, float], tolerance: float = 1e-9) -> None:
-    """Macro recall has a formulation of its own: see :func:`macro_recall_of`."""
+    """Macro recall has a formulation of its own, see :func:`macro_recall_of`; calibration errors keep their bins."""
     assert set(drawn) == set(FLOATS)
-    for name in set(FLOATS) - {"macro_recall"}:
+    for name in set(FLOATS) - {"macro_recall", *CENTRED}:
         assert drawn[name][j] == pytest.approx(expected[name], abs=tolerance, nan_ok=True), name
 
 
@@ -60,6 +61,33 @@ def test_each_resample_is_a_weighting_by_counts(tree, n, seed, units):
         for j in (0, 33, 69):
             counts = resamples.counts[resamples.unit, j].astype(float)
             assert_same(drawn, j, level_metrics(scores, tree, level, weights * counts), 1e-8)
+
+
+def test_calibration_errors_of_resamples_keep_the_bins_of_the_rows():
+    tree = nine_leaves()
+    scores, resamples = some_scores(tree, 90), Resamples.draw(90, 5, seed=3)
+    weights = np.random.default_rng(0).exponential(size=90)
+    drawn = replicate_metrics(scores, tree, 2, resamples, weights)
+    c, y = scores.level(2)
+    member, count = bin_members(c, weights)
+    for j in range(5):
+        times = resamples.counts[:, j].astype(float)
+        w = weights * times
+        sums = (sums_by(member, v, count)[:, None] for v in (w, w * c, w * y, weights**2 * times))
+        assert [drawn[name][j] for name in ("ece", "ece_plain")] == pytest.approx([v[0] for v in errors_of_bins(*sums)])
+
+
+def test_strata_are_drawn_with_replacement_and_streams_as_poisson():
+    strata = np.repeat([0, 1, 7], [3, 10, 40])
+    counts = Resamples.draw(53, 2000, seed=1, strata=strata).counts
+    for stratum, n in ((0, 3), (1, 10), (7, 40)):
+        drawn = counts[strata == stratum]
+        assert (drawn.sum(axis=0) == n).all()
+        assert drawn.var() == pytest.approx(1 - 1 / n, abs=0.05)
+    stream = PoissonStream(3000, seed=2)
+    times = np.concatenate([stream.times(np.full(5, w)) for w in (1.0, 2.0)], axis=1)
+    assert times.shape == (3000, 10) and times[:, :5].mean() == pytest.approx(1, abs=0.03)
+    assert times[:, 5:].var() == pytest.approx(4, abs=0.2)
 
 
 def macro_recall_of(code: list, hit: list, unit: list, weight: list, counts: list) -> float:

@@ -15,7 +15,8 @@ from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.calibration_file import write_calibration
 from hjc.data import JobData
 from hjc.decision import back_off, bayes_decision
-from hjc.evaluation.validation import ValidationScores, describe_validation
+from hjc.evaluation.validation import describe_validation
+from hjc.evaluation.validation_scores import ValidationScores
 from tests.test_validation import TREE, Overconfident, rows
 
 pytestmark = pytest.mark.slow
@@ -238,9 +239,8 @@ def test_what_validation_rows_cannot_promise_is_said_first(call, run, ads):
 def test_thresholds_by_group_of_a_rare_group(run):
     """A group without validation rows is never automatic, rather than hidden in the average."""
     scores = ValidationScores.load(run, TREE)
-    keep = scores.variant().top[:, 0] != TREE.index_of["3"]
-    part = {k: dataclasses.replace(v, **{n: getattr(v, n)[keep] for n in ("confidence", "top", "lac", "aps", "path")})
-            for k, v in scores.variants.items()}  # fmt: skip
+    keep = scores.outcomes().top[:, 0] != TREE.index_of["3"]
+    part = {k: dataclasses.replace(v, scores=v.scores.take(keep)) for k, v in scores.variants.items()}
     fewer = ValidationScores(TREE, scores.gold[keep], scores.weight[keep], part)
     plan = plan_decisions(CodeColumns(TREE, (2,)), fewer, target_accuracy=0.3, by_group=True)
     assert len(plan.notes) == 1 and "level-1 code is '3': they get no code" in plan.notes[0], plan.notes

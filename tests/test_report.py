@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hjc.data.jobdata import JobData
-from hjc.evaluation.evaluate import Evaluation, summarise
-from hjc.metrics import ECE_BINS, level_metrics, log_loss_baseline, score_rows
+from hjc.evaluation.evaluate import Evaluation, evaluation_of
+from hjc.metrics import ECE_BINS, Resamples, level_metrics, log_loss_baseline, score_rows
 from hjc.metrics.intervals import wilson
 from hjc.report.plots import confusion_matrix, plot_style, png
 from hjc.report.run import write_report
@@ -79,7 +79,9 @@ def make(
         id=tuple(f"id{i}" for i in range(n)),
     )
     baseline = log_loss_baseline(tree, gold, gold)
-    return summarise(score_rows(tree, log_proba, gold), data, bootstrap=20, progress=False, baseline=baseline), data
+    drawn = Resamples.draw(n, 20, 0, data.group)
+    scores = score_rows(tree, log_proba, gold)
+    return evaluation_of(scores, data, resamples=drawn, progress=False, baseline=baseline), data
 
 
 # ---------------------------------------------------------------------- row scores
@@ -208,7 +210,7 @@ def test_reliability_bins_are_the_ones_of_the_calibration_error() -> None:
     r = reliability(found.scores, 3)
     assert r.n.tolist() == [20] * ECE_BINS
     ece = float((np.abs(r.accuracy - r.confidence) * r.n).sum() / r.n.sum())
-    assert ece == pytest.approx(level_metrics(found.scores, TREE, 3)["ece"], abs=1e-9)
+    assert ece == pytest.approx(level_metrics(found.scores, TREE, 3)["ece_plain"], abs=1e-9)
 
 
 def test_wilson() -> None:
@@ -333,7 +335,7 @@ def test_report_of_odd_trees(tmp_path: Path) -> None:
     """One code; one row; everything right; a flat tree of many codes; an infinite loss."""
     one = from_edges(["a"], [""], name="one")
     data = JobData.from_lists(one, [""], ["a"])
-    found = summarise(score_rows(one, np.zeros((1, 1)), data.gold), data, bootstrap=0, progress=False)
+    found = evaluation_of(score_rows(one, np.zeros((1, 1)), data.gold), data, progress=False)
     page = Page(write_report(tmp_path, {"test": (found, data)}).read_text("utf-8"))
     assert "No mistakes" in page.text and "No code has 5 rows" in page.text
     flat = from_edges([f"occupation-{i:03d}" for i in range(80)], [""] * 80, name="flat")
@@ -343,7 +345,7 @@ def test_report_of_odd_trees(tmp_path: Path) -> None:
     with np.errstate(divide="ignore"):
         impossible = np.log(np.eye(9)[[0, 0]])
     data = JobData.from_lists(TREE, ["x", "y"], ["111", "112"])
-    found = summarise(score_rows(TREE, impossible, data.gold), data, bootstrap=0, progress=False)
+    found = evaluation_of(score_rows(TREE, impossible, data.gold), data, progress=False)
     grid = levels_grid(found)
     assert "∞" in [c.text for c in grid.rows[-1].cells] and "impossible" in grid.caption
     write_report(tmp_path, {"test": (found, data)})

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from hjc.calibration import Temperature
 from hjc.classifiers.base import Classifier
-from hjc.evaluation.calibrated import DecisionTables, decision_tables, watch
-from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation import evaluate_model
+from hjc.evaluation.decided import DecisionTables, decision_tables
 from hjc.evaluation.tables import decisions_table
 from hjc.metrics import score_rows
 from hjc.report.decided import calibration_grid
@@ -25,9 +25,9 @@ DATA = rows(400)
 def found() -> tuple[object, DecisionTables, Classifier]:
     model = Overconfident(TREE)
     model.calibrator = Temperature(TREE, 3.0)
-    watched = watch(model, DATA)
-    evaluation = evaluate(watched, DATA, bootstrap=0, progress=False)
-    return evaluation, watched.tables(evaluation.scores, "test", replicates=20), model
+    evaluation = evaluate_model(model, DATA, bootstrap=20, progress=False)
+    assert evaluation.decided is not None
+    return evaluation, evaluation.decided, model
 
 
 @pytest.mark.slow
@@ -52,7 +52,7 @@ def test_the_grid_and_the_terminal_table_hold_the_figures_of_the_csv():
         assert float(row.cells[4].text) == pytest.approx(line.classwise_ece, abs=6e-4)
     shown = decisions_table(tables, width=200)
     assert shown.row_count == 2 and len(shown.columns) == 8
-    alone = decision_tables(TREE, tables.scores["raw"], replicates=0)
+    alone = decision_tables(TREE, tables.scores["raw"])
     assert len(decisions_table(alone, width=200).columns) == 8
 
 
@@ -99,7 +99,7 @@ def test_nothing_to_draw():
     scores = score_rows(TREE, Overconfident(TREE).predict_log_proba(["1"]), DATA.gold[:1])
     assert risk_coverage_plot(scores.take([])) is None
     assert reliability_before_after({}, {}) is None
-    lines = decision_tables(TREE, scores, replicates=0).rules
+    lines = decision_tables(TREE, scores).rules
     assert back_off_plot(lines) is None
     one = pd.DataFrame({"rule": ["back-off"] * 2, "right": [None, 0.5], "mean_level": [1.0, 1.0]})
     assert back_off_plot(one.astype({"right": float})) is None

@@ -7,7 +7,7 @@ import pytest
 
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data import JobData
-from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation import evaluate_model
 from hjc.explain import explain_text
 from hjc.explain.result import LevelExplanation, WordPart
 from hjc.report import explanations
@@ -25,7 +25,10 @@ HELD = JobData.from_lists(TREE, TEXTS, CODES)
 
 @pytest.fixture(scope="module")
 def evaluated():
-    return {"valid": (evaluate(MODEL, HELD, bootstrap=0), HELD), "test": (evaluate(MODEL, HELD, bootstrap=0), HELD)}
+    return {
+        "valid": (evaluate_model(MODEL, HELD, bootstrap=0), HELD),
+        "test": (evaluate_model(MODEL, HELD, bootstrap=0), HELD),
+    }
 
 
 def by_hand(text, leads):
@@ -79,7 +82,10 @@ def test_neural_texts_are_few_and_cheap(monkeypatch):
     model = NeuralClassifier(tree, settings(), trainer(epochs=2)).fit(toy_data(tree, 8))
     data = toy_data(tree, 6, seed=3)
     data = JobData.from_lists(tree, data.texts, ["4" if i % 5 == 0 else c for i, c in enumerate(data.codes)])
-    sets = {"a": (evaluate(model, data, bootstrap=0), data), "b": (evaluate(model, data, bootstrap=0), data)}
+    sets = {
+        "a": (evaluate_model(model, data, bootstrap=0), data),
+        "b": (evaluate_model(model, data, bootstrap=0), data),
+    }
     rows = explanations_section(model, sets).blocks[-1].table.rows
     assert len(rows) == explanations.TEXTS and {r.cells[1].quotes[1].split(":")[0] for r in rows} == {"a", "b"}
     (full,) = explain_text(model, "kilo alpha", steps=(16,))
@@ -98,7 +104,7 @@ def test_reasons_to_leave_it_out(evaluated, tmp_path):
     assert "evaluation.examples" in explanations_section(MODEL, evaluated, examples=False).blocks[0].text
     assert "hjc explain" in explanations_section(StubClassifier(TREE), evaluated).blocks[0].text
     inner = JobData.from_lists(TREE, ["nurse"], ["1"])
-    section = explanations_section(MODEL, {"test": (evaluate(MODEL, inner, bootstrap=0), inner)})
+    section = explanations_section(MODEL, {"test": (evaluate_model(MODEL, inner, bootstrap=0), inner)})
     assert "deepest level" in section.blocks[0].text
     one = save_evaluations(tmp_path, evaluated, classifier=MODEL).read_text()
     assert "Words that decided" in one and "for3" in one

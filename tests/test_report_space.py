@@ -10,7 +10,7 @@ from hjc.classifiers.embedding.settings import PrototypeSettings
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.data.jobdata import JobData
-from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation import evaluate_model
 from hjc.report.space import space_section
 from hjc.taxonomy import from_prefix_codes
 
@@ -30,7 +30,7 @@ def test_map_of_an_embedding_model(tmp_path: Path) -> None:
     model = PrototypeClassifier(TREE, settings).fit(rows(), rows())
     vectors = model.category_vectors()
     assert vectors.shape == (4, 32) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    evaluation = evaluate(model, rows(), bootstrap=0, progress=False)
+    evaluation = evaluate_model(model, rows(), bootstrap=0, progress=False)
     section = space_section(model, {"test": (evaluation, rows())}, tmp_path)
     assert section is not None and "40 texts of test and all codes" in repr(section)
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
@@ -38,7 +38,7 @@ def test_map_of_an_embedding_model(tmp_path: Path) -> None:
 
 def test_no_map_of_a_linear_model(tmp_path: Path) -> None:
     model = LinearClassifier(TREE, LinearSettings(min_df=1)).fit(rows())
-    evaluation = evaluate(model, rows(), bootstrap=0, progress=False)
+    evaluation = evaluate_model(model, rows(), bootstrap=0, progress=False)
     assert space_section(model, {"test": (evaluation, rows())}, tmp_path) is None
     with pytest.raises(StopIteration):
         next(tmp_path.iterdir())

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hjc.calibration import top_outcomes
-from hjc.decision.selective import aurc, automation_rate, risk_coverage, risk_coverage_band, selective_table
+from hjc.decision.selective import aurc, resampled_rates, risk_coverage, risk_coverage_band, selective_table
+from hjc.metrics import Resamples, score_batches
 from hjc.statistics.simulation import random_taxonomy, random_world
 
 
@@ -63,28 +63,44 @@ def test_perfect_order_has_no_excess_and_no_information_has_the_error_rate():
 
 
 @pytest.mark.slow
-def test_band_of_the_automation_rate_covers_the_truth():
+def test_bands_cover_the_truth_and_infinitely_many_steps_are_the_rows():
     """c uniform, right with probability 0.5 + 0.5 c: at 90 % accuracy the true rate is 0.4."""
     held, rates = 0, []
     for seed in range(100):
         rng = np.random.default_rng(seed)
         c = rng.random(1000)
-        band = automation_rate(c, rng.random(1000) < 0.5 + 0.5 * c, 0.9, replicates=200, seed=seed)
-        held += band.low <= 0.4 <= band.high
-        rates.append(band.value)
+        y = rng.random(1000) < 0.5 + 0.5 * c
+        drawn, _ = resampled_rates(c, y, Resamples.draw(1000, 200, seed), (0.9,))
+        low, high = np.quantile(drawn[:, 0], [0.025, 0.975])
+        held += low <= 0.4 <= high
+        rates.append(risk_coverage(c, y).at_accuracy(0.9))
     assert held >= 88 and abs(np.mean(rates) - 0.4) < 0.08
-    with pytest.raises(ValueError, match="target"):
-        automation_rate([0.5], [True], 95)
     with pytest.raises(ValueError, match="at least one row"):
         risk_coverage([], [])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.booleans())
+def test_a_resample_is_the_rows_weighted_by_their_counts(seed, n, ties):
+    rng = np.random.default_rng(seed)
+    c = rng.integers(0, 4, n) / 4 if ties else rng.random(n)
+    y = rng.random(n) < 0.7
+    resamples = Resamples.draw(n, 3, seed, groups=rng.integers(-1, 5, n))
+    rates, areas = resampled_rates(c, y, resamples, (0.5, 0.9))
+    for j in range(3):
+        times = resamples.counts[resamples.unit, j].astype(float)
+        times = times if times.any() else np.ones(n)
+        curve = risk_coverage(c, y, times)
+        assert rates[j].tolist() == pytest.approx([curve.at_accuracy(t) for t in (0.5, 0.9)])
+        assert areas[j] == pytest.approx(aurc(c, y, times), abs=0.15 if ties else 1e-9)
 
 
 def test_tables_of_levels_and_bands_for_plots():
     taxonomy = random_taxonomy(6)
     world = random_world(taxonomy, 0, sharpness=0.1)
     kind, gold = world.draw(1500, np.random.default_rng(0))
-    outcomes = top_outcomes(taxonomy, world.table[kind], gold)
-    table = selective_table(taxonomy, outcomes, replicates=60)
+    outcomes = score_batches(taxonomy, world.table[kind], gold)
+    table = selective_table(taxonomy, outcomes, resamples=Resamples.draw(1500, 60))
     assert table.level.tolist() == list(range(1, taxonomy.depth + 1))
     assert (table["automation@0.9"] >= table["automation@0.95"]).all()
     assert (table.aurc_low <= table.aurc).all() and (table.aurc <= table.aurc_high).all()

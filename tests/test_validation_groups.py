@@ -10,68 +10,75 @@ from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
 from hjc.decision import fit_conformal, fit_hierarchical_conformal
 from hjc.decision.conformal import conformal_quantile
-from hjc.evaluation.validation import ValidationScores, describe_validation, variant_scores
-from hjc.evaluation.validation_scores import rows_needed
+from hjc.evaluation.validation import describe_validation, variant_scores
+from hjc.evaluation.validation_scores import ValidationScores
 from tests.stub_classifier import StubClassifier
 from tests.test_validation import MODEL, TREE, rows
 
 N = 1200
-PLAIN = rows(N)
 LANGUAGE = tuple("pl" if i % 4 else "en" for i in range(N - 3)) + ("mt",) * 3
-VALID = JobData.from_lists(TREE, PLAIN.texts, [TREE.codes[g] for g in PLAIN.gold], languages=LANGUAGE)
-SCORES = describe_validation(MODEL, VALID).scores
-X = MODEL.predict_log_proba(VALID.texts)
+
+
+@pytest.fixture(scope="module")
+def valid():
+    plain = rows(N)
+    return JobData.from_lists(TREE, plain.texts, [TREE.codes[g] for g in plain.gold], languages=LANGUAGE)
+
+
+@pytest.fixture(scope="module")
+def x(valid):
+    return MODEL.predict_log_proba(valid.texts)
+
+
+@pytest.fixture(scope="module")
+def scores(valid):
+    return describe_validation(MODEL, valid).scores
 
 
 @pytest.mark.parametrize("by", ["language", "group"])
-def test_thresholds_by_group_are_those_of_the_fitting_functions(by):
+def test_thresholds_by_group_are_those_of_the_fitting_functions(by, valid, x, scores):
     names = (
-        LANGUAGE if by == "language" else [TREE.codes[i] for i in TREE.level_nodes(1)[TREE.aggregate(X, 1).argmax(1)]]
+        LANGUAGE if by == "language" else [TREE.codes[i] for i in TREE.level_nodes(1)[TREE.aggregate(x, 1).argmax(1)]]
     )
-    assert SCORES.groups(by) == tuple(names)
+    assert scores.groups(by) == tuple(names)
     for level, score in ((1, "lac"), (2, "aps"), (2, "raps")):
-        wanted = fit_conformal(TREE, level, X, VALID.gold, 0.1, score=score, groups=names, unseen="pooled")
-        found = SCORES.conformal_sets(level, 0.1, score=score, by=by)
+        wanted = fit_conformal(TREE, level, x, valid.gold, 0.1, score=score, groups=names, unseen="pooled")
+        found = scores.conformal_sets(level, 0.1, score=score, by=by)
         finite = {name: q for name, q in wanted.quantiles.items() if math.isfinite(q)}
         assert found.quantiles == pytest.approx(finite, abs=1e-6)
         assert "=mt" not in found.quantiles  # three rows cannot show 90 %
-        a, b = (rule.sets(X[:50], names[:50]) for rule in (found, wanted))
+        a, b = (rule.sets(x[:50], names[:50]) for rule in (found, wanted))
         np.testing.assert_array_equal(a.nodes, b.nodes)
-    wanted = fit_hierarchical_conformal(TREE, X, VALID.gold, 0.2, groups=names, unseen="pooled")
+    wanted = fit_hierarchical_conformal(TREE, x, valid.gold, 0.2, groups=names, unseen="pooled")
     finite = {name: q for name, q in wanted.quantiles.items() if math.isfinite(q)}
-    assert SCORES.conformal_node(0.2, by=by).quantiles == pytest.approx(finite, abs=1e-6)
+    assert scores.conformal_node(0.2, by=by).quantiles == pytest.approx(finite, abs=1e-6)
 
 
-def test_ranks_and_the_rows_needed():
-    rank = SCORES.variant().rank
-    for d in (1, 2):
-        level = TREE.aggregate(X, d)
-        order = np.argsort(-level, axis=1, kind="stable")
-        column = TREE.level_column[VALID.gold, d - 1]
-        np.testing.assert_array_equal(rank[:, d - 1], 1 + (order == column[:, None]).argmax(axis=1))
+def test_a_group_has_a_threshold_from_the_rows_that_its_promise_needs():
     for alpha in (0.01, 0.05, 0.1, 0.15, 0.2, 1 / 3, 0.5, 0.9):
-        n = rows_needed(alpha)
+        n = max(math.ceil(1 / alpha - 1e-9) - 1, 1)
         assert math.isfinite(conformal_quantile(np.zeros(n), alpha))
         assert n == 1 or not math.isfinite(conformal_quantile(np.zeros(n - 1), alpha))
 
 
-def test_what_is_not_there_is_said(tmp_path):
+def test_what_is_not_there_is_said(tmp_path, scores):
     with pytest.raises(ValueError, match="allowed are language, group"):
-        SCORES.groups("region")
+        scores.groups("region")
     with pytest.raises(ValueError, match="allowed are lac, aps, raps"):
-        SCORES.conformal_sets(1, 0.1, score="thr")
-    without = ValidationScores(TREE, SCORES.gold, SCORES.weight, SCORES.variants)
+        scores.conformal_sets(1, 0.1, score="thr")
+    without = ValidationScores(TREE, scores.gold, scores.weight, scores.variants)
     with pytest.raises(ValueError, match="languages of the validation rows are not known"):
         without.conformal_node(0.1, by="language")
-    older = {k: dataclasses.replace(v, rank=None, mean_square=None) for k, v in SCORES.variants.items()}
+    older = {k: dataclasses.replace(v, ranked=False, mean_square=None) for k, v in scores.variants.items()}
     StubClassifier(TREE).save_pretrained(tmp_path)
-    path = ValidationScores(TREE, SCORES.gold, SCORES.weight, older).save(tmp_path)
+    path = ValidationScores(TREE, scores.gold, scores.weight, older).save(tmp_path)
     with np.load(path) as stored:
         arrays = {k: stored[k] for k in stored.files if k not in ("language", "content_sha256")}
     np.savez(path, **arrays)
     back = ValidationScores.load(tmp_path, TREE)
     assert back.language == () and back.prior_rows(2) == N
-    assert back.conformal_sets(2, 0.1).quantiles == SCORES.conformal_sets(2, 0.1).quantiles
+    assert back.conformal_sets(2, 0.1).quantiles == pytest.approx(scores.conformal_sets(2, 0.1).quantiles)
+    np.testing.assert_array_equal(back.outcomes().correct, scores.outcomes().correct)
     with pytest.raises(ValueError, match="older hjc"):
         back.conformal_sets(2, 0.1, score="raps")
     np.savez(path, **{k: v for k, v in arrays.items() if k != "raw_path"})
@@ -79,13 +86,13 @@ def test_what_is_not_there_is_said(tmp_path):
         ValidationScores.load(tmp_path, TREE)
 
 
-def test_a_mean_of_probabilities_is_worth_more_rows_than_labels():
+def test_a_mean_of_probabilities_is_worth_more_rows_than_labels(valid, x, scores):
     for level in (1, 2):
-        p = np.exp(TREE.aggregate(X, level).astype(float))
-        prior = SCORES.prior(level)
+        p = np.exp(TREE.aggregate(x, level).astype(float))
+        prior = scores.prior(level)
         expected = N * (prior * (1 - prior)).sum() / ((p - p.mean(axis=0)) ** 2).mean(axis=0).sum()
-        assert SCORES.prior_rows(level) == pytest.approx(expected, rel=1e-4) and expected > N
-    hot = np.where(np.arange(TREE.num_leaves) == X.argmax(axis=1)[:, None], 0.0, -np.inf).astype(np.float32)
+        assert scores.prior_rows(level) == pytest.approx(expected, rel=1e-4) and expected > N
+    hot = np.where(np.arange(TREE.num_leaves) == x.argmax(axis=1)[:, None], 0.0, -np.inf).astype(np.float32)
     batches = [(np.arange(N), hot)]
-    sure = {"raw": variant_scores(TREE, batches, VALID.gold, np.ones(N))}  # one-hot probabilities are labels
-    assert ValidationScores(TREE, VALID.gold, np.ones(N), sure).prior_rows(2) == pytest.approx(N, rel=1e-6)
+    sure = {"raw": variant_scores(TREE, batches, valid.gold, np.ones(N))}  # one-hot probabilities are labels
+    assert ValidationScores(TREE, valid.gold, np.ones(N), sure).prior_rows(2) == pytest.approx(N, rel=1e-6)

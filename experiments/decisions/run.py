@@ -22,8 +22,7 @@ import hjc
 from hjc.classifiers.base import Classifier
 from hjc.data.splitting import identical_groups, merge_groups, split_rows
 from hjc.decision import check_exchangeability
-from hjc.evaluation.calibrated import SELECTIVE_TABLE, Watched
-from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation import evaluate_model
 from hjc.evaluation.validation import describe_validation
 from hjc.taxonomy import load_taxonomy
 from hjc.training.config import compose
@@ -60,9 +59,9 @@ PLAN = {
 NEURAL_ROWS = 1200
 NEURAL = {"titles_24_neural": ROOT / "outputs" / "titles_24_neural" / "bottomup_16k"}
 LEVELS = [
-    "n", "log_loss", "accuracy", "ece", "ece_raw", "classwise_ece", "brier", "reliability", "resolution", "uncertainty",
-    "aurc", "aurc_low", "aurc_high", "automation@0.9", "automation@0.9_low", "automation@0.9_high", "automation@0.95",
-    "automation@0.95_low", "automation@0.95_high",
+    "n", "log_loss", "accuracy", "ece", "ece_plain", "classwise_ece", "top_brier", "reliability", "resolution",
+    "uncertainty", "aurc", "aurc_low", "aurc_high", "automation@0.9", "automation@0.9_low", "automation@0.9_high",
+    "automation@0.95", "automation@0.95_low", "automation@0.95_high",
 ]  # fmt: skip
 
 
@@ -100,9 +99,9 @@ def prepare():
 def lines_of(name, fitted_on, model, valid, test):
     """All lines of results.csv for rules fitted on ``valid`` and tried on ``test``."""
     found = describe_validation(model, valid)
-    watched = Watched(model, found.calibrator, test, validation=found.scores)
-    scores = evaluate(watched, test, bootstrap=0, slices=(), progress=False).scores
-    tables = watched.tables(scores, name)
+    model.calibrator = found.calibrator
+    tables = evaluate_model(model, test, name=name, validation=found.scores, slices=(), progress=False).decided
+    scores = tables.scores["raw"]
     head = {"data": name, "fitted_on": fitted_on, "calibrator": found.fit.kind, "fitted_rows": len(valid)}
     lines = []
     both = tables.calibration.merge(
@@ -114,7 +113,7 @@ def lines_of(name, fitted_on, model, valid, test):
         lines.append({**head, "table": "rules", **line})
     spoken = len(set(valid.language)) > 1
     check = check_exchangeability(
-        found.scores.variant().confidence, scores.confidence, least=0.05,
+        found.scores.outcomes().confidence, scores.confidence, least=0.05,
         reference_groups=np.array(valid.language) if spoken else None,
         new_groups=np.array(test.language) if spoken else None,
     )  # fmt: skip
@@ -129,7 +128,7 @@ def lines_of(name, fitted_on, model, valid, test):
 def study(name, directory, overrides, collect):
     """Train where needed; rules from validation rows, and for titles also from a random half of the test titles."""
     config = compose([*overrides, f"run_dir={directory}"])
-    if not collect and not (directory / SELECTIVE_TABLE).exists():
+    if not collect and not (directory / "selective.csv").exists():
         run_training(config)
     _, splits = load_inputs(config, None)
     valid, test = splits.valid, splits.tests["test"]
@@ -156,7 +155,7 @@ def main():
         prepare()
     plan = {name: (OUTPUTS / name, overrides) for name, overrides in PLAN.items()}
     for name, directory in NEURAL.items():
-        if (directory / SELECTIVE_TABLE).exists():
+        if (directory / "selective.csv").exists():
             plan[name] = (directory, TITLES_24)
         else:
             print(f"{name}: left out, experiments/titles_24_neural has not been run")

@@ -20,7 +20,7 @@ from hjc.classifiers.embedding.means import label_means, node_label_vectors
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import JointSettings, PrototypeSettings
 from hjc.crosswalk.correspondence import Correspondence
-from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation import evaluate_model
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.graph.category_graph import CategoryGraph
@@ -85,7 +85,7 @@ def main() -> None:
             row["triplets_hierarchy"] = of_titles["hierarchy"]
             row["triplets_similar_titles"] = of_titles["similarity"]
             row["triplets_shared_technologies"] = classifier.triplet_accuracy(other)["similarity"]
-        found = evaluate(classifier, test, slices=(), bootstrap=100, progress=False)
+        found = evaluate_model(classifier, test, slices=(), bootstrap=100, progress=False)
         for level in range(1, tree.depth + 1):
             row[f"level_{level}/recall@1"] = f"{found.metrics[f'level_{level}/recall@1']:.4f}"
         for metric in ("recall@5", "macro_recall", "log_loss"):

@@ -16,7 +16,7 @@ from onet_titles import MINILM, CachedEncoder, encode_once, load
 
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import PrototypeSettings
-from hjc.evaluation.evaluate import evaluate
+from hjc.evaluation import evaluate_model
 from hjc.nn.settings import TrainerSettings
 
 FOLDER = Path(__file__).resolve().parent
@@ -60,12 +60,12 @@ def main() -> None:
         if cached is not None:
             cached.seconds = 0.0
         started = time.monotonic()
-        found = evaluate(classifier, test, slices=(), bootstrap=100, progress=False)
+        found = evaluate_model(classifier, test, slices=(), bootstrap=100, progress=False)
         seconds = found.seconds + (cached.seconds if cached is not None else 0.0)
         print(f"{name}: evaluated in {time.monotonic() - started:.0f} s", flush=True)
         row: dict[str, Any] = {"run": name, "train_rows": len(train), "test_rows": len(test)}
         for level in (1, tree.depth):
-            for metric in ("recall@1", "recall@3", "recall@5", "macro_recall", "log_loss", "ece"):
+            for metric in ("recall@1", "recall@3", "recall@5", "macro_recall", "log_loss", "ece_plain"):
                 key = f"level_{level}/{metric}"
                 row[key] = f"{found.metrics[key]:.4f}"
                 if metric in ("recall@1", "log_loss") and level == tree.depth:

@@ -77,7 +77,7 @@ def measure(name: str, train: JobData, check: JobData, settings: LinearSettings)
                 "C": f"{settings.C:g}",
                 "score_scale": scale,
                 "level": level,
-                **{key: f"{found[key]:.4f}" for key in ("recall@1", "log_loss", "ece")},
+                **{key: f"{found[key]:.4f}" for key in ("recall@1", "log_loss", "ece_plain")},
                 "fit_cpu_seconds": f"{seconds:.1f}",
                 "weights": plain.weights.nnz,
             }

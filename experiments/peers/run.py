@@ -179,7 +179,7 @@ class Measured:
         """The figures of a level with 95 % intervals, and hjc's advantage over it in the same resamples (paired)."""
         mine, theirs = (level_metrics(x.scores, x.taxonomy, level) for x in (self, reference))
         out: dict[str, object] = {}
-        for metric in ("recall@1", "recall@5", "log_loss", "ece"):
+        for metric in ("recall@1", "recall@5", "log_loss", "ece_plain"):
             if not self.probabilities and metric != "recall@1":
                 continue  # one code a row: neither ranks nor probabilities
             out[metric] = f"{mine[metric]:.4f}"

@@ -14,8 +14,8 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from run import worlds
 
-from hjc.calibration import top_outcomes
 from hjc.decision import back_off, fit_conformal, fit_hierarchical_conformal, fit_thresholds
+from hjc.metrics import score_batches
 
 ALPHAS = (0.05, 0.1, 0.2)
 TARGETS = (0.7, 0.8)
@@ -96,7 +96,7 @@ def one_draw(tree, table, valid, gold, level, names, exact, collect, rng):
                     mean = float(world.joint[tree.depth].sum(axis=1) @ level_of)
                     called = f"one code, {path} path{' by group' if by else ''}"
                     collect(shift, called, alpha, 1 - alpha, share, by_group, mean)
-    outcomes = top_outcomes(tree, x, gold)
+    outcomes = score_batches(tree, x, gold)
     for target in TARGETS:
         found = fit_thresholds(tree, outcomes, target, rule="back_off").thresholds
         node = back_off(tree, table, found).node

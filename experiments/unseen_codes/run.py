@@ -90,7 +90,7 @@ def main() -> None:
                     "leaves": tree.num_leaves, "unseen_leaves": int((model.row_counts[tree.leaves] == 0).sum()),
                     "unseen_test_rows": int(unseen.sum()),
                     "recall@1": f"{found[-1]['recall@1']:.4f}", "recall@10": f"{found[-1]['recall@10']:.4f}",
-                    "ece": f"{found[-1]['ece']:.4f}",
+                    "ece_plain": f"{found[-1]['ece_plain']:.4f}",
                     "log_loss": " ".join(f"{level['log_loss']:.3f}" for level in found),
                     "log_loss_of_unseen": f"{own[unseen].mean():.2f}" if unseen.any() else "",
                     "log_loss_of_seen": f"{own[~unseen].mean():.3f}",

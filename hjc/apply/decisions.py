@@ -180,7 +180,7 @@ class DecisionPlan:
         new = np.concatenate(self.seen)
         known = len(self.seen_languages) == len(new) and any(self.seen_languages) and any(validation.language)
         found = check_exchangeability(
-            validation.variant(calibrated).confidence, new, least=_LEAST,
+            validation.outcomes(calibrated).confidence, new, least=_LEAST,
             reference_groups=np.array(validation.language) if known else None,
             new_groups=np.array(self.seen_languages) if known else None,
         )  # fmt: skip

@@ -1,9 +1,7 @@
 """What a calibrator is, how it is stored, and the two that need no fitting."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from hjc.arrays import FloatArray
@@ -73,21 +71,6 @@ class Calibrator(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.taxonomy.name!r})"
-
-
-def write_calibrator(calibrator: Calibrator, directory: Path) -> Path:
-    """Write calibration.json into a model directory; its path."""
-    path = Path(directory) / FILE_NAME
-    path.write_text(json.dumps(calibrator.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return path
-
-
-def read_calibrator(taxonomy: Taxonomy, directory: Path) -> Calibrator:
-    """Read calibration.json of a model directory; the identity where there is none."""
-    path = Path(directory) / FILE_NAME
-    if not path.exists():
-        return Identity(taxonomy)
-    return Calibrator.from_dict(taxonomy, json.loads(path.read_text(encoding="utf-8")))
 
 
 class Identity(Calibrator):

@@ -5,22 +5,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
 
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
+from hjc.calibration.conditionals import as_gold
+from hjc.metrics.calibration_error import ECE_BINS, errors_of_bins, sums_by
+from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy.tree import Taxonomy
 
 #: cells of probability, evenly spaced in the logit between these; what is below the first edge is one cell
 _CELLS = 160
 _EDGE = 9.21  # logit of 0.0001
+_FIRST = 1 / (1 + np.exp(_EDGE))
 
 
 class ClasswiseCounts:
     """Per level and code: how probable rows made it, and how often it was true, on a fine grid of probabilities.
 
-    The rows of a batch are added to (code, cell) sums of rows, probabilities and hits; equal-mass bins are merged from
-    the cells afterwards, which is :func:`hjc.calibration.classwise_ece` up to the width of a cell.
+    The rows of a batch are added to (code, cell) sums of rows, probabilities and hits; bins of equal mass are merged
+    from the cells afterwards. Classwise ECE (Kull et al. 2019, NeurIPS) of a level is the mean over its codes.
     """
 
     def __init__(self, taxonomy: Taxonomy) -> None:
@@ -28,33 +30,30 @@ class ClasswiseCounts:
         self._sums = [np.zeros((3, len(taxonomy.level_nodes(d + 1)), _CELLS)) for d in range(taxonomy.depth)]
         self._rows = np.zeros(taxonomy.depth)
 
-    def update(self, log_proba: FloatArray, gold: npt.ArrayLike) -> None:
+    def update(self, log_proba: FloatArray | LevelProba, gold: npt.ArrayLike) -> None:
         """Add a batch (B, L) with gold nodes (B,); a row counts at the levels down to its gold code's own."""
-        x = as_leaf_log_proba(self.taxonomy, log_proba)
-        wanted = as_gold(self.taxonomy, gold, len(x))
+        levels = LevelProba.of(self.taxonomy, log_proba)
+        wanted = as_gold(self.taxonomy, gold, len(levels))
         for d, sums in enumerate(self._sums):
             column = np.where(wanted >= 0, self.taxonomy.level_column[wanted, d], -1)
             use = column >= 0
-            p = np.exp(np.minimum(self.taxonomy.aggregate(x[use], d + 1).astype(np.float64), 0.0))
+            p = levels.at(d + 1) if use.all() else levels.at(d + 1)[use]
             self._rows[d] += len(p)
-            total = p.sum(axis=0)
-            row, code = np.nonzero(p > 1 / (1 + np.exp(_EDGE)))
-            value = p[row, code]
-            cell = _cell(value)
             k = sums.shape[1]
-            flat = code * _CELLS + cell
-            rows = np.bincount(flat, minlength=k * _CELLS).reshape(k, _CELLS).astype(np.float64)
-            mass = np.bincount(flat, value, minlength=k * _CELLS).reshape(k, _CELLS).astype(np.float64)
-            rows[:, 0] += len(p) - rows.sum(axis=1)  # all that is below the first edge
-            mass[:, 0] += total - mass.sum(axis=1)
+            large = np.flatnonzero(p > _FIRST)
+            value = p.ravel()[large]
+            flat = large % k * _CELLS + _cell(value)
+            rows, mass = (np.bincount(flat, v, minlength=k * _CELLS).reshape(k, _CELLS) for v in (None, value))
             sums[0] += rows
             sums[1] += mass
+            sums[0, :, 0] += len(p) - rows.sum(axis=1)  # all that is below the first edge
+            sums[1, :, 0] += p.sum(axis=0) - mass.sum(axis=1)
             own = column[use]
             at = p[np.arange(len(p)), own]
-            np.add.at(sums[2], (own, np.where(at > 1 / (1 + np.exp(_EDGE)), _cell(at), 0)), 1.0)
+            np.add.at(sums[2], (own, np.where(at > _FIRST, _cell(np.maximum(at, _FIRST)), 0)), 1.0)
 
-    def table(self, bins: int = 15) -> pd.DataFrame:
-        """A line a level and code that occurs: level, code, support, mean_probability, share, ece (debiased).
+    def table(self) -> pd.DataFrame:
+        """A line a level and code that occurs: level, code, support, mean_probability, share, ece.
 
         ``mean_probability`` minus ``share`` is the error of the summed probabilities for that code.
         """
@@ -63,7 +62,7 @@ class ClasswiseCounts:
             n = self._rows[d]
             if not n:
                 continue
-            ece = _ece(rows, mass, hits, bins)
+            ece = _ece(rows, mass, hits)
             nodes = self.taxonomy.level_nodes(d + 1)
             for k in np.flatnonzero(hits.sum(axis=1)).tolist():
                 lines.append(
@@ -80,26 +79,15 @@ class ClasswiseCounts:
 
 
 def _cell(p: Float64) -> IntArray:
-    with np.errstate(divide="ignore"):
-        logit = np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-12))
+    logit = np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-12))
     at = ((logit + _EDGE) / (2 * _EDGE) * (_CELLS - 1)).astype(np.int64) + 1
     return np.clip(at, 1, _CELLS - 1)
 
 
-def _ece(rows: Float64, mass: Float64, hits: Float64, bins: int) -> Float64:
-    """(K,) debiased errors of K codes from their cells, as :func:`hjc.calibration.expected_calibration_error`."""
+def _ece(rows: Float64, mass: Float64, hits: Float64, bins: int = ECE_BINS) -> Float64:
+    """(K,) the ``ece`` of K codes from their cells."""
     k = len(rows)
-    n = rows.sum(axis=1, keepdims=True)
-    middle = (np.cumsum(rows, axis=1) - rows / 2) / n
-    bin_of = np.minimum((middle * bins).astype(np.int64), bins - 1) + bins * np.arange(k)[:, None]
-    size, p, y = (
-        np.bincount(bin_of.ravel(), a.ravel(), minlength=k * bins).reshape(k, bins) for a in (rows, mass, hits)
-    )
-    some = np.maximum(size, 1)
-    rate = y / some
-    gap = np.abs(rate - p / some)
-    noise = rate * (1 - rate) / np.maximum(size - 1, 1)
-    spread, true = np.sqrt(noise), np.sqrt(np.maximum(gap**2 - noise, 0.0))
-    z = np.divide(true, spread, out=np.full_like(true, np.inf), where=spread > 0)
-    excess = 2 * (spread * norm.pdf(z) - true * norm.cdf(-z))
-    return np.asarray(np.maximum((size / n * (gap - excess)).sum(axis=1), 0.0))
+    middle = (np.cumsum(rows, axis=1) - rows / 2) / rows.sum(axis=1, keepdims=True)
+    bin_of = (np.minimum((middle * bins).astype(np.int64), bins - 1) + bins * np.arange(k)[:, None]).ravel()
+    size, p, y = (sums_by(bin_of, a.ravel(), k * bins).reshape(k, bins).T for a in (rows, mass, hits))
+    return errors_of_bins(size, p, y, size)[0]

@@ -59,18 +59,6 @@ def tempered_conditionals(taxonomy: Taxonomy, log_proba: FloatArray, power: npt.
     return np.where(alive, z - np.where(alive, norm, 0.0), uniform)
 
 
-def as_leaf_log_proba(taxonomy: Taxonomy, log_proba: Any) -> FloatArray:
-    """The array itself. Raises ValueError when it is not (rows, leaves) of the tree, or holds a NaN or +inf."""
-    x = np.asarray(log_proba)
-    if x.ndim != 2 or x.shape[1] != taxonomy.num_leaves:
-        raise ValueError(f"log_proba: got shape {x.shape}, expected (rows, {taxonomy.num_leaves}) for {taxonomy!r}")
-    if not np.issubdtype(x.dtype, np.floating):
-        raise TypeError(f"log_proba: got {x.dtype}, expected natural logs of probabilities as floats")
-    if not (x < np.inf).all():  # False for NaN as well
-        raise ValueError("log_proba holds NaN or +inf; expected natural logs of probabilities")
-    return x
-
-
 def as_gold(taxonomy: Taxonomy, gold: Any, rows: int) -> IntArray:
     """Node numbers (rows,), -1 for none. Raises ValueError for another shape or a number that is no node."""
     g = np.asarray(gold)

@@ -194,7 +194,7 @@ def fit_calibrator(
     classifier alone in cross-validation, and what noise alone could explain is not chosen.
 
     Args:
-        log_proba: (n, L) array, or an iterable of batches (one pass; see :func:`hjc.calibration.summary.iter_batches`).
+        log_proba: (n, L) array, or an iterable of batches (one pass; see :func:`hjc.metrics.iter_batches`).
         gold: (n,) node numbers; an inner node counts as "some leaf under it"; -1 rows are left out.
         weights: (n,) case weights.
         kinds: which of :data:`KINDS` to try.

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from hjc.arrays import Float64, FloatArray
 from hjc.calibration.base import Calibrator
-from hjc.calibration.conditionals import as_leaf_log_proba, chain, log_softmax, segment_logsumexp, tempered_conditionals
+from hjc.calibration.conditionals import chain, log_softmax, segment_logsumexp, tempered_conditionals
+from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.taxonomy.tree import Taxonomy
 
 

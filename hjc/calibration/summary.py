@@ -4,7 +4,7 @@ Never a (rows, leaves) array: per row it keeps (1) its log-loss on a grid of tem
 sibling groups on its gold path (the only ones its loss depends on), (3) its log-probabilities at one coarse level.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.calibration.conditionals import as_gold, as_leaf_log_proba, segment_logsumexp
+from hjc.calibration.conditionals import as_gold, segment_logsumexp
+from hjc.metrics.level_proba import as_leaf_log_proba
+from hjc.metrics.rows import iter_batches
 from hjc.taxonomy.tree import Taxonomy
 
 #: log of 1/T at which losses are tabulated: T from 8 down to 1/8. A cubic spline through them is exact to about 1e-5.
@@ -20,25 +22,6 @@ LOG_POWER_GRID = np.linspace(-np.log(8), np.log(8), 25)
 #: log-probabilities below this count as this in fitting, so that a -inf (impossible) gold does not hide the rest
 FLOOR = -700.0
 _CHUNK_CELLS = 2_000_000
-
-
-def iter_batches(log_proba: Any, chunk: int = 4096) -> Iterator[tuple[IntArray, FloatArray]]:
-    """(rows, log_proba) batches of an array (n, L), of an iterable of arrays (rows counted on), or of such pairs.
-
-    Pairs are what ``Classifier.iter_log_proba`` yields; their rows may come in any order.
-    """
-    if isinstance(log_proba, np.ndarray):
-        for start in range(0, len(log_proba), chunk):
-            stop = min(start + chunk, len(log_proba))
-            yield np.arange(start, stop), log_proba[start:stop]
-        return
-    seen = 0
-    for batch in log_proba:
-        if isinstance(batch, tuple):
-            yield np.asarray(batch[0], dtype=np.int64), np.asarray(batch[1])
-        else:
-            yield np.arange(seen, seen + len(batch)), np.asarray(batch)
-        seen += len(batch[1] if isinstance(batch, tuple) else batch)
 
 
 @dataclass(frozen=True)

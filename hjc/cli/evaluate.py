@@ -42,7 +42,6 @@ def evaluate(
 ) -> None:
     """Print the metrics of every level, with 95 % intervals, and write them to a folder."""
     with options.one_message():
-        from dataclasses import replace
         from pathlib import Path
 
         import numpy as np
@@ -53,10 +52,8 @@ def evaluate(
         from hjc.data.labelled import write_rejects
         from hjc.data.reading import read_job_data
         from hjc.data.settings import DataSettings
-        from hjc.evaluation.calibrated import watch
-        from hjc.evaluation.evaluate import evaluate as run_evaluation
-        from hjc.evaluation.tables import decisions_table
-        from hjc.metrics import log_loss_baseline
+        from hjc.evaluation import evaluate_model
+        from hjc.evaluation.tables import show
         from hjc.report.save import save_evaluations
         from hjc.report.scores import read_training_counts, write_counts
 
@@ -84,30 +81,20 @@ def evaluate(
             why = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.items())
             raise ValueError(f"{data}: no row can be evaluated: {why or 'there are none'}")
         counts = read_training_counts(run_dir, classifier.taxonomy)
-        baseline = None
-        if counts is not None:
-            trained_gold = np.repeat(np.arange(len(counts)), counts)
-            baseline = log_loss_baseline(classifier.taxonomy, trained_gold, rows.gold)
-        watched = watch(classifier, rows.labelled(), run_dir, calibrated=calibrated)
-        found = run_evaluation(watched, rows, bootstrap=bootstrap, seed=seed, baseline=baseline)
-        found = replace(found, seconds=found.seconds - watched.seconds)
-        tables = watched.tables(found.scores, name, replicates=min(bootstrap, 300), seed=seed)
-        console = Console(highlight=False)
-        console.print(found.table(title=f"{name}: {len(rows):,} rows of {data}"))
-        for kind in ("language", "source"):
-            if (found.frame["slice_kind"] == kind).any():
-                console.print(found.table(slice=kind))
-        console.print(decisions_table(tables, title=f"{name}: calibration and automatic coding"))
+        found = evaluate_model(
+            classifier, rows, name=name, validation=run_dir, calibrated=calibrated, bootstrap=bootstrap, seed=seed,
+            train_gold=None if counts is None else np.repeat(np.arange(len(counts)), counts),
+        )  # fmt: skip
+        show(found, Console(highlight=False), f"{name}: {len(rows):,} rows of {data}", ("language", "source"))
         if output is not None:
-            found.write(output, name)
-            tables.write(output, name)
+            found.write(output)
             write_rejects(output, [rejects])
             if counts is not None and Path(output).resolve() != Path(run_dir).resolve():
                 write_counts(output, classifier.taxonomy, counts)
-            scored = {name: (found, rows.labelled())}
             page = save_evaluations(
-                output, scored, run_dir=run_dir, counts=counts, report=report, examples=examples, keep=True,
-                decided={name: tables}, classifier=classifier.calibrated() if calibrated else classifier,
+                output, {name: (found, found.data)}, run_dir=run_dir, counts=counts, report=report, examples=examples,
+                keep=True, decided={name: found.decided} if found.decided else None,
+                classifier=classifier.calibrated() if calibrated else classifier,
             )  # fmt: skip
             options.note(f"metrics, tables of calibration and decisions, rejects.csv and row scores are in {output}")
             options.note(f"report: {page}" if page else "")

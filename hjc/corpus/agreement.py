@@ -24,6 +24,7 @@ from scipy import sparse, stats
 
 from hjc.arrays import Float64, IntArray
 from hjc.corpus.copying import write_tables
+from hjc.metrics.bootstrap import Resamples
 from hjc.metrics.intervals import wilson
 from hjc.taxonomy.tree import Taxonomy
 
@@ -175,14 +176,8 @@ def krippendorff_alpha(
     value = float(alpha(w[None])[0])
     if np.isnan(value) or bootstrap < 1:
         return Estimate(value, float("nan"), float("nan"), len(w))
-    rng = np.random.default_rng(seed)
-    drawn: list[Float64] = []
-    for start in range(0, bootstrap, 100):
-        times = np.zeros((min(100, bootstrap - start), len(w)))
-        for stratum in np.unique(h):
-            units = np.flatnonzero(h == stratum)
-            times[:, units] = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=len(times))
-        drawn.append(alpha(times * w))
+    resamples = Resamples.draw(len(w), bootstrap, seed, strata=h)
+    drawn = [alpha(times.T * w) for times in resamples.blocks()]
     low, high = np.nanquantile(np.concatenate(drawn), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(value, float(low), float(high), len(w))
 

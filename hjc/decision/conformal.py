@@ -15,11 +15,15 @@ import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_gold
-from hjc.calibration.summary import iter_batches
 from hjc.errors import name_some
+from hjc.metrics.level_proba import LevelProba
+from hjc.metrics.rows import iter_batches
 from hjc.taxonomy.tree import Taxonomy
 
 SCORES = ("lac", "aps", "raps")
+#: Probabilities are compared with thresholds up to this share of them, always on the side that covers: a row with the
+#: text of a validation row has its very score, whatever rounding each went through (older files: single precision).
+TIE = 1e-6
 
 
 def conformal_quantile(scores: npt.ArrayLike, alpha: float) -> float:
@@ -35,10 +39,10 @@ def group_quantiles(scores: Float64, groups: Sequence[Any] | None, alpha: float)
     """Threshold of each group's scores, and of all under the key "" (used when there are no groups)."""
     out = {"": conformal_quantile(scores, alpha)}
     if groups is not None:
-        names = np.asarray([str(g) for g in groups], dtype=object)
-        if len(names) != len(scores):
-            raise ValueError(f"groups: got {len(names)} for {len(scores)} rows")
-        out |= {f"={g}": conformal_quantile(scores[names == g], alpha) for g in sorted(set(names))}
+        if len(groups) != len(scores):
+            raise ValueError(f"groups: got {len(groups)} for {len(scores)} rows")
+        names, inverse = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+        out |= {f"={g}": conformal_quantile(scores[inverse == i], alpha) for i, g in enumerate(names.tolist())}
     return out
 
 
@@ -69,28 +73,26 @@ def lookup_quantiles(quantiles: dict[str, float], groups: Sequence[Any] | None, 
         return np.full(rows, quantiles[""])
     if len(groups) != rows:
         raise ValueError(f"groups: got {len(groups)} for {rows} rows")
-    if not grouped:
+    if not grouped and unseen == "error":
         raise ValueError("groups were given, but calibration was not by group; fit again with groups")
     default = {"error": None, "pooled": quantiles[""], "everything": np.inf}[unseen]
-    missing = sorted({str(g) for g in groups if f"={g}" not in quantiles})
+    names, inverse = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    missing = [g for g in names.tolist() if f"={g}" not in quantiles]
     if missing and default is None:
         raise ValueError(
             f"groups without calibration rows: {name_some(missing)}; calibrated are "
             f"{name_some([k[1:] for k in quantiles if k])}, or fit with unseen='pooled' (no guarantee) or 'everything'"
         )
-    return np.array([quantiles.get(f"={g}", default) for g in groups], dtype=np.float64)
+    return np.array([quantiles.get(f"={g}", default) for g in names.tolist()], dtype=np.float64)[inverse.reshape(-1)]
 
 
-def level_scores(
-    log_proba: FloatArray, score: str, uniform: Float64 | None, penalty: float = 0.0, free: int = 0
-) -> Float64:
-    """Nonconformity of every column of a level: (B, K).
+def level_scores(p: Float64, score: str, uniform: Float64 | None, penalty: float = 0.0, free: int = 0) -> Float64:
+    """Nonconformity of every column of a level from its probabilities: (B, K).
 
     lac: 1 - p (Sadinle, Lei & Wasserman 2019). aps: probability of the more probable codes plus u times the code's own,
     u uniform a row, 1 when not randomised (Romano, Sesia & Candes 2020, eq. 8-10). raps: that plus
     ``penalty * max(0, rank - free)`` (Angelopoulos, Bates, Malik & Jordan 2021, eq. 4), ranks from 1.
     """
-    p = np.exp(np.asarray(log_proba, dtype=np.float64))
     if score == "lac":
         return 1 - p
     order = np.argsort(-p, axis=1, kind="stable")
@@ -165,7 +167,7 @@ class SplitConformal:
 
     def sets(
         self,
-        log_proba: FloatArray,
+        log_proba: FloatArray | LevelProba,
         groups: Sequence[Any] | None = None,
         *,
         rng: np.random.Generator | None = None,
@@ -175,16 +177,28 @@ class SplitConformal:
 
         A randomised score draws from ``rng``: one generator for all batches, seeded once by the caller.
         """
-        p = self.taxonomy.aggregate(log_proba, self.level)
-        s = level_scores(p, self.score, _draw(self.randomised, len(p), rng), self.penalty, self.free)
-        inside = s <= lookup_quantiles(self.quantiles, groups, len(p), self.unseen)[:, None]
-        if not allow_empty:
-            empty = ~inside.any(axis=1)
-            inside[np.flatnonzero(empty), p[empty].argmax(axis=1)] = True
+        p = LevelProba.of(self.taxonomy, log_proba).at(self.level)
+        inside = self.inside(p, groups, rng=rng, allow_empty=allow_empty)
         row, column = np.nonzero(inside)
         order = np.lexsort((-p[row, column], row))
         nodes = self.taxonomy.level_nodes(self.level)[column[order]]
         return ConformalSets(np.r_[0, np.cumsum(inside.sum(axis=1))].astype(np.int64), nodes)
+
+    def inside(
+        self, p: Float64, groups: Sequence[Any] | None = None, *, rng: np.random.Generator | None = None,
+        allow_empty: bool = False,
+    ) -> BoolArray:  # fmt: skip
+        """(B, K) which columns of the level are in the set of each row, from their probabilities (B, K)."""
+        need = lookup_quantiles(self.quantiles, groups, len(p), self.unseen)[:, None]
+        if self.score == "lac":
+            inside: BoolArray = p >= (1 - need) * (1 - TIE)
+        else:  # sums of probabilities: equal but for the order of summing
+            scores = level_scores(p, self.score, _draw(self.randomised, len(p), rng), self.penalty, self.free)
+            inside = scores <= need + 1e-12
+        if not allow_empty:
+            empty = np.flatnonzero(~inside.any(axis=1))
+            inside[empty, p[empty].argmax(axis=1)] = True
+        return inside
 
 
 def _draw(randomised: bool, rows: int, rng: np.random.Generator | None) -> Float64 | None:
@@ -213,7 +227,7 @@ def fit_conformal(
     """Calibrate on rows that neither training nor calibration of probabilities saw.
 
     Args:
-        log_proba: (n, L) or batches of it (see :func:`hjc.calibration.iter_batches`).
+        log_proba: (n, L) or batches of it (see :func:`hjc.metrics.iter_batches`).
         gold: (n,) nodes; rows without a gold code at the level (-1, or an inner node above it) are left out.
         groups: one a row (language, predicted major group): coverage then holds within each (Vovk 2012, Mondrian).
         unseen: "error", "pooled" or "everything" for a group that had no calibration rows.
@@ -234,9 +248,8 @@ def fit_conformal(
     for rows, batch in iter_batches(log_proba):
         use = column[rows] >= 0
         r = rows[use]
-        s = level_scores(
-            taxonomy.aggregate(batch[use], level), score, None if uniform is None else uniform[r], penalty, free
-        )
+        p = LevelProba.of(taxonomy, batch[use]).at(level)
+        s = level_scores(p, score, None if uniform is None else uniform[r], penalty, free)
         scores[r] = s[np.arange(len(r)), column[r]]
     known = column >= 0
     if not known.any():

@@ -30,7 +30,7 @@ def check_exchangeability(
     """Label-free test of calibration rows against new rows: exchangeable rows have the same law of every score.
 
     Kolmogorov-Smirnov two-sample tests of each column of scores (probabilities of the top codes of the levels, say:
-    ``top_outcomes(...).confidence``), a chi-square test of the mix of groups (source, language, year), Bonferroni. It
+    ``LevelProba.confidence``), a chi-square test of the mix of groups (source, language, year), Bonferroni. It
     can show that rows differ, never that they do not: labels may have changed their meaning without a trace in scores.
 
     Args:

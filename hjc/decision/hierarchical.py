@@ -15,38 +15,26 @@ import numpy.typing as npt
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_gold
-from hjc.calibration.summary import iter_batches
 from hjc.decision.conformal import (
+    TIE,
     check_state,
     group_quantiles,
     lookup_quantiles,
     quantiles_from_json,
     quantiles_to_json,
 )
-from hjc.decision.rules import Decisions, Reason, decisions, greedy_path
+from hjc.decision.rules import Decisions, deepest
+from hjc.metrics.level_proba import LevelProba
+from hjc.metrics.rows import iter_batches, path_scores
 from hjc.taxonomy.tree import Taxonomy
 
 
-def _path(taxonomy: Taxonomy, log_proba: FloatArray, path: str) -> tuple[IntArray, Float64]:
+def _path(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, path: str) -> tuple[IntArray, Float64]:
+    levels = LevelProba.of(taxonomy, log_proba)
     if path == "greedy":
-        return greedy_path(taxonomy, log_proba)
-    p = np.exp(taxonomy.node_log_proba(np.asarray(log_proba)).astype(np.float64))
-    nodes = taxonomy.path[np.asarray(log_proba).argmax(axis=1)]
-    return nodes, np.take_along_axis(p, nodes, axis=1)
-
-
-def path_scores(taxonomy: Taxonomy, nodes: IntArray, probability: Float64, gold: IntArray) -> Float64:
-    """(B,) probability of the first node on each path that does not surely hold gold; 0 where the whole path does.
-
-    An inner gold code is held by itself and its ancestors only (the unknown leaf may be elsewhere below), so its score
-    is that of the node under it: conservative.
-    """
-    level = taxonomy.level[nodes] - 1  # a shallow leaf repeats itself: look at its own level
-    holds = taxonomy.node_path[gold[:, None], level] == nodes
-    # A leaf's own row repeats the leaf below its level; an inner gold has -1 there and so holds nothing deeper.
-    first = np.where(holds.all(axis=1), nodes.shape[1], (~holds).argmax(axis=1))
-    padded = np.c_[probability, np.zeros(len(nodes))]
-    return np.asarray(padded[np.arange(len(nodes)), first])
+        return levels.path, levels.path_proba
+    nodes = taxonomy.path[levels.best[:, -1]]
+    return nodes, np.minimum(np.take_along_axis(levels.nodes(), nodes, axis=1), 1.0)
 
 
 @dataclass(frozen=True)
@@ -76,19 +64,14 @@ class HierarchicalConformal:
         rest = {k: v for k, v in state.items() if k not in ("kind", "taxonomy_hash", "quantiles")}
         return cls(taxonomy, quantiles=quantiles_from_json(state["quantiles"]), **rest)
 
-    def decide(self, log_proba: FloatArray, groups: Sequence[Any] | None = None) -> Decisions:
+    def decide(self, log_proba: FloatArray | LevelProba, groups: Sequence[Any] | None = None) -> Decisions:
         """One node a row for a batch (B, L): it holds the true code with probability >= 1 - alpha, over rows.
 
         Where even the level-1 node is not sure enough the row abstains (the set is everything, which covers).
         """
         nodes, probability = _path(self.taxonomy, log_proba, self.path)
         need = lookup_quantiles(self.quantiles, groups, len(nodes), self.unseen)
-        passes = probability > need[:, None]
-        some = passes.any(axis=1)
-        deepest = passes.shape[1] - 1 - passes[:, ::-1].argmax(axis=1)
-        rows = np.arange(len(nodes))
-        node = np.where(some, nodes[rows, deepest], -1)
-        return decisions(self.taxonomy, node, probability[rows, deepest], Reason.UNSURE)
+        return deepest(self.taxonomy, nodes, probability, probability > need[:, None] * (1 + TIE))
 
 
 def fit_hierarchical_conformal(

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
+from hjc.metrics.level_proba import LevelProba
+from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 
@@ -55,15 +57,6 @@ class Decisions:
             np.concatenate([p.reason for p in parts]),
         )
 
-    def refuse(self, rows: npt.ArrayLike) -> "Decisions":
-        """The same, with the rows of a (B,) mask abstained as :attr:`Reason.UNUSABLE` (an empty text, say)."""
-        mask = np.asarray(rows, dtype=bool)
-        return Decisions(
-            np.where(mask, -1, self.node),
-            np.where(mask, np.nan, self.probability),
-            np.where(mask, np.int8(Reason.UNUSABLE), self.reason),
-        )
-
     def to_frame(self, taxonomy: Taxonomy) -> pd.DataFrame:
         """row, code ("" where abstained), level (0 where abstained), title, probability, reason (a sentence)."""
         some = self.node >= 0
@@ -100,51 +93,20 @@ class LevelArgmax:
     coherent: BoolArray
 
 
-def argmax_levels(taxonomy: Taxonomy, log_proba: FloatArray) -> LevelArgmax:
+def argmax_levels(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba) -> LevelArgmax:
     """Most probable column of every level, ties to the first; probabilities do not increase from coarse to fine."""
-    b, depth = len(log_proba), taxonomy.depth
-    node, probability = np.empty((b, depth), dtype=np.int64), np.empty((b, depth))
-    for d in range(depth):
-        level = taxonomy.aggregate(log_proba, d + 1)
-        column = level.argmax(axis=1)
-        node[:, d] = taxonomy.level_nodes(d + 1)[column]
-        probability[:, d] = np.exp(np.take_along_axis(level, column[:, None], axis=1)[:, 0].astype(np.float64))
-    return LevelArgmax(node, probability, (taxonomy.node_path[node[:, -1]] == node).all(axis=1))
+    levels = LevelProba.of(taxonomy, log_proba)
+    node = levels.top
+    return LevelArgmax(node, levels.confidence, (taxonomy.node_path[node[:, -1]] == node).all(axis=1))
 
 
-def argmax_leaf(taxonomy: Taxonomy, log_proba: FloatArray) -> Decisions:
-    """The most probable leaf: fewest errors at the deepest level."""
-    column = np.asarray(log_proba).argmax(axis=1)
-    p = np.exp(np.take_along_axis(np.asarray(log_proba), column[:, None], axis=1)[:, 0].astype(np.float64))
-    return decisions(taxonomy, taxonomy.leaves[column], p, Reason.UNSURE)
-
-
-def greedy_path(taxonomy: Taxonomy, log_proba: FloatArray) -> tuple[IntArray, Float64]:
+def greedy_path(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba) -> tuple[IntArray, Float64]:
     """From the top, the most probable child again and again: nodes (B, D) and probabilities (B, D).
 
     One coherent path; at level 1 it is the argmax. Below a shallow leaf the leaf repeats itself.
     """
-    p = taxonomy.node_log_proba(np.asarray(log_proba))
-    b = len(p)
-    node, out = np.empty((b, taxonomy.depth), dtype=np.int64), np.empty((b, taxonomy.depth))
-    starts = taxonomy.group_slice[:, 0]
-    # best node of each sibling group: first position that reaches the group's maximum
-    top = np.maximum.reduceat(p, starts, axis=1)
-    hit = p >= np.repeat(top, np.diff(np.r_[starts, len(taxonomy)]), axis=1)
-    position = np.where(hit, np.arange(len(taxonomy)), len(taxonomy))
-    best = np.minimum.reduceat(position, starts, axis=1)
-    group_under = np.full(len(taxonomy), -1, dtype=np.int64)
-    inner = taxonomy.parents[starts]
-    group_under[inner[inner >= 0]] = np.flatnonzero(inner >= 0)
-    rows = np.arange(b)
-    now = best[:, 0]
-    for d in range(taxonomy.depth):
-        if d:
-            group = group_under[now]
-            now = np.where(group >= 0, best[rows, group], now)
-        node[:, d] = now
-        out[:, d] = np.exp(p[rows, now].astype(np.float64))
-    return node, out
+    levels = LevelProba.of(taxonomy, log_proba)
+    return levels.path, levels.path_proba
 
 
 def top_k(taxonomy: Taxonomy, log_proba: FloatArray, level: int, k: int) -> tuple[IntArray, Float64]:
@@ -154,6 +116,14 @@ def top_k(taxonomy: Taxonomy, log_proba: FloatArray, level: int, k: int) -> tupl
     x = np.asarray(taxonomy.aggregate(log_proba, level), dtype=np.float64)
     columns = np.argsort(-x, axis=1, kind="stable")[:, : min(k, x.shape[1])]
     return taxonomy.level_nodes(level)[columns], np.exp(np.take_along_axis(x, columns, axis=1))
+
+
+def deepest(taxonomy: Taxonomy, nodes: npt.ArrayLike, probability: Float64, passes: BoolArray) -> Decisions:
+    """Of one node a level, (B, D) with its probability, the deepest that passes; none where none does."""
+    level = passes.shape[1] - 1 - passes[:, ::-1].argmax(axis=1)
+    rows = np.arange(len(passes))
+    node = np.where(passes.any(axis=1), np.asarray(nodes)[rows, level], -1).astype(np.int64)
+    return decisions(taxonomy, node, probability[rows, level], Reason.UNSURE)
 
 
 @dataclass(frozen=True)
@@ -180,7 +150,7 @@ class Thresholds:
             )
         return cls(values)
 
-    def lookup(self, taxonomy: Taxonomy, top: IntArray) -> Float64:
+    def lookup(self, taxonomy: Taxonomy, top: npt.NDArray[np.integer[Any]]) -> Float64:
         """(B, D) thresholds of rows whose most probable level-1 nodes are ``top`` (B,)."""
         table = np.repeat(self.values[None, :], len(taxonomy), axis=0)
         for code, values in self.by_group.items():
@@ -205,21 +175,18 @@ class Thresholds:
         return cls(array(state["values"]), {k: array(v) for k, v in state["by_group"].items()})
 
 
-def back_off(taxonomy: Taxonomy, log_proba: FloatArray, threshold: Any) -> Decisions:
+def back_off(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba | RowScores, threshold: Any) -> Decisions:
     """The deepest code that is sure enough: at each level the argmax, stated if its probability is at least the
     level's threshold; the deepest level that states wins; rows that no level states abstain.
 
     Args:
+        log_proba: (B, L) leaf log-probabilities, or what was made of them already.
         threshold: a number, one for each level, or :class:`Thresholds` (from :func:`hjc.decision.fit_thresholds`).
     """
     wanted = Thresholds.of(taxonomy, threshold)
-    best = argmax_levels(taxonomy, log_proba)
-    need = wanted.lookup(taxonomy, best.node[:, 0])
-    passes = best.probability >= need
-    any_level = passes.any(axis=1)
-    deepest = taxonomy.depth - 1 - passes[:, ::-1].argmax(axis=1)
-    rows = np.arange(len(passes))
-    node = np.where(any_level, best.node[rows, deepest], -1)
-    out = decisions(taxonomy, node, best.probability[rows, deepest], Reason.UNSURE)
-    never = ~any_level & np.isinf(need).all(axis=1)
+    best = log_proba if isinstance(log_proba, RowScores) else LevelProba.of(taxonomy, log_proba)
+    need = wanted.lookup(taxonomy, best.top[:, 0])
+    passes = best.confidence >= need
+    out = deepest(taxonomy, best.top, best.confidence, passes)
+    never = (out.node < 0) & np.isinf(need).all(axis=1)
     return Decisions(out.node, out.probability, np.where(never, np.int8(Reason.NO_THRESHOLD), out.reason))

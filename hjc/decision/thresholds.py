@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import bdtr
 from scipy.stats import beta, binom
 
 from hjc.arrays import BoolArray, Float64, IntArray
-from hjc.calibration.diagnostics import TopOutcomes
 from hjc.decision.rules import Thresholds
+from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 #: thresholds that are tried, strictest first; fixed before any data is seen, as the guarantee demands
@@ -80,11 +81,11 @@ def _test_sequence(grid: Float64, stated: IntArray, good: IntArray, target: floa
     wanted = sorted({min(w, n) for w in (enough // 4, enough, n // 3)} - {0})
     starts = sorted({int(np.argmax(stated >= w)) for w in wanted if (stated >= w).any()})
     best = -1
+    some = np.maximum(stated, 1)
+    fails = (bdtr(some - good, some, 1 - target) > delta / max(len(starts), 1)) | (stated == 0)
     for start in starts:
-        for i in range(start, len(grid)):
-            if binom.cdf(stated[i] - good[i], stated[i], 1 - target) > delta / len(starts) or stated[i] == 0:
-                break
-            best = max(best, i)
+        passed = int(np.argmax(np.r_[fails[start:], True]))
+        best = max(best, start + passed - 1) if passed else best
     if best < 0:
         return np.inf, 0, 0
     return float(grid[best]), int(stated[best]), int(good[best])
@@ -92,7 +93,7 @@ def _test_sequence(grid: Float64, stated: IntArray, good: IntArray, target: floa
 
 def fit_thresholds(
     taxonomy: Taxonomy,
-    outcomes: TopOutcomes,
+    outcomes: RowScores,
     target: float,
     *,
     confidence: float = 0.95,
@@ -103,7 +104,7 @@ def fit_thresholds(
     """Thresholds for :func:`hjc.decision.back_off` that reach a target accuracy (module docstring: how sure).
 
     Args:
-        outcomes: of validation rows that neither training nor calibration saw (:func:`hjc.calibration.top_outcomes`).
+        outcomes: of validation rows that neither training nor calibration saw (:func:`hjc.metrics.score_batches`).
         target: wanted accuracy, between 0 and 1.
         rule: "level": at each level, of the rows whose level code reaches the threshold, at least ``target`` are right
             at that level. "back_off": one threshold for all levels; of all rows that get a code of any level, at least
@@ -131,14 +132,13 @@ def fit_thresholds(
         values = np.full(depth, np.inf)
         for level in range(1, depth + 1) if rule == "level" else (0,):
             if level:
-                keep = rows & outcomes.known[:, level - 1]
+                keep = rows & outcomes.valid[:, level - 1]
                 n = int(keep.sum())
-                threshold, stated, good = choose_threshold(
-                    outcomes.confidence[keep, level - 1], outcomes.correct[keep, level - 1], target, delta
-                )
+                right = outcomes.rank[keep, level - 1] == 1
+                threshold, stated, good = choose_threshold(outcomes.confidence[keep, level - 1], right, target, delta)
                 values[level - 1] = threshold
             else:
-                keep = rows & outcomes.known[:, -1]
+                keep = rows & outcomes.valid[:, -1]
                 n = int(keep.sum())
                 threshold, stated, good = _test_sequence(GRID, *_back_off_counts(outcomes, keep), target, delta)
                 values[:] = threshold
@@ -159,14 +159,17 @@ def fit_thresholds(
     return ThresholdFit(Thresholds(found[None], by), pd.DataFrame(lines))
 
 
-def _back_off_counts(outcomes: TopOutcomes, keep: BoolArray) -> tuple[IntArray, IntArray]:
-    """At each threshold of the grid: rows that get a code of any level, and those whose code is right."""
-    c, y = outcomes.confidence[keep], outcomes.correct[keep]
-    rows = np.arange(len(c))
-    stated, good = np.zeros(len(GRID), dtype=np.int64), np.zeros(len(GRID), dtype=np.int64)
-    for i, threshold in enumerate(GRID):
-        passes = c >= threshold
-        deepest = c.shape[1] - 1 - passes[:, ::-1].argmax(axis=1)
-        some = passes.any(axis=1)
-        stated[i], good[i] = some.sum(), (some & y[rows, deepest]).sum()
-    return stated, good
+def _back_off_counts(outcomes: RowScores, keep: BoolArray) -> tuple[IntArray, IntArray]:
+    """At each threshold of the grid: rows that get a code of any level, and those whose code is right.
+
+    A level states where the threshold is at most its confidence and above that of every deeper level.
+    """
+    c, y = outcomes.confidence[keep], outcomes.rank[keep] == 1
+    upto = np.maximum.accumulate(c[:, ::-1], axis=1)[:, ::-1]  # the largest of the level and those below it
+    deeper = np.c_[upto[:, 1:], np.full(len(c), -np.inf)]
+    right = y & (c > deeper)
+
+    def at_least(values: Float64) -> IntArray:
+        return np.asarray(len(values) - np.searchsorted(np.sort(values), GRID, side="left"), dtype=np.int64)
+
+    return at_least(upto[:, 0]), at_least(c[right]) - at_least(deeper[right])

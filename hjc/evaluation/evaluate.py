@@ -1,28 +1,29 @@
-"""The one evaluation: a classifier and labelled data in, metrics per level and slice with intervals out.
-
-Validation, the final test and ``hjc evaluate`` call :func:`evaluate`. Probabilities are scored batch by batch as the
-classifier yields them (:mod:`hjc.metrics`), so memory holds one batch of them, whatever the number of rows.
-"""
+"""What an evaluation found, and how metrics of every level and slice are made from row scores."""
 
 import csv
+import io
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from hjc.arrays import IntArray
-from hjc.classifiers.base import Classifier
+from hjc.arrays import BoolArray, Float64
 from hjc.data.jobdata import JobData
 from hjc.files import write_text
-from hjc.metrics import COUNTS, METRICS, Resamples, RowScores, bootstrap_intervals, level_metrics, score_rows
+from hjc.metrics import COUNTS, METRICS, Resamples, RowScores
+from hjc.metrics.bootstrap import intervals_of
+from hjc.metrics.levels import level_rows, metrics_of
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from hjc.evaluation.decided import DecisionTables
 
 #: how a slice of rows without the attribute is called ("undetermined" of ISO 639)
 UNKNOWN = "und"
@@ -33,11 +34,11 @@ FRAME_COLUMNS = ("set", "slice_kind", "slice", "level", "metric", "value", "low"
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What :func:`evaluate` found.
+    """What :func:`hjc.evaluation.evaluate_model` found.
 
     Attributes:
         taxonomy: the tree of the levels.
-        scores: the row scores (labelled rows, in the order of the data).
+        data: the labelled rows that were scored; scores: theirs, in this order.
         frame: tidy, one line a figure: ``slice_kind, slice, level, metric, value, low, high, n``; ``slice_kind`` and
             ``slice`` are "" for all rows, ``level`` is "1".."D" or "overall", ``low`` and ``high`` are the bounds of
             the 95 % bootstrap interval (NaN for counts and without bootstrap), ``n`` the rows behind the figure.
@@ -46,9 +47,12 @@ class Evaluation:
         replicates: bootstrap resamples (0: none); ``clustered``: whether groups of rows were drawn together.
         seconds: wall time of the classifier; ``rows_per_second`` follows from it.
         baseline: metrics of a model without text (:func:`hjc.metrics.log_loss_baseline`), shown in the table.
+        decided: tables of calibration and decisions; None where they were not asked for.
+        name: what the set is called in files.
     """
 
     taxonomy: Taxonomy
+    data: JobData
     scores: RowScores
     frame: pd.DataFrame
     small: Mapping[str, int] = field(default_factory=dict)
@@ -57,6 +61,8 @@ class Evaluation:
     clustered: bool = False
     seconds: float = 0.0
     baseline: Mapping[str, float] | None = None
+    decided: "DecisionTables | None" = None
+    name: str = "test"
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -78,31 +84,28 @@ class Evaluation:
         columns = (self.frame[c].tolist() for c in ("slice_kind", "slice", "level", "metric"))
         return [metric_key(*values) for values in zip(*columns, strict=True)]
 
-    def to_frame(self, prefix: str = "") -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """:attr:`frame` with a first column ``set``."""
         out = self.frame.copy()
-        out.insert(0, "set", prefix.strip("/"))
+        out.insert(0, "set", self.name)
         return out
 
-    def write(self, directory: str | Path, prefix: str = "test") -> None:
-        """Write metrics.json and metrics.csv into ``directory``; figures of other prefixes there are kept.
+    def write(self, directory: str | Path) -> None:
+        """Write metrics.json, metrics.csv and the files of :attr:`decided`; figures of other sets there are kept.
 
         metrics.json: ``{"test/level_4/recall@5": 0.71, ...}``, null where a figure is undefined or infinite (JSON has
         neither; the CSV says which, and ``impossible`` counts the rows of an infinite log-loss).
         metrics.csv: :meth:`to_frame`, with the intervals.
         """
-        name = prefix.strip("/")
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        json_path, csv_path = folder / "metrics.json", folder / "metrics.csv"
-        start = f"{name}/" if name else ""
-        flat = {k: v for k, v in _read_flat(json_path).items() if not (name and k.startswith(start))}
-        flat |= {start + k: _json_number(v) for k, v in self.metrics.items()}
-        old = [line for line in _read_lines(csv_path) if line["set"] != name]
-        new = [dict(zip(FRAME_COLUMNS, v, strict=True)) for v in self.to_frame(name).itertuples(index=False)]
-        lines = pd.DataFrame([*old, *new], columns=list(FRAME_COLUMNS)).to_csv(index=False, lineterminator="\n")
-        write_text(json_path, json.dumps(flat, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-        write_text(csv_path, lines)
+        path, start = folder / "metrics.json", f"{self.name}/" if self.name else ""
+        flat = {k: v for k, v in _read_flat(path).items() if not (start and k.startswith(start))}
+        flat |= {start + k: v if math.isfinite(v) else None for k, v in self.metrics.items()}
+        merge_csv(folder / "metrics.csv", self.name, self.to_frame(), FRAME_COLUMNS)
+        write_text(path, json.dumps(flat, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        if self.decided is not None:
+            self.decided.write(folder)
 
     def table(
         self, slice: str | None = None, level: int | None = None, title: str | None = None, width: int | None = None
@@ -131,152 +134,66 @@ def metric_key(slice_kind: str, slice_name: str, level: str, metric: str) -> str
     return f"{name if slice_kind == 'language' else f'{slice_kind}={name}'}/{where}/{metric}"
 
 
-def score(classifier: Classifier, data: JobData, *, progress: bool = True) -> RowScores:
-    """Row scores of a classifier on labelled data, one batch of probabilities in memory at a time.
-
-    Raises:
-        ValueError: the data lies on another taxonomy, has no rows or rows without code, or the classifier did not yield
-            every row exactly once.
-    """
-    taxonomy = classifier.taxonomy
-    if data.taxonomy != taxonomy:
-        raise ValueError(
-            f"the classifier codes to {taxonomy!r}, the data is on {data.taxonomy!r}; "
-            "load the data with the classifier's taxonomy, or use data.truncate(depth)"
-        )
-    if not len(data) or (data.gold < 0).any():
-        raise ValueError(
-            f"evaluation needs rows with a code: got {len(data)} rows, {int((data.gold < 0).sum())} of them without"
-        )
-    out = RowScores.empty(len(data), taxonomy.depth)
-    seen = np.zeros(len(data), dtype=bool)
-    with rows_progress("evaluating", len(data), progress) as bar:
-        for rows, log_proba in classifier.iter_log_proba(data.texts):
-            if seen[rows].any() or len(np.unique(rows)) < len(rows):
-                raise ValueError(f"{type(classifier).__name__}.iter_log_proba yielded a row twice")
-            seen[rows] = True
-            out.put(rows, score_rows(taxonomy, log_proba, data.gold[rows]))
-            bar.advance(len(rows))
-    if not seen.all():
-        raise ValueError(
-            f"{type(classifier).__name__}.iter_log_proba left out {int((~seen).sum())} of {len(seen)} rows"
-        )
-    return out
-
-
-def evaluate(
-    classifier: Classifier,
-    data: JobData,
-    *,
-    slices: Sequence[str] = ("language", "source"),
-    bootstrap: int = 1000,
-    seed: int = 0,
-    progress: bool = True,
-    min_support: int = 30,
-    weighted: bool = False,
-    cluster: bool = True,
-    baseline: Mapping[str, float] | None = None,
-) -> Evaluation:
-    """Evaluate a classifier at every level, overall and by slice, with bootstrap 95 % intervals.
-
-    Rows without a code are left out and counted. See :func:`hjc.metrics.level_metrics` for the definitions.
-
-    Args:
-        slices: attributes of JobData to slice by: "language", "source". One that is nowhere known is skipped.
-        bootstrap: resamples; 0 for no intervals (validation during training).
-        min_support: slices with fewer rows get no figures, and are named in the table's caption.
-        weighted: weigh rows by ``data.weight`` (off: those are weights in the training loss).
-        cluster: draw groups of rows together where ``data.group`` is known, as near-duplicates are no independent
-            evidence.
-        baseline: :func:`hjc.metrics.log_loss_baseline` of the training gold, for comparison in the table.
-
-    Raises:
-        ValueError: see :func:`score`; an unknown slice kind; a negative ``bootstrap``.
-    """
-    labelled = data.labelled()
-    started = time.perf_counter()
-    scores = score(classifier, labelled, progress=progress)
-    seconds = time.perf_counter() - started
-    return summarise(
-        scores,
-        labelled,
-        slices=slices,
-        bootstrap=bootstrap,
-        seed=seed,
-        progress=progress,
-        min_support=min_support,
-        weighted=weighted,
-        cluster=cluster,
-        baseline=baseline,
-        unlabelled=len(data) - len(labelled),
-        seconds=seconds,
-    )
-
-
-def summarise(
+def evaluation_of(
     scores: RowScores,
     data: JobData,
     *,
     slices: Sequence[str] = ("language", "source"),
-    bootstrap: int = 1000,
-    seed: int = 0,
-    progress: bool = True,
     min_support: int = 30,
-    weighted: bool = False,
-    cluster: bool = True,
-    baseline: Mapping[str, float] | None = None,
-    unlabelled: int = 0,
-    seconds: float = 0.0,
+    weights: Float64 | None = None,
+    resamples: Resamples | None = None,
+    progress: bool = True,
+    **more: Any,
 ) -> Evaluation:
-    """The second half of :func:`evaluate`: from the scores of the rows of ``data`` to metrics."""
-    if bootstrap < 0:
-        raise ValueError(f"bootstrap: got {bootstrap}, allowed are 0 (no intervals) and more resamples")
+    """The second half of an evaluation: from the scores of the rows of ``data`` to metrics of all rows and of slices.
+
+    Args:
+        slices, min_support: as of :func:`hjc.evaluation.evaluate_model`.
+        weights: (n,). resamples: of the rows, for the intervals.
+        more: further attributes of the Evaluation.
+    """
     if len(scores) != len(data):
         raise ValueError(f"got scores of {len(scores)} rows for data of {len(data)} rows")
-    taxonomy = data.taxonomy
-    weights = data.weight.astype(np.float64) if weighted else np.ones(len(data))
-    groups = data.group if cluster else None
-    resamples = Resamples.draw(len(data), bootstrap, seed, groups) if bootstrap else None
+    taxonomy, w = data.taxonomy, np.ones(len(data)) if weights is None else weights
     small: dict[str, int] = {}
-    parts: list[tuple[str, str, IntArray]] = [("", "", np.arange(len(data)))]
+    parts: list[tuple[str, str, BoolArray]] = [("", "", np.ones(len(data), dtype=bool))]
     for kind, name, rows in _slices(data, slices):
-        if len(rows) < min_support:
-            small[f"{kind} {name}"] = len(rows)
+        if rows.sum() < min_support:
+            small[f"{kind} {name}"] = int(rows.sum())
         else:
             parts.append((kind, name, rows))
+    found: dict[tuple[int, int | None], Any] = {}
     levels: list[int | None] = [*range(1, taxonomy.depth + 1), None]
-    lines: list[tuple[str, str, str, str, float, float, float, int]] = []
-    total = sum(len(rows) for _, _, rows in parts) * len(levels)
-    with rows_progress("intervals" if bootstrap else "metrics", total, progress) as bar:
-        for kind, name, rows in parts:
-            if kind and len(rows) == len(data):  # the only language or source: what was found for all rows
-                lines += [(kind, name, *line[2:]) for line in lines if not line[0]]
-                bar.advance(len(rows) * len(levels))
-                continue
-            sub, w = scores.take(rows), weights[rows]
-            drawn = resamples.take(rows) if resamples else None
-            for level in levels:
-                values = level_metrics(sub, taxonomy, level, w)
-                between = bootstrap_intervals(sub, taxonomy, level, drawn, w, point=values) if drawn else {}
-                for metric in METRICS:
-                    low, high = between.get(metric, (math.nan, math.nan))
-                    where = "overall" if level is None else str(level)
-                    lines.append((kind, name, where, metric, values[metric], low, high, int(values["n"])))
-                bar.advance(len(rows))
-    return Evaluation(
-        taxonomy=taxonomy,
-        scores=scores,
-        frame=pd.DataFrame(lines, columns=list(FRAME_COLUMNS[1:])),
-        small=small,
-        unlabelled=unlabelled,
-        replicates=bootstrap,
-        clustered=groups is not None and bootstrap > 0,
-        seconds=seconds,
-        baseline=baseline,
-    )
+    # With every gold code at the deepest level, "overall" is that level.
+    same = bool((taxonomy.level[data.gold] == taxonomy.depth).all())
+    with rows_progress("metrics", len(levels) * sum(int(rows.sum()) for *_, rows in parts), progress) as bar:
+        for level in levels:
+            at = level_rows(scores, taxonomy, level)
+            for i, (_, _, rows) in enumerate(parts):
+                if level is None and same:
+                    found[i, None] = found[i, taxonomy.depth]
+                elif i and rows.all():  # the only language or source: what was found for all rows
+                    found[i, level] = found[0, level]
+                else:
+                    some = at.take(rows[at.rows]) if i else at
+                    point = metrics_of(some, w[some.rows])
+                    drawn = {} if resamples is None else intervals_of(some, resamples, w[some.rows], point)
+                    found[i, level] = point, drawn
+                bar.advance(int(rows.sum()))
+    lines = []
+    for i, (kind, name, _) in enumerate(parts):
+        for level in levels:
+            point, drawn = found[i, level]
+            for metric in METRICS:
+                low, high = drawn.get(metric, (math.nan, math.nan))
+                where = "overall" if level is None else str(level)
+                lines.append((kind, name, where, metric, point[metric], low, high, int(point["n"])))
+    frame = pd.DataFrame(lines, columns=list(FRAME_COLUMNS[1:]))
+    replicates = 0 if resamples is None else resamples.replicates
+    return Evaluation(taxonomy, data, scores, frame, small, replicates=replicates, **more)
 
 
-def _slices(data: JobData, kinds: Sequence[str]) -> Iterator[tuple[str, str, IntArray]]:
+def _slices(data: JobData, kinds: Sequence[str]) -> Iterator[tuple[str, str, BoolArray]]:
     for kind in kinds:
         if kind not in ("language", "source"):
             raise ValueError(f"slices: got {kind!r}, allowed are 'language' and 'source'")
@@ -285,14 +202,10 @@ def _slices(data: JobData, kinds: Sequence[str]) -> Iterator[tuple[str, str, Int
         if names == [UNKNOWN]:
             continue
         for name in names:
-            yield kind, name, np.flatnonzero(values == name)
+            yield kind, name, values == name
 
 
 # ---------------------------------------------------------------------- files
-
-
-def _json_number(value: float) -> float | int | None:
-    return value if math.isfinite(value) else None
 
 
 def _read_flat(path: Path) -> dict[str, float | int | None]:
@@ -309,14 +222,42 @@ def _read_flat(path: Path) -> dict[str, float | int | None]:
     return found
 
 
-def _read_lines(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != FRAME_COLUMNS:
-            raise ValueError(
-                f"{path} has other columns ({', '.join(reader.fieldnames or ())}) than an evaluation "
-                f"({', '.join(FRAME_COLUMNS)}); move it away, or write the metrics to another folder"
-            )
-        return list(reader)
+#: columns of a calibration.csv of an older hjc, where ``brier`` was that of the most probable code
+RENAMED = {"ece_raw": "ece_plain", "brier": "top_brier"}
+
+
+def merge_csv(path: Path, name: str, table: pd.DataFrame, only: Sequence[str] | None = None, digits: str = "") -> None:
+    """Write lines with a column ``set``; lines of other sets that are in the file stay.
+
+    Args:
+        only: the columns that the file may have. digits: format of the new floats, such as ".6g".
+
+    Raises:
+        ValueError: the file has other columns than ``only``.
+    """
+
+    def cells(values: list[Any]) -> list[str]:
+        floats = (f"{v:{digits}}" if isinstance(v, float) and not math.isnan(v) else v for v in values)
+        return ["" if v is None or v != v else str(v) for v in floats]
+
+    columns = {str(c): cells(table[c].tolist()) for c in table}
+    lines = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    names = list(columns)
+    if path.exists() and path.stat().st_size:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            old = tuple(reader.fieldnames or ())
+            if only is not None and old != tuple(only):
+                raise ValueError(
+                    f"{path} has other columns ({', '.join(old)}) than an evaluation ({', '.join(only)}); move it "
+                    "away, or write the metrics to another folder"
+                )
+            today = RENAMED if "ece_raw" in old else {}
+            kept = [{today.get(k, k): v for k, v in line.items()} for line in reader if line["set"] != name]
+        lines = [*kept, *lines]
+        names = list(dict.fromkeys([*names, *(k for line in kept for k in line)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(path, text.getvalue())

@@ -1,7 +1,7 @@
 """How an evaluation looks in a terminal."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from hjc.evaluation.calibrated import DecisionTables
+    from hjc.evaluation.decided import DecisionTables
     from hjc.evaluation.evaluate import Evaluation
 
 #: metric -> (column head, format); percentages are scaled by 100
@@ -173,6 +173,17 @@ def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
     return "; ".join(parts) + "."
 
 
+def show(evaluation: "Evaluation", console: Console, heading: str, slices: Sequence[str] = ()) -> None:
+    """Print an evaluation: its levels, the slices of these kinds that it has, calibration and automatic coding."""
+    console.print(evaluation.table(title=heading))
+    for kind in slices:
+        if (evaluation.frame["slice_kind"] == kind).any():
+            console.print(evaluation.table(slice=kind))
+    if evaluation.decided is not None:
+        title = f"{evaluation.name}: calibration and automatic coding"
+        console.print(decisions_table(evaluation.decided, title=title))
+
+
 def decisions_table(tables: "DecisionTables", title: str | None = None, width: int | None = None) -> Table:
     """Calibration before and after and the share of rows that can be coded automatically: a line a level.
 
@@ -187,7 +198,7 @@ def decisions_table(tables: "DecisionTables", title: str | None = None, width: i
     if dropped and _fit(columns, room, ("log-loss",)):  # not even then: figures are worth more than their intervals
         columns = _decision_columns(merged, intervals=False)
         dropped = ["intervals", *_fit(columns, room, ("by code", "AURC", "log-loss"))]
-    parts = ["ECE: debiased, of the most probable code"]
+    parts = ["ECE: of the most probable code, less what noise alone would show"]
     parts += ["by code: its mean over codes"] * ("by code" in columns)
     parts += ["AURC: area under the risk-coverage curve"] * ("AURC" in columns)
     parts.append("auto: % of rows that can be coded at this accuracy")

@@ -24,28 +24,14 @@ from hjc.calibration import (
 )
 from hjc.classifiers.base import Classifier
 from hjc.data.jobdata import JobData
-from hjc.decision import greedy_path
-from hjc.decision.conformal import level_scores
-from hjc.decision.hierarchical import path_scores
-from hjc.evaluation.validation_scores import SCORES_FILE, SET_SCORES, ValidationScores, VariantScores
+from hjc.evaluation.validation_scores import ValidationScores, VariantScores
+from hjc.metrics import LevelProba, RowScores, score_rows
 from hjc.statistics.drift import Profile
 from hjc.taxonomy import Taxonomy
-
-__all__ = [
-    "SCORES_FILE",
-    "KeptBatches",
-    "ValidationResult",
-    "ValidationScores",
-    "VariantScores",
-    "describe_validation",
-    "update_profile",
-    "variant_scores",
-]
 
 FOLDS = 5
 #: validation log-probabilities are kept between the passes while they are no larger than this, else computed again
 KEEP_BYTES = 256 << 20
-_ROWS = 1024
 
 
 class KeptBatches:
@@ -70,42 +56,15 @@ class KeptBatches:
 
 
 def variant_scores(taxonomy: Taxonomy, batches: Any, gold: IntArray, weight: Float64) -> VariantScores:
-    """One pass over (rows, log_proba) batches."""
-    n, depth = len(gold), taxonomy.depth
-    column = taxonomy.level_column[gold]
-    out = VariantScores(
-        confidence=np.zeros((n, depth)),
-        top=np.zeros((n, depth), dtype=np.int64),
-        lac=np.full((n, depth), np.nan),
-        aps=np.full((n, depth), np.nan),
-        path=np.zeros(n),
-        mean_proba=np.zeros(taxonomy.num_leaves),
-        rank=np.zeros((n, depth), dtype=np.int64),
-        mean_square=np.zeros(len(taxonomy)),
-    )
-    assert out.rank is not None and out.mean_square is not None
-    for all_rows, batch in batches:
-        for start in range(0, len(all_rows), _ROWS):
-            rows, x = np.asarray(all_rows[start : start + _ROWS]), batch[start : start + _ROWS]
-            at = np.arange(len(rows))
-            for d in range(depth):
-                level = taxonomy.aggregate(x, d + 1)
-                best = level.argmax(axis=1)
-                out.top[rows, d] = taxonomy.level_nodes(d + 1)[best]
-                out.confidence[rows, d] = np.minimum(np.exp(level[at, best].astype(np.float64)), 1.0)
-                own = column[rows, d]
-                for name in SET_SCORES:
-                    score = level_scores(level, name, None)[at, np.maximum(own, 0)]
-                    getattr(out, name)[rows, d] = np.where(own >= 0, score, np.nan)
-                mine = level[at, np.maximum(own, 0)]
-                ties = (level == mine[:, None]) & (np.arange(level.shape[1]) < own[:, None])
-                out.rank[rows, d] = np.where(own >= 0, 1 + (level > mine[:, None]).sum(axis=1) + ties.sum(axis=1), 0)
-            out.mean_square[:] += weight[rows] @ np.exp(2 * taxonomy.node_log_proba(x).astype(np.float64))
-            out.path[rows] = path_scores(taxonomy, *greedy_path(taxonomy, x), gold[rows])
-            out.mean_proba[:] += weight[rows] @ np.exp(x.astype(np.float64))
-    out.mean_square[:] /= max(weight.sum(), 1e-300)
-    out.mean_proba[:] /= max(out.mean_proba.sum(), 1e-300)
-    return out
+    """One pass over (rows, log_proba) batches of rows that all have a code."""
+    scores = RowScores.empty(len(gold), taxonomy.depth, conformal=True)
+    mean_square, mean_proba = np.zeros(len(taxonomy)), np.zeros(taxonomy.num_leaves)
+    for rows, batch in batches:
+        levels = LevelProba.of(taxonomy, batch)
+        scores.put(rows, score_rows(taxonomy, levels, gold[rows], conformal=True))
+        mean_square += weight[rows] @ levels.nodes() ** 2
+        mean_proba += weight[rows] @ levels.at(taxonomy.depth)
+    return VariantScores(scores, mean_proba / max(mean_proba.sum(), 1e-300), mean_square / max(weight.sum(), 1e-300))
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,19 @@
 Rows of validation made them (:mod:`hjc.evaluation.validation`); the file calibration_scores.npz lies beside the model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hjc.arrays import BoolArray, Float64, IntArray
-from hjc.calibration.diagnostics import TopOutcomes
 from hjc.classifiers.derived import read_derived, write_derived
 from hjc.decision import HierarchicalConformal, SplitConformal, ThresholdFit, fit_thresholds
 from hjc.decision.conformal import conformal_quantile, group_quantiles
 from hjc.errors import ModelDirError
+from hjc.metrics import RowScores
 from hjc.statistics import Confusion
 from hjc.taxonomy import Taxonomy
 
@@ -32,22 +31,52 @@ RAPS = (0.01, 5)
 
 @dataclass(frozen=True, eq=False)
 class VariantScores:
-    """Scores of n rows by raw or by calibrated probabilities (D levels, L leaves).
+    """Validation rows by raw or by calibrated probabilities: row scores with nonconformity, and sums over all rows.
 
-    confidence (n, D) probability of the most probable code of the level, top (n, D) its node; lac, aps (n, D)
-    nonconformity of the gold code (NaN where it is not known at the level); path (n,) the nonconformity of
-    hierarchical conformal prediction; mean_proba (L,) mean leaf probabilities, by weight; rank (n, D) of the gold code,
-    from 1; mean_square (N,) mean squared probability of every node. The last two are None in files of an older hjc.
+    Attributes:
+        scores: of the n rows, with ``aps`` and ``path``.
+        mean_proba: (L,) mean leaf probabilities, by weight; mean_square: (N,) mean squared probability of every node
+            (None in files of an older hjc).
+        ranked: ranks beyond the first are known (not in files of an older hjc).
     """
 
-    confidence: Float64
-    top: IntArray
-    lac: Float64
-    aps: Float64
-    path: Float64
+    scores: RowScores
     mean_proba: Float64
-    rank: IntArray | None = None
     mean_square: Float64 | None = None
+    ranked: bool = True
+
+    @property
+    def nonconformity(self) -> tuple[Float64, Float64]:
+        """(n, D) scores of adaptive sets and (n,) of hierarchical conformal prediction."""
+        assert self.scores.aps is not None and self.scores.path is not None
+        return self.scores.aps, self.scores.path
+
+    def to_arrays(self) -> dict[str, Any]:
+        """What is stored, by name."""
+        s = self.scores
+        out = {
+            "confidence": s.confidence, "top": s.top, "lac": -np.expm1(s.log_p), "aps": s.aps, "path": s.path,
+            "mean_proba": self.mean_proba, "mean_square": self.mean_square, "rank": s.rank if self.ranked else None,
+        }  # fmt: skip
+        return {key: value for key, value in out.items() if value is not None}
+
+    @classmethod
+    def from_arrays(cls, taxonomy: Taxonomy, gold: IntArray, stored: Mapping[str, Any]) -> "VariantScores":
+        """The inverse of :meth:`to_arrays`; Brier scores are not stored. Raises KeyError where something is missing."""
+        scores = RowScores.empty(len(gold), taxonomy.depth, conformal=True)
+        level, column = np.arange(taxonomy.depth)[None, :], taxonomy.level_column[gold]
+        right = taxonomy.level_column[stored["top"], level] == column
+        with np.errstate(divide="ignore"):
+            log_p = np.log1p(-np.asarray(stored["lac"]))
+        rank = stored.get("rank", np.where(right, 1, 2))
+        for values, found in (
+            (scores.gold, gold), (scores.valid, column >= 0), (scores.rank, np.where(column >= 0, rank, 0)),
+            (scores.log_p, log_p), (scores.top, stored["top"]), (scores.confidence, stored["confidence"]),
+            (scores.aps, stored["aps"]), (scores.path, stored["path"]),
+        ):  # fmt: skip
+            assert values is not None
+            values[:] = found
+        return cls(scores, stored["mean_proba"], stored.get("mean_square"), "rank" in stored)
 
 
 class ValidationScores:
@@ -77,17 +106,9 @@ class ValidationScores:
         """The scores by calibrated or by raw probabilities."""
         return self.variants.get("calibrated" if calibrated else "raw", self.variants["raw"])
 
-    @cached_property
-    def _column(self) -> IntArray:
-        return np.asarray(self.taxonomy.level_column[self.gold])
-
-    def outcomes(self, calibrated: bool = False) -> TopOutcomes:
-        """Confidence and correctness of the most probable code of every level."""
-        v = self.variant(calibrated)
-        level = np.arange(self.taxonomy.depth)[None, :]
-        return TopOutcomes(
-            v.confidence, self.taxonomy.level_column[v.top, level] == self._column, self._column >= 0, v.top
-        )
+    def outcomes(self, calibrated: bool = False) -> RowScores:
+        """The row scores by calibrated or by raw probabilities."""
+        return self.variant(calibrated).scores
 
     def thresholds(
         self, target: float, *, rule: str = "back_off", calibrated: bool = False, by_group: bool = False
@@ -104,7 +125,7 @@ class ValidationScores:
         if by not in GROUPINGS:
             raise ValueError(f"by: got {by!r}, allowed are {', '.join(GROUPINGS)}")
         if by == "group":
-            return tuple(self.taxonomy.codes[i] for i in self.variant(calibrated).top[:, 0].tolist())
+            return tuple(self.taxonomy.codes[i] for i in self.outcomes(calibrated).top[:, 0].tolist())
         if not any(self.language):
             raise ValueError(
                 "by language: the languages of the validation rows are not known. Train with data.language_column=NAME "
@@ -130,7 +151,7 @@ class ValidationScores:
         Args:
             score: lac, aps or raps.
             by: None, "language" or "group": the probability then holds within each (Mondrian). Groups with fewer rows
-                than :func:`rows_needed`, and such as never occurred, get the threshold of all rows, without a promise.
+                than 1 / alpha - 1, and such as never occurred, get the threshold of all rows, without a promise.
 
         Raises:
             ValueError: unknown score, level or ``by``, alpha outside (0, 1), no row with a code at the level.
@@ -138,17 +159,17 @@ class ValidationScores:
         if score not in (*SET_SCORES, "raps"):
             raise ValueError(f"score: got {score!r}, allowed are lac, aps, raps")
         v, column = self.variant(calibrated), self.taxonomy.check_level(level) - 1
-        values = getattr(v, "lac" if score == "lac" else "aps")[:, column]
-        known = ~np.isnan(values)
+        known = v.scores.valid[:, column]
+        values = -np.expm1(v.scores.log_p[:, column]) if score == "lac" else v.nonconformity[0][:, column]
         if not known.any():
             raise ValueError(f"no validation row has a code at level {level}: nothing to calibrate sets on")
         penalty, free = RAPS if score == "raps" else (0.0, 0)
         if score == "raps":
-            if v.rank is None:
+            if not v.ranked:
                 raise ValueError(
                     f"score raps: {SCORES_FILE} is of an older hjc; remove it and repeat the training command"
                 )
-            values = values + penalty * np.maximum(0, v.rank[:, column] - free)
+            values = values + penalty * np.maximum(0, v.scores.rank[:, column] - free)
         quantiles = self._quantiles(values, known, alpha, by, calibrated)
         return SplitConformal(
             self.taxonomy, level, alpha, score, quantiles, int(known.sum()), penalty=penalty, free=free,
@@ -158,16 +179,16 @@ class ValidationScores:
     def conformal_node(self, alpha: float, *, calibrated: bool = False, by: str | None = None) -> HierarchicalConformal:
         """The rule that gives one node which holds the true code with probability at least 1 - alpha; ``by`` as in
         :meth:`conformal_sets`."""
-        values = self.variant(calibrated).path
+        values = self.variant(calibrated).nonconformity[1]
         quantiles = self._quantiles(values, np.ones(len(values), dtype=bool), alpha, by, calibrated)
         return HierarchicalConformal(self.taxonomy, alpha, quantiles, len(self), unseen="pooled")
 
     def confusion(self, level: int, calibrated: bool = False) -> Confusion:
         """Weighted counts of (coded, true) at a level, for :func:`hjc.statistics.correct_counts`."""
         out = Confusion(self.taxonomy, level)
-        true = self._column[:, out.level - 1]
+        true = self.taxonomy.level_column[self.gold, out.level - 1]
         use = true >= 0
-        coded = self.taxonomy.level_column[self.variant(calibrated).top[:, out.level - 1], out.level - 1]
+        coded = self.taxonomy.level_column[self.outcomes(calibrated).top[:, out.level - 1], out.level - 1]
         np.add.at(out.weight, (coded[use], true[use]), self.weight[use])
         np.add.at(out.weight_square, (coded[use], true[use]), self.weight[use] ** 2)
         out.rows, out.left_out = int(use.sum()), int((~use).sum())
@@ -205,10 +226,7 @@ class ValidationScores:
             "language": np.array(self.language, dtype=np.str_),
         }
         for name, v in self.variants.items():
-            arrays |= {f"{name}_{key}": value for key, value in vars(v).items() if value is not None}
-            arrays[f"{name}_top"] = v.top.astype(np.int32)
-            if v.rank is not None:
-                arrays[f"{name}_rank"] = v.rank.astype(np.int32)
+            arrays |= {f"{name}_{key}": value for key, value in v.to_arrays().items()}
         return write_derived(directory, SCORES_FILE, arrays)
 
     @classmethod
@@ -233,20 +251,14 @@ class ValidationScores:
                 raise ValueError(f"format {version}, this hjc reads {FORMAT_VERSION}: train again or change hjc")
             if str(found["taxonomy_hash"]) != taxonomy.hash:
                 raise ValueError("made on another tree")
-            variants = {name: _variant(found, name) for name in VARIANTS if f"{name}_top" in found}
+            gold = found["gold"].astype(np.int64)
+            variants = {}
+            for name in VARIANTS:
+                own = {key.removeprefix(f"{name}_"): v for key, v in found.items() if key.startswith(f"{name}_")}
+                if own:
+                    variants[name] = VariantScores.from_arrays(taxonomy, gold, own)
             language = found["language"].tolist() if "language" in found else ()
-            return cls(taxonomy, found["gold"].astype(np.int64), found["weight"], variants, language)
+            return cls(taxonomy, gold, found["weight"], variants, language)
         except (ValueError, KeyError, TypeError) as error:
             path = Path(directory) / SCORES_FILE
             raise ModelDirError(f"{path}: truncated or altered ({error}); train again, or copy it again") from error
-
-
-def _variant(stored: dict[str, Any], name: str) -> VariantScores:
-    later = ("rank", "mean_square")  # files of an older hjc do without
-    keys = [k for k in VariantScores.__dataclass_fields__ if k not in later or f"{name}_{k}" in stored]
-    return VariantScores(**{key: stored[f"{name}_{key}"] for key in keys})
-
-
-def rows_needed(alpha: float) -> int:
-    """Validation rows from which a conformal threshold exists: the least n with ceil((n + 1)(1 - alpha)) <= n."""
-    return max(int(np.ceil(1 / alpha - 1e-9)) - 1, 1)

@@ -1,7 +1,8 @@
 """Metrics of hierarchical classification: pure functions on leaf log-probabilities, without torch.
 
-``score_rows`` reduces a batch of leaf log-probabilities to a few numbers a row and level (:class:`RowScores`);
-``level_metrics`` turns those into metrics, ``bootstrap_intervals`` and ``paired_difference`` into intervals.
+``LevelProba`` sums a batch of leaf log-probabilities up the tree, once; ``score_rows`` reduces it to a few numbers a
+row and level (:class:`RowScores`); ``level_metrics`` turns those into metrics, ``bootstrap_intervals`` and
+``paired_difference`` into intervals.
 """
 
 from hjc.metrics.baseline import log_loss_baseline, prior_log_proba, score_constant
@@ -12,9 +13,10 @@ from hjc.metrics.bootstrap import (
     paired_difference,
     replicate_metrics,
 )
-from hjc.metrics.calibration_error import ECE_BINS
+from hjc.metrics.calibration_error import ECE_BINS, equal_mass_bins, expected_calibration_error
+from hjc.metrics.level_proba import LevelProba, as_leaf_log_proba
 from hjc.metrics.levels import COUNTS, METRICS, RECALL_AT, level_metrics
-from hjc.metrics.rows import RowScores, score_rows
+from hjc.metrics.rows import RowScores, iter_batches, score_batches, score_rows
 from hjc.metrics.triplets import triplet_accuracy
 
 __all__ = [
@@ -22,15 +24,21 @@ __all__ = [
     "ECE_BINS",
     "METRICS",
     "RECALL_AT",
+    "LevelProba",
     "PairedDifference",
     "Resamples",
     "RowScores",
+    "as_leaf_log_proba",
     "bootstrap_intervals",
+    "equal_mass_bins",
+    "expected_calibration_error",
+    "iter_batches",
     "level_metrics",
     "log_loss_baseline",
     "paired_difference",
     "prior_log_proba",
     "replicate_metrics",
+    "score_batches",
     "score_constant",
     "score_rows",
     "triplet_accuracy",

@@ -1,38 +1,37 @@
-"""Bootstrap intervals: one set of resamples shared by every metric, level and slice.
+"""The bootstrap: how rows are drawn again, for every interval of hjc, and the intervals of metrics.
 
-A resample is a count for each row (Poisson bootstrap: independent Poisson(1) counts, Chamandy et al. 2012), so every
-metric that accepts weights can be resampled without copying rows. n rows, G drawn units, R resamples.
+A resample is a count for each row (Poisson bootstrap: independent Poisson(1) counts, Chamandy et al. 2012; within
+strata, draws with replacement), so everything that accepts weights can be resampled without copying rows, and one set
+of resamples serves every metric, level and slice. n rows, G drawn units, R resamples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from hjc.arrays import Float64, IntArray
-from hjc.metrics.calibration_error import confidence_blocks, ece_from_blocks
-from hjc.metrics.levels import check_weights, level_metrics, level_rows, ratios
+from hjc.metrics.calibration_error import bin_members, errors_of_bins
+from hjc.metrics.levels import LevelRows, bin_values, check_weights, level_metrics, level_rows, metrics_of, ratios
 from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 #: more units than this are drawn in random bundles, so that the counts of a million rows fit in 50 MB
 MAX_UNITS = 50_000
 
-#: resamples worked on at a time
-_BLOCK = 64
-
-#: the calibration error of a resample is itself computed from about this many runs of neighbouring confidences
-_CONFIDENCE_BLOCKS = 512
+#: counts (units times resamples) worked on at a time
+_CELLS = 2_000_000
 
 #: Resampling adds noise to these, which only pushes them up; their intervals are moved back by that shift.
-CENTRED = frozenset({"ece", "ece_debiased"})
+CENTRED = frozenset({"ece", "ece_plain"})
 
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """Counts of a Poisson bootstrap.
+    """How often each unit of n rows is drawn in each of R resamples.
 
     Attributes:
         unit: (n,) the drawn unit that each row belongs to: itself, its cluster, or its random bundle.
@@ -40,7 +39,7 @@ class Resamples:
     """
 
     unit: IntArray
-    counts: npt.NDArray[np.uint8]
+    counts: npt.NDArray[np.unsignedinteger[Any]]
 
     @classmethod
     def draw(
@@ -50,6 +49,7 @@ class Resamples:
         seed: int = 0,
         groups: npt.ArrayLike | None = None,
         max_units: int = MAX_UNITS,
+        strata: npt.ArrayLike | None = None,
     ) -> "Resamples":
         """Draw ``replicates`` resamples of n rows, the same for the same seed.
 
@@ -58,11 +58,18 @@ class Resamples:
                 A negative number is a row of its own.
             max_units: with more rows (or clusters) than this, they are dealt at random into this many bundles that are
                 drawn whole. That leaves the expected variance as it is, because the deal does not look at the data.
+            strata: (n,) stratum of each row: rows are drawn with replacement within each, as many as it has.
         """
         if replicates < 1:
             raise ValueError(f"replicates: got {replicates}, allowed are integers from 1 (1000 is usual)")
         rng = np.random.default_rng(seed)
         unit = np.arange(n, dtype=np.int64)
+        if strata is not None:
+            counts = np.empty((n, replicates), dtype=np.uint16)
+            for stratum in np.unique(strata):
+                rows = np.flatnonzero(np.asarray(strata) == stratum)
+                counts[rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=replicates).T
+            return cls(unit, counts)
         if groups is not None:
             given = np.asarray(groups)
             if given.shape != (n,):
@@ -78,6 +85,20 @@ class Resamples:
     @property
     def replicates(self) -> int:
         return int(self.counts.shape[1])
+
+    def blocks(self, keys: npt.ArrayLike | None = None, *, width: int = 1) -> Iterator[Float64]:
+        """The counts of the units ``keys`` (all without), as floats, (G, some resamples) at a time.
+
+        ``width``: numbers that the caller makes of each count, for blocks that stay small.
+        """
+        drawn = self.counts if keys is None else self.counts[np.asarray(keys)]
+        step = max(16, _CELLS // max(len(drawn) * width, 1))
+        for start in range(0, self.replicates, step):
+            yield drawn[:, start : start + step].astype(np.float64)
+
+    def first(self, replicates: int) -> "Resamples":
+        """The first of the resamples."""
+        return Resamples(self.unit, self.counts[:, :replicates])
 
     def take(self, rows: npt.ArrayLike) -> "Resamples":
         """The same resamples seen by a subset of the rows."""
@@ -99,24 +120,28 @@ def replicate_metrics(
     simply that of the resampled rows, see :class:`_MacroRecall`.
     """
     at = level_rows(scores, taxonomy, level)
-    w = check_weights(weights, len(scores))[at.rows]
+    return replicates_of(at, resamples, check_weights(weights, len(scores))[at.rows])
+
+
+def replicates_of(at: LevelRows, resamples: Resamples, weights: Float64) -> dict[str, Float64]:
+    """:func:`replicate_metrics` of rows laid out already, with their weights (m,); resamples are of all rows.
+
+    The calibration errors keep the bins of the rows themselves.
+    """
     present, unit = np.unique(resamples.unit[at.rows], return_inverse=True)
-    unit = unit.reshape(-1)
-    block, blocks = confidence_blocks(at.confidence, _CONFIDENCE_BLOCKS)
-    g = len(present)
-    linear = np.stack([np.bincount(unit, weights=w * column, minlength=g) for column in at.sums.T])  # (C, G)
-    by_code = _keyed_sums(unit, g, at.code, at.codes, (w, w * at.hit))
-    macro_recall = _MacroRecall(by_code, at.codes)
-    by_block = _keyed_sums(unit, g, block, blocks, (w, w * at.confidence, w * at.hit))
+    unit, g = unit.reshape(-1), len(present)
+    sums = at.sums(unit, g, weights)
+    linear = np.stack(list(sums.values()))
+    codes, code = np.unique(at.code, return_inverse=True)
+    by_code = keyed_sums(unit, g, code.reshape(-1), len(codes), (weights, weights * at.hit))
+    member, bins = bin_members(at.confidence, weights)
+    by_bin = keyed_sums(unit, g, member, bins, bin_values(at, weights))
+    macro_recall = _MacroRecall(by_code, len(codes))
     parts: list[dict[str, Float64]] = []
-    for start in range(0, resamples.replicates, _BLOCK):
-        counts = resamples.counts[present, start : start + _BLOCK].astype(np.float64)
-        part = ratios(linear @ counts)
+    for counts in resamples.blocks(None if g == len(resamples.counts) else present):
+        part = ratios(dict(zip(sums, linear @ counts, strict=True)))
         part["macro_recall"] = macro_recall(by_code @ counts)
-        runs = by_block @ counts
-        part["ece"], part["ece_debiased"] = ece_from_blocks(
-            runs[:blocks], runs[blocks : 2 * blocks], runs[2 * blocks :]
-        )
+        part["ece"], part["ece_plain"] = errors_of_bins(*(by_bin @ counts).reshape(4, bins, counts.shape[1]))
         parts.append(part)
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
@@ -165,13 +190,18 @@ class _MacroRecall:
         return result
 
 
-def _keyed_sums(unit: IntArray, units: int, key: IntArray, keys: int, values: tuple[Float64, ...]) -> sparse.csr_array:
+def keyed_sums(unit: IntArray, units: int, key: IntArray, keys: int, values: tuple[Float64, ...]) -> sparse.csr_array:
     """(len(values) * keys, G) matrix: what one draw of a unit adds to the sum of each value by key."""
-    rows = np.concatenate([key + i * keys for i in range(len(values))])
-    columns = np.tile(unit, len(values))
-    data = np.concatenate(values)
-    some = np.flatnonzero(data)
-    return sparse.csr_array((data[some], (rows[some], columns[some])), shape=(len(values) * keys, units))
+    order = np.argsort(key, kind="stable")
+    columns = np.tile(unit[order], len(values))
+    ends = np.cumsum(np.bincount(key, minlength=keys))
+    indptr = np.r_[0, np.concatenate([ends + i * len(key) for i in range(len(values))])]
+    data = np.concatenate([np.asarray(v, dtype=np.float64)[order] for v in values])
+    out = sparse.csr_array((data, columns, indptr), shape=(len(values) * keys, units))
+    if units < len(key):
+        out.sum_duplicates()
+    out.eliminate_zeros()
+    return out
 
 
 def percentile_interval(
@@ -203,18 +233,31 @@ def bootstrap_intervals(
     resamples: Resamples,
     weights: npt.ArrayLike | None = None,
     confidence: float = 0.95,
-    point: Mapping[str, float] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap percentile intervals of the metrics of one level: name -> (low, high). Counts have none.
+    """Bootstrap percentile intervals of the metrics of one level: name -> (low, high). Counts have none."""
+    at, w = level_rows(scores, taxonomy, level), check_weights(weights, len(scores))
+    return intervals_of(at, resamples, w[at.rows], metrics_of(at, w[at.rows]), confidence)
 
-    ``point``: the :func:`level_metrics` of the same rows, where they are known already.
-    """
-    point = level_metrics(scores, taxonomy, level, weights) if point is None else point
-    drawn = replicate_metrics(scores, taxonomy, level, resamples, weights)
+
+def intervals_of(
+    at: LevelRows, resamples: Resamples, weights: Float64, point: Mapping[str, float], confidence: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """:func:`bootstrap_intervals` of rows laid out already, with their weights (m,) and metrics ``point``."""
     return {
         name: percentile_interval(values, point[name], confidence, centred=name in CENTRED)
-        for name, values in drawn.items()
+        for name, values in replicates_of(at, resamples, weights).items()
     }
+
+
+class PoissonStream:
+    """A Poisson bootstrap of rows that pass batch by batch: nothing is kept of them."""
+
+    def __init__(self, replicates: int, seed: int) -> None:
+        self.replicates, self._rng = replicates, np.random.default_rng(seed)
+
+    def times(self, weights: Float64) -> Float64:
+        """(R, B) weights of the rows of the next batch in each resample, from their weights (B,)."""
+        return np.asarray(self._rng.poisson(1.0, size=(len(weights), self.replicates)).T * weights)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ Every metric is a function of weighted sums over rows, so the same code serves p
 thousand bootstrap resamples (a resample is a weighting by counts). n rows, R weightings.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hjc.arrays import Float64, IntArray
-from hjc.metrics.calibration_error import confidence_blocks, ece_from_blocks
+from hjc.arrays import BoolArray, Float64, IntArray
+from hjc.metrics.calibration_error import bin_members, errors_of_bins, sums_by
 from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
@@ -29,7 +32,7 @@ METRICS = (
     "lca_level",
     "mistake_severity",
     "ece",
-    "ece_debiased",
+    "ece_plain",
     "brier",
     "impossible",
 )
@@ -37,30 +40,59 @@ METRICS = (
 #: the metrics that are counts: whole numbers, without intervals
 COUNTS = ("n", "impossible")
 
-# Columns of the matrix of summed quantities.
-_WEIGHT, _LOSS, _IMPOSSIBLE, _BRIER, _PREDICTED, _GOLD, _SHARED, _MISTAKE, _LCA, _SEVERITY = range(10)
-_RECALL = 10
+_CHUNK = 16_384
 
 
 @dataclass(frozen=True, eq=False)
 class LevelRows:
-    """The rows that a level can score, with what each adds to the sums.
+    """What m rows add to the metrics of a level, in a few bytes each.
 
     Attributes:
         rows: (m,) positions in the RowScores.
-        sums: (m, C) quantities whose weighted sums are the numerators and denominators of the metrics.
-        code: (m,) the gold node at the level, renumbered 0..codes-1 among those that occur.
-        codes: how many gold nodes occur.
-        confidence: (m,) top-1 probability.
-        hit: (m,) 1.0 where the gold column ranks first.
+        loss: -ln P(gold), inf where impossible; brier: multiclass; confidence: of the most probable code.
+        rank: of the gold code; predicted, gold, shared: levels of the predicted code, the gold code and their lowest
+            common ancestor; mistake: they differ.
+        code: the gold node at the level.
     """
 
     rows: IntArray
-    sums: Float64
-    code: IntArray
-    codes: int
+    loss: Float64
+    brier: Float64
     confidence: Float64
-    hit: Float64
+    rank: npt.NDArray[np.int32]
+    predicted: npt.NDArray[np.int16]
+    gold: npt.NDArray[np.int16]
+    shared: npt.NDArray[np.int16]
+    mistake: BoolArray
+    code: npt.NDArray[np.int32]
+
+    def take(self, keep: BoolArray) -> "LevelRows":
+        """The rows under a mask (m,)."""
+        return LevelRows(*(getattr(self, f.name)[keep] for f in fields(self)))
+
+    @property
+    def hit(self) -> BoolArray:
+        """(m,) the gold code ranks first."""
+        return self.rank == 1
+
+    def sums(self, unit: IntArray, units: int, weights: Float64) -> dict[str, Float64]:
+        """Weighted sums by unit 0..units-1, each (units,), whose ratios are the metrics."""
+        impossible = np.isinf(self.loss)
+        columns: dict[str, Any] = {
+            "weight": 1.0,
+            # A sum with 0 x inf would be NaN: the infinite losses are counted apart.
+            "loss": np.where(impossible, 0.0, self.loss),
+            "impossible": impossible,
+            "brier": self.brier,
+            "predicted": self.predicted,
+            "gold": self.gold,
+            "shared": self.shared,
+            "mistake": self.mistake,
+            "lca": self.mistake * self.shared,
+            "severity": self.mistake * (self.gold - self.shared),
+            **{f"recall@{k}": self.rank <= k for k in RECALL_AT},
+        }
+        return {name: sums_by(unit, weights * column, units) for name, column in columns.items()}
 
 
 def level_rows(scores: RowScores, taxonomy: Taxonomy, level: int | None) -> LevelRows:
@@ -75,70 +107,62 @@ def level_rows(scores: RowScores, taxonomy: Taxonomy, level: int | None) -> Leve
     """
     if scores.depth != taxonomy.depth:
         raise ValueError(f"scores have {scores.depth} levels, taxonomy {taxonomy.name!r} has {taxonomy.depth}")
+    d: Any
     if level is None:
         rows = np.flatnonzero(scores.gold >= 0)
         gold = scores.gold[rows]
         d = taxonomy.level[gold] - 1
         predicted = taxonomy.node_path[scores.top[rows, -1], d]
     else:
-        taxonomy.check_level(level)
-        rows = np.flatnonzero(scores.valid[:, level - 1])
-        d = np.full(len(rows), level - 1)
-        gold = taxonomy.node_path[scores.gold[rows], level - 1]
-        predicted = scores.top[rows, level - 1].astype(np.int64)
-    log_p, rank = scores.log_p[rows, d], scores.rank[rows, d]
-    impossible = np.isneginf(log_p)
-    shared = taxonomy.lca_level(predicted, gold)
-    mistake = predicted != gold
-    sums = np.empty((len(rows), _RECALL + len(RECALL_AT)), dtype=np.float64)
-    sums[:, _WEIGHT] = 1.0
-    # A sum with 0 x inf would be NaN: the infinite losses are counted apart.
-    sums[:, _LOSS] = np.where(impossible, 0.0, -log_p)
-    sums[:, _IMPOSSIBLE] = impossible
-    sums[:, _BRIER] = scores.sq[rows, d]
-    sums[:, _PREDICTED] = taxonomy.level[predicted]
-    sums[:, _GOLD] = taxonomy.level[gold]
-    sums[:, _SHARED] = shared
-    sums[:, _MISTAKE] = mistake
-    sums[:, _LCA] = mistake * shared
-    sums[:, _SEVERITY] = mistake * (taxonomy.level[gold] - shared)
-    for j, k in enumerate(RECALL_AT):
-        sums[:, _RECALL + j] = rank <= k
-    present, code = np.unique(gold, return_inverse=True)
+        d = taxonomy.check_level(level) - 1
+        rows = np.flatnonzero(scores.valid[:, d])
+        gold = taxonomy.node_path[scores.gold[rows], d]
+        predicted = scores.top[rows, d]
+    shared = np.empty(len(rows), dtype=np.int16)
+    for start in range(0, len(rows), _CHUNK):  # paths of all rows at once would need much memory
+        some = slice(start, start + _CHUNK)
+        shared[some] = taxonomy.lca_level(predicted[some], gold[some])
+    levels = taxonomy.level.astype(np.int16)
     return LevelRows(
         rows=rows,
-        sums=sums,
-        code=code.reshape(-1).astype(np.int64),
-        codes=len(present),
+        loss=-scores.log_p[rows, d],
+        brier=scores.sq[rows, d],
         confidence=scores.confidence[rows, d],
-        hit=(rank == 1).astype(np.float64),
+        rank=scores.rank[rows, d],
+        predicted=levels[predicted],
+        gold=levels[gold],
+        shared=shared,
+        mistake=predicted != gold,
+        code=gold.astype(np.int32),
     )
 
 
-def ratios(sums: Float64) -> dict[str, Float64]:
-    """The metrics that are ratios of sums, from weighted sums (C, R): name -> (R,). NaN where nothing was counted."""
+def ratios(sums: Mapping[str, Float64]) -> dict[str, Float64]:
+    """The metrics that are ratios of sums, of R weightings: name -> (R,). NaN where nothing was counted."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight = np.where(sums[_WEIGHT] > 0, sums[_WEIGHT], np.nan)
-        log_loss = np.where(sums[_IMPOSSIBLE] > 0, np.inf, sums[_LOSS]) / weight
-        precision = sums[_SHARED] / np.where(sums[_PREDICTED] > 0, sums[_PREDICTED], np.nan)
-        recall = sums[_SHARED] / np.where(sums[_GOLD] > 0, sums[_GOLD], np.nan)
-        mistakes = np.where(sums[_MISTAKE] > 0, sums[_MISTAKE], np.nan)
+        above = {
+            name: np.where(sums[name] > 0, sums[name], np.nan) for name in ("weight", "predicted", "gold", "mistake")
+        }
+        weight = above["weight"]
+        precision, recall = sums["shared"] / above["predicted"], sums["shared"] / above["gold"]
         f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), precision + recall)
-    out = {"log_loss": log_loss}
-    out |= {f"recall@{k}": sums[_RECALL + j] / weight for j, k in enumerate(RECALL_AT)}
-    out |= {"hierarchical_precision": precision, "hierarchical_recall": recall, "hierarchical_f1": f1}
-    out |= {"lca_level": sums[_LCA] / mistakes, "mistake_severity": sums[_SEVERITY] / mistakes}
-    out["brier"] = sums[_BRIER] / weight
-    return out
+        return {
+            "log_loss": np.where(sums["impossible"] > 0, np.inf, sums["loss"]) / weight,
+            **{name: sums[name] / weight for name in (f"recall@{k}" for k in RECALL_AT)},
+            "hierarchical_precision": precision,
+            "hierarchical_recall": recall,
+            "hierarchical_f1": f1,
+            "lca_level": sums["lca"] / above["mistake"],
+            "mistake_severity": sums["severity"] / above["mistake"],
+            "brier": sums["brier"] / weight,
+        }
 
 
-def macro_recall(support: Float64, hits: Float64) -> Float64:
-    """Mean over the codes that occur of hits / support, from weighted sums (K, R) -> (R,)."""
-    present = support > 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = np.where(present, hits / np.where(present, support, 1.0), 0.0)
-        result: Float64 = recall.sum(axis=0) / np.where(present.any(axis=0), present.sum(axis=0), np.nan)
-    return result
+def macro_recall(code: npt.NDArray[np.int32], hit: BoolArray, weights: Float64) -> float:
+    """Mean over the gold codes that occur of their weighted share of hits; NaN without any."""
+    support, hits = np.bincount(code, weights), np.bincount(code, weights * hit)
+    some = support > 0
+    return float((hits[some] / support[some]).mean()) if some.any() else math.nan
 
 
 def level_metrics(
@@ -156,34 +180,42 @@ def level_metrics(
     * ``lca_level``: mean level of the lowest common ancestor of gold and prediction over the mistakes (root: 0).
     * ``mistake_severity``: over the mistakes, mean number of levels from the gold code up to that ancestor (1: right
       sibling group; the height of Bertinetto et al. 2020). NaN, like ``lca_level``, when there are no mistakes.
-    * ``ece``, ``ece_debiased``: see :func:`hjc.metrics.calibration_error.ece_from_blocks`; 15 bins of equal mass.
+    * ``ece``, ``ece_plain``: see :func:`hjc.metrics.calibration_error.errors_of_bins`; 15 bins of equal mass.
     * ``brier``: mean over rows of ``sum_k (p_k - [k is gold])**2``, 0 to 2.
 
     Args:
-        weights: (n,) non-negative row weights; 2 counts the row twice.
+        weights: (n,) non-negative row weights. 2 counts the row twice, but for ``ece``, which takes its noise from the
+            effective number of rows.
 
     Raises:
         ValueError: a level outside 1..D, or weights of a wrong shape, negative, infinite or NaN.
     """
     w = check_weights(weights, len(scores))
     at = level_rows(scores, taxonomy, level)
-    wr = w[at.rows]
-    out = {name: float(value[0]) for name, value in ratios((at.sums.T @ wr)[:, None]).items()}
-    support, hits = (_sums_by(at.code, wr * v, at.codes) for v in (1.0, at.hit))
-    out["macro_recall"] = float(macro_recall(support, hits)[0])
-    block, size = confidence_blocks(at.confidence)
-    mass, confidence, correct = (_sums_by(block, wr * v, size) for v in (1.0, at.confidence, at.hit))
-    ece, debiased = ece_from_blocks(mass, confidence, correct)
-    out["ece"], out["ece_debiased"] = float(ece[0]), float(debiased[0])
-    counted = wr > 0
+    return metrics_of(at, w[at.rows])
+
+
+def metrics_of(at: LevelRows, weights: Float64) -> dict[str, float]:
+    """:func:`level_metrics` of rows laid out already, with their weights (m,)."""
+    sums = at.sums(np.zeros(len(at.rows), dtype=np.int64), 1, weights)
+    out = {name: float(value[0]) for name, value in ratios(sums).items()}
+    out["macro_recall"] = macro_recall(at.code, at.hit, weights)
+    out["ece"], out["ece_plain"] = (float(v[0]) for v in errors_of_bins(*bin_sums(at, weights)))
+    counted = weights > 0
     out["n"] = int(counted.sum())
-    out["impossible"] = int((at.sums[counted, _IMPOSSIBLE] > 0).sum())
+    out["impossible"] = int(np.isinf(at.loss[counted]).sum())
     return {name: out[name] for name in METRICS}
 
 
-def _sums_by(key: IntArray, values: Float64, size: int) -> Float64:
-    """Sums of ``values`` by key 0..size-1, as a column (size, 1): one weighting."""
-    return np.asarray(np.bincount(key, weights=values, minlength=size), dtype=np.float64)[:, None]
+def bin_sums(at: LevelRows, weights: Float64) -> list[Float64]:
+    """The arguments of :func:`errors_of_bins` of one weighting."""
+    member, count = bin_members(at.confidence, weights)
+    return [sums_by(member, v, count)[:, None] for v in bin_values(at, weights)]
+
+
+def bin_values(at: LevelRows, weights: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+    """What each row adds to the sums of its bin: weight, confidence, hits, squared weight."""
+    return weights, weights * at.confidence, weights * at.hit, weights**2
 
 
 def check_weights(weights: npt.ArrayLike | None, n: int) -> Float64:

@@ -4,14 +4,15 @@ A model may return a million rows of three thousand leaf probabilities; they are
 B rows of a batch, n rows in all, L leaves, D levels, K columns of a level.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
+from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy.tree import Taxonomy
 
 #: how far from 1 a row of probabilities may sum (half-precision models stay well inside)
@@ -31,6 +32,9 @@ class RowScores:
         top: (n, D) node of the most probable column (defined in every cell; at level D it is the most probable leaf).
         confidence: (n, D) probability of ``top`` (defined in every cell).
         sq: (n, D) multiclass Brier score of the row, ``sum_k (p_k - [k is gold])**2``, 0 to 2.
+        aps: (n, D) probability of the gold column and of those before it in rank: nonconformity of adaptive prediction
+            sets (that of LAC is ``1 - exp(log_p)``). None unless it was asked for.
+        path: (n,) nonconformity of hierarchical conformal prediction (:func:`path_scores`). None like ``aps``.
     """
 
     gold: IntArray
@@ -40,6 +44,8 @@ class RowScores:
     top: npt.NDArray[np.int32]
     confidence: Float64
     sq: Float64
+    aps: Float64 | None = None
+    path: Float64 | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -48,8 +54,18 @@ class RowScores:
     def depth(self) -> int:
         return int(self.rank.shape[1])
 
+    @property
+    def correct(self) -> BoolArray:
+        """(n, D) the most probable code of the level is the gold one; False where that is not known."""
+        return self.valid & (self.rank == 1)
+
+    def level(self, level: int) -> tuple[Float64, BoolArray]:
+        """Confidence and correctness of the rows whose gold code is determined at a level."""
+        keep = self.valid[:, level - 1]
+        return self.confidence[keep, level - 1], self.rank[keep, level - 1] == 1
+
     @classmethod
-    def empty(cls, n: int, depth: int) -> Self:
+    def empty(cls, n: int, depth: int, conformal: bool = False) -> Self:
         """n rows to be filled with :meth:`put`; until then no cell is valid and gold is -1."""
         return cls(
             gold=np.full(n, -1, dtype=np.int64),
@@ -59,18 +75,20 @@ class RowScores:
             top=np.full((n, depth), -1, dtype=np.int32),
             confidence=np.full((n, depth), np.nan),
             sq=np.full((n, depth), np.nan),
+            aps=np.full((n, depth), np.nan) if conformal else None,
+            path=np.full(n, np.nan) if conformal else None,
         )
 
     def put(self, rows: npt.ArrayLike, part: "RowScores") -> None:
         """Write the scores of a batch at positions ``rows`` (in place)."""
-        for f in fields(self):
-            getattr(self, f.name)[rows] = getattr(part, f.name)
+        for name, values in self.arrays():
+            values[rows] = getattr(part, name)
 
     def take(self, rows: npt.ArrayLike) -> "RowScores":
         """The rows at positions (or under a boolean mask) ``rows``, in that order."""
         index = np.asarray(rows)
         index = index.astype(np.int64) if index.size == 0 and index.dtype != bool else index  # [] arrives as float
-        return RowScores(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        return RowScores(**{name: values[index] for name, values in self.arrays()})
 
     @staticmethod
     def concat(parts: Sequence["RowScores"]) -> "RowScores":
@@ -79,26 +97,32 @@ class RowScores:
             raise ValueError("RowScores.concat: got no parts, expected at least one")
         if len(depths := {p.depth for p in parts}) > 1:
             raise ValueError(f"RowScores.concat: parts have {sorted(depths)} levels, expected the same number")
-        return RowScores(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(RowScores)})
+        columns = ((name, [getattr(p, name) for p in parts]) for name, _ in parts[0].arrays())
+        return RowScores(**{name: np.concatenate(values) for name, values in columns})
+
+    def arrays(self) -> list[tuple[str, Any]]:
+        """The fields that are there."""
+        return [(f.name, value) for f in fields(self) if (value := getattr(self, f.name)) is not None]
 
 
-def score_rows(taxonomy: Taxonomy, log_proba: FloatArray, gold: npt.ArrayLike) -> RowScores:
+def score_rows(
+    taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, gold: npt.ArrayLike, *, conformal: bool = False
+) -> RowScores:
     """Score a batch of leaf log-probabilities against gold nodes.
 
     Args:
-        log_proba: (B, L) natural-log leaf probabilities; -inf is allowed, NaN is not.
+        log_proba: (B, L) natural-log leaf probabilities, or these summed already; -inf is allowed, NaN is not.
         gold: (B,) gold node numbers in 0..N-1, leaves or inner nodes.
+        conformal: also find ``aps`` and ``path``.
 
     Raises:
         ValueError: wrong shape, NaN, a row that does not sum to 1 (probabilities or raw scores instead of
             log-probabilities), or a gold number that is not a node.
     """
-    x = np.asarray(log_proba)
+    levels = LevelProba.of(taxonomy, log_proba)
     node = np.asarray(gold)
-    if x.ndim != 2 or x.shape[1] != taxonomy.num_leaves:
-        raise ValueError(f"log_proba: got shape {x.shape}, expected (rows, {taxonomy.num_leaves})")
-    if node.shape != (len(x),):
-        raise ValueError(f"gold: got shape {node.shape}, expected ({len(x)},) as log_proba has {len(x)} rows")
+    if node.shape != (len(levels),):
+        raise ValueError(f"gold: got shape {node.shape}, expected ({len(levels)},) as log_proba has {len(levels)} rows")
     node = node.astype(np.int64)
     if len(node) and (node.min() < 0 or node.max() >= len(taxonomy)):
         bad = int(np.count_nonzero((node < 0) | (node >= len(taxonomy))))
@@ -106,67 +130,106 @@ def score_rows(taxonomy: Taxonomy, log_proba: FloatArray, gold: npt.ArrayLike) -
             f"gold: {bad} of {len(node)} rows are no node number of {taxonomy.name!r} (0 to {len(taxonomy) - 1}); "
             "leave unlabelled rows (-1) out with JobData.labelled()"
         )
-    proba = _probabilities(x)
-    out = RowScores.empty(len(x), taxonomy.depth)
-    if not len(x):
+    out = RowScores.empty(len(levels), taxonomy.depth, conformal)
+    if not len(levels):
         return out
-    out.gold[:] = node
+    _check_sums(levels)
+    out.gold[:], out.top[:], out.confidence[:] = node, levels.top, levels.confidence
     column = taxonomy.level_column[node]  # (B, D), -1 where undetermined
     out.valid[:] = column >= 0
+    rows = np.arange(len(levels))
     for d in range(taxonomy.depth):
-        nodes = taxonomy.level_nodes(d + 1)
-        leaves_only = len(nodes) == taxonomy.num_leaves
-        p = proba if leaves_only else np.add.reduceat(proba, taxonomy.leaf_slice[nodes, 0], axis=1)
-        # Leaves are compared as they came: two log-probabilities may differ where their rounded exps do not.
-        _score_level(out, d, p, x if leaves_only else p, column[:, d], nodes)
+        p, ordered = levels.at(d + 1), levels.ordered(d + 1)
+        safe, ok = np.maximum(column[:, d], 0), column[:, d] >= 0
+        gold_p = np.minimum(p[rows, safe], 1.0)
+        squares = np.einsum("bk,bk->b", p, p) - p[rows, safe] ** 2 + (1.0 - gold_p) ** 2
+        with np.errstate(divide="ignore"):
+            log_p = np.log(gold_p) if ordered is p else np.minimum(ordered[rows, safe].astype(np.float64), 0.0)
+        rank, above = _rank(ordered, safe, p if conformal else None)
+        out.rank[:, d] = np.where(ok, rank, 0)
+        out.log_p[:, d] = np.where(ok, log_p, np.nan)
+        out.sq[:, d] = np.where(ok, np.maximum(squares, 0.0), np.nan)
+        if out.aps is not None:
+            out.aps[:, d] = np.where(ok, above + p[rows, safe], np.nan)
+    if out.path is not None:
+        out.path[:] = path_scores(taxonomy, levels.path, levels.path_proba, node)
     # Sums of probabilities say nothing of a gold code below e^-700: such rows are taken in log-space, which is slower.
     tiny = np.flatnonzero((out.valid & (out.log_p < -700.0)).any(axis=1))
     for d in range(taxonomy.depth) if len(tiny) else ():
-        log_p = taxonomy.aggregate(x[tiny].astype(np.float64), d + 1)
+        in_logs = taxonomy.aggregate(levels.leaf[tiny].astype(np.float64), d + 1)
         safe, ok = np.maximum(column[tiny, d], 0), column[tiny, d] >= 0
-        out.rank[tiny, d] = np.where(ok, _rank(log_p, safe), 0)
-        out.log_p[tiny, d] = np.where(ok, np.minimum(log_p[np.arange(len(tiny)), safe], 0.0), np.nan)
+        out.rank[tiny, d] = np.where(ok, _rank(in_logs, safe)[0], 0)
+        out.log_p[tiny, d] = np.where(ok, np.minimum(in_logs[np.arange(len(tiny)), safe], 0.0), np.nan)
     return out
 
 
-def _score_level(out: RowScores, d: int, p: Float64, ordered: FloatArray, column: IntArray, nodes: IntArray) -> None:
-    """Fill level d+1 of ``out`` from its probabilities (B, K) and a monotone function of them to rank by."""
-    rows = np.arange(len(p))
-    best = ordered.argmax(axis=1)  # the first of ties
-    safe, ok = np.maximum(column, 0), column >= 0
-    # A sum of many rounded probabilities may exceed 1 by an ulp; a probability may not.
-    gold_p = np.minimum(p[rows, safe], 1.0)
-    squares = np.einsum("bk,bk->b", p, p) - p[rows, safe] ** 2 + (1.0 - gold_p) ** 2
-    with np.errstate(divide="ignore"):
-        log_p = np.log(gold_p) if ordered is p else np.minimum(ordered[rows, safe].astype(np.float64), 0.0)
-    out.top[:, d] = nodes[best]
-    out.confidence[:, d] = np.minimum(p[rows, best], 1.0)
-    out.rank[:, d] = np.where(ok, _rank(ordered, safe), 0)
-    out.log_p[:, d] = np.where(ok, log_p, np.nan)
-    out.sq[:, d] = np.where(ok, np.maximum(squares, 0.0), np.nan)
+def score_batches(
+    taxonomy: Taxonomy, log_proba: FloatArray | Iterable[Any], gold: npt.ArrayLike, *, conformal: bool = False
+) -> RowScores:
+    """Score many rows, batch by batch (:func:`iter_batches`). Rows of gold -1 have no valid cell.
+
+    Raises:
+        ValueError: as :func:`score_rows`; a gold number that is no node and not -1.
+    """
+    wanted = np.asarray(gold, dtype=np.int64)
+    if len(wanted) and wanted.min() < -1:
+        raise ValueError(f"gold: got node number {wanted.min()}, allowed are 0 to {len(taxonomy) - 1} and -1 (no code)")
+    out = RowScores.empty(len(wanted), taxonomy.depth, conformal)
+    for rows, batch in iter_batches(log_proba):
+        out.put(rows, score_rows(taxonomy, batch, np.maximum(wanted[rows], 0), conformal=conformal))
+    unknown = wanted < 0
+    out.gold[unknown], out.valid[unknown] = -1, False
+    return out
 
 
-def _rank(values: FloatArray, column: IntArray) -> IntArray:
-    """1-based rank of a column of each row (B, K), largest first, ties by column."""
+def iter_batches(log_proba: Any, chunk: int = 4096) -> Iterator[tuple[IntArray, FloatArray]]:
+    """(rows, log_proba) batches of an array (n, L), of an iterable of arrays (rows counted on), or of such pairs.
+
+    Pairs are what ``Classifier.iter_log_proba`` yields; their rows may come in any order.
+    """
+    parts = log_proba
+    if isinstance(log_proba, np.ndarray):
+        parts = (log_proba[start : start + chunk] for start in range(0, len(log_proba), chunk))
+    seen = 0
+    for batch in parts:
+        if isinstance(batch, tuple):
+            rows, x = np.asarray(batch[0], dtype=np.int64), np.asarray(batch[1])
+        else:
+            rows, x = np.arange(seen, seen + len(batch)), np.asarray(batch)
+        seen += len(rows)
+        yield rows, x
+
+
+def path_scores(taxonomy: Taxonomy, nodes: IntArray, probability: Float64, gold: IntArray) -> Float64:
+    """(B,) probability of the first node on each path (B, D) that does not surely hold gold; 0 where the whole path
+    does: the nonconformity of hierarchical conformal prediction.
+
+    An inner gold code is held by itself and its ancestors only (the unknown leaf may be elsewhere below), so its score
+    is that of the node under it: conservative.
+    """
+    level = taxonomy.level[nodes] - 1  # a shallow leaf repeats itself: look at its own level
+    holds = taxonomy.node_path[gold[:, None], level] == nodes
+    # A leaf's own row repeats the leaf below its level; an inner gold has -1 there and so holds nothing deeper.
+    first = np.where(holds.all(axis=1), nodes.shape[1], (~holds).argmax(axis=1))
+    padded = np.c_[probability, np.zeros(len(nodes))]
+    return np.asarray(padded[np.arange(len(nodes)), first])
+
+
+def _rank(values: FloatArray, column: IntArray, p: Float64 | None = None) -> tuple[IntArray, Float64 | None]:
+    """1-based rank of a column of each row (B, K), largest first, ties by column; and the sum of ``p`` before it."""
     at = values[np.arange(len(values)), column][:, None]
-    rank = 1 + np.count_nonzero(values > at, axis=1)
+    before = values > at
     tied = np.flatnonzero(np.count_nonzero(values == at, axis=1) > 1)
-    before = np.arange(values.shape[1])[None, :] < column[tied, None]
-    rank[tied] += np.count_nonzero((values[tied] == at[tied]) & before, axis=1)
-    return rank
+    before[tied] |= (values[tied] == at[tied]) & (np.arange(values.shape[1])[None, :] < column[tied, None])
+    return 1 + np.count_nonzero(before, axis=1), None if p is None else np.einsum("bk,bk->b", p, before)
 
 
-def _probabilities(x: FloatArray) -> Float64:
-    """exp of (B, L) log-probabilities in float64; ValueError where rows are none."""
-    with np.errstate(over="ignore"):
-        proba: Float64 = np.exp(x, dtype=np.float64)
-        total = proba.sum(axis=1)
+def _check_sums(levels: LevelProba) -> None:
+    """ValueError where rows are no probabilities."""
+    total = levels.at(1).sum(axis=1)
     bad = np.flatnonzero(~(np.abs(total - 1.0) <= SUM_TOLERANCE))
-    if not len(bad):
-        return proba
-    if (nan := np.flatnonzero(np.isnan(x).any(axis=1))).size:
-        raise ValueError(f"log_proba: NaN in {len(nan)} of {len(x)} rows, first in row {nan[0]}: a diverged model?")
-    raise ValueError(
-        f"log_proba: {len(bad)} of {len(x)} rows are no log-probabilities: row {bad[0]} sums to "
-        f"{total[bad[0]]:.4g} after exp, expected 1; pass natural logarithms of leaf probabilities"
-    )
+    if len(bad):
+        raise ValueError(
+            f"log_proba: {len(bad)} of {len(total)} rows are no log-probabilities: row {bad[0]} sums to "
+            f"{total[bad[0]]:.4g} after exp, expected 1; pass natural logarithms of leaf probabilities"
+        )

@@ -12,7 +12,7 @@ from hjc.report.text import figure as number
 from hjc.report.text import interval
 
 if TYPE_CHECKING:
-    from hjc.evaluation.calibrated import DecisionTables
+    from hjc.evaluation.decided import DecisionTables
 
 #: name of the file, figure or None, title, what it shows for those who do not see it, caption
 Picture = Callable[[str, Any, str, str, str], None]
@@ -67,19 +67,19 @@ def calibration_grid(tables: "DecisionTables") -> Grid:
             ]  # fmt: skip
             figures = [
                 number(line[k], 5 if k == "classwise_ece" else 3)  # a mean over many codes, of which few occur in a row
-                for k in ("log_loss", "ece", "classwise_ece", "brier", "reliability", "resolution")
+                for k in ("log_loss", "ece", "classwise_ece", "top_brier", "reliability", "resolution")
             ]
             area = Cell(number(line["aurc"]), small=interval(line["aurc_low"], line["aurc_high"]))
             rows.append(
                 Row([Cell(str(level)), Cell(str(line["probabilities"])), *map(Cell, figures), area, *rates])
             )  # fmt: skip
-    head = ("level", "probabilities", "log-loss", "ECE", "classwise ECE", "Brier", "reliability", "resolution", "AURC",
-            "% auto at 90 %", "% auto at 95 %")  # fmt: skip
+    head = ("level", "probabilities", "log-loss", "ECE", "classwise ECE", "top Brier", "reliability", "resolution",
+            "AURC", "% auto at 90 %", "% auto at 95 %")  # fmt: skip
     caption = (
-        "Of the most probable code: ECE (debiased) and Brier score with its parts: reliability is what calibration can "
-        "mend, resolution what telling rows apart gains. Classwise ECE: mean over the codes that occur. AURC: area "
-        "under the curve of errors against the share coded. % auto: share of rows that can be coded at that accuracy, "
-        "found with hindsight."
+        "Of the most probable code: ECE and its own Brier score (right or not) with the parts: reliability is what "
+        "calibration can mend, resolution what telling rows apart gains. Classwise ECE: mean over the codes that "
+        "occur. AURC: area under the curve of errors against the share coded. % auto: share of rows that can be coded "
+        "at that accuracy, found with hindsight."
     )
     return Grid(head, rows, left=(0, 1), caption=caption)
 

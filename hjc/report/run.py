@@ -11,7 +11,7 @@ import pandas as pd
 from hjc.arrays import IntArray
 from hjc.classifiers.load import training_record
 from hjc.data.jobdata import JobData
-from hjc.evaluation.calibrated import DecisionTables, decision_tables
+from hjc.evaluation.decided import DecisionTables, decision_tables
 from hjc.evaluation.evaluate import Evaluation
 from hjc.files import write_bytes, write_text
 from hjc.report import plots
@@ -219,7 +219,7 @@ def _details(
         picture(f"confusion_{level}", plots.confusion_matrix(matrix, tree), f"Confusion at level {level}",
                 f"Confusion matrix at level {level}",
                 f"Each line sums to 100 % of the rows of a gold code; the diagonal is right.{hidden}")  # fmt: skip
-    tables = made if made is not None else decision_tables(tree, scores, name=name, replicates=300)
+    tables = made if made is not None else decision_tables(tree, scores, name=name)
     found = tables.calibration[["probabilities", "level", "ece"]].itertuples(index=False)
     decision_blocks(blocks, tables, {(kind, level): ece for kind, level, ece in found}, picture)
     if below is not None:

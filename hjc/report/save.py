@@ -15,7 +15,7 @@ from hjc.evaluation.evaluate import Evaluation
 from hjc.report.scores import StoredScores, score_files
 
 if TYPE_CHECKING:
-    from hjc.evaluation.calibrated import DecisionTables
+    from hjc.evaluation.decided import DecisionTables
 
 
 def run_facts(directory: str | Path, record: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import Float64, IntArray
-from hjc.metrics import ECE_BINS, RowScores
+from hjc.metrics import ECE_BINS, RowScores, equal_mass_bins
 from hjc.metrics.intervals import wilson
 from hjc.taxonomy import Taxonomy
 
@@ -106,18 +106,11 @@ def reliability(scores: RowScores, level: int, bins: int = ECE_BINS) -> Reliabil
 
     Rows of one confidence are not parted, as in the calibration error itself.
     """
-    rows = np.flatnonzero(scores.valid[:, level - 1])
-    confidence = scores.confidence[rows, level - 1]
-    hit = (scores.rank[rows, level - 1] == 1).astype(np.float64)
-    _, first, block = np.unique(np.sort(confidence), return_index=True, return_inverse=True)
-    order = np.argsort(confidence, kind="stable")
-    which = np.zeros(len(rows), dtype=np.int64)
-    which[order] = first[block.reshape(-1)] * bins // max(len(rows), 1)
-    n = np.bincount(which, minlength=bins)
-    some = np.flatnonzero(n)
-    conf = np.bincount(which, weights=confidence, minlength=bins)[some] / n[some]
-    acc = np.bincount(which, weights=hit, minlength=bins)[some] / n[some]
-    return Reliability(level, conf, acc, n[some].astype(np.int64), confidence)
+    confidence, hit = scores.level(level)
+    if not len(confidence):
+        return Reliability(level, confidence, confidence, np.zeros(0, dtype=np.int64), confidence)
+    found = equal_mass_bins(confidence, hit, bins)
+    return Reliability(level, found.confidence, found.accuracy, np.bincount(found.member), confidence)
 
 
 def by_bucket(

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
+from hjc.calibration.conditionals import as_gold
+from hjc.metrics.bootstrap import Resamples
+from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.statistics.estimate import ShareEstimate, kish, node_sums
 from hjc.statistics.totals import TARGETS, CodeTotals, as_weights, level_proba
 from hjc.taxonomy.tree import Taxonomy
@@ -188,15 +190,11 @@ def _bootstrap(
     audit: Audit, error: Float64, factor: float, base: ShareEstimate, extra: Float64, replicates: int, seed: int
 ) -> Float64:
     """(R, N): audited rows drawn again within strata, plus normal draws with the variance from sampling rows."""
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(audit.stratum == h) for h in np.unique(audit.stratum)]
-    out = np.empty((replicates, len(base.share)))
-    for r in range(replicates):
-        again = np.concatenate([rng.choice(m, len(m)) for m in members])
-        w = audit.weight[again]
-        noise = rng.normal(size=len(base.share)) * np.sqrt(np.maximum(extra, 0.0))
-        out[r] = factor * base.share + (w / w.sum()) @ error[again] + noise
-    return out
+    drawn = Resamples.draw(len(audit), replicates, seed, strata=audit.stratum)
+    w = drawn.counts.T * audit.weight
+    noise = np.random.default_rng([seed, 1]).normal(size=(replicates, len(base.share)))
+    mean = np.asarray((w / w.sum(axis=1, keepdims=True)) @ error)
+    return factor * base.share + mean + noise * np.sqrt(np.maximum(extra, 0.0))
 
 
 def audit_only(audit: Audit, total: float, rows: int) -> ShareEstimate:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float64, FloatArray
-from hjc.calibration.conditionals import as_gold, as_leaf_log_proba
+from hjc.calibration.conditionals import as_gold
 from hjc.errors import name_some
+from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.statistics.estimate import SharedError, ShareEstimate, node_covariances, node_sums, node_variances
 from hjc.statistics.totals import as_weights
 from hjc.taxonomy.tree import Taxonomy

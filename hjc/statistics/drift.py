@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.calibration.conditionals import as_leaf_log_proba
 from hjc.errors import name_some
+from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.statistics.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
 from hjc.taxonomy.tree import Taxonomy
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float64, FloatArray
-from hjc.calibration.conditionals import as_leaf_log_proba
-from hjc.calibration.summary import iter_batches
+from hjc.metrics.level_proba import as_leaf_log_proba
+from hjc.metrics.rows import iter_batches
 from hjc.statistics.estimate import SharedError, ShareEstimate, kish, node_sums, node_variances
 from hjc.statistics.totals import as_weights, level_proba
 from hjc.taxonomy.tree import Taxonomy

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.calibration.conditionals import as_leaf_log_proba
+from hjc.metrics.bootstrap import PoissonStream
+from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.statistics.estimate import ShareEstimate, kish, node_sums
 from hjc.taxonomy.tree import Taxonomy
 
@@ -166,7 +167,7 @@ class PoissonBootstrap:
     def __init__(self, taxonomy: Taxonomy, level: int, replicates: int, seed: int, hard: bool) -> None:
         self.taxonomy, self.level, self.hard = taxonomy, taxonomy.check_level(level), hard
         self.tree = taxonomy.truncate(level)
-        self._rng = np.random.default_rng(seed)
+        self._rows = PoissonStream(replicates, seed)
         self._sums = np.zeros((replicates, self.tree.num_leaves))
         self._weight = np.zeros(replicates)
 
@@ -174,7 +175,7 @@ class PoissonBootstrap:
         """Add a batch (B, L)."""
         p = level_proba(self.taxonomy, as_leaf_log_proba(self.taxonomy, log_proba), self.level)
         w = as_weights(weights, len(p))
-        times = self._rng.poisson(1.0, size=(len(p), len(self._weight))).T * w
+        times = self._rows.times(w)
         if self.hard:
             chosen = csr_array((np.ones(len(p)), (np.arange(len(p)), p.argmax(axis=1))), shape=p.shape)
             self._sums += times @ chosen

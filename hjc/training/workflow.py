@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,11 @@ from hjc.classifiers.base import Classifier
 from hjc.classifiers.embedding.settings import USE
 from hjc.classifiers.load import load, training_record
 from hjc.data import Splits, TextRecipe, load_job_data, summarise
-from hjc.evaluation.calibrated import TABLES, DecisionTables, calibrate_model, watch
-from hjc.evaluation.evaluate import Evaluation, evaluate
-from hjc.evaluation.tables import decisions_table
+from hjc.evaluation import Evaluation, evaluate_model
+from hjc.evaluation.decided import TABLES
+from hjc.evaluation.model import calibrate_model
+from hjc.evaluation.tables import show
 from hjc.files import locked
-from hjc.metrics import log_loss_baseline
 from hjc.report.card import write_card
 from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
@@ -50,7 +50,7 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
 
     Writes into ``config.run_dir``: the model directory, ``train.yaml`` (provenance), ``metrics.json``, ``metrics.csv``,
     ``rejects.csv``, ``logs/``, ``training_counts.csv``, ``scores_<set>.parquet``, ``report.html``, ``plots/``,
-    ``calibration.csv``, ``selective.csv`` and what :func:`hjc.evaluation.calibrated.calibrate_model` keeps. A directory
+    ``calibration.csv``, ``selective.csv`` and what :func:`hjc.evaluation.model.calibrate_model` keeps. A directory
     that holds the same run unfinished is continued; finished, its model is evaluated again.
 
     Raises:
@@ -222,40 +222,27 @@ def finish(
         record.timing["calibrate_seconds"] = round(time.monotonic() - started, 2)
         out.print(f"calibration: {fitted['kind'] or 'none, as there are no validation rows'}")
     evaluations: dict[str, Evaluation] = {}
-    decided: dict[str, DecisionTables] = {}
     for name, data in splits.named().items():
         if name == "train" or not len(data):
             continue
-        watched = watch(classifier, data, directory, in_sample=name == "valid")
-        found = evaluate(
-            watched,
-            data,
-            slices=settings.slices,
-            bootstrap=settings.bootstrap,
-            seed=settings.seed,
-            baseline=log_loss_baseline(classifier.taxonomy, splits.train.gold, data.gold),
-        )
-        found = replace(found, seconds=found.seconds - watched.seconds)
-        found.write(directory, name)
-        decided[name] = watched.tables(found.scores, name, replicates=min(settings.bootstrap, 300))
-        decided[name].write(directory, name)
-        evaluations[name] = found
-        out.print(found.table(title=f"{name}: {len(found.scores):,} rows"))
-        out.print(decisions_table(decided[name], title=f"{name}: calibration and automatic coding"))
-        if name != "valid" and found.frame.loc[found.frame["slice_kind"] == "language", "slice"].nunique() > 1:
-            out.print(found.table(slice="language", title=f"{name}, by language"))
+        found = evaluations[name] = evaluate_model(
+            classifier, data, name=name, validation=directory, in_sample=name == "valid", slices=settings.slices,
+            bootstrap=settings.bootstrap, seed=settings.seed, train_gold=splits.train.gold,
+        )  # fmt: skip
+        found.write(directory)
+        spoken = found.frame.loc[found.frame["slice_kind"] == "language", "slice"].nunique()
+        show(found, out, f"{name}: {len(found.scores):,} rows", ("language",) if name != "valid" and spoken > 1 else ())
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
     record.values["rows_per_second"] = {n: round(e.rows_per_second, 1) for n, e in evaluations.items() if e.seconds > 0}
     saved = record.values["status"] in SAVED
     record.close(directory, "evaluated" if saved else status)
     write_card(directory)
-    named = splits.named()
     page = save_evaluations(
         directory,
-        {name: (found, named[name]) for name, found in evaluations.items()},
+        {name: (found, found.data) for name, found in evaluations.items()},
         report=settings.report,
         examples=settings.examples,
-        decided=decided,
+        decided={name: found.decided for name, found in evaluations.items() if found.decided is not None},
         classifier=classifier,
     )
     if saved:

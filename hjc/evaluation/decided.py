@@ -1,0 +1,86 @@
+"""Tables of calibration, selective coding and decision rules, from row scores: four files of a run."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from hjc.calibration import calibration_table
+from hjc.decision.selective import selective_table
+from hjc.evaluation.evaluate import merge_csv
+from hjc.evaluation.rules import COLUMNS
+from hjc.metrics import Resamples, RowScores
+from hjc.taxonomy import Taxonomy
+
+TABLES = ("calibration.csv", "selective.csv", "decisions.csv", "classwise.csv")
+TARGETS = (0.9, 0.95)
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionTables:
+    """Lines of calibration.csv, selective.csv, decisions.csv and classwise.csv; the columns ``set`` and
+    ``probabilities`` (raw, calibrated) first. ``scores``: the row scores they were made from, by probabilities."""
+
+    calibration: pd.DataFrame
+    selective: pd.DataFrame
+    rules: pd.DataFrame
+    classwise: pd.DataFrame
+    scores: Mapping[str, RowScores] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> tuple[pd.DataFrame, ...]:
+        """In the order of :data:`TABLES`."""
+        return self.calibration, self.selective, self.rules, self.classwise
+
+    @classmethod
+    def concat(cls, parts: Sequence["DecisionTables"]) -> "DecisionTables":
+        """The lines of all parts."""
+        of_files = zip(*(part.frames for part in parts), strict=True)
+        frames = [pd.concat([f for f in some if len(f)] or [some[0]], ignore_index=True) for some in of_files]
+        calibration, selective, rules, classwise = frames
+        scores = {kind: found for part in parts for kind, found in part.scores.items()}
+        return cls(calibration, selective, rules, classwise, scores)
+
+    def write(self, directory: str | Path) -> None:
+        """Write the files; lines of other sets that are there stay."""
+        for file, table in zip(TABLES, self.frames, strict=True):
+            for name in table["set"].unique():
+                merge_csv(Path(directory) / file, name, table[table["set"] == name], digits=".6g")
+
+
+def decision_tables(
+    taxonomy: Taxonomy,
+    scores: RowScores,
+    *,
+    name: str = "test",
+    probabilities: str = "raw",
+    resamples: Resamples | None = None,
+    classwise: pd.DataFrame | None = None,
+    rules: pd.DataFrame | None = None,
+) -> DecisionTables:
+    """Calibration and selective coding of labelled rows, by one kind of probabilities.
+
+    A line a level: :func:`hjc.calibration.calibration_table` with ``classwise_ece`` (mean over the codes that occur),
+    and :func:`hjc.decision.selective.selective_table` at 90 and 95 % accuracy.
+
+    Args:
+        resamples: of the rows, for the bands; without, they are empty.
+        classwise: of :class:`hjc.calibration.ClasswiseCounts`; rules: of :class:`hjc.evaluation.rules.RuleRows`.
+    """
+    by_code = pd.DataFrame(columns=["level", "ece"]) if classwise is None else classwise.copy()
+    table = calibration_table(taxonomy, scores)
+    if len(table):
+        mean = by_code.groupby("level")["ece"].mean().to_dict()
+        table["classwise_ece"] = [mean.get(d, math.nan) for d in table["level"].tolist()]
+    frames = (
+        table,
+        selective_table(taxonomy, scores, TARGETS, resamples=resamples),
+        pd.DataFrame(columns=list(COLUMNS)) if rules is None else rules.copy(),
+        by_code,
+    )
+    for lines in frames:
+        lines.insert(0, "set", name)
+        lines.insert(1, "probabilities", probabilities)
+    return DecisionTables(*frames, {probabilities: scores})
