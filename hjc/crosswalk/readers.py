@@ -226,6 +226,14 @@ def _wide(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> list
     return [(number, [*row, *[""] * (width - len(row))][:width]) for number, row in rows]
 
 
+def _whole(path: Path, expected: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and the rows of a table that begins with its header."""
+    rows = read_cells(path)
+    if not rows:
+        raise TaxonomyError(f"{path} is empty; expected {expected}")
+    return rows[0][1], _wide(path, rows[1:], len(rows[0][1]))
+
+
 def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -> dict[str, float]:
     """Counts of codes from a table with the columns ``code,count``; counts of a code that stands twice add up.
 
@@ -233,13 +241,10 @@ def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -
         FileNotFoundError, TaxonomyError: as :func:`read_correspondence`.
     """
     path = Path(path)
-    rows = read_cells(path)
-    if not rows:
-        raise TaxonomyError(f"{path} is empty; expected the columns {code},{count}")
-    header = rows[0][1]
+    header, rows = _whole(path, f"the columns {code},{count}")
     i, j = _column(path, header, code), _column(path, header, count)
     out: dict[str, float] = {}
-    for number, row in _wide(path, rows[1:], len(header)):
+    for number, row in rows:
         out[row[i].strip()] = out.get(row[i].strip(), 0.0) + _number(path, number, row[j])
     return out
 
@@ -259,10 +264,7 @@ def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") 
         FileNotFoundError, TaxonomyError: as :func:`read_correspondence`.
     """
     path = Path(path)
-    rows = read_cells(path)
-    if not rows:
-        raise TaxonomyError(f"{path} is empty; expected columns of identifiers and codes")
-    header = rows[0][1]
+    header, rows = _whole(path, "columns of identifiers and codes")
     found = next((pair for pair in IDENTIFIERS if {cell.strip() for cell in header}.issuperset(pair)), None)
     if found is None and not (identifier and code):
         raise TaxonomyError(
@@ -273,7 +275,7 @@ def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") 
         _column(path, header, asked or own) for asked, own in zip((identifier, code), found or ("", ""), strict=True)
     )
     out: dict[str, str] = {}
-    for _, row in _wide(path, rows[1:], len(header)):
+    for _, row in rows:
         name, value = row[i].strip(), row[j].strip()
         parts = name.split("/")
         for known in (name, "/".join(parts[-2:]), parts[-1]):

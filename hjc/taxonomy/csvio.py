@@ -7,7 +7,7 @@ languages: ``code,parent,level,title_en,title_pl,description_en``. Columns that 
 import gzip
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,16 +186,21 @@ def write_taxonomy_csv(taxonomy: Taxonomy, path: str | Path) -> None:
     separator = "\t" if ".tsv" in path.suffixes[-2:] else ","
     texts = [(f"title_{k}", v) for k, v in taxonomy.titles.items()]
     texts += [(f"description_{k}", v) for k, v in taxonomy.descriptions.items()]
-    rows = [["code", "parent", "level", *(column for column, _ in texts)]]
+    rows: list[list[str]] = [["code", "parent", "level", *(column for column, _ in texts)]]
     for node, (code, above, level) in enumerate(
         zip(taxonomy.codes, taxonomy.parents.tolist(), taxonomy.level.tolist(), strict=True)
     ):
         parent = taxonomy.codes[above] if above >= 0 else ""
         rows.append([code, parent, str(level), *(values[node] for _, values in texts)])
-    data = "".join(separator.join(map(_quoted, row)) + "\n" for row in rows).encode("utf-8")
+    write_rows(path, rows, separator)
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[object]], separator: str = ",") -> None:
+    """A UTF-8 table, gzip when the name ends in .gz; equal rows give equal bytes on every machine."""
+    data = "".join(separator.join(_quoted(str(cell)) for cell in row) + "\n" for row in rows).encode("utf-8")
     if path.suffix == ".gz":
         packed = io.BytesIO()
-        # No file name and no time in the header: the same tree always gives the same bytes.
+        # no file name and no time in the header
         with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=packed, mtime=0) as file:
             file.write(data)
         data = packed.getvalue()

@@ -125,7 +125,7 @@ class Collector:
             width: length of the codes, where it is the same for all: lost leading zeros are put back.
             level: names of a column that says how many digits a code has; what it does not say has ``width``.
         """
-        codes, levels = sheet.cells(sheet.need(*names)), sheet.cells(sheet.find(*level) if level else None)
+        codes, levels = sheet.column(*names), sheet.cells(sheet.find(*level) if level else None)
         for row in self.open(sheet, role):
             digits = tidy(levels[row])
             code = self.code(sheet, row, codes[row], width=int(digits) if digits in _LEVELS else width)
@@ -147,7 +147,7 @@ class Collector:
         width: int = 0,
     ) -> None:
         """A table of one text a row: the names of its columns of codes, texts and details ("n/a" is none)."""
-        texts, details = sheet.cells(sheet.need(*text)), sheet.cells(sheet.find(*detail) if detail else None)
+        texts, details = sheet.column(*text), sheet.cells(sheet.find(*detail) if detail else None)
         for row, code in self.coded(sheet, role, names, width=width):
             self.text(sheet, row, code, kind, language, texts[row], "" if details[row] == "n/a" else tidy(details[row]))
 

@@ -120,8 +120,8 @@ def _ids(sheet: Sheet, row: int) -> list[str]:
 
 def _add_groups(state: _State, sheet: Sheet, language: str) -> None:
     collector = state.collector
-    code_at, label_at, alt = sheet.need("code"), sheet.need(*_LABEL), sheet.cells(sheet.find("altLabels"))
-    descriptions = sheet.cells(sheet.find("description"))
+    code_at, label_at, alt = sheet.need("code"), sheet.need(*_LABEL), sheet.optional("altLabels")
+    descriptions = sheet.optional("description")
     for row in collector.open(sheet, f"ISCO groups {language}"):
         ids = _ids(sheet, row)
         code = collector.code(sheet, row, _group_code(ids[0] if ids else "", sheet.rows[row][code_at]))
@@ -184,7 +184,7 @@ def _add_occupations(state: _State, sheet: Sheet, language: str) -> None:
     collector = state.collector
     code_at, label_at = sheet.need("code", "CODE"), sheet.need(*_LABEL)
     names = ("altLabels", "hiddenLabels", "status", "description", "definition", "scopeNote")
-    column = {name: sheet.cells(sheet.find(name)) for name in names}
+    column = {name: sheet.optional(name) for name in names}
     group_at = sheet.find("iscoGroup", "ISCOGROUPCODE")
     codes = {tidy(code) for code in sheet.cells(code_at)} | set(collector.nodes)
     for row in collector.open(sheet, f"occupations {language}"):
@@ -233,8 +233,8 @@ def _add_skills(state: _State, source: Source, default: str) -> None:
             collector.report.missing[table.role] = table.purpose
     for sheet in relations[:1]:  # relations are the same in every language
         occupation_at, skill_at = sheet.need("occupationUri", "OCCUPATIONID"), sheet.need("skillUri", "SKILLID")
-        relation = sheet.cells(sheet.need("relationType"))
-        types, own = sheet.cells(sheet.find("skillType")), sheet.cells(sheet.find("skillLabel"))
+        relation = sheet.column("relationType")
+        types, own = sheet.optional("skillType"), sheet.optional("skillLabel")
         for row in collector.open(sheet, "occupation-skill relations"):
             cells = sheet.rows[row]
             code = state.code_of.get(cells[occupation_at], "")

@@ -42,8 +42,8 @@ def read_tidy(source: Source, collector: Collector) -> ImportedTaxonomy:
             raise source.lacking((OCCUPATIONS,), "occupations.csv (esco_code, parent) beside the labels")
         _read_wide(source, collector)
         return collector.finish()
-    code_at, parents = occupations.need("esco_code"), occupations.cells(occupations.need("parent"))
-    english = occupations.cells(occupations.find("label_en"))
+    code_at, parents = occupations.need("esco_code"), occupations.column("parent")
+    english = occupations.optional("label_en")
     for row in collector.open(occupations, "occupations"):
         code = collector.code(occupations, row, occupations.rows[row][code_at], mend=False)
         collector.node(code, parents[row].strip(), {"en": english[row]}, sheet=occupations, row=row)
@@ -86,7 +86,7 @@ def _read_wide(source: Source, collector: Collector) -> None:
         code_at, parent_at = sheet.need("esco_code"), sheet.need("parent")
         languages = [h.removeprefix("label_") for h in sheet.header if h.startswith("label_")]
         columns = {
-            lang: [sheet.cells(sheet.find(f"{name}_{lang}")) for name in ("label", "description", "alt_labels")]
+            lang: [sheet.optional(f"{name}_{lang}") for name in ("label", "description", "alt_labels")]
             for lang in languages
         }
         for row in collector.open(sheet, "occupations with labels"):

@@ -53,7 +53,7 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
                 f"{logical}={source.options.columns[logical]}: no such column in {name_some(s.name for s in tables)}; "
                 f"columns are {name_some(tables[0].header, 20)}"
             )
-    codes = [[tidy(trim(value)) for value in sheet.cells(sheet.need("code", "class"))] for sheet in tables]
+    codes = [[tidy(trim(value)) for value in sheet.column("code", "class")] for sheet in tables]
     filled = [code for column in codes for code in column if code]
     # ".0" is taken off only where every code has it: elsewhere "1.0" may well be a code of its own
     whole = [whole_number(code) for code in filled]

@@ -58,8 +58,8 @@ def add_structure(collector: Collector, sheet: Sheet, language: str) -> None:
     """Codes, titles, definitions and lists of a structure table."""
     title_at = sheet.need(*_TITLE)
     language = language_of(sheet, title_at, language)
-    definitions = sheet.cells(sheet.find("description", "Definition", "Definition EN", "Group definition"))
-    parts = [(kind, sheet.cells(column)) for name, kind in _PARTS if (column := sheet.find(name)) is not None]
+    definitions = sheet.optional("description", "Definition", "Definition EN", "Group definition")
+    parts = [(kind, sheet.optional(name)) for name, kind in _PARTS]
     expected = "not an ISCO-08 code: expected one to four digits"
     for row, code in collector.coded(sheet, "structure", _CODE, form=r"\d{1,4}", expected=expected, level=["level"]):
         titles = {language: tidy(sheet.rows[row][title_at])}

@@ -76,9 +76,8 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
 def _add_descriptions(collector: Collector, sheet: Sheet, role: str) -> None:
     synthesis_at = sheet.need("synthesis", "synteza")
     tasks = [
-        (kind, sheet.cells(column))
-        for kind, names in (("core", ("tasks", "zadania")), ("additional", ("extra_tasks", "dodatkowe zadania")))
-        if (column := sheet.find(*names)) is not None
+        ("core", sheet.optional("tasks", "zadania")),
+        ("additional", sheet.optional("extra_tasks", "dodatkowe zadania")),
     ]
     for row, code in collector.coded(sheet, role, _CODE):
         node = collector.nodes.get(code)

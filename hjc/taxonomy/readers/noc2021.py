@@ -78,9 +78,7 @@ def _add_structure(collector: Collector, sheet: Sheet) -> None:
     language = "fr" if _french(sheet.header[code_at], sheet.header[title_at], sheet.path.stem) else "en"
     if columns["en"] is None and columns["fr"] is None:
         columns = {language: title_at}
-    definitions = sheet.cells(
-        sheet.find("Class definition", "Définitions de classe", "Définition de classe", "definition")
-    )
+    definitions = sheet.optional("Class definition", "Définitions de classe", "Définition de classe", "definition")
     expected = "not a NOC code: expected one to five digits"
     # the published file has codes without leading zeros where a spreadsheet wrote it; the level gives the length
     for row, code in collector.coded(sheet, "structure", _CODE, form=r"\d{1,5}", expected=expected, level=_LEVEL):

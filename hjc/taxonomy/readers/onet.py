@@ -67,7 +67,7 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
         collector.report.missing["SOC structure"] = "names of the groups; the groups come from the codes"
     _add_occupations(collector, occupations, inferred=hierarchy is None and structure is None)
     if (titles := source.find(TIDY_TITLES)) is not None:
-        kinds, names = titles.cells(titles.need("kind")), titles.cells(titles.need("title"))
+        kinds, names = titles.column("kind"), titles.column("title")
         for row, code in collector.coded(titles, "titles", _CODE):
             kind = "reported" if kinds[row] == "reported" else "alternative"
             collector.text(titles, row, code, kind, "en", names[row])
@@ -89,7 +89,7 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
 
 
 def _add_occupations(collector: Collector, sheet: Sheet, *, inferred: bool) -> None:
-    titles, texts = sheet.cells(sheet.need("title")), sheet.cells(sheet.need("description"))
+    titles, texts = sheet.column("title"), sheet.column("description")
     expected = "not an O*NET-SOC code such as 11-1011.00"
     for row, code in collector.coded(sheet, OCCUPATIONS.role, _CODE, form=r"\d\d-\d{4}\.\d\d", expected=expected):
         if inferred:
@@ -102,7 +102,7 @@ def _add_occupations(collector: Collector, sheet: Sheet, *, inferred: bool) -> N
 
 def _add_titles(collector: Collector, source: Source) -> None:
     if (sheet := source.find(ALTERNATE, collector)) is not None:
-        short = sheet.cells(sheet.find("Short Title"))
+        short = sheet.optional("Short Title")
         title_at = sheet.need("Alternate Title")
         for row, code in collector.coded(sheet, ALTERNATE.role, _CODE):
             collector.text(sheet, row, code, "alternative", "en", sheet.rows[row][title_at])

@@ -1,17 +1,13 @@
 """What an import gives: the tree, the texts about its codes, and an account of every row."""
 
-import csv
-import gzip
-import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hjc.errors import name_some
-from hjc.taxonomy.csvio import write_taxonomy_csv
+from hjc.taxonomy.csvio import write_rows, write_taxonomy_csv
 from hjc.taxonomy.tree import Taxonomy
 
 if TYPE_CHECKING:
@@ -178,28 +174,13 @@ class ImportedTaxonomy:
         paths = [folder / "taxonomy.csv", folder / ("texts.csv.gz" if format == "csv" else "texts.parquet")]
         write_taxonomy_csv(self.taxonomy, paths[0])
         if format == "csv":
-            write_rows(paths[1], Text._fields, self.texts)
+            write_rows(paths[1], [Text._fields, *self.texts])
         else:
             self.to_frame().to_parquet(paths[1], index=False)
         if self.report.rejects:
             paths.append(folder / "rejects.csv")
-            write_rows(paths[-1], Reject._fields, self.report.rejects)
+            write_rows(paths[-1], [Reject._fields, *self.report.rejects])
         paths.append(folder / "import_report.json")
         record = {"name": self.taxonomy.name, "hash": self.taxonomy.hash, **self.report.as_dict()}
         paths[-1].write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         return paths
-
-
-def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A UTF-8 CSV, gzip when the name ends in .gz; equal rows give equal bytes."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    data = text.getvalue().encode("utf-8")
-    if path.suffix == ".gz":
-        packed = io.BytesIO()
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=packed, mtime=0) as file:
-            file.write(data)
-        data = packed.getvalue()
-    path.write_bytes(data)

@@ -50,8 +50,8 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
     titles = source.find(TITLES, collector)
     if titles is not None:
         title_at = titles.need(*TITLES.required[1])
-        short = titles.cells(titles.find("title_short", "libelle_appellation_court"))
-        status = titles.cells(titles.find("kind", "libelle_type_section_appellation"))
+        short = titles.optional("title_short", "libelle_appellation_court")
+        status = titles.optional("kind", "libelle_type_section_appellation")
         for row, code in collector.coded(titles, "appellations", _CODE):
             cells = titles.rows[row]
             collector.text(titles, row, code, "alternative", "fr", cells[title_at], status[row])

@@ -92,6 +92,14 @@ class Sheet:
             raise TaxonomyError(f"{self.name}: {_missing([aliases], self.header, self.columns)}")
         return found
 
+    def column(self, *aliases: str) -> list[str]:
+        """The n cells of the column :meth:`need` finds."""
+        return self.cells(self.need(*aliases))
+
+    def optional(self, *aliases: str) -> list[str]:
+        """The n cells of the column :meth:`find` finds; "" everywhere without one."""
+        return self.cells(self.find(*aliases))
+
     def cells(self, column: int | None) -> list[str]:
         """The n cells of a column; "" everywhere for None."""
         return [""] * len(self.rows) if column is None else [row[column] for row in self.rows]

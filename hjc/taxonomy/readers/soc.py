@@ -10,6 +10,8 @@ from hjc.taxonomy.readers.sheets import Sheet, tidy
 
 _CODE = ("code", "SOC Code", "2018 SOC Code", "2010 SOC Code")
 _BROAD = ("Broad Group", "Broad Occupation")
+_LEVELS = (("Major Group",), ("Minor Group",), _BROAD, ("Detailed Occupation",))
+_NAME, _TEXT = ("name", "SOC Title", "title"), ("definition", "SOC Definition")
 _TITLE = ("title", "2018 SOC Direct Match Title", "2010 SOC Direct Match Title", "Direct Match Title")
 
 
@@ -17,17 +19,8 @@ def _tables(year: str) -> tuple[Table, Table, Table]:
     """Structure, definitions and titles of an edition: of 2010 when the file name says so, else of 2018."""
     of = r"(?=.*2010)" if year == "2010" else r"(?!.*2010)"
     return (
-        Table(
-            "structure",
-            of + r".*structure(?!_def).*",
-            (("Major Group",), ("Minor Group",), _BROAD, ("Detailed Occupation",)),
-        ),
-        Table(
-            "definitions",
-            of + r".*definitions.*",
-            (_CODE, ("name", "SOC Title", "title"), ("definition", "SOC Definition")),
-            "definitions",
-        ),
+        Table("structure", of + r".*structure(?!_def).*", _LEVELS),
+        Table("definitions", of + r".*definitions.*", (_CODE, _NAME, _TEXT), "definitions"),
         Table("direct-match titles", of + r".*direct.*match.*", (_CODE, _TITLE), "direct-match titles"),
     )
 
@@ -70,7 +63,7 @@ def _parent_listed(code: str, listed: Container[str]) -> str:
 
 def add_structure(collector: Collector, sheet: Sheet, *, depth: int) -> None:
     """A structure with a column for each level, each row filled in one of them; a row's parent stands above it."""
-    columns = [sheet.need(*names) for names in STRUCTURE.required]
+    columns = [sheet.need(*names) for names in _LEVELS]
     onet = sheet.find("Detailed O*NET-SOC")
     columns += [onet] if onet is not None else []
     title_at = sheet.find("title", "SOC or O*NET-SOC 2019 Title", "SOC Title")
@@ -99,9 +92,9 @@ def add_structure(collector: Collector, sheet: Sheet, *, depth: int) -> None:
 
 def add_definitions(collector: Collector, sheet: Sheet) -> None:
     """A row for each code with its definition; parents from a parent column, else by number."""
-    name_at, text_at = sheet.need("name", "SOC Title", "title"), sheet.need("definition", "SOC Definition")
+    name_at, text_at = sheet.need(*_NAME), sheet.need(*_TEXT)
     parent_at = sheet.find("parent")
-    listed = {*collector.nodes, *map(tidy, sheet.cells(sheet.need(*_CODE)))}
+    listed = {*collector.nodes, *map(tidy, sheet.column(*_CODE))}
     for row, code in collector.coded(sheet, "definitions", _CODE, form=_SOC, expected=_NO_SOC):
         cells = sheet.rows[row]
         parent = cells[parent_at].strip() if parent_at is not None else _parent_listed(code, listed)
@@ -121,10 +114,7 @@ def _read(source: Source, collector: Collector, year: str) -> ImportedTaxonomy:
         add_definitions(collector, definitions)
     titles = source.find(tables[2], collector)
     if titles is not None:
-        names, marks = (
-            titles.cells(titles.need(*_TITLE)),
-            titles.cells(titles.find("illustrative", "Illustrative Example")),
-        )
+        names, marks = titles.column(*_TITLE), titles.optional("illustrative", "Illustrative Example")
         for row, code in collector.coded(titles, "direct-match titles", _CODE):
             detail = "illustrative" if marks[row].strip().lower() in ("1", "x", "y", "yes") else ""
             collector.text(titles, row, code, "alternative", "en", names[row], detail)

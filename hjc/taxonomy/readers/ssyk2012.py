@@ -29,8 +29,8 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
         raise source.lacking((HIERARCHY,), "SSYK hierarchy (columns code and name)")
     for sheet in sheets:
         names, texts = (
-            sheet.cells(sheet.need(*_NAME)),
-            sheet.cells(sheet.find("definition", "beskrivning", "description")),
+            sheet.column(*_NAME),
+            sheet.optional("definition", "beskrivning", "description"),
         )
         expected, level = "not an SSYK code: expected one to four digits", ("level", "nivå")
         for row, code in collector.coded(sheet, "hierarchy", _CODE, form=r"\d{1,4}", expected=expected, level=level):

@@ -11,29 +11,20 @@ from hjc.taxonomy.readers.result import ImportedTaxonomy
 from hjc.taxonomy.readers.sheets import Sheet, tidy
 
 _CODE = ("code", "SOC 2020", "SOC2020", "SOC 2010", "SOC2010", "SOC2020 Unit Group", "SOC2010 Unit Group")
+_NAME = ("name", "Group Title", "SOC2020 Group Title", "title")
+_NATURAL = ("INDEXOCC - natural word order", "INDEXOCC-natural word order")
 _LEVELS = ("Major Group", "Sub-Major Group", "Minor Group", "Unit Group")
 STRUCTURE = Table(
     "structure",
     r"(?!.*index).*structure.*",
-    (
-        ("code", "Unit Group", "SOC2020 Unit Group", "SOC2010 Unit Group"),
-        ("name", "Group Title", "SOC2020 Group Title", "title"),
-    ),
+    (("code", "Unit Group", "SOC2020 Unit Group", "SOC2010 Unit Group"), _NAME),
 )
 INDEX = Table(
     "coding index",
     r".*index.*",
-    (
-        _CODE,
-        ("title", "INDEXOCC - natural word order", "INDEXOCC-natural word order", "INDEXOCC", "Indexing word order"),
-    ),
+    (_CODE, ("title", *_NATURAL, "INDEXOCC", "Indexing word order")),
     "index titles",
 )
-
-
-def _level_columns(sheet: Sheet) -> list[int]:
-    found = [sheet.find(name, f"SOC2020 {name}", f"SOC2010 {name}") for name in _LEVELS]
-    return [column for column in found if column is not None]
 
 
 @register(
@@ -53,11 +44,9 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
         collector.report.missing["structure"] = "names of the groups; the groups come from the codes of the index"
     if index is not None:
         title_at = index.need(*INDEX.required[1])
-        natural = index.cells(
-            index.find("title_natural", "INDEXOCC - natural word order", "INDEXOCC-natural word order")
-        )
-        industry = index.cells(index.find("industry", "IND"))
-        more = index.cells(index.find("qualifier", "ADD"))
+        natural = index.optional("title_natural", *_NATURAL)
+        industry = index.optional("industry", "IND")
+        more = index.optional("qualifier", "ADD")
         for row, code in collector.coded(index, "coding index", _CODE):
             if structure is None and re.fullmatch(r"\d{4}", code):
                 for n in range(1, 5):
@@ -68,18 +57,13 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
 
 
 def _add_structure(collector: Collector, sheet: Sheet) -> None:
-    levels = _level_columns(sheet)
-    code_at = sheet.find("code")
-    name_at = sheet.need(*STRUCTURE.required[1])
-    descriptions = sheet.cells(sheet.find("Group Description", "SOC2020 Group Description", "description"))
-    parts = [
-        (kind, sheet.cells(at))
-        for name, kind in (("Tasks", "task"), ("Related Job Titles", "example"))
-        if (at := sheet.find(name)) is not None
-    ]
+    levels = [sheet.optional(name, f"SOC2020 {name}", f"SOC2010 {name}") for name in _LEVELS]
+    code_at, name_at = sheet.find("code"), sheet.need(*_NAME)
+    descriptions = sheet.optional("Group Description", "SOC2020 Group Description", "description")
+    parts = [("task", sheet.optional("Tasks")), ("example", sheet.optional("Related Job Titles"))]
     for row in collector.open(sheet, "structure"):
         cells = sheet.rows[row]
-        filled = [cells[at] for at in levels if cells[at].strip()]
+        filled = [level[row] for level in levels if level[row].strip()]
         value = cells[code_at] if code_at is not None else filled[-1] if filled else ""
         code = collector.code(sheet, row, value)
         if not code:
