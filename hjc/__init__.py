@@ -1,6 +1,6 @@
 """Hierarchical job classification: code job ads to a tree of occupations, with coherent probabilities at every level.
 
-Importing ``hjc`` is light: what needs more than NumPy is imported when it is first asked for. The evaluation
+Importing ``hjc`` is light: its names are imported when they are first asked for. The evaluation
 function lives in the module of its name: ``from hjc.evaluation import evaluate_model``.
 """
 
@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hjc.errors import NotFittedError, TaxonomyError
-from hjc.taxonomy import Taxonomy
 
 try:
     __version__ = version("hjc")
@@ -21,12 +20,13 @@ _LAZY = {
     "Classifier": "hjc.classifiers.base",
     "JobClassifier": "hjc.apply.job_classifier",
     "JobData": "hjc.data",
+    "Taxonomy": "hjc.taxonomy",
     "load": "hjc.classifiers.load",
     "register_classifier": "hjc.classifiers",
     "register_head": "hjc.nn.settings",
 }
 
-__all__ = ["NotFittedError", "Taxonomy", "TaxonomyError", "__version__", *_LAZY]
+__all__ = ["NotFittedError", "TaxonomyError", "__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:

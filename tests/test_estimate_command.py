@@ -150,7 +150,8 @@ def test_messages(call, run, table, tmp_path):
 
 def test_drift(call, run, table, tmp_path):
     code, out, err = call("drift", run, table, "-t", "text", "-o", tmp_path / "drift.csv")
-    assert code == 0 and "against 800 validation rows" in out and "verdict:" in out and "1 left out" in err
+    assert code == 0, err
+    assert "against 800 validation rows" in out and "verdict:" in out and "1 left out" in err
     assert {"text length", "confidence"} <= set(pd.read_csv(tmp_path / "drift.csv").check)
     same = write(tmp_path / "same.csv", [("0000017", "", "", "", "")] * 300)
     _, out, _ = call("drift", run, same, "-t", "text")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hjc.apply.estimate import Gathered
+from hjc.apply.estimate import METHODS, Gathered
 from hjc.arrays import Float64, IntArray
 from hjc.errors import name_some
 from hjc.statistics import Change, ShareEstimate, change
@@ -14,6 +14,34 @@ from hjc.statistics.estimate import FEW_ROWS
 
 #: methods whose only error is that of sampling rows: pairs of rows then say all about the covariance
 PAIRED = ("classify_and_count", "summed")
+
+
+def check_request(
+    method: str,
+    confidence: float,
+    by: Sequence[str],
+    change: tuple[str, str] | None = None,
+    change_column: str | None = None,
+    unit_column: str | None = None,
+    target: str = "population",
+) -> None:
+    """Raise ValueError, with the options of ``hjc estimate``, where what is asked for does not go together."""
+    if method not in METHODS:
+        raise ValueError(f"--method: got {method!r}, allowed are auto, {', '.join(METHODS)}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"--confidence: got {confidence}, allowed are numbers between 0 and 1")
+    if change is None and (change_column or unit_column):
+        raise ValueError("--change-column and --unit-column refine --change OLD NEW: give that as well")
+    if change is not None and not by:
+        raise ValueError(
+            "--change needs the column of the periods among --by, e.g. --by month --change 2024-01 2024-02"
+        )
+    if unit_column and (method not in PAIRED or target != "population"):
+        raise ValueError(
+            f"--unit-column goes with --method {' or '.join(PAIRED)} and --target population; with others leave it "
+            "out: the periods are then taken as of different units, and intervals are too wide rather than too narrow "
+            "where units stay as they are"
+        )
 
 
 def change_table(found: Gathered, column: str, old: str, new: str, *, confidence: float = 0.95) -> pd.DataFrame:

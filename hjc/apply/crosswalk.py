@@ -11,11 +11,12 @@ from scipy import sparse
 
 from hjc.apply.codes import CodeColumns
 from hjc.apply.loop import Columns, Part, Progress, Summary, numbers_of, write_parts
-from hjc.apply.spelling import Spelling
+from hjc.apply.spelling import Spelling, for_commands
 from hjc.arrays import BoolArray, Float64, ObjectArray
 from hjc.crosswalk.mapping import Crosswalk, Inner
 from hjc.data.recipe import OK, TextRecipe
 from hjc.tables import Reader, Writer
+from hjc.taxonomy import explain_unknown
 from hjc.taxonomy.tree import Taxonomy
 
 if TYPE_CHECKING:  # importing it would import pandas
@@ -81,6 +82,10 @@ class CrosswalkSummary(Summary):
         if self.unlisted:
             shares += f", not in the input {self.unlisted / total:.4f}"
         return f"{super().message()}; mean shares: {shares}"
+
+    def explain(self, source: Taxonomy) -> str:
+        """What seems to have happened to the codes that the tree does not have."""
+        return for_commands(explain_unknown(source, self.unknown, source.name)) if self.unknown else ""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,13 @@ class Review:
     expected_wrong_all: float
     notes: tuple[str, ...]
 
+    def message(self, written: int, calibrated: bool) -> str:
+        """One sentence for the terminal."""
+        return (
+            f"{written:,} rows to review; by the model's {'calibrated ' if calibrated else ''}probabilities "
+            f"{self.expected_wrong:.0%} of their codes are wrong, of all codes {self.expected_wrong_all:.0%}"
+        )
+
 
 def review_columns(prefix: str = "hjc_", answer: str = "code", blind: bool = False) -> dict[str, str]:
     """New column -> text or number, as the writer wants them; ``blind`` leaves the model's code out."""

@@ -1,14 +1,17 @@
 """A training table brought to the new edition of its taxonomy, a few thousand rows at a time."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
 from hjc.apply.spelling import Spelling
 from hjc.crosswalk.revision import Revision
 from hjc.data.recipe import OK
-from hjc.tables import Reader, Writer
+from hjc.tables import Reader, Writer, write_frame
 
 
 @dataclass
@@ -16,6 +19,9 @@ class RevisionSummary(Summary):
     """``written``: rows that came out, more than ``rows`` where rows of split codes were divided."""
 
     written: int = 0
+
+    def message(self) -> str:
+        return f"{self.rows:,} rows in"
 
 
 REVISION_COLUMNS = {"code": "text", "weight": "number", "kind": "text", "status": "text"}
@@ -71,3 +77,9 @@ def revise_table(
 
     write_parts(reader, writer, columns, new, summary, progress, check)
     return rows
+
+
+def write_report(revision: Revision, rows: Mapping[str, int], path: str) -> None:
+    """:meth:`Revision.report` as a CSV."""
+    what, became = ["old_code", "old_title", "kind"], ["new_code", "new_title", "level", "successors", "lost", "reason"]
+    write_frame(pd.DataFrame(revision.report(rows), columns=[*what, *became, "rows"]), path, "csv")

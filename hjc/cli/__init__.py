@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from hjc.cli import session
-from hjc.cli.carry import crosswalk, revise
 from hjc.cli.compare import compare
+from hjc.cli.crosswalk import crosswalk
 from hjc.cli.data import data_app
 from hjc.cli.drift import drift
 from hjc.cli.estimate import estimate
@@ -20,7 +21,6 @@ from hjc.cli.relabel import relabel
 from hjc.cli.review import review
 from hjc.cli.taxonomy import taxonomy_app
 from hjc.cli.train import train
-from hjc.cli.translate import translate
 
 app = typer.Typer(
     help="Hierarchical job classification: code job ads to a tree of occupations.",
@@ -55,19 +55,13 @@ app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )(train)
-app.command("predict")(predict)
-app.command("evaluate")(evaluate)
-app.command("compare")(compare)
-app.command("estimate")(estimate)
-app.command("review")(review)
-app.command("drift")(drift)
-app.command("explain")(explain)
-app.command("info")(info)
-app.command("relabel")(relabel)
-app.command("crosswalk")(crosswalk)
-taxonomy_app.command("revise")(revise)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "predict": predict, "evaluate": evaluate, "compare": compare, "estimate": estimate, "review": review,
+    "drift": drift, "explain": explain, "info": info, "relabel": relabel, "crosswalk": crosswalk,
+}  # fmt: skip
+for name, command in COMMANDS.items():
+    session.add(app, name, command)
 app.add_typer(taxonomy_app, name="taxonomy")
-data_app.command("translate")(translate)
 app.add_typer(data_app, name="data")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from hjc.tables.options import ReadOptions
     from hjc.taxonomy import Taxonomy as Tree
 
 # ---------------------------------------------------------------------------------------------- arguments
@@ -27,15 +28,38 @@ class Reading:
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text input, e.g. cp1250 (utf-8).")] = None
     sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook (the first).")] = None
 
+    def of(self, path: str) -> "ReadOptions":
+        """For :func:`hjc.tables.open_table`. Raises ValueError where nothing tells the format."""
+        from hjc.tables import ReadOptions, format_of
+
+        kind = format_of(path, self.input_format, option="--input-format")
+        return ReadOptions.given(format=kind, separator=self.separator, encoding=self.encoding, sheet=self.sheet)
+
     def settings(self) -> dict[str, str]:
         """As settings of the data say it."""
-        return {"format": self.input_format or "auto", "separator": self.separator or "auto",
-                "encoding": self.encoding or "auto", "sheet": self.sheet or ""}  # fmt: skip
+        given = {"separator": self.separator, "encoding": self.encoding, "sheet": self.sheet}
+        return {"format": self.input_format or "auto", **{name: text for name, text in given.items() if text}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """How a table is written: the same options for every command that writes one."""
+
+    format: Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl, xlsx (by the name of OUT).")] = (
+        None
+    )
+    safe_cells: Annotated[
+        bool, typer.Option("--safe-cells", help="CSV: ' before cells that a spreadsheet takes for formulas.")
+    ] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False
 
 
 Output = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write, or - .")]
 OutputFile = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write.")]
 OutputFolder = Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables.")]
+FolderOrNone = Annotated[
+    str | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables, pages and pictures.")
+]
 Format = Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl, xlsx (by the name of OUT).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
@@ -51,9 +75,14 @@ TextColumns = Annotated[
 CorpusTextColumns = Annotated[
     list[str] | None, typer.Option("-t", "--text-column", help="Column with text; repeat it for several (text).")
 ]
+TextColumn = Annotated[list[str], typer.Option("-t", "--text-column", help="Column with text; repeatable.")]
 CodeColumn = Annotated[str, typer.Option("-c", "--code-column", help="Column with the code.")]
 LanguageColumn = Annotated[str, typer.Option(help="Column with the language.")]
 SourceColumn = Annotated[str, typer.Option(help="Column with the source.")]
+TrainedCodeColumn = Annotated[str | None, typer.Option(help="Column with the right code (as in training).")]
+TrainedLanguageColumn = Annotated[
+    str | None, typer.Option(help="Column with the language of a row (as in training, where it is there).")
+]
 RestoreZeros = Annotated[
     bool, typer.Option("--restore-zeros", help="Put lost leading zeros back where one code is meant (110 is 0110).")
 ]

@@ -4,16 +4,15 @@ from typing import Annotated
 
 import typer
 
-from hjc.cli import options
+from hjc.cli import session
+from hjc.cli.aliases import FolderOrNone, Seed
 
 
 def compare(
     run_dirs: Annotated[
         list[str], typer.Argument(metavar="RUN_DIR...", help="Run directories, sweeps, or folders of hjc evaluate -o.")
     ],
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for compare.md, .csv, .tex and .html.")
-    ] = None,
+    output: FolderOrNone = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME", help="Set to compare on; default all common test sets.")
     ] = None,
@@ -27,36 +26,27 @@ def compare(
         bool, typer.Option("--holm", help="Mark differences by p-values adjusted for their number (Holm).")
     ] = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the 95 % intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    seed: Seed = 0,
     min_support: Annotated[int, typer.Option(min=1, help="Languages and sources need so many rows.")] = 30,
 ) -> None:
     """Compare runs on the same test rows: metrics by level, language, source and training rows; time and size."""
-    with options.one_message():
-        from pathlib import Path
+    from rich.console import Console
 
-        from rich.console import Console
+    from hjc.files import check_folder
+    from hjc.report.compare_files import write_comparison
+    from hjc.report.compare_tables import terminal
+    from hjc.report.comparison import compare_runs
 
-        from hjc.report.compare_files import write_comparison
-        from hjc.report.compare_tables import terminal
-        from hjc.report.comparison import compare_runs
-
-        if output is not None and Path(output).exists() and not Path(output).is_dir():
-            raise NotADirectoryError(f"{output} is a file; -o takes a folder")
-        found = compare_runs(
-            run_dirs,
-            sets=sets or (),
-            reference=reference,
-            common_rows=common_rows,
-            holm=holm,
-            bootstrap=bootstrap,
-            seed=seed,
-            min_support=min_support,
-        )
-        console = Console(highlight=False)
-        for name in found.sets:
-            console.print(terminal(found, name))
-        for note in found.notes:
-            options.note(f"note: {note}")
-        if output is not None:
-            paths = write_comparison(found, output)
-            options.note(f"{', '.join(path.name for path in paths)} are in {output}")
+    if output is not None:
+        check_folder(output)
+    found = compare_runs(
+        run_dirs, sets=sets or (), reference=reference, common_rows=common_rows, holm=holm, bootstrap=bootstrap,
+        seed=seed, min_support=min_support,
+    )  # fmt: skip
+    console = Console(highlight=False)
+    for name in found.sets:
+        console.print(terminal(found, name))
+    session.notes(f"note: {note}" for note in found.notes)
+    if output is not None:
+        paths = write_comparison(found, output)
+        session.note(f"{', '.join(path.name for path in paths)} are in {output}")

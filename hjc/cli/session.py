@@ -140,7 +140,7 @@ def finish(output: str, facts: dict[str, Any], messages: Iterable[str] = ()) -> 
     notes(messages)
 
 
-def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+def show_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """A table on standard output; integers with thousands, other numbers with three decimals."""
     from rich.console import Console
     from rich.markup import escape
@@ -151,7 +151,7 @@ def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]
             return escape(value)
         return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
 
-    table = Table(*columns, title=escape(title))
+    table = Table(*columns, title=None if title is None else escape(title))
     for row in rows:
         table.add_row(*map(cell, row))
     Console(highlight=False).print(table)

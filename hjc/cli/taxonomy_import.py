@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hjc.cli import options
+from hjc.cli.aliases import Digits, Languages, code_lengths, listed, pair
 
 
 def import_(
@@ -15,65 +15,43 @@ def import_(
     output: Annotated[str | None, typer.Option("-o", "--output", help="Folder to write into.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the readers and what they read.")] = False,
     name: Annotated[str, typer.Option(help="What the tree is called (the reader's name).")] = "",
-    languages: Annotated[str, typer.Option(help="Only these languages, e.g. en,pl (all).")] = "",
+    languages: Languages = "",
     language: Annotated[str, typer.Option(help="Language of texts that do not tell theirs.")] = "",
     column: Annotated[
         list[str] | None, typer.Option(help="A renamed column: EXPECTED=NAME IN THE FILE. More than once for several.")
     ] = None,
-    digits: Annotated[str, typer.Option(help="Reader csv: cumulative code lengths, e.g. 1,2,3,4,6.")] = "",
+    digits: Digits = None,
     separator: Annotated[str | None, typer.Option(help="Separator of text files (found out).")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of text files, e.g. cp1250 (utf-8).")] = None,
     format: Annotated[str, typer.Option(help="Texts as csv (gzip) or parquet.")] = "csv",
 ) -> None:
     """Write taxonomy.csv, texts.csv.gz, rejects.csv and import_report.json, and show what was read."""
-    with options.one_message():
-        from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
+    from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
 
-        if list_:
-            for reader in READERS.values():
-                typer.echo(f"{reader.kind:<9} {reader.title}\n{'':<9} {reader.files}")
-            return
-        if kind is None or not paths:
-            raise ValueError("give a KIND and a PATH: hjc taxonomy import esco ESCO-FOLDER -o tax (--list shows kinds)")
-        if output is None:
-            raise ValueError("where to? Give -o FOLDER")
-        if format not in ("csv", "parquet"):
-            raise ValueError(f"--format: got {format!r}, allowed are csv and parquet")
-        imported = import_taxonomy(
-            kind,
-            paths,
-            ImportOptions(
-                name=name,
-                languages=_split(languages),
-                language=language,
-                columns=_columns(column or []),
-                encoding=encoding,
-                separator="\t" if separator == "tab" else separator,
-                digits=_digits(digits),
-            ),
-        )
-        written = imported.write(output, format=format)
-        for line in imported.report.lines():
-            typer.echo(line)
-        typer.echo(f"-> {', '.join(str(path) for path in written)}")
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _digits(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in _split(text))
-    except ValueError:
-        raise ValueError(f"--digits: got {text!r}, expected code lengths like 1,2,3,4") from None
-
-
-def _columns(pairs: list[str]) -> dict[str, str]:
-    out = {}
-    for pair in pairs:
-        logical, sign, actual = pair.partition("=")
-        if not sign or not logical.strip() or not actual.strip():
-            raise ValueError(f"--column: got {pair!r}, expected EXPECTED=NAME, e.g. code=Kod")
-        out[logical.strip()] = actual.strip()
-    return out
+    if list_:
+        for reader in READERS.values():
+            typer.echo(f"{reader.kind:<9} {reader.title}\n{'':<9} {reader.files}")
+        return
+    if kind is None or not paths:
+        raise ValueError("give a KIND and a PATH: hjc taxonomy import esco ESCO-FOLDER -o tax (--list shows kinds)")
+    if output is None:
+        raise ValueError("where to? Give -o FOLDER")
+    if format not in ("csv", "parquet"):
+        raise ValueError(f"--format: got {format!r}, allowed are csv and parquet")
+    imported = import_taxonomy(
+        kind,
+        paths,
+        ImportOptions(
+            name=name,
+            languages=listed(languages),
+            language=language,
+            columns=dict(pair(text, "--column", "code=Kod") for text in column or []),
+            encoding=encoding,
+            separator="\t" if separator == "tab" else separator,
+            digits=tuple(code_lengths(digits)),
+        ),
+    )
+    written = imported.write(output, format=format)
+    for line in imported.report.lines():
+        typer.echo(line)
+    typer.echo(f"-> {', '.join(str(path) for path in written)}")

@@ -4,8 +4,9 @@ A :class:`Profile` is gathered once from training or validation rows, stored as 
 the profile of each new batch. It holds histograms, no texts.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,6 +205,13 @@ class DriftReport:
 
     def __str__(self) -> str:
         return f"{self.verdict}: " + "; ".join(self.reasons)
+
+    def lines(self) -> Iterator[list[str]]:
+        """The table for a terminal: check, level, statistic, value, chance, status."""
+        for line in self.table.to_dict("records"):
+            noise = "" if math.isnan(line["noise"]) else f"{line['noise']:.3f}"
+            where, statistic = str(line["level"] or ""), str(line["statistic"]).replace("_", " ")
+            yield [line["check"], where, statistic, f"{line['value']:.3f}", noise, line["status"]]
 
 
 def _status(value: float, noise: float, moderate: float, large: float) -> str:

@@ -10,11 +10,12 @@ from hjc.cli.data.from_taxonomy import from_taxonomy
 from hjc.cli.data.manifest import manifest
 from hjc.cli.data.prepare import prepare
 from hjc.cli.data.sample import sample, split
+from hjc.cli.data.translate import translate
 
 data_app = typer.Typer(help="Prepare, sample, split and describe data before training.", no_args_is_help=True)
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare, "sample": sample, "split": split, "manifest": manifest, "agreement": agreement,
-    "suspicious": suspicious, "from-taxonomy": from_taxonomy,
+    "suspicious": suspicious, "from-taxonomy": from_taxonomy, "translate": translate,
 }  # fmt: skip
 for name, command in COMMANDS.items():
     session.add(data_app, name, command)
