@@ -13,9 +13,6 @@ import numpy as np
 
 from hjc.arrays import Float32, IntArray
 
-#: back end -> the module that it needs
-MODULES = {"usearch": "usearch", "faiss": "faiss"}
-
 
 class Approximate(Protocol):
     """What an approximate back end can do."""
@@ -28,13 +25,8 @@ class Approximate(Protocol):
 
 
 def is_installed(backend: str) -> bool:
-    return importlib.util.find_spec(MODULES[backend]) is not None
-
-
-def need(backend: str) -> None:
-    """Raise ImportError, with what to do, when the package of a back end is not installed."""
-    if not is_installed(backend):
-        raise ImportError(f"the index back end {backend!r} is not installed: pip install 'hjc[ann]', or use 'exact'")
+    """A back end has the name of the package that it needs."""
+    return importlib.util.find_spec(backend) is not None
 
 
 def check_shape(path: Path, found: tuple[int, int], shape: tuple[int, int]) -> None:
@@ -73,14 +65,11 @@ class Usearch:
         )  # fmt: skip
 
     def candidates(self, queries: Float32, k: int) -> IntArray:
+        # usearch gives another shape for one query: there are two always
+        found = self.index.search(queries if len(queries) > 1 else np.repeat(queries, 2, axis=0), k, threads=1)
+        keys = np.asarray(found.keys)[: len(queries)].astype(np.int64)
+        counts = np.asarray(found.counts)[: len(queries)]
         out = np.full((len(queries), k), -1, dtype=np.int64)
-        if len(queries) == 1:  # usearch returns another shape for one query
-            keys = np.asarray(self.index.search(queries[0], k, threads=1).keys).astype(np.int64)
-            out[0, : len(keys)] = keys
-            return out
-        found = self.index.search(queries, k, threads=1)
-        keys = np.asarray(found.keys).astype(np.int64)
-        counts = np.asarray(found.counts)
         out[:, : keys.shape[1]] = np.where(np.arange(keys.shape[1]) < counts[:, None], keys, -1)
         return out
 

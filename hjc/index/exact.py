@@ -82,16 +82,13 @@ def exact_search(vectors: Float32, queries: Float32, k: int) -> Neighbours:
         return Neighbours(position, similarity)
     for first in range(0, len(queries), QUERY_BLOCK):
         block = queries[first : first + QUERY_BLOCK]
-        rows = np.empty(0, dtype=np.int64)
-        places = np.empty(0, dtype=np.int64)
+        rows = places = np.empty(0, dtype=np.int64)
         scores: Float32 = np.empty(0, dtype=np.float32)
         bound: Float32 = np.full(len(block), -np.inf, dtype=np.float32)
         for start in range(0, n, VECTOR_BLOCK):
             product = block @ vectors[start : start + VECTOR_BLOCK].T
-            if start == 0:
-                width = product.shape[1]
-                if width >= k:
-                    bound = np.partition(product, width - k, axis=1)[:, width - k] - np.float32(SLACK)
+            if start == 0 and (width := product.shape[1]) >= k:
+                bound = np.partition(product, width - k, axis=1)[:, width - k] - np.float32(SLACK)
             new_rows, columns = np.nonzero(product >= bound[:, None])
             rows = np.concatenate([rows, new_rows])
             places = np.concatenate([places, columns + start])

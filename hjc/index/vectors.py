@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hjc.arrays import Float32, IntArray
+from hjc.arrays import Float32
 from hjc.errors import check_choice
-from hjc.index.backends import BACKENDS, Approximate, is_installed, need
+from hjc.index.backends import BACKENDS, Approximate, is_installed
 from hjc.index.exact import Neighbours, as_vectors, exact_search, normalise, pair_similarity
 from hjc.index.pooling import check_groups, pool_all, pool_neighbours
 
@@ -38,12 +38,16 @@ class VectorIndex:
     """
 
     def __init__(self, vectors: npt.ArrayLike, *, backend: str = "auto", threads: int = 1) -> None:
-        self.vectors: Float32 = normalise(as_vectors(vectors, "vectors"))
-        self.vectors.flags.writeable = False
-        self.backend = resolve_backend(backend, len(self.vectors))
         self._ann: Approximate | None = None
+        self._set(normalise(as_vectors(vectors, "vectors")), backend)
         if self.backend != "exact":
             self._ann = BACKENDS[self.backend].build(self.vectors, threads)
+
+    def _set(self, vectors: Float32, backend: str) -> None:
+        self.vectors = vectors
+        self.vectors.flags.writeable = False
+        self.backend = resolve_backend(backend, len(vectors))
+        self._ann = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -171,33 +175,30 @@ class VectorIndex:
         expected = (config["vectors"], config["dimensions"])
         if vectors.shape != expected or str(vectors.dtype) != config["dtype"]:
             raise ValueError(f"{folder / _VECTORS}: got {vectors.shape} {vectors.dtype}, {_CONFIG} says {expected}")
-        out = cls.__new__(cls)
         stored = as_vectors(vectors, str(folder / _VECTORS))
-        # half precision changes the lengths; full precision is kept to the bit
-        out.vectors = stored if config["dtype"] == "float32" else normalise(stored)
-        out.vectors.flags.writeable = False
-        out.backend, out._ann = config["backend"], None
+        built = config["backend"]
         if backend is not None:
-            check_choice("backend", backend, ("exact", out.backend))
-            out.backend = backend
-        elif out.backend != "exact" and not is_installed(out.backend):
+            check_choice("backend", backend, ("exact", built))
+        elif built != "exact" and not is_installed(built):
             warnings.warn(
-                f"{folder}: the index was built with {out.backend}, which is not installed (pip install 'hjc[ann]'); "
+                f"{folder}: the index was built with {built}, which is not installed (pip install 'hjc[ann]'); "
                 "searching exactly instead",
                 stacklevel=2,
             )
-            out.backend = "exact"
-        if out.backend != "exact":
-            need(out.backend)
+            backend = "exact"
+        self = cls.__new__(cls)
+        # half precision changes the lengths; full precision is kept to the bit
+        self._set(stored if config["dtype"] == "float32" else normalise(stored), backend or built)
+        if self.backend != "exact":
             if not (folder / _ANN).is_file():
                 raise FileNotFoundError(
                     f"{folder / _ANN} is missing: the index is incomplete; load(backend='exact') does without"
                 )
             try:
-                out._ann = BACKENDS[out.backend].load(folder / _ANN, out.vectors.shape)
+                self._ann = BACKENDS[self.backend].load(folder / _ANN, self.vectors.shape)
             except RuntimeError as error:
-                raise ValueError(f"{folder / _ANN}: cannot be read by {out.backend} ({error})") from None
-        return out
+                raise ValueError(f"{folder / _ANN}: cannot be read by {self.backend} ({error})") from None
+        return self
 
 
 def resolve_backend(backend: str, n: int) -> str:
@@ -209,8 +210,8 @@ def resolve_backend(backend: str, n: int) -> str:
     check_choice("backend", backend, BACKEND_NAMES)
     if backend == "auto":
         return "usearch" if n >= APPROXIMATE_FROM and is_installed("usearch") else "exact"
-    if backend != "exact":
-        need(backend)
+    if backend != "exact" and not is_installed(backend):
+        raise ImportError(f"the index back end {backend!r} is not installed: pip install 'hjc[ann]', or use 'exact'")
     return backend
 
 
@@ -237,6 +238,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     check_choice(f"{path}: backend", checked["backend"], ("exact", *BACKENDS))
     check_choice(f"{path}: dtype", checked["dtype"], STORED_AS)
     return checked
-
-
-__all__ = ["APPROXIMATE_FROM", "IntArray", "Neighbours", "VectorIndex", "resolve_backend"]

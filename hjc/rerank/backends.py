@@ -7,11 +7,15 @@ probabilities: :class:`~hjc.rerank.rules.RulesReranker` normalises a linear scor
 and shares the rest by similarity.
 """
 
-from collections.abc import Sequence
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from hashlib import sha256
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from scipy.special import log_softmax
 
 from hjc.arrays import Float64
 from hjc.rerank.extraction import Extraction
@@ -74,26 +78,61 @@ class RerankResult:
         return float(np.exp(self.scores.max())) if len(self.scores) else 0.0
 
 
-@runtime_checkable
-class Reranker(Protocol):
+class Reranker(ABC):
     """A back end. ``fingerprint`` changes when its results may differ (part of cache keys and model cards)."""
 
-    name: str
+    name: ClassVar[str]
+    #: factor of the similarities of candidates where the back end has nothing else to go by
+    scale: float = 1.0
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: what was fitted, and what was asked."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        return sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @abstractmethod
+    def decide(
+        self,
+        queries: Sequence[Query],
+        candidates: Sequence[Sequence[Candidate]],
+        advance: Callable[[int], None] | None = None,
+    ) -> list[RerankResult]:
+        """The results of queries that have candidates and words."""
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankResult:
         """One query. No candidates: an abstention, never an error."""
-        ...
+        return self.rerank_batch([query], [candidates])[0]
 
-    def rerank_batch(self, queries: Sequence[Query], candidates: Sequence[Sequence[Candidate]]) -> list[RerankResult]:
-        """Many queries, in order; ``candidates`` holds a list for each.
+    def rerank_batch(
+        self,
+        queries: Sequence[Query],
+        candidates: Sequence[Sequence[Candidate]],
+        advance: Callable[[int], None] | None = None,
+    ) -> list[RerankResult]:
+        """Many queries, in order; ``candidates`` holds a list for each. A query without words is declined.
 
         Raises:
-            ValueError: lengths differ.
+            ValueError: lengths differ, or candidates of a query that are no list of different leaves with scores.
         """
-        ...
+        check_batch(queries, candidates)
+        reasons = ["no candidates" if not some else is_empty(q) for q, some in zip(queries, candidates, strict=True)]
+        for some in candidates:
+            check_candidates(some)
+        asked = [i for i, reason in enumerate(reasons) if not reason]
+        found = iter(self.decide([queries[i] for i in asked], [candidates[i] for i in asked], advance))
+        return [
+            self.abstain(some, reason, "declined") if reason else next(found)
+            for some, reason in zip(candidates, reasons, strict=True)
+        ]
+
+    def abstain(
+        self, candidates: Sequence[Candidate], reason: str, status: Status, details: dict[str, Any] | None = None
+    ) -> RerankResult:
+        """No choice: the candidates by their similarity alone."""
+        return RerankResult(similarity_log_weights(candidates, self.scale), reason, status, details or {})
 
 
 def check_batch(queries: Sequence[Query], candidates: Sequence[Sequence[Candidate]]) -> None:
@@ -112,22 +151,10 @@ def check_candidates(candidates: Sequence[Candidate]) -> None:
         raise ValueError(f"candidates: the scores of {bad[:5]} are not finite")
 
 
-def log_softmax(x: Float64) -> Float64:
-    """x - ln sum exp(x), of a vector; no value for no value."""
-    if not len(x):
-        return np.zeros(0)
-    shifted = x - x.max()
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()), dtype=np.float64)
-
-
 def similarity_log_weights(candidates: Sequence[Candidate], scale: float) -> Float64:
     """(k,) log softmax of ``scale`` times the similarities: what stands in where a back end has nothing to say."""
-    return log_softmax(scale * np.array([c.score for c in candidates], dtype=np.float64))
-
-
-def no_candidates() -> RerankResult:
-    """The result for an empty list."""
-    return RerankResult(np.zeros(0), "no candidates", "declined")
+    x = scale * np.array([c.score for c in candidates], dtype=np.float64)
+    return log_softmax(x) if len(x) else x
 
 
 def is_empty(query: Query) -> str:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 from hjc.rerank.settings import ChatSettings
 
@@ -23,7 +23,7 @@ def least_tokens(text: str) -> int:
 class ChatError(RuntimeError):
     """A query got no usable answer; the message says why."""
 
-    status = "failed"
+    status: Literal["failed", "budget"] = "failed"
 
 
 class BudgetReached(ChatError):

@@ -7,27 +7,18 @@ proportion to exp(scale * similarity). A model that always says 0.95 and is righ
 With a single candidate its weight is 1, whatever the confidence.
 """
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, logit
 
 from hjc.arrays import BoolArray, Float64
-from hjc.rerank.backends import (
-    Candidate,
-    Query,
-    RerankResult,
-    check_batch,
-    check_candidates,
-    is_empty,
-    no_candidates,
-    similarity_log_weights,
-)
+from hjc.rerank.backends import Candidate, Query, Reranker, RerankResult, similarity_log_weights
 from hjc.rerank.budget import ChatError
 from hjc.rerank.chat import Answer, ChatClient, ChatRequest, Rejected
 from hjc.rerank.extraction import Extraction
@@ -50,7 +41,7 @@ SCHEMA: dict[str, Any] = {
 CLIP = 0.01
 
 
-class ChatReranker:
+class ChatReranker(Reranker):
     """Asks a chat model which candidate is nearest.
 
     Candidates are numbered in an order that depends on the query alone (a seeded shuffle), so that neither "answer 1"
@@ -96,10 +87,6 @@ class ChatReranker:
             "max_candidate_chars": self.max_candidate_chars,
         }  # fmt: skip
 
-    @property
-    def fingerprint(self) -> str:
-        return sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
-
     # ------------------------------------------------------------------ asking
 
     def request(self, query: Query, candidates: Sequence[Candidate]) -> tuple[ChatRequest, list[int]]:
@@ -122,10 +109,7 @@ class ChatReranker:
         messages = self.prompt.fill({"ad": ad, "candidates": "\n".join(lines), "numbers": numbers})
         return ChatRequest(messages, SCHEMA, "choice", _check(len(order))), order
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankResult:
-        return self.rerank_batch([query], [candidates])[0]
-
-    def rerank_batch(
+    def decide(
         self,
         queries: Sequence[Query],
         candidates: Sequence[Sequence[Candidate]],
@@ -136,35 +120,22 @@ class ChatReranker:
         Raises:
             EndpointError: the endpoint does not work. Answers so far are in the cache: run it again later.
         """
-        check_batch(queries, candidates)
-        out: list[RerankResult | None] = []
-        asked: list[tuple[int, ChatRequest, list[int]]] = []
-        for i, (query, some) in enumerate(zip(queries, candidates, strict=True)):
-            check_candidates(some)
-            if not some:
-                out.append(no_candidates())
-            elif reason := is_empty(query):
-                out.append(self._abstain(some, reason, "declined"))
-            else:
-                out.append(None)
-                asked.append((i, *self.request(query, some)))
-        answers = self.client.complete_many([request for _, request, _ in asked], advance)
-        for (i, _, order), answer in zip(asked, answers, strict=True):
-            out[i] = self._result(candidates[i], order, answer)
-        return [result for result in out if result is not None]
-
-    def _abstain(self, candidates: Sequence[Candidate], reason: str, status: Any) -> RerankResult:
-        return RerankResult(similarity_log_weights(candidates, self.scale), reason, status)
+        asked = [self.request(query, some) for query, some in zip(queries, candidates, strict=True)]
+        answers = self.client.complete_many([request for request, _ in asked], advance)
+        return [
+            self._result(some, order, answer)
+            for some, (_, order), answer in zip(candidates, asked, answers, strict=True)
+        ]
 
     def _result(self, candidates: Sequence[Candidate], order: list[int], answer: Answer | ChatError) -> RerankResult:
         if isinstance(answer, ChatError):
-            return self._abstain(candidates, str(answer), answer.status)
+            return self.abstain(candidates, str(answer), answer.status)
         value = answer.value
         details = {"confidence": float(value["confidence"]), "reason": value["reason"], "cached": answer.cached,
                    "attempts": answer.attempts}  # fmt: skip
         if value["outcome"] == "decline":
             why = value["reason"].strip() or "declined without a reason"
-            return replace(self._abstain(candidates, why, "declined"), details=details)
+            return self.abstain(candidates, why, "declined", details)
         chosen = order[int(value["number"]) - 1]
         return RerankResult(self.log_weights(candidates, chosen, float(value["confidence"])), details=details)
 
@@ -172,7 +143,7 @@ class ChatReranker:
 
     def probability(self, confidence: npt.ArrayLike) -> Float64:
         """Calibrated probability that a choice with this stated confidence is right; of any shape."""
-        return np.asarray(1 / (1 + np.exp(-(self.slope * _logit(confidence) + self.intercept))), dtype=np.float64)
+        return np.asarray(expit(self.slope * _logit(confidence) + self.intercept), dtype=np.float64)
 
     def log_weights(self, candidates: Sequence[Candidate], chosen: int, confidence: float) -> Float64:
         """(k,) natural-log weights; the formula is that of the module."""
@@ -228,8 +199,7 @@ def _check(count: int) -> Callable[[Mapping[str, Any]], None]:
 
 
 def _logit(confidence: npt.ArrayLike) -> Float64:
-    r = np.clip(np.asarray(confidence, dtype=np.float64), CLIP, 1 - CLIP)
-    return np.log(r) - np.log1p(-r)
+    return np.asarray(logit(np.clip(np.asarray(confidence, dtype=np.float64), CLIP, 1 - CLIP)), dtype=np.float64)
 
 
 def _log_loss(p: Float64, y: BoolArray) -> float:

@@ -6,29 +6,18 @@ logistic regression over pairs (is this candidate right?), then fits one factor 
 is what is used, has the least log-loss.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_softmax, logsumexp
 
 from hjc.arrays import BoolArray, Float64
 from hjc.corpus.prepare.phrases import fold, words_of
-from hjc.rerank.backends import (
-    Candidate,
-    Query,
-    RerankResult,
-    check_batch,
-    check_candidates,
-    is_empty,
-    log_softmax,
-    no_candidates,
-    similarity_log_weights,
-)
+from hjc.rerank.backends import Candidate, Query, Reranker, RerankResult, check_batch, check_candidates, is_empty
 from hjc.rerank.extraction import Extraction
 from hjc.rerank.titles import clean_title, industry_of, seniority_of
 
@@ -50,8 +39,6 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 #: characters of a text that are compared
 MAX_TEXT = 6000
 _LEADS = frozenset(("manager", "supervisor"))
-#: scale of scores where a list must be ordered by similarity alone (empty queries)
-_SIMILARITY_SCALE = 1.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +104,7 @@ def pair_features(query: Query, candidates: Sequence[Candidate]) -> Float64:
     return out
 
 
-class RulesReranker:
+class RulesReranker(Reranker):
     """A linear score of pair features.
 
     Args:
@@ -140,10 +127,6 @@ class RulesReranker:
             raise ValueError(f"weights: {bad} are not finite")
         self.abstain_below = float(abstain_below)
 
-    @property
-    def fingerprint(self) -> str:
-        return sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` gives the back end again."""
         return {"weights": self.weights, "abstain_below": self.abstain_below}
@@ -155,22 +138,22 @@ class RulesReranker:
     def _vector(self) -> Float64:
         return np.array([self.weights[name] for name in FEATURES])
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankResult:
-        if not candidates:
-            return no_candidates()
-        check_candidates(candidates)
-        if reason := is_empty(query):
-            return RerankResult(similarity_log_weights(candidates, _SIMILARITY_SCALE), reason, "declined")
-        scores = log_softmax(pair_features(query, candidates) @ self._vector())
-        best = float(np.exp(scores.max()))
-        if best < self.abstain_below:
-            why = f"confidence {best:.3f} below {self.abstain_below:g}"
-            return RerankResult(scores, why, "declined")
-        return RerankResult(scores)
-
-    def rerank_batch(self, queries: Sequence[Query], candidates: Sequence[Sequence[Candidate]]) -> list[RerankResult]:
-        check_batch(queries, candidates)
-        return [self.rerank(query, some) for query, some in zip(queries, candidates, strict=True)]
+    def decide(
+        self,
+        queries: Sequence[Query],
+        candidates: Sequence[Sequence[Candidate]],
+        advance: Callable[[int], None] | None = None,
+    ) -> list[RerankResult]:
+        """See :class:`~hjc.rerank.backends.Reranker`."""
+        out = []
+        for query, some in zip(queries, candidates, strict=True):
+            scores = log_softmax(pair_features(query, some) @ self._vector())
+            best = float(np.exp(scores.max()))
+            why = f"confidence {best:.3f} below {self.abstain_below:g}" if best < self.abstain_below else None
+            out.append(RerankResult(scores, why, "declined" if why else "chosen"))
+            if advance is not None:
+                advance(1)
+        return out
 
     def fit(
         self,
@@ -218,8 +201,7 @@ def listwise_log_loss(scores: Iterable[Float64], relevant: Iterable[npt.ArrayLik
     """Mean over queries of -ln of the softmax mass on right candidates."""
     losses = []
     for x, right in zip(scores, relevant, strict=True):
-        chosen = log_softmax(np.asarray(x, dtype=np.float64))[np.asarray(right, dtype=bool)]
-        losses.append(-(chosen.max() + np.log(np.exp(chosen - chosen.max()).sum())))
+        losses.append(-logsumexp(log_softmax(np.asarray(x, dtype=np.float64))[np.asarray(right, dtype=bool)]))
     return float(np.mean(losses))
 
 

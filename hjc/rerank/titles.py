@@ -55,30 +55,7 @@ _REFERENCE = re.compile(
 _POSTCODE = re.compile(r"\b(?:[A-Z]{1,2}-)?\d{2}-\d{3}\b|\b(?:D-|A-|F-)?\d{5}\b")
 _PIECES = re.compile(r"(\s+[-–—|•·>]+\s+|\s*[|•·;!]\s*|\s+//?\s+|,\s+|\s*[()\[\]]\s*|\s+[–—]|[–—]\s+|:\s+)")
 #: before a place
-_IN = frozenset(
-    (
-        "in",
-        "w",
-        "we",
-        "à",
-        "a",
-        "en",
-        "te",
-        "v",
-        "ve",
-        "im",
-        "at",
-        "from",
-        "near",
-        "bei",
-        "em",
-        "aus",
-        "do",
-        "для",
-        "в",
-        "у",
-    )
-)
+_IN = re.compile(r"in|w|we|à|a|en|te|v|ve|im|at|from|near|bei|em|aus|do|для|в|у")
 _EDGE = " -–—|,;:/•·*!?_=~\"'“”„<>"
 _DECORATION = re.compile(r"[★☆✔✅❗‼❤♥►▶●■◆✨🔥⭐*_~=!]+|\.{3,}|(?<!\w)#")
 
@@ -127,7 +104,7 @@ def _without_noise(piece: str) -> str:
     for begin, end, kind in words("place", "noise", "noise_end", "lead_in", "label").find(plain):
         if kind == "place":
             # whole pieces, and "in Frankfurt" at the end of one; not "Frankfurt School Lecturer"
-            if end == len(plain) and (begin == 0 or plain[begin - 1] in _IN):
+            if end == len(plain) and (begin == 0 or _IN.fullmatch(plain[begin - 1])):
                 gone.update(i for _, i in spread[max(0, begin - 1) : end])
         elif kind in _WHERE:
             first, last = begin == 0, end == len(plain)
