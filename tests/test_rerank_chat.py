@@ -346,7 +346,7 @@ def kept_in(cache: Path) -> int:
 
 
 @pytest.mark.slow
-def test_killed_run_is_resumed(server: Server, tmp_path: Path) -> None:
+def test_killed_run_is_resumed(make: Make, server: Server, tmp_path: Path) -> None:
     cache = tmp_path / "answers.sqlite"
     command = [sys.executable, "-c", RUN, f"{server.url}/v1", str(cache), "20"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -360,9 +360,11 @@ def test_killed_run_is_resumed(server: Server, tmp_path: Path) -> None:
     out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split(maxsplit=2)
     assert int(out[1]) >= kept and int(out[0]) == 20 - int(out[1])
     before = server.stats()["requests"]
-    again = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split(maxsplit=2)
-    assert again[0] == "0" and again[1] == "20" and server.stats()["requests"] == before
-    assert again[2] == out[2]
+    titles = [Candidate(i, str(i), t) for i, t in enumerate(["Nurses", "Cooks", "Welders"])]
+    again = make("good:0.08", cache=str(cache))
+    results = again.rerank_batch([f"Cooks {i}" for i in range(20)], [titles] * 20)
+    assert (again.client.usage.requests, again.client.usage.cache_hits) == (0, 20)
+    assert server.stats()["requests"] == before and str([r.chosen for r in results]) == out[2].strip()
     assert b"Cooks 1" not in cache.read_bytes()  # texts that were sent are not kept
 
 
