@@ -179,10 +179,13 @@ def test_curves_and_buckets_agree_with_the_metrics(level: int) -> None:
     curve = recall_curve(scores, level, 20)
     assert [curve[k - 1] for k in (1, 3, 5, 10)] == pytest.approx([values[f"recall@{k}"] for k in (1, 3, 5, 10)])
     lengths = [len(text) for text in data.texts]
-    for shares in (by_bucket(scores, TREE, level, lengths, LENGTH_BUCKETS), by_name(scores, level, data.language)):
+    for shares in (
+        by_bucket(scores, TREE, level, lengths, LENGTH_BUCKETS),
+        by_name(scores, TREE, level, data.language),
+    ):
         assert sum(s.n for s in shares) == values["n"]
         assert sum(s.hits for s in shares) == round(values["recall@1"] * values["n"])
-    assert "und" in [s.name for s in by_name(scores, level, data.language)]
+    assert "und" in [s.name for s in by_name(scores, TREE, level, data.language)]
     counts = np.arange(len(TREE))
     below = TREE.with_descendants(counts)
     trained = gold_counts(scores, TREE, level, below)

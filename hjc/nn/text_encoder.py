@@ -1,6 +1,7 @@
 """Texts to unit vectors with a Hugging Face encoder: what the embedding family compares. No head, no tree."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,12 @@ class TorchTextEncoder:
         Raises:
             EncoderNotFoundError, ValueError: see :func:`hjc.nn.encoder.load_encoder`.
         """
-        neural = NeuralSettings(
-            encoder=settings.encoder,
-            revision=settings.revision,
-            pooling=settings.pooling,
-            prefix=settings.prefix,
-            max_length=settings.max_length,
-            num_layers=settings.num_layers,
-            prune_vocabulary=settings.prune_vocabulary,
-            tiny_hidden=settings.tiny_hidden,
-            tiny_layers=settings.tiny_layers,
-            tiny_vocabulary=settings.tiny_vocabulary,
-        )
+        shared = {f.name for f in fields(NeuralSettings)} & {f.name for f in fields(settings)} - {
+            "name",
+            "hierarchy",
+            "freeze_encoder",
+        }
+        neural = NeuralSettings(**{name: getattr(settings, name) for name in shared})
         model, tokenizer = load_encoder(neural, corpus, labels, seed=seed)
         return cls._with(model, tokenizer, settings)
 

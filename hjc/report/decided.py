@@ -1,5 +1,6 @@
 """The part of a run report about decisions: calibration before and after, selective coding, back-off, sets."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,26 @@ _RULES_TEXT = (
 )
 
 
+#: head of a column -> name of its figure, digits, whether it is shown in percent
+_CALIBRATION: dict[str, tuple[str, int, bool]] = {
+    "log-loss": ("log_loss", 3, False),
+    "ECE": ("ece", 3, False),
+    "classwise ECE": ("classwise_ece", 5, False),  # a mean over many codes, of which few occur in a row
+    "top Brier": ("top_brier", 3, False),
+    "reliability": ("reliability", 3, False),
+    "resolution": ("resolution", 3, False),
+    "AURC": ("aurc", 3, False),
+    "% auto at 90 %": ("automation@0.9", 0, True),
+    "% auto at 95 %": ("automation@0.95", 0, True),
+}
+
+
+def measured(line: Mapping[Any, Any], name: str, digits: int = 3, percent: bool = False) -> Cell:
+    """A figure of a line, with its interval where there is one (``name_low``, ``name_high``)."""
+    low, high = line.get(f"{name}_low", math.nan), line.get(f"{name}_high", math.nan)
+    return Cell(number(line[name], digits, percent), small=interval(low, high, digits, percent))
+
+
 def calibration_grid(tables: "DecisionTables") -> Grid:
     """A line a level and kind of probabilities."""
     rows = []
@@ -60,47 +81,33 @@ def calibration_grid(tables: "DecisionTables") -> Grid:
     )
     for level in dict.fromkeys(both["level"]):
         for line in both[both["level"] == level].to_dict("records"):
-            rates = [
-                Cell(number(line[f"automation@{t}"], 0, True),
-                     small=interval(line[f"automation@{t}_low"], line[f"automation@{t}_high"], 0, True))
-                for t in ("0.9", "0.95")
-            ]  # fmt: skip
-            figures = [
-                number(line[k], 5 if k == "classwise_ece" else 3)  # a mean over many codes, of which few occur in a row
-                for k in ("log_loss", "ece", "classwise_ece", "top_brier", "reliability", "resolution")
-            ]
-            area = Cell(number(line["aurc"]), small=interval(line["aurc_low"], line["aurc_high"]))
-            rows.append(
-                Row([Cell(str(level)), Cell(str(line["probabilities"])), *map(Cell, figures), area, *rates])
-            )  # fmt: skip
-    head = ("level", "probabilities", "log-loss", "ECE", "classwise ECE", "top Brier", "reliability", "resolution",
-            "AURC", "% auto at 90 %", "% auto at 95 %")  # fmt: skip
+            cells = [measured(line, *column) for column in _CALIBRATION.values()]
+            rows.append(Row([Cell(str(level)), Cell(str(line["probabilities"])), *cells]))
     caption = (
         "Of the most probable code: ECE and its own Brier score (right or not) with the parts: reliability is what "
         "calibration can mend, resolution what telling rows apart gains. Classwise ECE: mean over the codes that "
         "occur. AURC: area under the curve of errors against the share coded. % auto: share of rows that can be coded "
         "at that accuracy, found with hindsight."
     )
-    return Grid(head, rows, left=(0, 1), caption=caption)
+    return Grid(("level", "probabilities", *_CALIBRATION), rows, left=(0, 1), caption=caption)
 
 
 def rules_grid(rules: pd.DataFrame, kind: str) -> Grid:
     """The rules by one kind of probabilities, all languages together."""
     rows = []
     for line in rules[(rules["probabilities"] == kind) & (rules["slice"] == "")].to_dict("records"):
-        level = "" if pd.isna(line["level"]) else f"{int(line['level'])}"
-        size = line["set_size"]
-        rows.append(
-            Row([
-                Cell(str(line["rule"])), Cell("" if pd.isna(line["parameter"]) else f"{line['parameter']:g}"),
-                Cell(level),
-                Cell(number(line["coded"], 1, True)),
-                Cell(number(line["right"], 1, True), small=interval(line["right_low"], line["right_high"], 1, True)),
-                Cell("" if pd.isna(line["mean_level"]) else number(line["mean_level"], 2)),
-                Cell("" if pd.isna(size) else f"{number(size, 1)}", small="" if pd.isna(size) else
-                     f"median {number(line['set_size_median'], 0)}"),
-            ])
-        )  # fmt: skip
+        known = {name: value for name, value in line.items() if not pd.isna(value)}
+        size = Cell(number(line["set_size"], 1), small=f"median {number(line['set_size_median'], 0)}")
+        cells = [
+            Cell(str(line["rule"])),
+            Cell(f"{known['parameter']:g}" if "parameter" in known else ""),
+            Cell(str(int(known["level"])) if "level" in known else ""),
+            measured(line, "coded", 1, True),
+            measured(line, "right", 1, True),
+            Cell(number(known["mean_level"], 2) if "mean_level" in known else ""),
+            size if "set_size" in known else Cell(""),
+        ]
+        rows.append(Row(cells))
     caption = (
         "Right: share of the coded rows whose code is the true one or holds it; of conformal rules the share of all "
         "rows whose code or set holds the truth, promised 1 - parameter. Mean level of the codes; mean size of sets."

@@ -228,11 +228,11 @@ def _details(
                 "Recall@1 by number of training rows", "Recall at 1 by training rows of the gold code and level",
                 "A code of a coarse level counts the training rows of all codes below it.")  # fmt: skip
         blocks.append(Block(table=shares_grid(shares, "training rows", codes=True)))
-    languages = [by_name(scores, d, data.language) for d in levels]
+    languages = [by_name(scores, tree, d, data.language) for d in levels]
     picture("by_language", plots.name_plot(languages), "Recall@1 by language",
             "Recall at 1 by language and level", _left_out(languages[-1], 40, "languages"))  # fmt: skip
     if len({s for s in data.source if s}) > 1:
-        sources = [by_name(scores, d, data.source) for d in levels]
+        sources = [by_name(scores, tree, d, data.source) for d in levels]
         picture("by_source", plots.name_plot(sources), "Recall@1 by source",
                 "Recall at 1 by source and level", _left_out(sources[-1], 40, "sources"))  # fmt: skip
     lengths = [len(text) for text in data.texts]

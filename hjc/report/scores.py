@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ TRAINING_COUNTS = "training_counts.csv"
 #: key of the description in the metadata of the Parquet file
 _METADATA = b"hjc"
 _PATTERN = "scores_*.parquet"
+#: what is kept of each level beside the most probable code
+_FIGURES = ("rank", "log_p", "confidence", "sq")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +124,7 @@ class StoredScores:
         for d in range(self.scores.depth):
             s = self.scores
             columns[f"top_{d + 1}"] = pa.DictionaryArray.from_arrays(pa.array(s.top[:, d].astype(np.int32)), codes)
-            columns[f"rank_{d + 1}"] = pa.array(s.rank[:, d])
-            columns[f"log_p_{d + 1}"] = pa.array(s.log_p[:, d])
-            columns[f"confidence_{d + 1}"] = pa.array(s.confidence[:, d])
-            columns[f"sq_{d + 1}"] = pa.array(s.sq[:, d])
+            columns |= {f"{name}_{d + 1}": pa.array(getattr(s, name)[:, d]) for name in _FIGURES}
         tree = self.taxonomy
         description = {
             "format_version": FORMAT_VERSION,
@@ -152,11 +151,8 @@ class StoredScores:
         try:
             table = pq.read_table(path, partitioning=None)
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{path} cannot be read ({error}); evaluate the run again to write it anew") from None
-        metadata = (table.schema.metadata or {}).get(_METADATA)
-        if metadata is None:
-            raise ValueError(f"{path} was not written by an evaluation of hjc; move it out of the run directory")
-        description = json.loads(metadata)
+            raise _unreadable(path, error) from None
+        description = _description(path, table.schema)
         if description.get("format_version") != FORMAT_VERSION:
             raise ValueError(
                 f"{path} has format version {description.get('format_version')}, this hjc reads {FORMAT_VERSION}: "
@@ -180,7 +176,7 @@ class StoredScores:
         scores.gold[:] = nodes("gold")
         for d in range(depth):
             scores.top[:, d] = nodes(f"top_{d + 1}")
-            for name in ("rank", "log_p", "confidence", "sq"):
+            for name in _FIGURES:
                 getattr(scores, name)[:, d] = table.column(f"{name}_{d + 1}").to_numpy()
         scores.valid[:] = tree.level_column[scores.gold] >= 0
         return cls(
@@ -202,22 +198,10 @@ class StoredScores:
     def take(self, rows: npt.ArrayLike) -> "StoredScores":
         """The rows at the given positions, in that order. ``data_hash`` still names the whole set."""
         index = np.asarray(rows, dtype=np.int64)
-        order = index.tolist()
-        return StoredScores(
-            name=self.name,
-            taxonomy=self.taxonomy,
-            scores=self.scores.take(index),
-            row=self.row[index],
-            id=tuple(self.id[i] for i in order),
-            key=self.key[index],
-            language=tuple(self.language[i] for i in order),
-            source=tuple(self.source[i] for i in order),
-            group=None if self.group is None else self.group[index],
-            characters=self.characters[index],
-            data_hash=self.data_hash,
-            seconds=self.seconds,
-            about=self.about,
-        )
+        kept: dict[str, Any] = {name: getattr(self, name)[index] for name in ("row", "key", "characters")}
+        kept |= {k: tuple(getattr(self, k)[i] for i in index.tolist()) for k in ("id", "language", "source")}
+        group = None if self.group is None else self.group[index]
+        return replace(self, scores=self.scores.take(index), group=group, **kept)
 
 
 def _strings(values: tuple[str, ...]) -> pa.DictionaryArray:
@@ -253,12 +237,23 @@ def score_files(directory: str | os.PathLike[str]) -> list[Path]:
 def set_of(path: Path) -> str:
     """The name of the set in a score file, without reading its rows. Raises ValueError: see ``StoredScores.read``."""
     try:
-        metadata = (pq.read_schema(path).metadata or {}).get(_METADATA)
+        schema = pq.read_schema(path)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} cannot be read ({error}); evaluate the run again to write it anew") from None
+        raise _unreadable(path, error) from None
+    return str(_description(path, schema)["set"])
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    return ValueError(f"{path} cannot be read ({error}); evaluate the run again to write it anew")
+
+
+def _description(path: str | os.PathLike[str], schema: pa.Schema) -> dict[str, Any]:
+    """What :meth:`StoredScores.write` says of a file in its metadata."""
+    metadata = (schema.metadata or {}).get(_METADATA)
     if metadata is None:
         raise ValueError(f"{path} was not written by an evaluation of hjc; move it out of the run directory")
-    return str(json.loads(metadata)["set"])
+    found: dict[str, Any] = json.loads(metadata)
+    return found
 
 
 # ---------------------------------------------------------------------- training counts

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hjc.arrays import Float64, IntArray
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.metrics import ECE_BINS, RowScores, equal_mass_bins
 from hjc.metrics.intervals import wilson
 from hjc.taxonomy import Taxonomy
@@ -122,25 +122,24 @@ def by_bucket(
 ) -> list[Share]:
     """recall@1 of a level by buckets of a number that each row has: one Share a bucket, empty ones included."""
     x = np.asarray(values)
-    valid = scores.valid[:, level - 1]
-    hit = scores.rank[:, level - 1] == 1
+    return _shares(scores, taxonomy, level, [(name, (x >= low) & (x < high)) for name, low, high in buckets])
+
+
+def _shares(scores: RowScores, taxonomy: Taxonomy, level: int, groups: Sequence[tuple[str, BoolArray]]) -> list[Share]:
+    valid, hit = scores.valid[:, level - 1], scores.rank[:, level - 1] == 1
     gold = taxonomy.node_path[scores.gold, level - 1]
-    out = []
-    for name, low, high in buckets:
-        inside = valid & (x >= low) & (x < high)
-        out.append(Share(name, level, int(inside.sum()), int((inside & hit).sum()), len(np.unique(gold[inside]))))
-    return out
+    return [
+        Share(
+            name, level, int((rows & valid).sum()), int((rows & valid & hit).sum()), len(np.unique(gold[rows & valid]))
+        )
+        for name, rows in groups
+    ]
 
 
-def by_name(scores: RowScores, level: int, names: Sequence[str]) -> list[Share]:
+def by_name(scores: RowScores, taxonomy: Taxonomy, level: int, names: Sequence[str]) -> list[Share]:
     """recall@1 of a level by a name that each row has ("" is shown as "und"), in the order of the names."""
     labels = np.array([name or "und" for name in names], dtype=object)
-    valid, hit = scores.valid[:, level - 1], scores.rank[:, level - 1] == 1
-    out = []
-    for name in sorted(set(labels.tolist())):
-        inside = valid & (labels == name)
-        out.append(Share(name, level, int(inside.sum()), int((inside & hit).sum())))
-    return out
+    return _shares(scores, taxonomy, level, [(name, labels == name) for name in sorted(set(labels.tolist()))])
 
 
 def gold_counts(scores: RowScores, taxonomy: Taxonomy, level: int, counts: IntArray) -> IntArray:
