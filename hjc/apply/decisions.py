@@ -9,8 +9,9 @@ import numpy as np
 
 from hjc.apply.codes import CodeColumns
 from hjc.arrays import FloatArray
-from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, argmax_levels, back_off, greedy_path
+from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, argmax_levels, back_off
 from hjc.errors import name_some
+from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -103,25 +104,26 @@ class DecisionPlan:
     def decide(self, log_proba: FloatArray, languages: Sequence[str] | None = None) -> dict[str, Any]:
         """The columns of a batch (B, L) of rows in these languages."""
         tree, p, levels = self.codes.taxonomy, self.codes.prefix, self.codes.levels
-        best = argmax_levels(tree, log_proba)
+        all_levels = LevelProba.of(tree, log_proba)
+        best = argmax_levels(tree, all_levels)
         if sum(map(len, self.seen)) < _COMPARED:
             self.seen.append(best.probability)
             self.seen_languages += languages or []
         out: dict[str, Any] = {}
         if self.path is not None:
-            nodes = tree.node_path[best.node[:, -1]] if self.path == "leaf" else greedy_path(tree, log_proba)[0]
+            nodes = tree.node_path[best.node[:, -1]] if self.path == "leaf" else all_levels.path
             out = {f"{p}level{d}_path": [tree.codes[i] for i in nodes[:, d - 1].tolist()] for d in levels}
             out[f"{p}coherent"] = np.where(best.coherent, YES, NO)
             self.counts["codes of the levels disagree"] += int((~best.coherent).sum())
         if self.back_off is not None:
-            out |= self._node("backoff", back_off(tree, log_proba, self.back_off))
+            out |= self._node("backoff", back_off(tree, all_levels, self.back_off))
         if self.cost is not None:
             from hjc.decision import bayes_decision
 
             chosen = bayes_decision(tree, log_proba, self.cost)
             out |= {**self._node("bayes", chosen.decisions), f"{p}bayes_cost": chosen.expected_cost}
         if self.target_rule is not None:
-            out |= self._node("target", back_off(tree, log_proba, self.target_rule))
+            out |= self._node("target", back_off(tree, all_levels, self.target_rule))
         if self.level_rule is not None:
             passes = best.probability >= self.level_rule.lookup(tree, best.node[:, 0])
             for d in levels:
@@ -131,25 +133,25 @@ class DecisionPlan:
             groups = list(languages or [""] * len(best.node)) if self.by == "language" else None
             if self.by == "group":
                 groups = [tree.codes[i] for i in best.node[:, 0].tolist()]
-            out |= self._conformal(self.node_rule, log_proba, groups)
+            out |= self._conformal(self.node_rule, all_levels, groups)
         return out
 
     def _conformal(
-        self, rule: "HierarchicalConformal", log_proba: FloatArray, groups: list[str] | None
+        self, rule: "HierarchicalConformal", all_levels: LevelProba, groups: list[str] | None
     ) -> dict[str, Any]:
         tree, p = self.codes.taxonomy, self.codes.prefix
         self.pooled.update(g for g in groups or () if f"={g}" not in rule.quantiles)
         # without a quantile of its own no group had rows enough: all are pooled
-        out = self._node("conformal", rule.decide(log_proba, groups if len(rule.quantiles) > 1 else None))
+        out = self._node("conformal", rule.decide(all_levels, groups if len(rule.quantiles) > 1 else None))
         for level, level_rule in self.set_rules.items():
             own = groups if len(rule.quantiles) > 1 and len(level_rule.quantiles) > 1 else None
-            sets = level_rule.sets(log_proba, own)
+            sets = level_rule.sets(all_levels, own)
             out[f"{p}level{level}_set"] = _named(tree, sets)
             out[f"{p}level{level}_set_size"] = np.asarray(sets.sizes, dtype=np.float64)
             if self.most is not None and level == max(self.set_rules):
                 from hjc.decision import cover_nodes
 
-                out[f"{p}conformal_codes"] = _named(tree, cover_nodes(tree, sets, log_proba, self.most))
+                out[f"{p}conformal_codes"] = _named(tree, cover_nodes(tree, sets, all_levels.leaf, self.most))
         return out
 
     def _node(self, rule: str, found: Decisions) -> dict[str, Any]:

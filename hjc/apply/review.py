@@ -18,6 +18,7 @@ from hjc.classifiers.features import word_vectors
 from hjc.classifiers.vectors import TextVectors, dense, unit_rows
 from hjc.decision import ReviewPlan, review_plan
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin
+from hjc.metrics.level_proba import LevelProba
 from hjc.tables import Reader, Writer
 
 Open = Callable[[], AbstractContextManager[Reader]]
@@ -129,27 +130,25 @@ def _score(
 ) -> tuple[IntArray, IntArray, Float64, Float64, list[str]]:  # fmt: skip
     """Of the usable rows (m): positions in the input, predicted nodes, their probabilities, scores, strata."""
     tree = classifier.taxonomy
-    nodes, majors = tree.level_nodes(level), tree.level_codes(1)
+    tree.check_level(level)
     read = replace(columns, more=[strata] if strata not in (None, PREDICTED) else ())
     found: list[tuple[IntArray, IntArray, Float64, Float64]] = []
     strata_of: list[str] = []
     with open_table() as reader:
         for part in read_parts(reader, read, summary):
             size, good = len(part), part.good
-            column, proba, score = np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size)
+            node, proba, score = np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size)
             stratum = [(v or "").strip() for v in part.cells[strata]] if read.more and strata else [""] * size
             for at, log_proba, _ in part.batches(classifier):
-                x = tree.aggregate(log_proba, level)
-                column[at] = x.argmax(axis=1)
-                proba[at] = np.minimum(np.exp(x.max(axis=1).astype(np.float64)), 1.0)
-                if strategy == "margin":
-                    score[at] = margin(x)
-                else:
-                    score[at] = entropy(x) if strategy in ("entropy", "bald") else 1 - proba[at]
+                levels = LevelProba.of(tree, log_proba)
+                node[at], proba[at] = levels.top[:, level - 1], levels.confidence[:, level - 1]
+                score[at] = 1 - proba[at]
+                if strategy in ("margin", "entropy", "bald"):
+                    score[at] = (margin if strategy == "margin" else entropy)(tree.aggregate(log_proba, level))
                 if strata == PREDICTED:
-                    for i, top in zip(at.tolist(), tree.aggregate(log_proba, 1).argmax(axis=1).tolist(), strict=True):
-                        stratum[i] = majors[top]
-            found.append((part.start + good, nodes[column[good]], proba[good], score[good]))
+                    for i, major in zip(at.tolist(), levels.top[:, 0].tolist(), strict=True):
+                        stratum[i] = tree.codes[major]
+            found.append((part.start + good, node[good], proba[good], score[good]))
             strata_of += [stratum[i] for i in good.tolist()]
     none = np.empty(0, dtype=np.int64)
     row, node, p, scores = (np.concatenate(x) for x in zip((none, none, none, none), *found, strict=True))
