@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from hjc.errors import name_some
 from hjc.taxonomy.spelling import RepairReport, check_classification, one_of_each_kind, repair_codes
 
+_EXAMPLES = 1000
+
 
 def for_commands(message: str) -> str:
     """What to do about a spoiled code, in the words of the command line."""
@@ -22,8 +24,8 @@ class Spelling:
         known: the tree, or the codes that there are.
         restore_zeros: put lost leading zeros back where one code is meant.
         repaired: (as it stood, code) -> rows.
-        hints: value that is no code -> what seems to have happened to it, where that can be told.
-        reasons, kinds: value that is no code -> why; kind -> rows; as in a RepairReport of the whole table.
+        hints: value of the last chunk that is no code -> what seems to have happened to it, where that can be told.
+        reasons, kinds: value that is no code -> why, of the first some thousand; kind -> rows; as in a RepairReport.
     """
 
     known: Collection[str]
@@ -39,11 +41,14 @@ class Spelling:
         for before, after in zip(codes, mended, strict=True):
             if after and before is not None and (old := before.strip()) != after:
                 self.repaired[old, after] += 1
-        self.reasons |= report.reasons
+        if len(self.reasons) < _EXAMPLES:  # a table of any size may be of another classification altogether
+            self.reasons |= report.reasons
         self.kinds.update(report.counts)
-        for value, reason in report.reasons.items():
-            if not reason.endswith("is not in the tree"):
-                self.hints[value.strip()] = for_commands(reason)
+        self.hints = {
+            value.strip(): for_commands(reason)
+            for value, reason in report.reasons.items()
+            if not reason.endswith("is not in the tree")
+        }
         return ["" if code is None else code.strip() for code in mended]
 
     def check(self, label: str, name: str, option: str = "") -> None:
