@@ -11,6 +11,7 @@ from scipy import sparse
 
 from hjc.classifiers.napkinxc_weights import (
     NapkinFileError,
+    napkinxc_labels,
     napkinxc_tree,
     ovr_log_proba,
     plt_log_proba,
@@ -49,7 +50,7 @@ def test_equals_napkinxc(tmp_path: Path, kind: str, loss: str, seed: int, nodes:
     labels = [int(v) for v in rng.choice(seen, size=60)]
     options = {"norm": False, "loss": loss, "weights_threshold": threshold, "threads": 1, "seed": 1}
     if kind != "OVR":
-        options["tree_structure"] = napkinxc_tree(tree)
+        options["tree_structure"] = napkinxc_tree(tree, napkinxc_labels(tree))
     model = getattr(models, kind)(str(tmp_path), **options)
     model.fit(rows, labels)
     nodes_read = read_weights(tmp_path / "weights.bin", features)
@@ -61,7 +62,9 @@ def test_equals_napkinxc(tmp_path: Path, kind: str, loss: str, seed: int, nodes:
 def trained(folder: Path) -> Path:
     tree = from_edges(["a", "b", "c"], ["", "", ""])
     rows = sparse.csr_matrix(np.eye(6, 3, dtype=np.float32))
-    models.HSM(str(folder), tree_structure=napkinxc_tree(tree), norm=False, threads=1).fit(rows, [0, 1, 2, 0, 1, 2])
+    models.HSM(str(folder), tree_structure=napkinxc_tree(tree, napkinxc_labels(tree)), norm=False, threads=1).fit(
+        rows, [0, 1, 2, 0, 1, 2]
+    )
     return folder / "weights.bin"
 
 

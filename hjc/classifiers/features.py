@@ -104,11 +104,6 @@ def token_pattern() -> re.Pattern[str]:
     return re.compile(rf"[^\W_]+(?:[{marks}]+[^\W_]*)*[+#]{{0,2}}")
 
 
-#: the same for a text of ASCII alone, faster; and without + and #, faster still: words between blanks
-_ASCII_TOKEN = re.compile(r"[A-Za-z0-9]+[+#]{0,2}")
-_ASCII_BLANKS = "".join(chr(c) if chr(c).isalnum() else " " for c in range(128))
-
-
 def tokens(text: str) -> list[str]:
     """The words of a normalised text, in order."""
     return token_pattern().findall(text)

@@ -33,6 +33,7 @@ from hjc.classifiers.fitting import check_rows
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_weights import (
     LinearNodes,
+    napkinxc_labels,
     napkinxc_tree,
     ovr_log_proba,
     plt_log_proba,
@@ -155,11 +156,7 @@ class LinearClassifier(Classifier):
                 "(model.hierarchy=flat_logreg and stored models do without it)"
             ) from error
         settings, tree = self.settings, self.taxonomy
-        column = np.full(len(tree), -1, dtype=np.int64)
-        column[tree.leaves] = np.arange(tree.num_leaves)
-        has_inner = not tree.is_leaf[gold].all()
-        if has_inner:
-            column[~tree.is_leaf] = tree.num_leaves + np.arange(int((~tree.is_leaf).sum()))
+        labels = napkinxc_labels(tree, label_inner=not tree.is_leaf[gold].all())
         options: dict[str, Any] = {
             "norm": False,  # rows come scaled
             "loss": settings.loss,
@@ -176,9 +173,9 @@ class LinearClassifier(Classifier):
                 model = OVR(folder, **options)
             else:
                 kind = HSM if settings.hierarchy == "topdown" else PLT
-                model = kind(folder, tree_structure=napkinxc_tree(tree, label_inner=has_inner), **options)
+                model = kind(folder, tree_structure=napkinxc_tree(tree, labels), **options)
             _seed_c_library(settings.seed)
-            model.fit(rows, [int(label) for label in column[gold]])
+            model.fit(rows, labels[gold].tolist())
             self._take(Path(folder), rows.shape[1])
 
     def _take(self, folder: Path, num_features: int) -> None:
@@ -211,9 +208,7 @@ class LinearClassifier(Classifier):
             tol = min(settings.eps, 1e-2) * float((ones @ rows).max()) / weight.sum()
             model = LogisticRegression(C=settings.C, max_iter=settings.max_iter, tol=tol)
             model.fit(rows, gold, sample_weight=weight)
-            column = np.full(len(tree), -1, dtype=np.int64)
-            column[tree.leaves] = np.arange(tree.num_leaves)
-            seen = column[model.classes_]
+            seen = tree.leaf_slice[model.classes_, 0]
             if len(classes) == 2:  # scikit-learn keeps one row: the score of the second class
                 coefficients[seen[1]], intercepts[seen[1]] = model.coef_[0], model.intercept_[0]
             else:

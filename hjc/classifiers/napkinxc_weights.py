@@ -12,6 +12,7 @@ An estimator that saw one class only answers +10 or -10.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,27 +52,27 @@ class LinearNodes:
     seen: IntArray
     hinge: bool
 
-    def __post_init__(self) -> None:
-        by_feature = sparse.csr_matrix(self.weights.T)
-        heavy = np.diff(by_feature.indptr) > _DENSE_SHARE * self.weights.shape[0]
-        object.__setattr__(self, "_heavy", np.flatnonzero(heavy))
-        object.__setattr__(self, "_dense", np.ascontiguousarray(by_feature[heavy].toarray()))
-        keep = sparse.diags_array((~heavy).astype(np.float32), format="csr")
-        light = sparse.csr_matrix(keep @ by_feature)
-        light.eliminate_zeros()
-        object.__setattr__(self, "_light", light)
-
     @classmethod
     def of_leaves(cls, coefficients: FloatArray, intercepts: FloatArray) -> "LinearNodes":
         """One estimator a leaf: (L, F) and (L,)."""
         return cls(sparse.csr_matrix(coefficients), intercepts, np.full(len(intercepts), 2), hinge=False)
 
+    @cached_property
+    def _parts(self) -> tuple[Any, IntArray, FloatArray]:
+        """(F, E) sparse weights without those of heavy features; these features, and their weights dense."""
+        by_feature = sparse.csr_matrix(self.weights.T)
+        heavy = np.diff(by_feature.indptr) > _DENSE_SHARE * self.weights.shape[0]
+        light = sparse.csr_matrix(sparse.diags_array((~heavy).astype(np.float32), format="csr") @ by_feature)
+        light.eliminate_zeros()
+        return light, np.flatnonzero(heavy), np.ascontiguousarray(by_feature[heavy].toarray())
+
     def scores(self, rows: sparse.csr_matrix) -> FloatArray:
         """(B, F) float32 CSR -> (B, E) float32 scores. Memory: one dense block of B x E."""
+        light, heavy, dense = self._parts
         # scikit-learn's product writes dense sums at once: the same numbers as SciPy's in half of the time
-        out: FloatArray = np.asarray(safe_sparse_dot(rows, self._light, dense_output=True))  # type: ignore[attr-defined]
-        if len(self._heavy):  # type: ignore[attr-defined]
-            out += rows[:, self._heavy] @ self._dense  # type: ignore[attr-defined]
+        out: FloatArray = np.asarray(safe_sparse_dot(rows, light, dense_output=True))
+        if len(heavy):
+            out += rows[:, heavy] @ dense
         out += self.bias
         return out
 
@@ -144,18 +145,19 @@ def read_weights(path: Path, num_features: int) -> LinearNodes:
     return LinearNodes(weights=weights, bias=bias, seen=seen, hinge=losses == {SQUARED_HINGE})
 
 
-def napkinxc_tree(taxonomy: Taxonomy, *, label_inner: bool = False) -> list[tuple[int, int, int]]:
-    """The tree in napkinXC's form (parent, node, label): root 0, node i of the taxonomy i + 1, leaf column j label j.
+def napkinxc_labels(taxonomy: Taxonomy, *, label_inner: bool = False) -> IntArray:
+    """(N,) labels of the nodes: leaf column j has j, inner nodes -1.
 
-    With ``label_inner`` inner node i has label L + (its rank among inner nodes): a row with such a label trains the
+    With ``label_inner`` an inner node has L + (its rank among inner nodes): a row with such a label trains the
     estimators from the root down to that node and none below. Only our own prediction is right for such a tree.
     """
-    label = np.full(len(taxonomy), -1, dtype=np.int64)
-    label[taxonomy.leaves] = np.arange(taxonomy.num_leaves)
-    if label_inner:
-        inner = np.flatnonzero(~taxonomy.is_leaf)
-        label[inner] = taxonomy.num_leaves + np.arange(len(inner))
-    below = ((int(p) + 1, i + 1, int(k)) for i, (p, k) in enumerate(zip(taxonomy.parents, label, strict=True)))
+    rank = taxonomy.num_leaves + np.cumsum(~taxonomy.is_leaf) - 1
+    return np.where(taxonomy.is_leaf, taxonomy.leaf_slice[:, 0], rank if label_inner else -1)
+
+
+def napkinxc_tree(taxonomy: Taxonomy, labels: IntArray) -> list[tuple[int, int, int]]:
+    """The tree in napkinXC's form (parent, node, label): root 0, node i of the taxonomy i + 1."""
+    below = zip((taxonomy.parents + 1).tolist(), range(1, len(taxonomy) + 1), labels.tolist(), strict=True)
     return [(-1, 0, -1), *below]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from hjc.explain.result import LevelExplanation, Question, WordPart
+from hjc.explain.result import LevelExplanation, Question
 from hjc.explain.words import raw_words, to_words
 
 
@@ -55,19 +55,7 @@ def explain_gradients(
                     f"{value[name] - baseline[name]:+.3f} ({found.steps} steps): take them as rough"
                 )
         k += len(names)
-        out.append(
-            LevelExplanation(
-                *asked,
-                method="gradients",
-                words=tuple(
-                    WordPart(w.token, w.start, w.end, float(parts["part"][i]), float(parts["lead"][i]))
-                    for i, w in enumerate(words)
-                ),
-                value=value["part"],
-                constant=baseline["part"],
-                difference=value["lead"],
-                difference_constant=baseline["lead"],
-                notes=(*notes, *cut),
-            )
-        )
+        code, lead = ((value[name], baseline[name]) for name in ("part", "lead"))
+        both = parts["part"], parts["lead"]
+        out.append(LevelExplanation.make(asked, "gradients", words, both, code, lead, [*notes, *cut]))
     return out

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from hjc.classifiers.features import TextFeatures
-from hjc.explain.result import LevelExplanation, Question, WordPart
+from hjc.explain.result import LevelExplanation, Question
 from hjc.explain.words import Word, located_tokens
 
 
@@ -36,27 +36,17 @@ def explain_linear(classifier: Any, text: str, questions: list[Question]) -> lis
     assert features is not None
     row = features.transform([text]).toarray()[0].astype(np.float64)
     words, shares = occurrence_shares(features, text)
+    shown = [Word(text[w.start : w.end], w.start, w.end) for w in words]
     notes = _read_to(text, features.settings.max_chars)
     out = []
     for asked in questions:
         own, constant = classifier.node_weights(asked.node)
         other, other_constant = classifier.node_weights(asked.second)
         parts, leads = shares @ (row * own), shares @ (row * (own - other))
-        out.append(
-            LevelExplanation(
-                *asked,
-                method="linear",
-                words=tuple(
-                    WordPart(text[w.start : w.end], w.start, w.end, float(parts[i]), float(leads[i]))
-                    for i, w in enumerate(words)
-                ),
-                value=float(row @ own) + constant,
-                constant=constant,
-                difference=float(row @ (own - other)) + constant - other_constant,
-                difference_constant=constant - other_constant,
-                notes=notes,
-            )
-        )
+        code, lead = float(row @ own) + constant, float(row @ (own - other)) + constant - other_constant
+        constants = constant, constant - other_constant
+        pairs = (code, constants[0]), (lead, constants[1])
+        out.append(LevelExplanation.make(asked, "linear", shown, (parts, leads), *pairs, notes))
     return out
 
 

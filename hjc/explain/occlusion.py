@@ -8,7 +8,7 @@ import numpy as np
 
 from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
-from hjc.explain.result import LevelExplanation, Question, WordPart
+from hjc.explain.result import LevelExplanation, Question
 from hjc.explain.words import raw_words
 from hjc.taxonomy.tree import Taxonomy
 
@@ -48,21 +48,8 @@ def explain_occlusion(
         own = log_p[asked.node]
         lead = own - log_p[asked.second] if asked.second >= 0 else np.zeros_like(own)
         parts, leads = ((x[0] - x[1:empty]) / np.maximum(times, 1) for x in (own, lead))
-        out.append(
-            LevelExplanation(
-                *asked,
-                method="occlusion",
-                words=tuple(
-                    WordPart(w.token, w.start, w.end, float(parts[g]), float(leads[g]))
-                    for w, g in zip(words, group.tolist(), strict=True)
-                ),
-                value=float(own[0]),
-                constant=float(own[empty]),
-                difference=float(lead[0]),
-                difference_constant=float(lead[empty]),
-                notes=tuple(notes),
-            )
-        )
+        code, led = ((x[0], x[empty]) for x in (own, lead))
+        out.append(LevelExplanation.make(asked, "occlusion", words, (parts[group], leads[group]), code, led, notes))
     return out
 
 

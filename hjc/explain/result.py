@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
+from hjc.explain.words import Word
 from hjc.taxonomy import Taxonomy
 
 #: method -> what it is called where people read it
@@ -54,6 +56,23 @@ class LevelExplanation:
     difference: float
     difference_constant: float
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def make(
+        cls,
+        asked: "Question",
+        method: str,
+        words: Sequence[Word],
+        parts: tuple[FloatArray, FloatArray],
+        code: tuple[float, float],
+        lead: tuple[float, float],
+        notes: Sequence[str] = (),
+    ) -> "LevelExplanation":
+        """From the parts (W,) of W words in the code and in its lead; of each its value and its constant."""
+        marked = zip(words, parts[0].tolist(), parts[1].tolist(), strict=True)
+        shown = tuple(WordPart(w.token, w.start, w.end, own, led) for w, own, led in marked)
+        (value, constant), (difference, difference_constant) = map(float, code), map(float, lead)
+        return cls(*asked, method, shown, value, constant, difference, difference_constant, tuple(notes))
 
     def by_word(self, which: str = "lead") -> list[tuple[str, float]]:
         """Distinct words (case folded) with the sum of their ``part`` or ``lead``, largest size first."""

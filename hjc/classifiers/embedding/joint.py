@@ -19,7 +19,7 @@ from hjc.classifiers.embedding.means import label_means, node_label_vectors, nod
 from hjc.classifiers.embedding.prototype import one_each
 from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.settings import EmbeddingSettings, JointSettings
-from hjc.classifiers.embedding.space import Encoded, SpaceClassifier
+from hjc.classifiers.embedding.space import Encoded, SpaceClassifier, SpaceFit
 from hjc.classifiers.fitting import check_data, draw
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
 from hjc.classifiers.treemath import group_log_softmax, log_softmax, sum_paths
@@ -39,27 +39,16 @@ TITLE_LINKS = 10
 ACCURACY_TRIPLETS = 20_000
 
 
-@dataclass(frozen=True)
-class JointFit:
-    """What happened; goes into train.yaml.
+@dataclass(frozen=True, kw_only=True)
+class JointFit(SpaceFit):
+    """As :class:`SpaceFit`.
 
     Attributes:
-        status: finished | early_stopped | time_limit | interrupted.
-        seconds: all of ``fit``; ``encode_seconds`` of them computed vectors.
-        best_valid_log_loss: of the kept state; ``valid_log_loss``: with the scale fitted afterwards.
         hierarchy_triplet_accuracy, similarity_triplet_accuracy: see :meth:`JointEmbeddingClassifier.triplet_accuracy`;
             ``start_...``: of the vectors that the fit started from.
         graph: kinds of sources of the similarity graph; ``graph_links``: pairs in it.
     """
 
-    status: str
-    seconds: float
-    encode_seconds: float
-    epochs: float
-    steps: int
-    best_valid_log_loss: float | None
-    valid_log_loss: float | None
-    scale: float
     hierarchy_triplet_accuracy: float | None
     similarity_triplet_accuracy: float | None
     start_hierarchy_triplet_accuracy: float | None
@@ -143,14 +132,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
         self._fit_scale(valid, placed)
         after = self.triplet_accuracy()
         self.fit_result = JointFit(
-            status=details.status,
-            seconds=round(time.monotonic() - started, 3),
-            encode_seconds=round(encode_seconds, 3),
-            epochs=details.epochs,
-            steps=details.steps,
-            best_valid_log_loss=details.best_valid_log_loss,
-            valid_log_loss=None if valid is None or placed is None else self._log_loss(placed, valid),
-            scale=round(self.scale, 4),
+            **self._what_happened(details, started, encode_seconds, valid, placed),
             hierarchy_triplet_accuracy=after["hierarchy"],
             similarity_triplet_accuracy=after["similarity"],
             start_hierarchy_triplet_accuracy=before["hierarchy"],

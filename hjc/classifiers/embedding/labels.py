@@ -141,7 +141,7 @@ def _from_file(taxonomy: Taxonomy, settings: EmbeddingSettings) -> list[tuple[st
         table = table[table["kind"].isin(settings.label_kinds)]
     if settings.label_languages and "language" in table.columns:
         table = table[table["language"].isin([*settings.label_languages, ""]) | table["language"].isna()]
-    column = {taxonomy.codes[node]: leaf for leaf, node in enumerate(taxonomy.leaves.tolist())}
+    column = {code: leaf for leaf, code in enumerate(taxonomy.leaf_codes)}
     found = [
         (" ".join(text.split()), column[code])
         for code, text in zip(table["code"].tolist(), table["text"].tolist(), strict=True)

@@ -16,34 +16,17 @@ from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex, label_texts
 from hjc.classifiers.embedding.means import label_means, leaf_means
 from hjc.classifiers.embedding.settings import EmbeddingSettings, PrototypeSettings
-from hjc.classifiers.embedding.space import Encoded, SpaceClassifier
+from hjc.classifiers.embedding.space import Encoded, SpaceClassifier, SpaceFit
 from hjc.classifiers.fitting import check_data
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 
 
-@dataclass(frozen=True)
-class PrototypeFit:
-    """What happened; goes into train.yaml.
+@dataclass(frozen=True, kw_only=True)
+class PrototypeFit(SpaceFit):
+    """As :class:`SpaceFit`; ``train_seconds`` fitted prototypes, ``leaves_with_rows`` are gold of a training row."""
 
-    Attributes:
-        status: finished | early_stopped | time_limit | interrupted.
-        seconds: all of ``fit``; ``encode_seconds`` of them computed vectors, ``train_seconds`` fitted prototypes.
-        epochs, steps: 0 where nothing is fitted by gradient.
-        best_valid_log_loss: that of the kept state during fitting; None where nothing is fitted or validated.
-        valid_log_loss: of the final classifier with its fitted scale, all validation rows, nats; None without them.
-        leaves_with_rows: leaves whose code is gold of a training row.
-    """
-
-    status: str
-    seconds: float
-    encode_seconds: float
     train_seconds: float
-    epochs: float
-    steps: int
-    best_valid_log_loss: float | None
-    valid_log_loss: float | None
-    scale: float
     leaves_with_rows: int
 
 
@@ -100,15 +83,8 @@ class PrototypeClassifier(SpaceClassifier):
             valid_vectors = self._encode_valid(valid)
         self._fit_scale(valid, valid_vectors)
         self.fit_result = PrototypeFit(
-            status="finished" if details is None else details.status,
-            seconds=round(time.monotonic() - started, 3),
-            encode_seconds=round(encode_seconds, 3),
+            **self._what_happened(details, started, encode_seconds, valid, valid_vectors),
             train_seconds=0.0 if details is None else round(trained, 3),
-            epochs=0 if details is None else details.epochs,
-            steps=0 if details is None else details.steps,
-            best_valid_log_loss=None if details is None else details.best_valid_log_loss,
-            valid_log_loss=None if valid is None or valid_vectors is None else self._log_loss(valid_vectors, valid),
-            scale=round(self.scale, 4),
             leaves_with_rows=int(np.isin(self.taxonomy.leaves, train.gold).sum()),
         )
         return self

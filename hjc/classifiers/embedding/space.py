@@ -1,5 +1,6 @@
 """What prototypes and the joint space share: texts encoded once, vectors of categories fitted to them."""
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,28 @@ class Encoded:
     labels: LabelIndex
     train: Float32
     valid: Float32 | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceFit:
+    """What happened; goes into train.yaml.
+
+    Attributes:
+        status: finished | early_stopped | time_limit | interrupted | diverged.
+        seconds: all of ``fit``; ``encode_seconds`` of them computed vectors.
+        epochs, steps: 0 where nothing is fitted by gradient.
+        best_valid_log_loss: that of the kept state during fitting; None where nothing is fitted or validated.
+        valid_log_loss: of the final classifier with its fitted scale, all validation rows, nats; None without them.
+    """
+
+    status: str
+    seconds: float
+    encode_seconds: float
+    epochs: float
+    steps: int
+    best_valid_log_loss: float | None
+    valid_log_loss: float | None
+    scale: float
 
 
 class SpaceClassifier(EmbeddingClassifier):
@@ -75,6 +98,27 @@ class SpaceClassifier(EmbeddingClassifier):
         held_texts = None if valid is None else (valid.texts, valid.gold, valid.weight)
         fingerprint = run_fingerprint(s, t, train, valid)
         return fit_end_to_end(self.encoder, space, self.taxonomy, texts, held_texts, t, run_dir, fingerprint)
+
+    def _what_happened(
+        self, details: Any, started: float, encode_seconds: float, valid: JobData | None, vectors: Float32 | None
+    ) -> dict[str, Any]:
+        """The values of :class:`SpaceFit`.
+
+        Args:
+            details: the trainer's FitResult, None where nothing was fitted by gradient.
+            started: ``time.monotonic()`` at the beginning.
+            vectors: (n, H) of the validation rows.
+        """
+        return {
+            "status": "finished" if details is None else details.status,
+            "seconds": round(time.monotonic() - started, 3),
+            "encode_seconds": round(encode_seconds, 3),
+            "epochs": 0 if details is None else details.epochs,
+            "steps": 0 if details is None else details.steps,
+            "best_valid_log_loss": None if details is None else details.best_valid_log_loss,
+            "valid_log_loss": None if valid is None or vectors is None else self._log_loss(vectors, valid),
+            "scale": round(self.scale, 4),
+        }
 
     def _start_scale(self, encoded: Encoded, train: JobData, valid: JobData | None) -> float:
         """The scale for vectors that are about to be fitted: by validation rows, else by training rows."""
