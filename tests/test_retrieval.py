@@ -155,6 +155,22 @@ def test_fit_save_load(reranker: str, tmp_path: Path) -> None:
     assert (outcomes["code"] == "").tolist() == [s == "declined" for s in outcomes["status"]]
 
 
+def test_validation_rows_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    made = RetrieveAndRerankClassifier(TREE, RetrievalSettings(reranker="none", candidate_grid=[2, 3], **TINY))
+    whole = RetrieveAndRerankClassifier.retrieve
+
+    def spy(self: Any, texts: Any, **options: Any) -> Any:
+        seen.extend(texts)
+        return whole(self, texts, **options)
+
+    monkeypatch.setattr(RetrieveAndRerankClassifier, "retrieve", spy)
+    monkeypatch.setattr(RetrieveAndRerankClassifier, "vectors", None)
+    valid = rows(2, 1)
+    made.fit(rows(), valid)
+    assert sorted(seen) == sorted(valid.texts)
+
+
 @pytest.mark.slow
 def test_a_cross_encoder_learns_what_cosines_cannot(tmp_path: Path) -> None:
     """Titles that say nothing: only the pairs of text and label tell which label is right."""
