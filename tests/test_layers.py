@@ -54,7 +54,7 @@ ONLY_IN = {
     "typer": ("hjc.cli",),
 }
 #: rings of files and private names of others that the moves left; only ever lowered, to none
-RINGS_LEFT, PRIVATE_LEFT = 3, 44
+RINGS_LEFT, PRIVATE_LEFT = 0, 6
 NAMEDTUPLE = {"_replace", "_asdict", "_fields", "_make"}
 
 

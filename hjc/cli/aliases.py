@@ -1,7 +1,7 @@
 """The options that commands share, spelt once; those that go together are dataclasses (see :func:`session.add`)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,7 +35,7 @@ class Reading:
         kind = format_of(path, self.input_format, option="--input-format")
         return ReadOptions.given(format=kind, separator=self.separator, encoding=self.encoding, sheet=self.sheet)
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """As settings of the data say it."""
         given = {"separator": self.separator, "encoding": self.encoding, "sheet": self.sheet}
         return {"format": self.input_format or "auto", **{name: text for name, text in given.items() if text}}

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from hjc.cli import session
-from hjc.cli.aliases import Calibrated, Json, Levels, RunDir, TextColumns, TitleLanguage, TrainedCodeColumn
+from hjc.cli.aliases import Calibrated, Json, Levels, Reading, RunDir, TextColumns, TitleLanguage, TrainedCodeColumn
 
 
 def explain(
@@ -27,6 +27,7 @@ def explain(
     ] = None,
     text_column: TextColumns = None,
     code_column: TrainedCodeColumn = None,
+    reading: Reading,
     language: TitleLanguage = None,
     calibrated: Calibrated = False,
     json: Json = False,
@@ -61,7 +62,7 @@ def explain(
         if train is None or recipe is None:
             rows = training_rows(run_dir, tree)
         else:
-            rows = rows_of_file(train, run_dir, tree, recipe=recipe, code_column=code_column)
+            rows = rows_of_file(train, run_dir, tree, recipe=recipe, code_column=code_column, **reading.settings())
         near = nearest_texts(classifier, text, rows, neighbours)
         values["neighbours"] = plain_neighbours(tree, near, language)
         if not json:

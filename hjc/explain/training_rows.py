@@ -7,6 +7,7 @@ from typing import Any
 
 from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.data import JobData, TextRecipe, load_job_data
+from hjc.data.labelled import reject_reasons
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.taxonomy import Taxonomy, load_taxonomy
@@ -53,9 +54,10 @@ def training_rows(run_dir: str | Path, taxonomy: Taxonomy) -> JobData:
 
 
 def rows_of_file(
-    path: str, run_dir: str | Path, taxonomy: Taxonomy, *, recipe: TextRecipe, code_column: str | None = None
-) -> JobData:
-    """The labelled rows of a file, read as in training.
+    path: str, run_dir: str | Path, taxonomy: Taxonomy, *, recipe: TextRecipe, code_column: str | None = None,
+    **reading: Any,
+) -> JobData:  # fmt: skip
+    """The labelled rows of a file, read as in training; ``reading``: settings of the data (separator, encoding ...).
 
     Raises:
         FileNotFoundError, ValueError: no such file or column, or no row with a known code.
@@ -63,9 +65,7 @@ def rows_of_file(
     stored = (training_record(run_dir).get("config") or {}).get("data") or {}
     kept = {k: stored[k] for k in ("restore_zeros", "code_width") if k in stored}
     code = code_column or ("" if stored.get("sample") else stored.get("code_column")) or "code"
-    rows, rejects = read_job_data(path, taxonomy, data_settings(kept, **recipe.settings(), code_column=code))
+    rows, rejects = read_job_data(path, taxonomy, data_settings(kept | reading, **recipe.settings(), code_column=code))
     if not len(rows.labelled()):
-        reasons = rejects["reason"].value_counts().head(3).to_dict()
-        why = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.items())
-        raise ValueError(f"{path}: no row can be used: {why or 'there are none'}")
+        raise ValueError(f"{path}: no row can be used: {reject_reasons(rejects, 3) or 'there are none'}")
     return rows.labelled()
