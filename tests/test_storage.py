@@ -1,8 +1,11 @@
 """The model directory: nothing but a whole, unaltered model of ours is ever loaded, and no save destroys one."""
 
+import itertools
 import json
 import os
 import shutil
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -121,6 +124,26 @@ def test_a_kill_at_any_step_leaves_one_whole_model(tmp_path, monkeypatch):
         if finished:
             break
     assert finished and seen == {b"old", b"new"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes of POSIX systems")
+def test_kill_nine_at_any_moment_leaves_one_whole_model(tmp_path):
+    """A process that saves one model after the other is killed; what is loaded is one of them, from file to file."""
+    run, rng = save(tmp_path / "run", b"0"), np.random.default_rng(0)
+    for _ in range(12):
+        if (child := os.fork()) == 0:
+            try:
+                for number in itertools.count():
+                    save(run, bytes([48 + number % 10]), files=("weights.bin", f"other{number % 3}.bin"))
+            finally:
+                os._exit(1)
+        time.sleep(rng.uniform(0.002, 0.03))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        model = read_model_dir(run)
+        assert len({model.file(name).read_bytes()[:1] for name in model.config["files"] if name != "taxonomy.csv"}) == 1
+    save(run, b"last")
+    assert not [p for p in run.iterdir() if p.name.startswith(".")]
 
 
 def test_bad_arguments(tmp_path):

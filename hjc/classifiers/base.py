@@ -118,7 +118,7 @@ class Classifier(ABC):
     def read_files(cls, model: ModelDir) -> Self:
         """The classifier from a verified model directory, without network and without the training data.
 
-        A ValueError, KeyError, TypeError or FileNotFoundError that leaves it is told as damage of the directory.
+        Whatever error leaves it is told as damage of the directory, but a package that is missing.
         """
         raise NotImplementedError(f"{cls.__name__} cannot be read from a directory: implement read_files")
 
@@ -147,11 +147,12 @@ class Classifier(ABC):
             found = cls.read_files(model)
             found.recipe = stored_recipe(model.path, model.config)
             return found
-        except ModelDirError:
+        except (ModelDirError, ImportError, MemoryError):
             raise
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        except Exception as error:  # a stranger's file may fit its checksum; each library's parser has its own errors
             place = "" if str(model.path) in str(error) else f"{model.path}: "
-            raise ModelDirError(f"{place}{error}") from error
+            kind = "" if isinstance(error, (ValueError, TypeError, OSError)) else f"{type(error).__name__}: "
+            raise ModelDirError(f"{place}{kind}{error}") from error
 
     # ------------------------------------------------------------------ capabilities
 

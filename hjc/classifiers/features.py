@@ -382,6 +382,8 @@ class TextFeatures:
             expected = settings.hashing if terms is None else len(terms)
             if idf.shape != (expected,):
                 raise ValueError(f"{directory}: block {block.name} has {expected} terms but idf of shape {idf.shape}")
+            if not all(isinstance(term, str) for term in terms or ()):
+                raise ValueError(f"{directory / FEATURES_FILE}: block {block.name} has terms that are no text")
             block.restore(terms, idf)
         return features
 

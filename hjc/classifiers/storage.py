@@ -352,7 +352,7 @@ def load_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
         finite = bool(np.isfinite(array).all())
-    except (ValueError, EOFError, TypeError) as error:
+    except Exception as error:  # NumPy's parser of headers has many
         raise ModelDirError(f"{path}: truncated or no .npy file of numbers ({error}); {_WAY_OUT}") from None
     if not finite:
         raise ModelDirError(f"{path}: holds NaN or infinite numbers; train the model again")

@@ -26,6 +26,7 @@ from hjc.data.splitting import (
     text_key,
 )
 from hjc.errors import name_some
+from hjc.files import write_text
 from hjc.taxonomy.tree import Taxonomy
 
 
@@ -53,7 +54,7 @@ def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: P
         splits.train = _draw(splits.train, settings.max_train_rows, settings.seed)
         splits.counts["not_drawn"] = before - len(splits.train)
     if rejects_path is not None:
-        splits.rejects.to_csv(rejects_path, index=False, encoding="utf-8")
+        write_text(rejects_path, splits.rejects.to_csv(index=False))
     return splits
 
 
