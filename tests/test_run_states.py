@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     ("step", "status"),
-    [("calibrate_model", "trained"), ("evaluate", "trained"), ("save_evaluations", "evaluated")],
+    [("calibrate_model", "trained"), ("evaluate_model", "trained"), ("save_evaluations", "evaluated")],
 )
 def test_a_kill_behind_the_training_costs_no_training(
     configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str, status: str
@@ -74,7 +74,7 @@ def test_ctrl_c_in_the_evaluation_says_what_is_kept(
         raise KeyboardInterrupt
 
     config = configure()
-    monkeypatch.setattr(workflow, "evaluate", stop)
+    monkeypatch.setattr(workflow, "evaluate_model", stop)
     with pytest.raises(KeyboardInterrupt):
         workflow.run_training(config)
     assert "the same command goes on with its evaluation" in " ".join(capsys.readouterr().out.split())
