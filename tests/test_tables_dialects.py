@@ -72,12 +72,11 @@ WRITERS = {
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6), chunk=st.sampled_from([1, 2, 100]))
 def test_rows_come_back_from_every_format(tmp_path, name, rows, chunk):
-    if name == "backslash.csv":  # a backslash is one in either dialect until a quotation mark stands behind it
-        assume(
-            any('"' in cell for row in rows for cell in row) or not any("\\" in cell for row in rows for cell in row)
-        )
-        assume(not any(cell.endswith("\\") for row in rows for cell in row))
     rows = [("t9", "x", "y"), *((f"t{i}", b, c) for i, (_, b, c) in enumerate(rows))]
+    if name == "backslash.csv":  # a backslash is text in either dialect until a quotation mark stands behind one
+        cells = [cell for row in rows for cell in row]
+        assume(any('"' in cell for cell in cells) or not any("\\" in cell for cell in cells))
+        assume(not any(cell.endswith("\\") for cell in cells))
     path = tmp_path / name
     path.write_bytes(WRITERS[name]([("one", "two", "three"), *rows]))
     options = {"separator": ","} if name.endswith("csv") else {}

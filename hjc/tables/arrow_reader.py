@@ -1,6 +1,6 @@
 """Parquet and saved Hugging Face datasets, batch by batch, with their Arrow types."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -33,11 +33,8 @@ class ParquetReader(Reader):
         return None
 
     def _chunks(self) -> Iterator[Chunk]:
-        start = 1
         try:
-            for batch in self._file.iter_batches(batch_size=self.rows):
-                yield ArrowChunk(batch, range(start, start + batch.num_rows))
-                start += batch.num_rows
+            yield from _numbered(self._file.iter_batches(batch_size=self.rows))
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.label}: damaged Parquet file ({error})") from None
 
@@ -58,33 +55,33 @@ class DatasetReader(Reader):
             loaded = load_from_disk(self.path)
         except FileNotFoundError as error:
             raise ValueError(f"{self.label}: not a directory written by datasets.save_to_disk") from error
-        self._parts: dict[str, Any] = dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
-        names = dict.fromkeys(name for part in self._parts.values() for name in part.column_names)
-        self._own_split = "split" in names
-        self.columns = [*names, *([] if "" in self._parts or self._own_split else ["split"])]
+        parts = loaded.items() if isinstance(loaded, DatasetDict) else [("", loaded)]
+        self._table = pa.concat_tables([_named(part, split) for split, part in parts], promote_options="default")
+        self.columns = self._table.column_names
 
     def schema(self) -> pa.Schema:
-        return next(self._batches()).schema
+        return self._table.schema
 
     def _chunks(self) -> Iterator[Chunk]:
-        start = 1
-        for batch in self._batches():
-            yield ArrowChunk(batch, range(start, start + batch.num_rows))
-            start += batch.num_rows
+        return _numbered(self._table.combine_chunks().to_batches(max_chunksize=self.rows))
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        from datasets import ClassLabel
 
-        for split, part in self._parts.items():
-            for table in part.with_format("arrow").iter(batch_size=self.rows):
-                batch, columns = table.combine_chunks(), []
-                for name in self.columns:
-                    column = batch.column(name) if name in batch.column_names else None
-                    if column is None:
-                        value = split if name == "split" and not self._own_split else None
-                        column = pa.array([value] * batch.num_rows, pa.string())
-                    elif isinstance(feature := part.features[name], ClassLabel):  # numbers on disk: names are the codes
-                        known = dict(enumerate(feature.names))
-                        column = pa.array([known.get(v) for v in column.to_pylist()], pa.string())
-                    columns.append(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
-                yield pa.RecordBatch.from_arrays(columns, names=self.columns)
+def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
+    start = 1
+    for batch in batches:
+        yield ArrowChunk(batch, range(start, start + batch.num_rows))
+        start += batch.num_rows
+
+
+def _named(part: Any, split: str) -> pa.Table:
+    """The rows of a dataset with the names of its classes (numbers on disk: the names are the codes) and its split."""
+    from datasets import ClassLabel
+
+    table = part.with_format("arrow")[:]
+    for i, (name, feature) in enumerate(part.features.items()):
+        if isinstance(feature, ClassLabel):
+            known = dict(enumerate(feature.names))
+            table = table.set_column(i, name, pa.array([known.get(v) for v in table[name].to_pylist()], pa.string()))
+    if split and "split" not in table.column_names:
+        table = table.append_column("split", pa.array([split] * len(table), pa.string()))
+    return table

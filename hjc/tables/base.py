@@ -1,12 +1,12 @@
 """What every reader of a table shares: the columns, the rows chunk by chunk, and what is wrong with a row."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 import pyarrow as pa
 
-from hjc.tables.chunks import Chunk
+from hjc.tables.chunks import Chunk, TextChunk
 from hjc.tables.rejects import Rejects
 from hjc.tables.source import Source
 
@@ -93,15 +93,41 @@ def names_of(header: Sequence[str]) -> list[str]:
     return [name.strip(INVISIBLE) or f"unnamed_{i}" for i, name in enumerate(header, 1)]
 
 
-def fit(cells: list[str], width: int, rejects: Rejects, *, count: bool = True) -> list[str] | None:
-    """A row as wide as the header: empty last cells that were left out are put there, one empty cell too many is
-    taken away (both are counted); None where it has other cells than the header has."""
-    if len(cells) == width:
-        return cells
-    if len(cells) < width:
-        rejects.padded += count
-        return cells + [""] * (width - len(cells))
-    if len(cells) == width + 1 and not cells[-1]:
-        rejects.surplus += count
-        return cells[:-1]
-    return None
+#: line number, cells, and the lines as they stand
+Record = tuple[int, list[str], list[str]]
+
+
+class CellsReader(Reader):
+    """Rows that come as lists of cells: of CSV, of a sheet, of a pair of plain files."""
+
+    _records: Iterable[Record]
+    #: whether cells that were left out at the end of a row are worth a word
+    _count_widths = True
+
+    def _chunks(self) -> Iterator[Chunk]:
+        width, size = len(self.columns), 0
+        rows, lines, blank = list[list[str]](), list[int](), list[int]()
+        for start, cells, taken in self._records:
+            if len(cells) != width:
+                if not cells:
+                    # In a file of one column a blank line is an empty text, unless nothing follows it.
+                    blank += [start] * (width == 1)
+                    continue
+                if len(cells) > width + bool(not cells[-1]):
+                    self.rejects.add(start, f"{len(cells)} cells instead of {width}", taken[0])
+                    continue
+                self.rejects.padded += self._count_widths and len(cells) < width
+                self.rejects.surplus += self._count_widths and len(cells) > width
+                cells = (cells + [""] * (width - len(cells)))[:width]
+            if blank:
+                rows += [[""] for _ in blank]
+                lines += blank
+                blank = []
+            rows.append(cells)
+            lines.append(start)
+            size += sum(map(len, cells))
+            if len(rows) >= self.rows or size >= CHUNK_CHARACTERS:
+                yield TextChunk(rows, lines)
+                rows, lines, size = [], [], 0
+        if rows:
+            yield TextChunk(rows, lines)

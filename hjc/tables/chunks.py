@@ -21,44 +21,47 @@ class Chunk(ABC):
     """Rows of an input, in order. ``line``: where each starts in the file (in Parquet and JSON arrays: 1 is the first
     row)."""
 
-    line: Sequence[int]
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def take(self, rows: Sequence[int]) -> "Chunk":
-        """The rows at these positions; a position may come more than once."""
-
-    @abstractmethod
-    def texts(self, position: int, name: str) -> list[str | None]:
-        """The values of one column as text, None where there is none."""
-
-    @abstractmethod
-    def cells(self, columns: Sequence[str]) -> list[list[str]]:
-        """Every row as CSV cells."""
-
-    @abstractmethod
-    def objects(self, columns: Sequence[str]) -> list[str]:
-        """Every row as the text of a JSON object without its closing brace: ``{"a": 1``."""
-
-    @abstractmethod
-    def arrays(self, schema: pa.Schema) -> list[pa.Array]:
-        """The columns as Arrow arrays of a schema."""
-
-
-class TextChunk(Chunk):
-    """Rows of a CSV or TSV file or a sheet: lists of cells."""
-
-    def __init__(self, rows: list[list[str]], line: Sequence[int]) -> None:
+    def __init__(self, rows: Sequence[Any], line: Sequence[int]) -> None:
         self.rows = rows
         self.line = line
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, rows: Sequence[int]) -> "TextChunk":
-        return TextChunk([self.rows[i] for i in rows], [self.line[i] for i in rows])
+    def take(self, rows: Sequence[int]) -> "Chunk":
+        """The rows at these positions; a position may come more than once."""
+        return type(self)([self.rows[i] for i in rows], [self.line[i] for i in rows])
+
+    @abstractmethod
+    def values(self, position: int, name: str) -> Sequence[Any]:
+        """The values of one column."""
+
+    def texts(self, position: int, name: str) -> list[str | None]:
+        """The values of one column as text, None where there is none."""
+        return [value_text(value) for value in self.values(position, name)]
+
+    def cells(self, columns: Sequence[str]) -> list[list[str]]:
+        """Every row as CSV cells."""
+        by_column = [[text or "" for text in self.texts(i, name)] for i, name in enumerate(columns)]
+        return [list(row) for row in zip(*by_column, strict=True)] if by_column else [[] for _ in self.line]
+
+    def objects(self, columns: Sequence[str]) -> list[str]:
+        """Every row as the text of a JSON object without its closing brace: ``{"a": 1``."""
+        by_column = [self.values(i, name) for i, name in enumerate(columns)]
+        return [_dump(dict(zip(columns, row, strict=True)))[:-1] for row in zip(*by_column, strict=True)]
+
+    def arrays(self, schema: pa.Schema) -> list[pa.Array]:
+        """The columns as Arrow arrays of a schema."""
+        return [pa.array(self.texts(i, name), pa.string()) for i, name in enumerate(schema.names)]
+
+
+class TextChunk(Chunk):
+    """Rows of a CSV or TSV file or a sheet: lists of cells."""
+
+    rows: list[list[str]]
+
+    def values(self, position: int, name: str) -> list[str]:
+        return [row[position] for row in self.rows]
 
     def texts(self, position: int, name: str) -> list[str | None]:
         return [row[position] for row in self.rows]
@@ -66,34 +69,19 @@ class TextChunk(Chunk):
     def cells(self, columns: Sequence[str]) -> list[list[str]]:
         return self.rows
 
-    def objects(self, columns: Sequence[str]) -> list[str]:
-        return [_dump(dict(zip(columns, row, strict=True)))[:-1] for row in self.rows]
-
-    def arrays(self, schema: pa.Schema) -> list[pa.Array]:
-        return [pa.array([row[i] for row in self.rows], pa.string()) for i in range(len(schema))]
-
 
 class JsonChunk(Chunk):
-    """Rows of a JSON file: the text of each object and what it parses to."""
+    """Rows of a JSON file: (the text of the object, what it parses to)."""
 
-    def __init__(self, lines: list[str], rows: list[dict[str, Any]], line: Sequence[int]) -> None:
-        self.lines = lines
-        self.rows = rows
-        self.line = line
+    rows: list[tuple[str, dict[str, Any]]]
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, rows: Sequence[int]) -> "JsonChunk":
-        return JsonChunk([self.lines[i] for i in rows], [self.rows[i] for i in rows], [self.line[i] for i in rows])
-
-    def texts(self, position: int, name: str) -> list[str | None]:
-        return [value_text(row.get(name)) for row in self.rows]
+    def values(self, position: int, name: str) -> list[Any]:
+        return [row.get(name) for _, row in self.rows]
 
     def cells(self, columns: Sequence[str]) -> list[list[str]]:
         position = {name: i for i, name in enumerate(columns)}
         out = []
-        for row in self.rows:  # by the keys of a row: there may be thousands of columns that few rows have
+        for _, row in self.rows:  # by the keys of a row: there may be thousands of columns that few rows have
             cells = [""] * len(columns)
             for name, value in row.items():
                 if name in position:
@@ -103,49 +91,37 @@ class JsonChunk(Chunk):
 
     def objects(self, columns: Sequence[str]) -> list[str]:
         # The line itself, so that numbers, escapes and the order of keys come out as they went in.
-        return [line.strip()[:-1].rstrip() for line in self.lines]
+        return [text.strip()[:-1].rstrip() for text, _ in self.rows]
 
     def arrays(self, schema: pa.Schema) -> list[pa.Array]:
-        present = {name for row in self.rows for name in row}
+        present = {name for _, row in self.rows for name in row}
         out = []
         for field in schema:
             if field.name not in present:
                 out.append(pa.nulls(len(self), field.type))
                 continue
-            values = [row.get(field.name) for row in self.rows]
-            if pa.types.is_string(field.type):
-                out.append(pa.array([value_text(v) for v in values], pa.string()))
-            else:
-                out.append(pa.array([None if _is_nan(v) else v for v in values], type=field.type))
+            values = self.values(0, field.name)
+            text = pa.types.is_string(field.type)
+            out.append(pa.array([value_text(v) if text or _is_nan(v) else v for v in values], type=field.type))
         return out
 
 
 class ArrowChunk(Chunk):
-    """Rows of a Parquet file: an Arrow batch."""
+    """Rows of a Parquet file: ``rows`` is an Arrow batch."""
 
-    def __init__(self, batch: pa.RecordBatch, line: Sequence[int]) -> None:
-        self.batch = batch
-        self.line = line
+    rows: pa.RecordBatch
 
     def __len__(self) -> int:
-        return int(self.batch.num_rows)
+        return int(self.rows.num_rows)
 
     def take(self, rows: Sequence[int]) -> "ArrowChunk":
-        return ArrowChunk(self.batch.take(pa.array(rows, type=pa.int64())), [self.line[i] for i in rows])
+        return ArrowChunk(self.rows.take(pa.array(rows, type=pa.int64())), [self.line[i] for i in rows])
 
-    def texts(self, position: int, name: str) -> list[str | None]:
-        return [value_text(v) for v in _values(self.batch.column(position))]
-
-    def cells(self, columns: Sequence[str]) -> list[list[str]]:
-        by_column = [[value_text(v) or "" for v in _values(column)] for column in self.batch.columns]
-        return [list(row) for row in zip(*by_column, strict=True)] if by_column else [[] for _ in range(len(self))]
-
-    def objects(self, columns: Sequence[str]) -> list[str]:
-        by_column = [_values(column) for column in self.batch.columns]
-        return [_dump(dict(zip(columns, row, strict=True)))[:-1] for row in zip(*by_column, strict=True)]
+    def values(self, position: int, name: str) -> list[Any]:
+        return _values(self.rows.column(position))
 
     def arrays(self, schema: pa.Schema) -> list[pa.Array]:
-        return list(self.batch.columns)
+        return list(self.rows.columns)
 
 
 class WrittenFloat(float):

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from hjc.tables.base import CHUNK_CHARACTERS, Reader, fit, names_of
-from hjc.tables.chunks import Chunk, TextChunk
+from hjc.tables.base import CellsReader, Record, names_of
 from hjc.tables.options import ReadOptions
 from hjc.tables.rejects import Rejects
 from hjc.tables.source import Source
@@ -23,8 +22,6 @@ _SNIFF_LINES = 1000
 _SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 _ESCAPE = re.compile(r'\\(["\\]?)')
 _DIGITS = re.compile(r"[0-9]+")
-#: line number of the first line, cells, the lines as they stand
-Record = tuple[int, list[str], list[str]]
 
 
 def csv_rows(lines: Iterable[str], separator: str, quote: str, backslash: bool, *, strict: bool = True) -> Any:
@@ -76,7 +73,9 @@ class CsvRecords:
     tried as escapes (Spark and MySQL write them), and as text where they were taken for escapes.
     """
 
-    def __init__(self, lines: Iterator[str], options: ReadOptions, rejects: Rejects, rows: int, **sniff: bool) -> None:
+    def __init__(
+        self, lines: Iterator[str], options: ReadOptions, rejects: Rejects, at_once: int, **sniff: bool
+    ) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), CELL_LIMIT))
         self._lines, self._rejects = lines, rejects
         self._quote, self._backslash = options.quote, False
@@ -86,7 +85,7 @@ class CsvRecords:
         self._taken: list[str] = []  # the lines of the row at hand
         self._number = 0  # lines done
         head, size = list[str](), 0
-        for line in islice(lines, min(rows, _SNIFF_LINES) + 1):
+        for line in islice(lines, at_once):
             head.append(line)
             size += len(line)
             if size > _SNIFF_CHARACTERS:
@@ -97,6 +96,8 @@ class CsvRecords:
             self.separator = said[1] if self.separator == "auto" else self.separator
         if self.separator == "auto":
             self.separator = sniff_separator("".join(head), **sniff)
+        if self._quote and any(f"\\{self._quote}" in line for line in head):
+            self._backslash = self._reach(head, True) > self._reach(head, False)
         self._waiting.extend(head)
 
     def __iter__(self) -> Iterator[Record]:
@@ -129,6 +130,19 @@ class CsvRecords:
             start = self._number + 1
             self._number += len(taken)
             yield start, cells, taken
+
+    def _reach(self, lines: list[str], backslash: bool) -> int:
+        """How many rows can be told, all as wide as the first."""
+        found, width = 0, 0
+        try:
+            for row in csv_rows(lines, self.separator, self._quote, backslash):
+                width = width or len(row)
+                if row and len(row) != width:
+                    break
+                found += 1
+        except csv.Error:
+            pass
+        return found
 
     def _reader(self, backslash: bool) -> Any:
         return csv_rows(self._feed(), self.separator, self._quote, backslash)
@@ -193,44 +207,21 @@ class CsvRecords:
         return len(cell), _DIGITS.sub("9", cell) if separator else ""
 
 
-class CsvReader(Reader):
+class CsvReader(CellsReader):
     """CSV and TSV with a header."""
 
     def __init__(self, source: Source, options: ReadOptions, rejects: Rejects, rows: int, *, prefer_tab: bool) -> None:
         super().__init__(source, rejects, rows)
         lines = source.lines(source.text(options.encoding, newline=""))
-        self._records = CsvRecords(lines, options, rejects, rows, prefer_tab=prefer_tab)
-        header = next((cells for _, cells, _ in self._records if cells), None)
+        # a pipe may have no more than the first rows yet
+        at_once = _SNIFF_LINES if source.size is not None else min(rows, _SNIFF_LINES) + 1
+        records = CsvRecords(lines, options, rejects, at_once, prefer_tab=prefer_tab)
+        header = next((cells for _, cells, _ in records if cells), None)
         if rejects.count:
             raise ValueError(f"{self.label}: the line with the column names cannot be read: {rejects.first[0][1]}")
         if header is None:
             raise ValueError(f"{self.label}: the file is empty; a first line with column names is needed")
-        self.delimiter = self._records.separator
+        self.delimiter = records.separator
         self.columns = names_of(header)
-        self._records.width = len(header)
-
-    def _chunks(self) -> Iterator[Chunk]:
-        width, size = len(self.columns), 0
-        rows, lines, blank = list[list[str]](), list[int](), list[int]()
-        for start, cells, taken in self._records:
-            if len(cells) != width:
-                if not cells:
-                    # In a file of one column a blank line is an empty text, unless nothing follows it.
-                    blank += [start] * (width == 1)
-                    continue
-                if (row := fit(cells, width, self.rejects)) is None:
-                    self.rejects.add(start, f"{len(cells)} cells instead of {width}", taken[0])
-                    continue
-                cells = row
-            if blank:
-                rows += [[""] for _ in blank]
-                lines += blank
-                blank = []
-            rows.append(cells)
-            lines.append(start)
-            size += sum(map(len, cells))
-            if len(rows) >= self.rows or size >= CHUNK_CHARACTERS:
-                yield TextChunk(rows, lines)
-                rows, lines, size = [], [], 0
-        if rows:
-            yield TextChunk(rows, lines)
+        records.width = len(header)
+        self._records = records

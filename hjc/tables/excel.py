@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from hjc.tables.base import Reader, fit, names_of
-from hjc.tables.chunks import Chunk, TextChunk
+from hjc.tables.base import CellsReader, names_of
 from hjc.tables.options import ReadOptions
 from hjc.tables.rejects import Rejects
 from hjc.tables.source import Source
@@ -122,44 +121,32 @@ def _errors(label: str) -> Iterator[None]:
         raise ValueError(f"{label}: cannot be read as Excel ({what}); is the file complete?") from error
 
 
-class ExcelReader(Reader):
+class ExcelReader(CellsReader):
     """One sheet of a workbook with a header."""
+
+    _count_widths = False  # no sheet says how wide its rows are
 
     def __init__(self, source: Source, options: ReadOptions, rejects: Rejects, rows: int, kind: str) -> None:
         super().__init__(source, rejects, rows)
-        names = []
-        for title, self._rows in sheets(source.binary(again=True), source.label, kind):
+        found = sheets(source.binary(again=True), source.label, kind)
+        names, cells = list[str](), None
+        for title, rows_of_sheet in found:
             names.append(title)
             if options.sheet in ("", title):
-                self.label = f"{source.label}#{title}"
+                cells = rows_of_sheet
                 break
-        else:
+        if cells is None:
             shown = ", ".join(map(repr, names[:20])) or "none"
             raise ValueError(f"{source.label}: no sheet {options.sheet!r}; the workbook has {shown}")
-        header = next((row for _, row in self._rows if row), None)
+        self.label = f"{source.label}#{names[-1]}"
+        header: list[str] | None = next((row for _, row in cells if row), None)
         if header is None:
             raise ValueError(f"{self.label}: the sheet is empty; a first row with column names is needed")
         self.columns = names_of(header)
+        self._records = ((number, row, [" | ".join(row)]) for number, row in cells)
 
     def fraction(self) -> float | None:
         return None
-
-    def _chunks(self) -> Iterator[Chunk]:
-        width, rows, lines = len(self.columns), list[list[str]](), list[int]()
-        for number, cells in self._rows:
-            if not cells and width > 1:
-                continue
-            if (row := fit(cells, width, self.rejects, count=False)) is None:
-                reason = f"{len(cells)} cells instead of {width}: name every column in the header"
-                self.rejects.add(number, reason, " | ".join(cells))
-                continue
-            rows.append(row)
-            lines.append(number)
-            if len(rows) >= self.rows:
-                yield TextChunk(rows, lines)
-                rows, lines = [], []
-        if rows:
-            yield TextChunk(rows, lines)
 
 
 class SheetWriter:

@@ -77,7 +77,7 @@ class JsonReader(Reader):
         return _by_object(whole)
 
     def _note(self, chunk: JsonChunk) -> None:
-        for row in chunk.rows:
+        for _, row in chunk.rows:
             for name, value in row.items():
                 self._kinds.setdefault(name, set()).add(_kind(value))
 
@@ -96,20 +96,19 @@ class JsonReader(Reader):
         yield from self._rest
 
     def _read(self, entries: Iterable[Entry], rejects: Rejects) -> Iterator[JsonChunk]:
-        texts, rows, lines, characters = list[str](), list[dict[str, Any]](), list[int](), 0
+        rows, lines, characters = list[tuple[str, dict[str, Any]]](), list[int](), 0
         for number, text, row, reason in entries:
             if row is None:
                 rejects.add(number, reason, text)
                 continue
-            texts.append(text)
-            rows.append(row)
+            rows.append((text, row))
             lines.append(number)
             characters += len(text)
             if len(rows) >= self.rows or characters >= CHUNK_CHARACTERS:
-                yield JsonChunk(texts, rows, lines)
-                texts, rows, lines, characters = [], [], [], 0
+                yield JsonChunk(rows, lines)
+                rows, lines, characters = [], [], 0
         if rows:
-            yield JsonChunk(texts, rows, lines)
+            yield JsonChunk(rows, lines)
 
 
 def _up_to_text(lines: Iterator[str], head: list[str]) -> bool:

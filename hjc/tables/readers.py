@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hjc.tables.arrow_reader import DatasetReader, ParquetReader
-from hjc.tables.base import INVISIBLE, Reader, find_column
-from hjc.tables.chunks import Chunk, TextChunk
+from hjc.tables.base import CellsReader, Reader, Record, find_column
 from hjc.tables.csv_reader import CsvReader, CsvRecords
 from hjc.tables.excel import ExcelReader, sheets
 from hjc.tables.json_reader import JsonReader
@@ -19,7 +18,7 @@ from hjc.tables.options import ReadOptions, format_of
 from hjc.tables.rejects import Rejects
 from hjc.tables.source import Input, Source
 
-__all__ = ["INVISIBLE", "Reader", "find_column", "open_cells", "open_table"]
+__all__ = ["Reader", "find_column", "open_cells", "open_table"]
 
 
 def open_table(
@@ -82,7 +81,7 @@ def _reader(source: Source, options: ReadOptions, rejects: Rejects, rows: int, a
     return CsvReader(source, options, rejects, rows, prefer_tab=kind == "tsv")
 
 
-class PlainReader(Reader):
+class PlainReader(CellsReader):
     """A pair of files: line i of one has a text, line i of the other its code."""
 
     def __init__(self, source: Source, options: ReadOptions, rejects: Rejects, rows: int) -> None:
@@ -93,32 +92,26 @@ class PlainReader(Reader):
             )
         self._codes = Source(options.codes_path)
         # only at line feeds: other ends of lines (U+2028, a form feed) may stand within a text
-        self._pair = [s.lines(s.text(options.encoding, newline="\n")) for s in (source, self._codes)]
+        pair = [s.lines(s.text(options.encoding, newline="\n")) for s in (source, self._codes)]
         self.columns = ["text", "code"]
+        self._records = self._paired(*pair)
 
     def __exit__(self, *error: object) -> None:
         self._codes.close()
         super().__exit__(*error)
 
-    def _chunks(self) -> Iterator[Chunk]:
-        found = list[list[str]]()
-        start = number = 1
-        for number, pair in enumerate(zip_longest(*self._pair), 1):
+    def _paired(self, texts: Iterator[str], codes: Iterator[str]) -> Iterator[Record]:
+        for number, pair in enumerate(zip_longest(texts, codes), 1):
             if None in pair:
                 have = [
-                    number - 1 + (line is not None) + sum(1 for _ in lines)
-                    for line, lines in zip(pair, self._pair, strict=True)
+                    number - (line is None) + sum(1 for _ in rest)
+                    for line, rest in zip(pair, (texts, codes), strict=True)
                 ]
                 raise ValueError(
                     f"{self.path} has {have[0]:,} lines and {self._codes.path} has {have[1]:,}; line i of one belongs "
                     "to line i of the other, so they must be equally long"
                 )
-            found.append([line.removesuffix("\n").removesuffix("\r") for line in pair])
-            if len(found) == self.rows:
-                yield TextChunk(found, range(start, number + 1))
-                found, start = [], number + 1
-        if found:
-            yield TextChunk(found, range(start, number + 1))
+            yield number, [line.removesuffix("\n").removesuffix("\r") for line in pair], []
 
 
 def open_cells(
@@ -147,7 +140,7 @@ def open_cells(
                 raise ValueError(f"{source.label}: no sheet {options.sheet!r}; the workbook has {', '.join(found)}")
         elif kind in ("csv", "tsv"):
             lines = source.lines(source.text(options.encoding, newline=""))
-            records = CsvRecords(lines, options, rejects, 8192, prefer_tab=kind == "tsv", header=False)
+            records = CsvRecords(lines, options, rejects, 1000, prefer_tab=kind == "tsv", header=False)
             yield "", ((number, row) for number, row, _ in records if row)
         else:
             with _reader(source, options, rejects, 8192, True) as reader:
