@@ -46,6 +46,9 @@ def test_a_capability_is_there_or_says_who_has_it(model: Classifier) -> None:
     else:
         with pytest.raises(ValueError, match="cannot tell words"):
             model.oov_share("xyzzy")
+    codes = model.category_vectors()
+    assert codes is None or codes.shape[1] == model.text_vectors(TEXTS).rows.shape[1]
+    assert (codes is None) == (model.name in ("linear", "neural", "hybrid"))
     log_proba, scores = model.predict_with_scores(TEXTS)
     np.testing.assert_allclose(log_proba, model.leaf_log_proba(TEXTS), atol=1e-5)
     assert scores is None or (scores.shape == log_proba.shape and np.abs(scores).max() <= 1.001)

@@ -19,12 +19,13 @@ class Calibrator(ABC):
     """
 
     kind: ClassVar[str] = ""
-    _kinds: ClassVar[dict[str, type["Calibrator"]]] = {}
+    #: key in calibration.json -> class
+    kinds: ClassVar[dict[str, type["Calibrator"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.kind:
-            Calibrator._kinds[cls.kind] = cls
+            Calibrator.kinds[cls.kind] = cls
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self.taxonomy = taxonomy
@@ -63,11 +64,11 @@ class Calibrator(ABC):
                 f"calibration: got format_version {state.get('format_version')!r}, this hjc reads {FORMAT_VERSION}; "
                 "calibrate again or install the matching hjc"
             )
-        if state.get("kind") not in Calibrator._kinds:
-            raise ValueError(f"calibration: got kind {state.get('kind')!r}, allowed are {sorted(Calibrator._kinds)}")
+        if state.get("kind") not in Calibrator.kinds:
+            raise ValueError(f"calibration: got kind {state.get('kind')!r}, allowed are {sorted(Calibrator.kinds)}")
         if state.get("taxonomy_hash") != taxonomy.hash:
             raise ValueError(f"calibration was fitted on another tree than {taxonomy!r}; calibrate again on this one")
-        return Calibrator._kinds[state["kind"]].from_parameters(taxonomy, state["parameters"])
+        return Calibrator.kinds[state["kind"]].from_parameters(taxonomy, state["parameters"])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.taxonomy.name!r})"

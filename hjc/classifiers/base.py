@@ -172,6 +172,10 @@ class Classifier(ABC):
         """Where the classifier places texts: rows of length 1 in its ``vector_space``."""
         raise self.cannot("place texts in a space", "linear, neural and embedding models")
 
+    def category_vectors(self) -> FloatArray | None:
+        """(L, H) or (N, H) unit vectors of leaves or of all nodes in the space of texts; None where codes have none."""
+        return None
+
     def predict_with_scores(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
         """(B, L) log-probabilities, and (B, L) cosines of texts and labels where the classifier compares these."""
         return self.leaf_log_proba(texts), None
@@ -331,6 +335,9 @@ class CalibratedClassifier(Classifier):
 
     def text_vectors(self, texts: Sequence[str]) -> "TextVectors":
         return self.base.text_vectors(texts)
+
+    def category_vectors(self) -> FloatArray | None:
+        return self.base.category_vectors()
 
     def oov_share(self, text: str) -> float:
         return self.base.oov_share(text)

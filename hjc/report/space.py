@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from hjc.arrays import Float32
+from hjc.classifiers.base import Classifier
 from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
 from hjc.files import write_bytes
@@ -19,32 +18,24 @@ TEXTS = 600
 FILE = "map.png"
 
 
-@runtime_checkable
-class Spatial(Protocol):
-    """A classifier with texts and codes in one space."""
-
-    def vectors(self, texts: Any, *, progress: bool = True) -> Float32: ...
-
-    def category_vectors(self) -> Float32: ...
-
-
 def space_section(
-    classifier: Any, sets: Mapping[str, tuple[Evaluation, JobData]], plots: Path, *, seed: int = 0
+    classifier: Classifier, sets: Mapping[str, tuple[Evaluation, JobData]], plots: Path, *, seed: int = 0
 ) -> Section | None:
     """A map of some rows of the first test set and all codes; None for classifiers without a space of their own.
 
     By t-SNE: it needs no extra, and a report is made by every run.
     """
-    if not isinstance(classifier, Spatial):
+    codes = classifier.category_vectors()
+    if codes is None:
         return None
     name = next((n for n in sets if n != "valid"), next(iter(sets)))
     data = sets[name][1]
     rows = data.take(np.sort(np.random.default_rng(seed).permutation(len(data))[:TEXTS]))
     figure = embedding_map(
-        classifier.taxonomy,  # type: ignore[attr-defined]
-        classifier.vectors(rows.texts, progress=False),
+        classifier.taxonomy,
+        classifier.text_vectors(rows.texts).rows,
         rows.gold,
-        classifier.category_vectors(),
+        codes,
         method="tsne",
         seed=seed,
     )
