@@ -88,10 +88,6 @@ class VectorIndex:
             out.position[short], out.similarity[short] = whole
         return out
 
-    def similarity(self, queries: npt.ArrayLike) -> Float32:
-        """(B, n) cosines with every vector; the caller keeps B small enough for memory."""
-        return np.asarray(np.clip(self._queries(queries) @ self.vectors.T, -1, 1))
-
     def search_groups(
         self,
         queries: npt.ArrayLike,
