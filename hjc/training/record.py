@@ -69,17 +69,11 @@ class Record:
 
     @classmethod
     def again(cls, earlier: Mapping[str, Any]) -> "Record":
-        """The record of a finished run whose model is evaluated once more: how it was trained stays as it is."""
+        """The record of a run with a saved model: how it was trained stays as it is, its training time counts."""
         values = {k: v for k, v in earlier.items() if k not in ("timing", "training")}
-        return cls(values, dict(earlier.get("timing", {})), time.monotonic(), earlier.get("training"), trained=False)
-
-    @classmethod
-    def going_on(cls, earlier: Mapping[str, Any]) -> "Record":
-        """The record of a run that was stopped after its model had been saved; its clock goes on too."""
         timing = dict(earlier.get("timing", {}))
-        spent = sum(timing.get(key, 0.0) for key in ("fit_seconds", "save_seconds"))
-        values = {k: v for k, v in earlier.items() if k not in ("timing", "training")}
-        return cls(values, timing, time.monotonic() - spent, earlier.get("training"))
+        started = time.monotonic() - sum(timing.get(key, 0.0) for key in ("fit_seconds", "save_seconds"))
+        return cls(values, timing, started, earlier.get("training"), trained=earlier["status"] in SAVED)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -83,11 +83,11 @@ def _run(config: Config, directory: Path, first: bool, out: Console) -> RunResul
     if first:
         write_training_counts(directory, splits.train)
     if earlier is not None and config.trainer.resume:
-        status = str(earlier["status"])
-        if status in SAVED:
+        status = str(earlier.get("outcome", earlier["status"]))
+        if earlier["status"] in SAVED:
             say(f"the model of this run is trained and saved: going on with its evaluation in {directory}")
-            return finish(config, load(directory), splits, Record.going_on(earlier), str(earlier["outcome"]), out)
-        say(f"this run is finished: evaluating the model in {directory} (trainer.resume=false trains again)")
+        else:
+            say(f"this run is finished: evaluating the model in {directory} (trainer.resume=false trains again)")
         return finish(config, load(directory), splits, Record.again(earlier), status, out)
     if first:
         if note := what_is_left(directory, config):
