@@ -32,8 +32,9 @@ def drift(
     from hjc.cli.streams import recipe_of
     from hjc.evaluation.drift_profile import read_profile
     from hjc.statistics.drift import compare_profiles
-    from hjc.tables import open_table
+    from hjc.tables import format_of, open_table, write_frame
 
+    target = "csv" if output is None else format_of(output, writing=True, option="another name")
     columns = Columns(recipe_of(run_dir, text_column), language=language_column or None)
     options, summary, classifier = reading.of(source), Summary(), load(run_dir)
     reference, of = read_profile(run_dir, classifier.taxonomy)
@@ -41,7 +42,7 @@ def drift(
         new = profile_table(classifier, reader, columns, vectors=reference.features is not None, summary=summary)
     found = compare_profiles(reference, new)
     if output is not None:
-        found.table.to_csv(output, index=False, float_format="%.6g", lineterminator="\n")
+        write_frame(found.table, output, target, float_format="%.6g")
     session.show_table(None, ("check", "level", "statistic", "value", "chance", "status"), found.lines())
     typer.echo(f"{new.rows:,} rows against {reference.rows:,} {of} rows")
     typer.echo(
