@@ -30,6 +30,8 @@ __all__ = ["NotFittedError", "TaxonomyError", "__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "taxonomy":  # `import hjc; hjc.taxonomy.isco08()`
+        return import_module("hjc.taxonomy")
     if name not in _LAZY:
         raise AttributeError(f"module 'hjc' has no attribute {name!r}")
     value = getattr(import_module(_LAZY[name]), name)

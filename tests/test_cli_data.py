@@ -122,6 +122,7 @@ def _read(path) -> pd.DataFrame:
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_json(path, lines=True, dtype={"code": str})
 
 
+@pytest.mark.slow
 def test_agreement(call, tmp_path) -> None:
     wide = pd.DataFrame(
         {"a": ["5120", "5120", "9412", "2111"], "b": ["5120", "5131", "9412", "xxxx"], "w": [1, 1, 2, 1]}

@@ -130,6 +130,7 @@ def test_mistakes_are_named(override: str, expected: str) -> None:
     assert "Traceback" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "read"),
     [

@@ -24,6 +24,7 @@ def esco_tree(path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_isco_to_soc_2018_conserves_mass(realdata):
     soc = read_taxonomy_csv(realdata / "soc2018_us" / "structure_definitions.csv.gz")

@@ -242,6 +242,7 @@ def test_choices():
         texts_from_taxonomy(TREE, TEXTS, TaxonomyTexts(sources=["definition"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_commands(tmp_path, format):
     (tmp_path / "structure.csv").write_text(

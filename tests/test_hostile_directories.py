@@ -73,6 +73,7 @@ def read(model: Path) -> str:
 LINKED = [(name, entry) for name in ("linear_topdown", "hybrid_loglinear") for entry in entries(name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 def test_every_entry_of_a_model_may_be_a_link_or_a_pipe_of_a_stranger(tmp_path: Path, outside: Path, kind: str) -> None:
     """At each level, hybrids' parts, calibration and graphs included: an error that names the entry, never a hang."""
@@ -168,6 +169,7 @@ HOSTILE = [commit_is_a_link, commit_is_a_link_to_a_model, commit_writes_through_
            *map(lists, NAMES)]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alter", HOSTILE, ids=lambda f: f.__name__.replace("\0", ""))
 def test_hostile_directories(tmp_path: Path, outside: Path, model: Path, alter: Callable[[Path, Path], None]) -> None:
     saved = hjc.load(MODELS / "linear_topdown")
@@ -307,6 +309,7 @@ def test_a_hub_cache_leads_no_further(snapshot: Path, outside: Path, how: str) -
 # ---------------------------------------------------------------------- interrupted saves
 
 
+@pytest.mark.slow
 def test_an_interrupted_save_of_an_older_hjc_loads_as_it_would_have_ended(tmp_path: Path, outside: Path) -> None:
     """It moved the files one by one out of .commit, config.json last: after each of them the new model is whole."""
     new = MODELS / "linear_bottomup"

@@ -110,6 +110,7 @@ def loop_metrics(tree: Taxonomy, log_proba: np.ndarray, gold: np.ndarray, level:
     return out | {"macro_recall": mean([np.mean(h) for h in by_code.values()]), "n": len(loss)}
 
 
+@pytest.mark.slow
 @given(scored())
 def test_metrics_equal_loops_over_rows_and_ancestor_sets(case):
     tree, log_proba, gold = case
@@ -334,6 +335,7 @@ def test_wrong_levels_weights_and_trees_are_refused():
 # ---------------------------------------------------------------------- the model that does not read
 
 
+@pytest.mark.slow
 @given(taxonomies(plain_codes=True), st.integers(0, 1000))
 def test_prior_equals_a_loop_over_rows(tree, seed):
     gold = np.random.default_rng(seed).integers(-1, len(tree), 20)

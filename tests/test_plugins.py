@@ -138,6 +138,7 @@ def command(package: Path | None, *arguments: str) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_plugins_head_is_trained_and_loaded_by_its_name_alone(package: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done = command(package, "train", *TINY, *QUICK, "hierarchy=mine", "taxonomy.depth=1", f"run_dir={run}")
@@ -173,6 +174,7 @@ def test_a_plugins_classifier_is_trained_and_loaded(
         read_classifier(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_nothing_of_a_plugin_is_imported_before_its_name_is_asked_for(package: Path) -> None:
     code = (
         "import sys, hjc\nfrom hjc.training.config import compose\nfrom hjc.nn.settings import HEADS\n"

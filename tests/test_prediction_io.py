@@ -145,6 +145,7 @@ def test_parquet_keeps_types_and_order(tmp_path, rows):
     assert summary.uncoded == {"empty text": 2, "no words: only markup, control characters or punctuation": 1}
 
 
+@pytest.mark.slow
 def test_every_format_to_every_format(tmp_path):
     frame = pd.DataFrame({"code": ["0110", "", "0110"], "text": ["cook", "żółć \U0001f600", '<b>"x", y</b>\nz']})
     frame.to_csv(tmp_path / "in.csv", index=False)

@@ -300,6 +300,7 @@ def test_groups_against_all_pairs() -> None:
 # ---------------------------------------------------------------------------------------------- language
 
 
+@pytest.mark.slow
 def test_language() -> None:
     pytest.importorskip("lingua")
     from hjc.corpus.prepare import LanguageIdentifier

@@ -56,6 +56,7 @@ def test_the_grid_and_the_terminal_table_hold_the_figures_of_the_csv():
     assert len(decisions_table(alone, width=200).columns) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [60, 70, 80, 120])
 def test_no_figure_of_the_terminal_table_is_cut(width):
     _, tables, _ = found()

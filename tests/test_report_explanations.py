@@ -76,6 +76,7 @@ def test_long_texts_are_cut_around_their_strongest_words():
     assert marked(text, by_hand(text, {"word3": 0.1}))[-1].text == " …"
 
 
+@pytest.mark.slow
 def test_neural_texts_are_few_and_cheap(monkeypatch):
     pytest.importorskip("captum")
     tree = toy_tree()

@@ -266,6 +266,7 @@ def test_word_lists_have_no_capitals_and_no_doubles(name: str) -> None:
     assert len(set(map(tuple, rows))) == len(rows)
 
 
+@pytest.mark.slow
 def test_every_language_has_headings() -> None:
     text = resources.files("hjc.rerank").joinpath("headings.tsv").read_text(encoding="utf-8")
     kinds: dict[str, set[str]] = {}

@@ -34,6 +34,7 @@ class Killed(BaseException):
     """What no handler catches."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "status"),
     [("calibrate_model", "trained"), ("evaluate_model", "trained"), ("save_evaluations", "evaluated")],
@@ -91,6 +92,7 @@ def test_the_second_training_into_a_directory_is_refused(configure: Callable[...
     assert not (Path(config.run_dir) / LOCK).exists()
 
 
+@pytest.mark.slow
 def test_a_linear_model_is_trained_again_where_it_is_asked_for(configure: Callable[..., Config]) -> None:
     quiet(configure())
     with pytest.raises(ConfigError, match=r"model\.C: .* trainer\.resume=false"):
@@ -100,6 +102,7 @@ def test_a_linear_model_is_trained_again_where_it_is_asked_for(configure: Callab
     assert quiet(configure("model.C=2"))[1].count("this run is finished") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["fit", "save_pretrained"])
 def test_a_full_disk_is_one_message(
     configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, where: str
@@ -119,6 +122,7 @@ def test_a_full_disk_is_one_message(
     assert (hjc.load(config.run_dir).predict_log_proba(["tram driver"]) == before).all()
 
 
+@pytest.mark.slow
 def test_an_earlier_start_is_told_of(configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     config = configure()
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):

@@ -213,6 +213,7 @@ def test_categories_lists_and_dates_in_parquet(tmp_path):
     assert got["ok"].tolist() == ["true", "false"] and got["day"].tolist()[1] == ""
 
 
+@pytest.mark.slow
 def test_hugging_face_datasets(tmp_path):
     datasets = pytest.importorskip("datasets")
     features = datasets.Features(

@@ -170,6 +170,7 @@ def test_items_of_an_import_by_kind(files: Path) -> None:
     assert read_items(files / "tech.csv").weight is None
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_onet_technology_finds_related_occupations(call: Call, realdata: Path) -> None:
     onet = realdata / "onet"

@@ -122,6 +122,7 @@ def test_aggregate_against_a_plain_loop(tree, rows, seed):
         np.testing.assert_array_equal(nodes[:, tree.level_nodes(level)], got)
 
 
+@pytest.mark.slow
 @given(taxonomies(), seeds)
 def test_float32_sums_to_one_at_every_level(tree, seed):
     log_p = random_log_proba(tree.num_leaves, 3, seed, scale=10).astype(np.float32)

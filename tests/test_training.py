@@ -137,6 +137,7 @@ def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(tmp_path, monkey
     np.testing.assert_allclose(resumed.predict_log_proba(valid.texts), whole.predict_log_proba(valid.texts), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_keeps_the_last_good_weights(tmp_path, monkeypatch):
     tree = toy_tree()
     train, valid = toy_data(tree, 20), toy_data(tree, 4, seed=1)
