@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from hjc.calibration import Temperature
 from hjc.classifiers.base import Classifier
 from hjc.data.jobdata import JobData
 from hjc.evaluation import Evaluation, evaluate_model
@@ -283,3 +285,18 @@ def test_progress_shows_rows_a_second_only_when_slow_and_wanted():
         shown[name] = console.file.getvalue()  # type: ignore[attr-defined]
     assert "evaluating" in shown["slow"] and "10/10" in shown["slow"] and "rows/s" in shown["slow"]
     assert shown["quick"] == shown["off"] == ""
+
+
+def test_memory_grows_by_at_most_a_hundred_bytes_a_row_and_level():
+    """Raw and calibrated probabilities, all tables; what the data and one batch take is the same for any rows."""
+    tree = from_prefix_codes([f"{i:04b}" for i in range(16)], [1, 2, 3, 4])
+    peaks = []
+    for n in (10_000, 30_000):  # a step of 4,096 rows is full
+        stub = Stub(np.tile(random_log_proba(16, 500, 0).astype(np.float32), (n // 500, 1)), batch=500, taxonomy=tree)
+        stub.calibrator = Temperature(tree, 2.0)
+        data = JobData(taxonomy=tree, texts=("x",) * n, gold=np.tile(tree.leaves, n)[:n])
+        tracemalloc.start()
+        evaluate_model(stub, data, bootstrap=0, progress=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 20_000 <= 100 * tree.depth

@@ -14,7 +14,6 @@ from hjc.metrics import (
     RowScores,
     bootstrap_intervals,
     level_metrics,
-    paired_difference,
     replicate_metrics,
     score_rows,
 )
@@ -152,8 +151,10 @@ def test_macro_recall_of_many_rare_codes_is_covered_and_so_are_differences():
         value = level_metrics(models[0], tree, 1)["macro_recall"]
         ends.append((value - low) / (high - low))
         covered[0] += low <= own <= high
-        found = paired_difference(*models, tree, "macro_recall", 1, replicates=200, seed=trial)
-        covered[1] += found.low <= 0.04 <= found.high
+        drawn = [replicate_metrics(m, tree, 1, Resamples.draw(len(m), 200, trial))["macro_recall"] for m in models]
+        both = [level_metrics(m, tree, 1)["macro_recall"] for m in models]
+        low, high = percentile_interval(drawn[0] - drawn[1], both[0] - both[1])
+        covered[1] += low <= 0.04 <= high
     assert min(covered) / trials >= 0.92
     assert np.mean(ends) == pytest.approx(0.5, abs=0.03)
 
@@ -288,28 +289,15 @@ def two_models(n: int, better: float) -> tuple[Taxonomy, RowScores, RowScores]:
 
 def test_a_paired_difference_is_far_narrower_than_two_intervals():
     tree, a, b = two_models(300, better=0.2)
-    found = paired_difference(a, b, tree, "log_loss", 3)
-    assert found.difference == pytest.approx(found.a - found.b) and found.n == 300
-    assert 0 < found.low < found.difference < found.high and found.p_value < 0.01
-    alone = bootstrap_intervals(a, tree, 3, Resamples.draw(300, 1000))["log_loss"]
-    assert found.high - found.low < 0.3 * width(alone)
-    back = paired_difference(b, a, tree, "log_loss", 3)
-    assert (back.difference, back.low, back.high) == pytest.approx((-found.difference, -found.high, -found.low))
+    resamples = Resamples.draw(300, 1000)
+    drawn = [replicate_metrics(m, tree, 3, resamples)["log_loss"] for m in (a, b)]
+    point = [level_metrics(m, tree, 3)["log_loss"] for m in (a, b)]
+    low, high = percentile_interval(drawn[0] - drawn[1], point[0] - point[1])
+    assert 0 < low < point[0] - point[1] < high
+    assert high - low < 0.3 * width(bootstrap_intervals(a, tree, 3, resamples)["log_loss"])
 
 
-@pytest.mark.parametrize("metric", FLOATS)
-def test_a_model_does_not_differ_from_itself(metric):
-    tree, a, _ = two_models(60, better=0.0)
-    found = paired_difference(a, a, tree, metric, None, replicates=100)
-    assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_pairs_must_be_the_same_rows_and_the_metric_known():
-    tree, a, b = two_models(20, better=0.1)
-    with pytest.raises(ValueError, match="same rows in the same order"):
-        paired_difference(a, b.take(np.arange(19, -1, -1)), tree, "log_loss")
-    with pytest.raises(ValueError, match=r"metric: got 'accuracy', allowed are log_loss"):
-        paired_difference(a, b, tree, "accuracy")
+def test_wrong_resamples_are_refused():
     with pytest.raises(ValueError, match="replicates: got 0"):
         Resamples.draw(5, 0)
     with pytest.raises(ValueError, match="groups: got shape"):

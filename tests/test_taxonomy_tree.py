@@ -119,7 +119,7 @@ def test_aggregate_against_a_plain_loop(tree, rows, seed):
                 sums[paths[leaf][min(level, len(paths[leaf])) - 1]] += math.exp(value)
             np.testing.assert_allclose(np.exp(got[b]), [sums[c] for c in codes], rtol=1e-12)
             assert math.isclose(sum(np.exp(got[b])), 1, abs_tol=1e-9)
-        np.testing.assert_array_equal(nodes[:, tree.level_nodes(level)], got)
+        np.testing.assert_allclose(nodes[:, tree.level_nodes(level)], got, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.slow

@@ -57,29 +57,20 @@ class ClasswiseCounts:
 
         ``mean_probability`` minus ``share`` is the error of the summed probabilities for that code.
         """
-        lines: list[dict[str, Any]] = []
+        parts = []
         for d, (rows, mass, hits) in enumerate(self._sums):
-            n = self._rows[d]
-            if not n:
-                continue
-            ece = _ece(rows, mass, hits)
-            nodes = self.taxonomy.level_nodes(d + 1)
-            for k in np.flatnonzero(hits.sum(axis=1)).tolist():
-                lines.append(
-                    {
-                        "level": d + 1,
-                        "code": self.taxonomy.codes[nodes[k]],
-                        "support": int(hits[k].sum()),
-                        "mean_probability": max(float(mass[k].sum()), 0.0) / n,
-                        "share": float(hits[k].sum()) / n,
-                        "ece": float(ece[k]),
-                    }
-                )
-        return pd.DataFrame(lines, columns=["level", "code", "support", "mean_probability", "share", "ece"])
+            support = hits.sum(axis=1)
+            k = np.flatnonzero(support)
+            codes = [self.taxonomy.codes[i] for i in self.taxonomy.level_nodes(d + 1)[k].tolist()]
+            n = max(self._rows[d], 1.0)
+            columns: dict[str, Any] = {"level": d + 1, "code": codes, "support": support[k].astype(np.int64)}
+            columns |= {"mean_probability": np.maximum(mass[k].sum(axis=1), 0.0) / n, "share": support[k] / n}
+            parts.append(pd.DataFrame(columns | {"ece": _ece(rows[k], mass[k], hits[k])}))
+        return pd.concat(parts, ignore_index=True)
 
 
 def _cell(p: Float64) -> IntArray:
-    logit = np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-12))
+    logit = np.log(p / (1 - np.minimum(p, 1 - 1e-12)))
     at = ((logit + _EDGE) / (2 * _EDGE) * (_CELLS - 1)).astype(np.int64) + 1
     return np.clip(at, 1, _CELLS - 1)
 

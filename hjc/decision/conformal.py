@@ -178,27 +178,22 @@ class SplitConformal:
         A randomised score draws from ``rng``: one generator for all batches, seeded once by the caller.
         """
         p = LevelProba.of(self.taxonomy, log_proba).at(self.level)
-        inside = self.inside(p, groups, rng=rng, allow_empty=allow_empty)
+        need = lookup_quantiles(self.quantiles, groups, len(p), self.unseen)
+        inside = self.inside(p, need, rng=rng)
+        if not allow_empty:
+            inside[np.arange(len(p)), p.argmax(axis=1)] = True  # the first to enter a set that is not empty
         row, column = np.nonzero(inside)
         order = np.lexsort((-p[row, column], row))
         nodes = self.taxonomy.level_nodes(self.level)[column[order]]
         return ConformalSets(np.r_[0, np.cumsum(inside.sum(axis=1))].astype(np.int64), nodes)
 
-    def inside(
-        self, p: Float64, groups: Sequence[Any] | None = None, *, rng: np.random.Generator | None = None,
-        allow_empty: bool = False,
-    ) -> BoolArray:  # fmt: skip
-        """(B, K) which columns of the level are in the set of each row, from their probabilities (B, K)."""
-        need = lookup_quantiles(self.quantiles, groups, len(p), self.unseen)[:, None]
+    def inside(self, p: Float64, need: Float64, rng: np.random.Generator | None = None) -> BoolArray:
+        """(B, K) columns of the level whose nonconformity is at most ``need`` (B,), from their probabilities (B, K)."""
         if self.score == "lac":
-            inside: BoolArray = p >= (1 - need) * (1 - TIE)
-        else:  # sums of probabilities: equal but for the order of summing
-            scores = level_scores(p, self.score, _draw(self.randomised, len(p), rng), self.penalty, self.free)
-            inside = scores <= need + 1e-12
-        if not allow_empty:
-            empty = np.flatnonzero(~inside.any(axis=1))
-            inside[empty, p[empty].argmax(axis=1)] = True
-        return inside
+            return np.asarray(p >= ((1 - need) * (1 - TIE))[:, None])
+        # sums of probabilities: equal but for the order of summing
+        scores = level_scores(p, self.score, _draw(self.randomised, len(p), rng), self.penalty, self.free)
+        return np.asarray(scores <= need[:, None] + 1e-12)
 
 
 def _draw(randomised: bool, rows: int, rng: np.random.Generator | None) -> Float64 | None:

@@ -64,13 +64,16 @@ class HierarchicalConformal:
         rest = {k: v for k, v in state.items() if k not in ("kind", "taxonomy_hash", "quantiles")}
         return cls(taxonomy, quantiles=quantiles_from_json(state["quantiles"]), **rest)
 
-    def decide(self, log_proba: FloatArray | LevelProba, groups: Sequence[Any] | None = None) -> Decisions:
+    def decide(
+        self, log_proba: FloatArray | LevelProba, groups: Sequence[Any] | None = None, need: Float64 | None = None
+    ) -> Decisions:
         """One node a row for a batch (B, L): it holds the true code with probability >= 1 - alpha, over rows.
 
         Where even the level-1 node is not sure enough the row abstains (the set is everything, which covers).
+        ``need``: (B,) the thresholds of the rows, where the caller has looked them up by group.
         """
         nodes, probability = _path(self.taxonomy, log_proba, self.path)
-        need = lookup_quantiles(self.quantiles, groups, len(nodes), self.unseen)
+        need = lookup_quantiles(self.quantiles, groups, len(nodes), self.unseen) if need is None else need
         return deepest(self.taxonomy, nodes, probability, probability > need[:, None] * (1 + TIE))
 
 

@@ -18,7 +18,7 @@ from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 #: in resamples, neighbouring confidences are stated together in about this many steps
-_STEPS = 1024
+_STEPS = 512
 
 
 @dataclass(frozen=True)

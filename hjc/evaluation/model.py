@@ -30,6 +30,8 @@ from hjc.progress import rows_progress
 
 #: resamples of the bands of selective coding, at most
 BANDS = 300
+#: probabilities (rows times leaves) that the tables are made of at a time
+STEP_CELLS = 500_000
 
 
 def evaluate_model(
@@ -90,7 +92,8 @@ def evaluate_model(
     known = None if in_sample else validation
     rules = {v: RuleRows(tree, rows.gold, rows.language, known, v == "calibrated") for v in classwise if not in_sample}
     clock = [0.0]
-    for at, log_proba in batches(model, rows, progress=progress, clock=clock):
+    found = batches(model, rows, progress=progress, clock=clock)
+    for at, log_proba in _in_larger_steps(found, min(4096, STEP_CELLS // tree.num_leaves)):
         for v in variants:
             x = log_proba if v == "raw" or model.calibrator is None else model.calibrator.transform(log_proba)
             levels = LevelProba.of(tree, x)
@@ -124,6 +127,21 @@ def evaluate_model(
         decided=DecisionTables.concat(tables) if tables else None,
         name=name,
     )
+
+
+def _in_larger_steps(found: Iterator[tuple[IntArray, FloatArray]], least: int) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Batches joined until they have so many rows: every rule is one call a step."""
+    kept: list[tuple[IntArray, FloatArray]] = []
+    for rows, log_proba in found:
+        if not kept and len(rows) >= least:
+            yield rows, log_proba
+            continue
+        kept.append((rows, np.array(log_proba)))  # the classifier may use its buffer again
+        if sum(len(r) for r, _ in kept) >= least:
+            yield np.concatenate([r for r, _ in kept]), np.concatenate([x for _, x in kept])
+            kept = []
+    if kept:
+        yield np.concatenate([r for r, _ in kept]), np.concatenate([x for _, x in kept])
 
 
 def batches(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.decision import Decisions, HierarchicalConformal, SplitConformal, Thresholds, back_off
+from hjc.decision.conformal import lookup_quantiles
 from hjc.evaluation.validation_scores import ValidationScores
 from hjc.metrics import LevelProba
 from hjc.metrics.intervals import wilson
@@ -62,13 +63,14 @@ class RuleRows:
         calibrated: bool,
     ) -> None:  # fmt: skip
         self.taxonomy, self.gold = taxonomy, gold
-        self.languages = np.array(languages, dtype=np.str_)
-        spoken, rows = np.unique(self.languages, return_counts=True)
-        self.slices = [str(s) for s, n in zip(spoken, rows, strict=True) if n >= LEAST_ROWS and len(spoken) > 1]
+        spoken, self.language, rows = np.unique(
+            np.array(languages, dtype=np.str_), return_inverse=True, return_counts=True
+        )
+        self.spoken = spoken.tolist()
+        self.slices = [i for i, n in enumerate(rows.tolist()) if n >= LEAST_ROWS and len(spoken) > 1]
         self.tallies: dict[Key, _Tally] = {}
         self.targets: list[tuple[str, float, Thresholds, Thresholds]] = []
-        self.nodes: list[tuple[str | None, float, HierarchicalConformal]] = []
-        self.sets: list[tuple[str | None, float, SplitConformal]] = []
+        self.conformal: list[tuple[str | None, float, HierarchicalConformal, list[tuple[SplitConformal, Float64]]]] = []
         if validation is not None:
             several = len(set(validation.language)) > 1 and len(spoken) > 1
             bys = [None, *(["language"] if several else []), "group"]
@@ -82,10 +84,9 @@ class RuleRows:
                 pooled = (Thresholds(fit.values) for fit in fits)
                 self.targets += [("", target, *pooled), (" by group", target, *fits)]  # type: ignore[list-item]
             for by, alpha in product(bys, ALPHAS):
-                self.nodes.append((by, alpha, validation.conformal_node(alpha, calibrated=calibrated, by=by)))
-                for d in levels:
-                    rule = validation.conformal_sets(d, alpha, calibrated=calibrated, by=by)
-                    self.sets.append((by, alpha, rule))
+                sets = [validation.conformal_sets(d, alpha, calibrated=calibrated, by=by) for d in levels]
+                node = validation.conformal_node(alpha, calibrated=calibrated, by=by)
+                self.conformal.append((by, alpha, node, [(rule, self._needed(rule, by)) for rule in sets]))
         self.update(np.zeros(0, dtype=np.int64), LevelProba(taxonomy, np.zeros((0, taxonomy.num_leaves))))
 
     def update(self, rows: IntArray, levels: LevelProba) -> None:
@@ -112,25 +113,29 @@ class RuleRows:
 
     def _conformal(self, rows: IntArray, levels: LevelProba, gold: IntArray) -> None:
         tree, at = self.taxonomy, np.arange(len(rows))
-        codes = np.array(tree.codes, dtype=np.str_)
-        groups: dict[str | None, Any] = {None: None, "language": self.languages[rows],
-                                         "group": codes[levels.top[:, 0]]}  # fmt: skip
-        slices = [("", np.ones(len(rows), dtype=bool)), *((s, self.languages[rows] == s) for s in self.slices)]
-        for by, alpha, rule in self.nodes:
-            decided = rule.decide(levels, groups[by])
+        language, best = self.language[rows], levels.best
+        group = {None: np.zeros(len(rows), dtype=np.int64), "language": language, "group": levels.top[:, 0]}
+        slices = [("", np.ones(len(rows), dtype=bool)), *((self.spoken[i], language == i) for i in self.slices)]
+        for by, alpha, rule, sets in self.conformal:
+            decided = rule.decide(levels, need=self._needed(rule, by)[group[by]])
             for name, keep in slices if alpha == SLICED else slices[:1]:
-                key = (f"conformal code{_BY[by]}", alpha, None, name)
-                self._stated(key, decided, gold, keep, covers=True)
-            sets = [found for b, a, found in self.sets if (b, a) == (by, alpha)]
-            for found in sets:
-                own = tree.level_column[gold, found.level - 1]
-                inside = found.inside(levels.at(found.level), groups[by])
+                self._stated((f"conformal code{_BY[by]}", alpha, None, name), decided, gold, keep, covers=True)
+            for i, (found, need) in enumerate(sets):
+                d = found.level - 1
+                own = tree.level_column[gold, d]
+                inside = found.inside(levels.at(found.level), need[group[by]])
+                inside[at, best[:, d]] = True  # no set is empty
                 size, covered = np.count_nonzero(inside, axis=1), inside[at, np.maximum(own, 0)]
-                for name, keep in slices if alpha == SLICED and found is sets[-1] else slices[:1]:
+                for name, keep in slices if alpha == SLICED and i == len(sets) - 1 else slices[:1]:
                     use = (own >= 0) & keep
                     tally = self._count((f"conformal set{_BY[by]}", alpha, found.level, name), use, use, covered)
                     count = np.bincount(size[use], minlength=inside.shape[1] + 1)
                     tally.sizes = tally.sizes + count if len(tally.sizes) else count
+
+    def _needed(self, rule: SplitConformal | HierarchicalConformal, by: str | None) -> Float64:
+        """Thresholds by number of a group: languages as numbered here, level-1 codes by node; one without groups."""
+        names = {None: None, "language": self.spoken, "group": self.taxonomy.codes}[by]
+        return lookup_quantiles(rule.quantiles, names, 1 if names is None else len(names), rule.unseen)
 
     def _count(self, key: Key, use: BoolArray, coded: BoolArray, right: BoolArray, of_all: bool = False) -> _Tally:
         """``use``: rows that count. ``of_all``: right is a share of all of them, not of the coded ones."""

@@ -1,16 +1,13 @@
 """Metrics of hierarchical classification: pure functions on leaf log-probabilities, without torch.
 
 ``LevelProba`` sums a batch of leaf log-probabilities up the tree, once; ``score_rows`` reduces it to a few numbers a
-row and level (:class:`RowScores`); ``level_metrics`` turns those into metrics, ``bootstrap_intervals`` and
-``paired_difference`` into intervals.
+row and level (:class:`RowScores`); ``level_metrics`` turns those into metrics, ``bootstrap_intervals`` into intervals.
 """
 
 from hjc.metrics.baseline import log_loss_baseline, prior_log_proba, score_constant
 from hjc.metrics.bootstrap import (
-    PairedDifference,
     Resamples,
     bootstrap_intervals,
-    paired_difference,
     replicate_metrics,
 )
 from hjc.metrics.calibration_error import ECE_BINS, equal_mass_bins, expected_calibration_error
@@ -25,7 +22,6 @@ __all__ = [
     "METRICS",
     "RECALL_AT",
     "LevelProba",
-    "PairedDifference",
     "Resamples",
     "RowScores",
     "as_leaf_log_proba",
@@ -35,7 +31,6 @@ __all__ = [
     "iter_batches",
     "level_metrics",
     "log_loss_baseline",
-    "paired_difference",
     "prior_log_proba",
     "replicate_metrics",
     "score_batches",

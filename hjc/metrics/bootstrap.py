@@ -15,12 +15,14 @@ from scipy import sparse
 
 from hjc.arrays import Float64, IntArray
 from hjc.metrics.calibration_error import bin_members, errors_of_bins
-from hjc.metrics.levels import LevelRows, bin_values, check_weights, level_metrics, level_rows, metrics_of, ratios
+from hjc.metrics.levels import LevelRows, bin_values, check_weights, level_rows, metrics_of, ratios
 from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 #: more units than this are drawn in random bundles, so that the counts of a million rows fit in 50 MB
 MAX_UNITS = 50_000
+
+_DRAWN = 256
 
 #: counts (units times resamples) worked on at a time
 _CELLS = 2_000_000
@@ -80,7 +82,11 @@ class Resamples:
         if g > max_units:
             unit = rng.permutation(np.arange(g) % max_units)[unit]
             g = max_units
-        return cls(unit, rng.poisson(1.0, size=(g, replicates)).astype(np.uint8))
+        counts = np.empty((g, replicates), dtype=np.uint8)
+        for start in range(0, g, _DRAWN):  # NumPy draws integers of eight bytes: some units at a time
+            some = counts[start : start + _DRAWN]
+            some[:] = rng.poisson(1.0, size=some.shape)
+        return cls(unit, counts)
 
     @property
     def replicates(self) -> int:
@@ -135,13 +141,17 @@ def replicates_of(at: LevelRows, resamples: Resamples, weights: Float64) -> dict
     codes, code = np.unique(at.code, return_inverse=True)
     by_code = keyed_sums(unit, g, code.reshape(-1), len(codes), (weights, weights * at.hit))
     member, bins = bin_members(at.confidence, weights)
-    by_bin = keyed_sums(unit, g, member, bins, bin_values(at, weights))
+    values = bin_values(at, weights)[: 3 if (weights == 1).all() else 4]  # of even weights, the squares are the weights
+    by_bin = keyed_sums(unit, g, member, bins, values)
     macro_recall = _MacroRecall(by_code, len(codes))
     parts: list[dict[str, Float64]] = []
     for counts in resamples.blocks(None if g == len(resamples.counts) else present):
         part = ratios(dict(zip(sums, linear @ counts, strict=True)))
         part["macro_recall"] = macro_recall(by_code @ counts)
-        part["ece"], part["ece_plain"] = errors_of_bins(*(by_bin @ counts).reshape(4, bins, counts.shape[1]))
+        binned = (by_bin @ counts).reshape(len(values), bins, counts.shape[1])
+        part["ece"], part["ece_plain"] = errors_of_bins(
+            binned[0], binned[1], binned[2], binned[-1 if len(values) > 3 else 0]
+        )
         parts.append(part)
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
@@ -258,68 +268,3 @@ class PoissonStream:
     def times(self, weights: Float64) -> Float64:
         """(R, B) weights of the rows of the next batch in each resample, from their weights (B,)."""
         return np.asarray(self._rng.poisson(1.0, size=(len(weights), self.replicates)).T * weights)
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """``a - b`` of one metric on the same rows, with its bootstrap interval (``low``, ``high``).
-
-    ``p_value``: two-sided bootstrap p, twice the smaller share of resamples on either side of 0, at least 2 / (R + 1).
-    """
-
-    metric: str
-    level: int | None
-    n: int
-    a: float
-    b: float
-    difference: float
-    low: float
-    high: float
-    p_value: float
-
-
-def paired_difference(
-    scores_a: RowScores,
-    scores_b: RowScores,
-    taxonomy: Taxonomy,
-    metric: str,
-    level: int | None = None,
-    *,
-    weights: npt.ArrayLike | None = None,
-    groups: npt.ArrayLike | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> PairedDifference:
-    """Compare two classifiers on the same rows: both are computed in the same resamples (paired bootstrap).
-
-    Args:
-        metric: a name of ``METRICS`` other than the counts ``n`` and ``impossible``.
-        level: 1..D, or None for overall.
-        groups: (n,) clusters, see :meth:`Resamples.draw`.
-
-    Raises:
-        ValueError: the scores are not of the same rows (gold differs), or an unknown metric.
-    """
-    if not np.array_equal(scores_a.gold, scores_b.gold):
-        raise ValueError(
-            f"paired_difference: scores of {len(scores_a)} and {len(scores_b)} rows have different gold codes; "
-            "both must come from the same rows in the same order"
-        )
-    resamples = Resamples.draw(len(scores_a), replicates, seed, groups)
-    drawn_a = replicate_metrics(scores_a, taxonomy, level, resamples, weights)
-    if metric not in drawn_a:
-        raise ValueError(f"metric: got {metric!r}, allowed are {', '.join(drawn_a)}")
-    drawn_b = replicate_metrics(scores_b, taxonomy, level, resamples, weights)
-    metrics_a = level_metrics(scores_a, taxonomy, level, weights)
-    a, b = metrics_a[metric], level_metrics(scores_b, taxonomy, level, weights)[metric]
-    with np.errstate(invalid="ignore"):
-        drawn = drawn_a[metric] - drawn_b[metric]
-    drawn = drawn[~np.isnan(drawn)]  # inf - inf, or nothing to measure
-    difference = a - b
-    if metric in CENTRED:
-        drawn = drawn - drawn.mean() + difference
-    low, high = percentile_interval(drawn, difference, confidence)
-    side = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p_value = min(1.0, 2.0 * (side + 1) / (len(drawn) + 1)) if len(drawn) else float("nan")
-    return PairedDifference(metric, level, int(metrics_a["n"]), a, b, difference, low, high, p_value)

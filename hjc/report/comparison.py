@@ -221,7 +221,7 @@ def _compare_level(
 
 
 def difference(metric: str, a: float, b: float, drawn_a: Float64, drawn_b: Float64) -> dict[str, float]:
-    """``a - b`` with its paired bootstrap interval, as :func:`hjc.metrics.paired_difference`; and a normal p-value.
+    """``a - b`` with its paired bootstrap interval, and a normal p-value.
 
     ``p`` is two-sided, from the standard deviation of the resampled differences: unlike a share of resamples it has
     no smallest value, which an adjustment for a hundred comparisons needs.

@@ -310,8 +310,17 @@ class Taxonomy:
         deepest = self.aggregate(leaf_log_proba, self.depth)
         out = np.empty((len(deepest), len(self)), dtype=deepest.dtype)
         out[:, self.leaves] = deepest
-        for d in range(1, self.depth):
-            out[:, self.level_nodes(d)] = self.aggregate(leaf_log_proba, d)
+        below, columns = deepest.astype(np.float64), np.arange(self.num_leaves)
+        for d in range(self.depth - 1, 0, -1):  # the columns of a level are runs of columns of the next
+            nodes, starts = self._level_columns[d - 1]
+            first = np.searchsorted(columns, starts)
+            if len(first) < len(columns):
+                top = np.maximum.reduceat(below, first, axis=1)
+                finite = np.where(np.isfinite(top), top, 0.0)
+                shifted = np.exp(below - np.repeat(finite, np.diff(np.r_[first, len(columns)]), axis=1))
+                with np.errstate(divide="ignore"):
+                    below = np.log(np.add.reduceat(shifted, first, axis=1)) + finite
+            out[:, nodes], columns = below, starts
         return out
 
     # ------------------------------------------------------------------ relations
