@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hjc.data.hygiene import clean_texts
+from hjc.data.recipe import clean_texts
 from hjc.tables.csv_reader import sniff_separator
 from hjc.tables.whole import read_rows, read_table
 

@@ -50,9 +50,9 @@ def evaluate(
 
     from hjc.classifiers.load import load
     from hjc.cli.streams import recipe_of, trained_column
-    from hjc.data.labelled import reject_reasons, write_rejects
     from hjc.data.reading import read_job_data
     from hjc.data.settings import DataSettings
+    from hjc.data.splits import reject_reasons, write_rejects
     from hjc.evaluation import evaluate_model
     from hjc.evaluation.tables import show
     from hjc.files import check_folder

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,11 @@ from hjc.arrays import BoolArray, IntArray, ObjectArray
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe, present
 from hjc.data.settings import DataSettings, SourceSettings
-from hjc.data.splits import REJECT_COLUMNS, no_rejects
+from hjc.data.splits import REJECT_COLUMNS, no_rejects, reject_reasons
 from hjc.errors import name_some
-from hjc.tables import ReadOptions, Table, read_rows, read_table
+from hjc.tables import ReadOptions, Table, read_rows
 from hjc.taxonomy.spelling import check_classification, repair_codes
 from hjc.taxonomy.tree import Taxonomy
-
-__all__ = ["ReadFile", "read_file", "read_job_data", "read_table"]
 
 SPLIT_NAMES = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
@@ -51,6 +49,33 @@ class ReadFile:
     counts: Counter[str]
     notes: list[str]
 
+    def sentences(self, label: str) -> list[str]:
+        """How many rows of the file could not be used and why, and what was mended."""
+        found = [line if line.startswith(f"{label}: ") else f"{label}: {line}" for line in self.notes]
+        if len(self.rejects):
+            found.insert(0, f"{label}: {len(self.rejects):,} rows cannot be used: {reject_reasons(self.rejects)}")
+        return found
+
+    def account(self) -> dict[str, Any]:
+        """rows_in = rows_used + rejected, by reason: for the log of a command."""
+        reasons = {str(reason): int(count) for reason, count in self.rejects["reason"].value_counts().items()}
+        used = len(self.data)
+        return {"rows_in": used + len(self.rejects), "rows_used": used, "rejected": reasons}
+
+    def by_split(self, default: str) -> dict[str, JobData]:
+        """The rows under the names of the split column; all under ``default`` without one."""
+        if self.split is None:
+            return {default: self.data}
+        return {str(name): self.data.take(self.split == name) for name in dict.fromkeys(self.split.tolist())}
+
+    def grouped(self) -> JobData:
+        """The rows with their group column as numbers; a row without a group is one of its own."""
+        if self.group is None:
+            return self.data
+        given = np.unique(self.group.astype(str), return_inverse=True)[1]
+        alone = np.arange(len(self.data)) + given.max(initial=0) + 1
+        return dataclasses.replace(self.data, group=np.where(self.group == "", alone, given))
+
 
 def read_job_data(
     path: str | Path | IO[bytes],
@@ -72,6 +97,12 @@ def read_job_data(
                                 train_codes=[], valid_codes=[], test_codes=[], files_codes=[])  # fmt: skip
     part = read_file(named.all_sources()[0], settings, taxonomy, stream=path, if_present=if_present)
     return part.data, part.rejects
+
+
+def read_labelled(path: str, taxonomy: Taxonomy, text: Sequence[str], code: str, **further: Any) -> ReadFile:
+    """The usable rows of one file. ``further`` settings of the data: language_column, max_chars, separator ..."""
+    settings = DataSettings(files=[path], text_columns=list(text), code_column=code, **further)
+    return read_file(settings.all_sources()[0], settings, taxonomy)
 
 
 def read_file(
@@ -122,41 +153,38 @@ def read_file(
         raise ValueError(f"{table.name}: text_columns: got none, at least one column is needed")
     table.check_columns([*text_columns, code_column, *filter(None, optional.values())])
     cells = {key: list(map(present, table.column(name))) for key, name in optional.items() if name}
-    n, counts = len(table), Counter({"read": len(table) + table.rejects.count})
-    notes = [f"{table.name}: {sentence}" for sentence in table.rejects.mended()]
+    n = len(table)
     ids = cells.get("id", [""] * n)
-    rejected = _Rejects(table, ids)
+    rows = _Rows(table, ids)
 
     language = np.array([(x or source.default_language or "").lower() for x in cells.get("language", [""] * n)], object)
-    keep = rejected.open.copy()
     if settings.languages:
         if not optional["language"] and not source.default_language:
             raise ValueError(f"{table.name}: data.languages needs to know the language of the rows; set "
                              "language_column, or default_language for the whole file")  # fmt: skip
-        keep &= np.isin(language, [x.lower() for x in settings.languages])
-        counts["filtered"] = int(rejected.open.sum() - keep.sum())
-        rejected.open &= keep
+        rows.open = np.isin(language, [x.lower() for x in settings.languages])
+        rows.counts["filtered"] = int(n - rows.open.sum())
 
     recipe = TextRecipe.of(settings)
     texts, touched = recipe.clean(recipe.join([table.column(name).tolist() for name in text_columns]))
-    counts.update(touched)
+    rows.counts.update(touched)
     raw_codes = list(map(present, table.column(code_column)))
-    rejected.add(np.array([not text for text in texts], bool), "no text", raw_codes)
-    rejected.add(np.array([not code for code in raw_codes], bool), "no code", texts)
-    gold = _look_up(taxonomy, raw_codes, rejected, settings, counts, notes, table.name)
+    rows.reject(np.array([not text for text in texts], bool), "no text", raw_codes)
+    rows.reject(np.array([not code for code in raw_codes], bool), "no code", texts)
+    gold = rows.nodes(taxonomy, raw_codes, settings)
     weight = np.ones(n, np.float32)
     if "weight" in cells:
         weight = pd.to_numeric(pd.Series(cells["weight"], dtype="object"), errors="coerce").to_numpy(np.float64)
         bad = ~(np.isfinite(weight) & (weight >= 0))
-        rejected.add(bad, "weight is not a number from 0", cells["weight"])
+        rows.reject(bad, "weight is not a number from 0", cells["weight"])
     split = None
     if "split" in cells and source.role == "split":
         split = np.array([SPLIT_NAMES.get(x.lower(), "") for x in cells["split"]], dtype=object)
-        rejected.add(split == "", "split is none of train, valid, test", cells["split"])
+        rows.reject(split == "", "split is none of train, valid, test", cells["split"])
     if "id" in cells:
-        _note_duplicate_ids(ids, table.name, counts, notes)
+        rows.note_duplicate_ids()
 
-    used = np.flatnonzero(rejected.open)
+    used = np.flatnonzero(rows.open)
     order = used.tolist()
     origin = cells.get("source", [""] * n)
     data = JobData(
@@ -169,94 +197,63 @@ def read_file(
         row=used,
         id=tuple(ids[i] for i in order),
     )
-    counts["rejected"], counts["used"] = rejected.count, len(data)
+    rows.counts["rejected"], rows.counts["used"] = len(rows.rejected), len(data)
     group = np.array(cells["group"], dtype=object)[used] if "group" in cells else None
-    return ReadFile(data, source, None if split is None else split[used], group, rejected.frame(), counts, notes)
+    split = None if split is None else split[used]
+    return ReadFile(data, source, split, group, rows.frame(), rows.counts, rows.notes)
 
 
-class _Rejects:
-    """Rows of one file that are not used; each row is rejected once, for its first reason."""
+class _Rows:
+    """The rows of one file: which are still in use, why the others are not, and what is said about them."""
 
     def __init__(self, table: Table, ids: list[str]) -> None:
         self.table, self.ids = table, ids
         #: (n,) rows that are still in use
         self.open = np.ones(len(table), dtype=bool)
-        columns = zip(*table.rejects.lines, strict=True) if table.rejects.lines else ((), (), ())
-        row, reason, value = map(list, columns)
-        unreadable = {"file": table.name, "row": row, "id": "", "reason": reason, "value": [*map(shorten, value)]}
-        self._parts = [pd.DataFrame(unreadable)] if row else []
+        #: (row, id, reason, value); each row is rejected once, for its first reason
+        self.rejected = [(line, "", reason, shorten(value)) for line, reason, value in table.rejects.lines]
+        self.counts = Counter({"read": len(table) + table.rejects.count})
+        self.notes = [f"{table.name}: {sentence}" for sentence in table.rejects.mended()]
 
-    def add(self, bad: BoolArray, reason: "str | ObjectArray", values: Sequence[str]) -> None:
-        """Reject the open rows where ``bad``; ``values``: n values to show, or one for each row of ``bad``."""
-        rows = np.flatnonzero(bad & self.open)
-        if not rows.size:
-            return
-        if len(values) != len(self.table):
-            position = np.cumsum(bad) - 1
-            shown = [values[i] for i in position[rows].tolist()]
-        else:
-            shown = [values[i] for i in rows.tolist()]
-        self.open[rows] = False
-        self._parts.append(
-            pd.DataFrame(
-                {
-                    "file": self.table.name,
-                    "row": self.table.line[rows],
-                    "id": [self.ids[i] for i in rows.tolist()],
-                    "reason": reason if isinstance(reason, str) else reason[rows],
-                    "value": [shorten(value) for value in shown],
-                }
-            )
-        )
-
-    @property
-    def count(self) -> int:
-        return sum(len(part) for part in self._parts)
+    def reject(self, bad: BoolArray, reason: "str | Sequence[str]", values: Sequence[str]) -> None:
+        """Reject the open rows where ``bad`` (n,); ``values``: n values to show."""
+        for i in np.flatnonzero(bad & self.open).tolist():
+            why = reason if isinstance(reason, str) else reason[i]
+            self.rejected.append((int(self.table.line[i]), self.ids[i], why, shorten(values[i])))
+        self.open &= ~bad
 
     def frame(self) -> pd.DataFrame:
         """All rejects in the order of the file."""
-        if not self._parts:
-            return no_rejects()
-        return pd.concat(self._parts, ignore_index=True)[list(REJECT_COLUMNS)].sort_values("row", ignore_index=True)
+        found = pd.DataFrame(self.rejected, columns=list(REJECT_COLUMNS[1:])).astype(no_rejects().dtypes[1:])
+        found.insert(0, "file", self.table.name)
+        return found.sort_values("row", ignore_index=True, kind="stable")
+
+    def nodes(self, taxonomy: Taxonomy, codes: list[str], settings: DataSettings) -> IntArray:
+        """(n,) nodes of the codes; -1 where the row is rejected already or now."""
+        name, used = self.table.name, np.flatnonzero(self.open)
+        repaired, report = repair_codes(
+            taxonomy, [codes[i] for i in used.tolist()], settings.restore_zeros, settings.code_width or None
+        )
+        gold = np.full(len(codes), -1, dtype=np.int64)
+        gold[used] = [taxonomy.index_of.get(code, -1) for code in repaired]
+        check_classification(taxonomy, report, name, taxonomy.name)
+        why = [f"unknown code: {report.reasons.get(code, 'not in the taxonomy')}" for code in codes]
+        self.reject(gold < 0, why, codes)
+        if report.repaired:
+            self.counts["codes_repaired"] = report.repaired
+        if report:
+            self.notes.append(f"{name}: {report}")
+        return gold
+
+    def note_duplicate_ids(self) -> None:
+        times = Counter(filter(None, self.ids))
+        if twice := [key for key, count in times.items() if count > 1]:
+            self.counts["duplicate_ids"] = sum(times[key] for key in twice)
+            said = f"{len(twice):,} ids stand more than once: {name_some(twice)}; all their rows are used"
+            self.notes.append(f"{self.table.name}: {said}")
 
 
 def shorten(text: str) -> str:
     """The text on one line, at most 80 characters."""
     line = " ".join(text.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 3] + "..."
-
-
-def _look_up(
-    taxonomy: Taxonomy,
-    codes: list[str],
-    rejected: _Rejects,
-    settings: DataSettings,
-    counts: Counter[str],
-    notes: list[str],
-    name: str,
-) -> IntArray:
-    """(n,) nodes of the codes; -1 where the row is rejected already or now."""
-    open_rows = np.flatnonzero(rejected.open)
-    repaired, report = repair_codes(
-        taxonomy, [codes[i] for i in open_rows.tolist()], settings.restore_zeros, settings.code_width or None
-    )
-    gold = np.full(len(codes), -1, dtype=np.int64)
-    gold[open_rows] = [taxonomy.index_of.get(code, -1) for code in repaired]
-    unknown = gold < 0
-    check_classification(taxonomy, report, name, taxonomy.name)
-    if unknown[open_rows].any():
-        why = {code: f"unknown code: {report.reasons.get(code, 'not in the taxonomy')}" for code in set(codes)}
-        rejected.add(unknown, np.array([why[code] for code in codes], dtype=object), codes)
-    if report.repaired:
-        counts["codes_repaired"] = report.repaired
-    if report:
-        notes.append(f"{name}: {report}")
-    return gold
-
-
-def _note_duplicate_ids(ids: list[str], name: str, counts: Counter[str], notes: list[str]) -> None:
-    times = Counter(filter(None, ids))
-    twice = [key for key, count in times.items() if count > 1]
-    if twice:
-        counts["duplicate_ids"] = sum(times[key] for key in twice)
-        notes.append(f"{name}: {len(twice):,} ids stand more than once: {name_some(twice)}; all their rows are used")

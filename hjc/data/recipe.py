@@ -1,13 +1,13 @@
 """TextRecipe: how a row becomes the text that a model sees. It is part of the model and lies in its config.json."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
 
-from hjc.data.hygiene import clean_texts
-from hjc.data.markup import has_words
+from hjc.data.markup import has_html, has_words, without_html
 from hjc.data.settings import DataSettings
 from hjc.errors import name_some
 from hjc.tables.readers import find_column
@@ -17,6 +17,47 @@ MISSING = frozenset(("nan", "NaN", "NAN", "<NA>", "None", "null", "NULL"))
 OK = "ok"
 EMPTY = "empty text"
 NO_WORDS = "no words: only markup, control characters or punctuation"
+# C0 and C1 controls but tab and line ends; byte order marks, half surrogate pairs and non-characters
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff\ufffe\uffff]")
+#: of these nothing is left, of the others a blank: they stood between words
+_NOTHING = "\x00\ufeff\ufffe\uffff"
+
+
+def clean_texts(texts: Sequence[str], max_chars: int = 0, strip_html: bool = False) -> tuple[list[str], dict[str, int]]:
+    """Texts without control characters and outer blanks, cut to ``max_chars``.
+
+    Args:
+        texts: n texts.
+        max_chars: characters to keep (0: all).
+        strip_html: take mark-up out; needs beautifulsoup4.
+
+    Returns:
+        n texts, and how many were touched: control, html (found), html_removed, cut. Keys without rows are left out.
+
+    Raises:
+        ImportError: ``strip_html`` without beautifulsoup4.
+    """
+    counts = dict.fromkeys(("control", "html", "html_removed", "cut"), 0)
+    out: list[str] = []
+    for text in texts:
+        if _CONTROL.search(text):
+            counts["control"] += 1
+            text = _without_controls(text)
+        if has_html(text):
+            counts["html"] += 1
+            if strip_html:
+                counts["html_removed"] += 1
+                text = _without_controls(without_html(text))  # an entity may stand for one
+        text = text.strip()
+        if max_chars and len(text) > max_chars:
+            counts["cut"] += 1
+            text = text[:max_chars].rstrip()
+        out.append(text)
+    return out, {key: count for key, count in counts.items() if count}
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROL.sub(lambda found: "" if found[0] in _NOTHING else " ", text)
 
 
 def present(cell: str | None) -> str:
@@ -111,7 +152,7 @@ class TextRecipe:
         return [self.joiner.join(filter(None, map(present, row))) for row in zip(*cells, strict=True)]
 
     def clean(self, texts: Sequence[str]) -> tuple[list[str], dict[str, int]]:
-        """The texts as the model takes them, and how many were touched; see :func:`hjc.data.hygiene.clean_texts`."""
+        """The texts as the model takes them, and how many were touched; see :func:`clean_texts`."""
         return clean_texts(texts, self.max_chars, self.strip_html)
 
     def read(self, cells: Sequence[Sequence[str | None]]) -> tuple[list[str], list[str]]:

@@ -1,7 +1,8 @@
 """What reading data returns: rows to train on, to validate on and to test on, and the rows that were not used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,6 +14,20 @@ REJECT_COLUMNS = ("file", "row", "id", "reason", "value")
 def no_rejects() -> pd.DataFrame:
     """An empty table of rejects."""
     return pd.DataFrame({name: pd.Series(dtype="int64" if name == "row" else "str") for name in REJECT_COLUMNS})
+
+
+def reject_reasons(rejects: pd.DataFrame, most: int = 5) -> str:
+    """``unknown code (12), no text (3)``."""
+    reasons = rejects["reason"].value_counts().head(most)
+    return ", ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+
+
+def write_rejects(folder: str | Path, tables: Sequence[pd.DataFrame]) -> Path:
+    """FOLDER/rejects.csv with the rows that could not be used (file, row, id, reason, value)."""
+    path = Path(folder) / "rejects.csv"
+    every = pd.concat(list(tables), ignore_index=True)
+    every.sort_values(["file", "row"], kind="stable").to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    return path
 
 
 @dataclass(kw_only=True)

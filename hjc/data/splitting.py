@@ -74,20 +74,14 @@ def near_duplicate_groups(texts: "list[str] | tuple[str, ...]", threshold: float
 
 def _tfidf(texts: list[str]) -> sparse.csr_matrix:
     """(m, words) tf-idf rows of length one, words ordered from rare to common."""
-    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    m = len(texts)
-    vectorizer = CountVectorizer(lowercase=False, preprocessor=str.casefold, token_pattern=r"\w+", dtype=np.float64)
+    vectorizer = TfidfVectorizer(lowercase=False, preprocessor=str.casefold, token_pattern=r"\w+", dtype=np.float64)
     try:
-        counts = vectorizer.fit_transform(texts).tocsr()
+        weights = vectorizer.fit_transform(texts)
     except ValueError:  # no text has a word
-        return sparse.csr_matrix((m, 1))
-    df = np.asarray((counts > 0).sum(axis=0)).ravel()
-    counts = counts[:, np.argsort(df, kind="stable")]
-    weights = counts @ sparse.diags(np.log((1 + m) / (1 + np.sort(df, kind="stable"))) + 1)
-    weights = sparse.csr_matrix(weights)
-    lengths = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
-    weights = sparse.csr_matrix(sparse.diags(1 / np.where(lengths > 0, lengths, 1)) @ weights)
+        return sparse.csr_matrix((len(texts), 1))
+    weights = sparse.csr_matrix(weights[:, np.argsort(-vectorizer.idf_, kind="stable")])
     weights.sort_indices()
     return weights
 

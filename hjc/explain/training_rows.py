@@ -7,9 +7,9 @@ from typing import Any
 
 from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.data import JobData, TextRecipe, load_job_data
-from hjc.data.labelled import reject_reasons
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings, SourceSettings
+from hjc.data.splits import reject_reasons
 from hjc.taxonomy import Taxonomy, load_taxonomy
 
 

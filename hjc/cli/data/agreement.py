@@ -41,7 +41,7 @@ def agreement(
     """Agreement at each level with intervals, Cohen's and Fleiss' kappa, Krippendorff's alpha, confusion at level 1."""
     from hjc.corpus.agreement import agreement as measure
     from hjc.corpus.ratings import read_ratings
-    from hjc.data.labelled import write_rejects
+    from hjc.data.splits import write_rejects
 
     tree = taxonomy_of(taxonomy, digits)
     given = read_ratings(
@@ -90,7 +90,8 @@ def suspicious(
     from hjc.classifiers.linear import LinearClassifier
     from hjc.classifiers.linear_settings import LinearSettings
     from hjc.corpus.suspicious import find_suspicious, out_of_fold
-    from hjc.data.labelled import account, grouped, read_labelled, reading_notes, write_rejects
+    from hjc.data.reading import read_labelled
+    from hjc.data.splits import write_rejects
     from hjc.errors import check_choice
 
     given = dict(pair(text, "--set", "features=word") for text in setting or [])
@@ -101,8 +102,8 @@ def suspicious(
         source, taxonomy_of(taxonomy, digits), text_column or ["text"], code_column, id_column=id_column,
         group_column=group_column, **reading.settings(),
     )  # fmt: skip
-    session.notes(reading_notes(part, source))
-    data = grouped(part)
+    session.notes(part.sentences(source))
+    data = part.grouped()
     scores = out_of_fold(
         data, lambda train: LinearClassifier(train.taxonomy, settings).fit(train).iter_log_proba,
         level=level, folds=folds, seed=seed, progress=lambda done, total: session.note(f"fold {done} of {total}"),
@@ -112,5 +113,5 @@ def suspicious(
     write_rejects(output, [part.rejects])
     facts = {"command": "suspicious", "input": source, "level": scores.level, "folds": folds, "seed": seed}
     session.finish(
-        output, {**facts, "settings": asdict(settings), **account(part), **result.counts}, [result.message(output)]
+        output, {**facts, "settings": asdict(settings), **part.account(), **result.counts}, [result.message(output)]
     )

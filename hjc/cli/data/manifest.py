@@ -35,7 +35,8 @@ def manifest(
     """Counts by source, code, language and level; coverage of the codes; words a text; the long tail as a plot."""
     from hjc.corpus.manifest import manifest as make
     from hjc.data import JobData
-    from hjc.data.labelled import account, by_split, read_labelled, reading_notes, write_rejects
+    from hjc.data.reading import read_labelled
+    from hjc.data.splits import write_rejects
     from hjc.files import stem
 
     tree = taxonomy_of(taxonomy, digits)
@@ -47,10 +48,10 @@ def manifest(
             path, tree, text_column or ["text"], code_column, source_column=source_column,
             language_column=language_column, split_column=split_column, max_chars=0, **reading.settings(),
         )  # fmt: skip
-        session.notes(reading_notes(part, path))
+        session.notes(part.sentences(path))
         rejects.append(part.rejects)
-        accounts.append({"set": name, "file": path, **account(part)})
-        for key, data in by_split(part, name).items():
+        accounts.append({"set": name, "file": path, **part.account()})
+        for key, data in part.by_split(name).items():
             parts.setdefault(key, []).append(data)
     result = make({key: JobData.concat(data) for key, data in parts.items()}, exclude=exclude or ())
     result.facts["files"] = accounts
