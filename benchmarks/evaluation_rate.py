@@ -23,8 +23,7 @@ import pandas as pd
 
 import hjc
 from hjc.classifiers.linear import LinearClassifier
-from hjc.cli.evaluate import evaluate
-from hjc.cli.predict import predict
+from hjc.cli import app
 from hjc.data.sample import load_sample
 from hjc.evaluation import evaluate_model
 from hjc.evaluation.model import calibrate_model
@@ -51,11 +50,12 @@ def main() -> None:
         calibrate_model(model, run, sample.train, sample.valid)
         codes = [tree.codes[i] for i in test.gold.tolist()]
         pd.DataFrame({"text": test.texts, "code": codes, "language": test.language}).to_csv(file, index=False)
-        coded = {"text_column": ["text"], "output": str(folder / "coded.csv"), "overwrite": True, "quiet": True}
-        scored = {"text_column": ["text"], "code_column": "code", "language_column": "language", "report": False}
+        coded = ["predict", run, file, "-t", "text", "-o", str(folder / "coded.csv"), "--overwrite", "--quiet"]
+        scored = ["evaluate", run, file, "-t", "text", "--code-column", "code", "--language-column", "language",
+                  "--no-report", "-o", str(folder / "scores")]  # fmt: skip
         sides: dict[str, Callable[[], object]] = {
-            "predict": lambda: predict(run, file, **coded),
-            "evaluate": lambda: evaluate(run, file, output=str(folder / "scores"), **scored),
+            "predict": lambda: app(coded, standalone_mode=False),
+            "evaluate": lambda: app(scored, standalone_mode=False),
             "evaluate_model": lambda: evaluate_model(hjc.load(run), test, validation=run, progress=False),
         }
         for side in sides.values():
