@@ -60,7 +60,6 @@ OutputFolder = Annotated[str, typer.Option("-o", "--output", metavar="DIR", help
 FolderOrNone = Annotated[
     str | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables, pages and pictures.")
 ]
-Format = Annotated[str | None, typer.Option(help="Output: csv, tsv, parquet, jsonl, xlsx (by the name of OUT).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows in memory: read, worked on and written at a time.")]

@@ -44,6 +44,7 @@ class Passes:
     output: str
     target: str
     unreadable: Rejects
+    safe_cells: bool = False
 
     def columns(self, names: Sequence[str]) -> list[list[str]]:
         """The values of some columns, "" where there is none: a first pass."""
@@ -69,7 +70,9 @@ class Passes:
                     f"{reader.label} has a column {taken[0]!r} already; rename it, or give --column another name"
                 )
             kinds = {name: kind for name, (kind, _) in new.items()}
-            writer = stack.enter_context(open_output(self.output, self.target, reader, kinds))
+            writer = stack.enter_context(
+                open_output(self.output, self.target, reader, kinds, safe_cells=self.safe_cells)
+            )
             for chunk in reader.chunks():
                 n = len(chunk)
                 rows = [i for i in range(n) if keep is None or keep[start + i]]
@@ -102,6 +105,7 @@ def passes(
     output: str,
     *,
     format: str | None = None,
+    safe_cells: bool = False,
     rejects: str | None = None,
     overwrite: bool = False,
     input_format: str | None = None,
@@ -113,8 +117,8 @@ def passes(
     Unreadable lines are written to ``rejects`` (OUTPUT.rejects.csv); an error takes that file away.
 
     Args:
-        format: of the output; None: by its name. input_format: of the input. rows: of a chunk. reading: of
-            :class:`~hjc.tables.ReadOptions`.
+        format: of the output; None: by its name. safe_cells: of :func:`open_output`. input_format: of the input.
+        rows: of a chunk. reading: of :class:`~hjc.tables.ReadOptions`.
 
     Raises:
         ValueError: unknown formats; the output exists and ``overwrite`` is not set.
@@ -132,7 +136,7 @@ def passes(
             return open_table(again, options, rejects=next(first, None), rows=rows, all_columns=target != "jsonl")
 
         try:
-            yield Passes(opened, output, target, unreadable)
+            yield Passes(opened, output, target, unreadable, safe_cells)
         except BaseException:
             unreadable.close(discard=True)
             raise

@@ -9,13 +9,12 @@ from hjc.cli import session
 from hjc.cli.aliases import (
     BatchSize,
     CorpusTextColumns,
-    Format,
     OutputFile,
-    Overwrite,
     Prefix,
     Quiet,
     Reading,
     Source,
+    Writing,
     listed,  # fmt: skip
 )
 
@@ -47,11 +46,10 @@ def prepare(
     boilerplate: Annotated[bool, typer.Option("--boilerplate/--no-boilerplate", help="Cut legal clauses.")] = True,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Judge the quality.")] = True,
     prefix: Prefix = "prep_",
-    format: Format = None,
     reading: Reading,
     batch_size: BatchSize = 2048,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each has its own language models.")] = 1,
-    overwrite: Overwrite = False,
+    writing: Writing,
     quiet: Quiet = False,
 ) -> None:
     """Clean texts, flag what is no ad, identify languages, group duplicates. No row is lost.
@@ -76,8 +74,8 @@ def prepare(
     )  # fmt: skip
     with session.all_or_nothing(output):
         done = prepare_file(
-            source, output, settings, overwrite=overwrite, workers=workers, format=format, rows=batch_size,
-            progress=None if quiet else RowsLine("preparing"), **asdict(reading),
+            source, output, settings, workers=workers, rows=batch_size, **asdict(reading), **asdict(writing),
+            progress=None if quiet else RowsLine("preparing"),
         )  # fmt: skip
     done.facts["settings"]["phrases"] = phrases
     session.finish(output, done.facts, done.notes[:1] if quiet else done.notes)

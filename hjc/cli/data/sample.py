@@ -6,16 +6,16 @@ from typing import Annotated
 import typer
 
 from hjc.cli import session
-from hjc.cli.aliases import (  # fmt: skip
+from hjc.cli.aliases import (
     CodeColumn,
     Halves,
     LanguageColumn,
     OutputFile,
-    Overwrite,
     Reading,
     Seed,
     Source,
     SourceColumn,
+    Writing,
     listed,
 )
 
@@ -35,7 +35,7 @@ def sample(
     halves: Halves = "even",
     seed: Seed = 1,
     reading: Reading,
-    overwrite: Overwrite = False,
+    writing: Writing,
 ) -> None:
     """Draw a stratified sample: max(1, round(fraction x N_h)) rows of each stratum; design_weight is N_h / n_h."""
     from hjc.corpus.sampling import CHARACTER_BINS
@@ -45,8 +45,8 @@ def sample(
         done = sample_file(
             source, output, rule, fraction, code_column=code_column, text_column=text_column,
             source_column=source_column, language_column=language_column, by_language=by_language,
-            bounds=[int(x) for x in listed(bounds)] or CHARACTER_BINS, halves=halves, seed=seed, overwrite=overwrite,
-            **asdict(reading),
+            bounds=[int(x) for x in listed(bounds)] or CHARACTER_BINS, halves=halves, seed=seed,
+            **asdict(reading), **asdict(writing),
         )  # fmt: skip
     session.finish(output, done.facts, done.notes)
 
@@ -66,7 +66,7 @@ def split(
     halves: Halves = "even",
     seed: Seed = 1,
     reading: Reading,
-    overwrite: Overwrite = False,
+    writing: Writing,
 ) -> None:
     """Add a column that says train or test by the paper's rule: 70/30 in source x code, single rows test."""
     from hjc.corpus.sampling_files import split_file
@@ -75,6 +75,6 @@ def split(
         done = split_file(
             source, output, code_column=code_column, source_column=source_column, train_only=train_only or (),
             train_fraction=train_fraction, valid_fraction=valid_fraction, column=column, halves=halves, seed=seed,
-            overwrite=overwrite, **asdict(reading),
+            **asdict(reading), **asdict(writing),
         )  # fmt: skip
     session.finish(output, done.facts, done.notes)

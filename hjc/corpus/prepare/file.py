@@ -1,13 +1,13 @@
 """``hjc data prepare`` on a file: what is written beside the output, and the log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hjc.corpus.copying import Done, passes
 from hjc.corpus.prepare.pipeline import PrepareSettings, prepare_table
-from hjc.tables import check_output, open_output
+from hjc.tables import Reader, Writer, check_output, open_output
 from hjc.tables.options import COMPRESSED
 
 
@@ -39,8 +39,12 @@ def prepare_file(
     with passes(source, output, rejects=unreadable, overwrite=overwrite, **reading) as both:
         for path in (rejected, conflicts_path):
             Path(path).unlink(missing_ok=True)
+
+        def writer(path: str) -> Callable[[Reader, Mapping[str, str]], Writer]:
+            return partial(open_output, path, both.target, safe_cells=both.safe_cells)
+
         report, conflicts = prepare_table(
-            both.opened, partial(open_output, output, both.target), partial(open_output, rejected, both.target),
+            both.opened, writer(output), writer(rejected),
             settings, workers=workers, temporary=Path(output).resolve().parent, progress=progress,
         )  # fmt: skip
     if settings.code_column:
