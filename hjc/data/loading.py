@@ -48,7 +48,10 @@ def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: P
             no file; and all of :func:`hjc.data.reading.read_file`.
         TaxonomyError: a file has codes, and not one is in the taxonomy.
     """
-    splits = load_sample(taxonomy, settings.languages or None) if settings.sample else _load_files(settings, taxonomy)
+    if settings.sample:
+        splits = load_sample(taxonomy, settings.languages or None, settings.sample_training_ads)
+    else:
+        splits = _load_files(settings, taxonomy)
     if settings.max_train_rows and len(splits.train) > settings.max_train_rows:
         before = len(splits.train)
         splits.train = _draw(splits.train, settings.max_train_rows, settings.seed)

@@ -2,7 +2,7 @@
 
 The split is fixed and stands in the files. Of the four titles of each code and language one tests and three
 train (where there are three, two train); of the training titles about one in ten validates. The ads are a
-second test set and are never trained on.
+second test set and are never trained on; other ads, written for training, come in only when they are asked for.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,20 @@ def sample_ads() -> pd.DataFrame:
     return _read("ads.csv.gz")
 
 
-def load_sample(taxonomy: Taxonomy | None = None, languages: Sequence[str] | None = None) -> Splits:
+def sample_training_ads() -> pd.DataFrame:
+    """The ads to train on: code, language, title, text, all as text. None is like one of :func:`sample_ads`."""
+    return _read("training_ads.csv.gz")
+
+
+def load_sample(
+    taxonomy: Taxonomy | None = None, languages: Sequence[str] | None = None, training_ads: bool = False
+) -> Splits:
     """The bundled sample on ISCO-08, or on a taxonomy that has its 436 unit groups.
 
     Args:
         taxonomy: default ISCO-08.
         languages: keep only these of en, pl, de, fr, es, uk (ads: en, pl); others count as filtered.
+        training_ads: add the 872 ads written for training, of which one in ten validates.
 
     Returns:
         Splits with ``tests`` "titles" and, where a language has any, "ads". An ad's text is its title, a line
@@ -47,25 +55,28 @@ def load_sample(taxonomy: Taxonomy | None = None, languages: Sequence[str] | Non
         from hjc.taxonomy import isco08
 
         taxonomy = isco08()
-    titles, ads = sample_titles(), sample_ads()
-    total = len(titles) + len(ads)
+    titles, ads, more = sample_titles(), sample_ads(), sample_training_ads()
+    more = more if training_ads else more[:0]
+    total = len(titles) + len(ads) + len(more)
     if languages:
         present = sorted(set(titles["language"]))
         if unknown := [x for x in languages if x not in present]:
             raise ValueError(f"data.languages: the sample has no {name_some(unknown)}, it has {', '.join(present)}")
         titles = titles[titles["language"].isin(list(languages))]
-        ads = ads[ads["language"].isin(list(languages))]
+        ads, more = (frame[frame["language"].isin(list(languages))] for frame in (ads, more))
     title_data = _job_data(taxonomy, titles, titles["title"], "titles")
     split = titles["split"].to_numpy()
     tests = {"titles": title_data.take(split == "test")}
     if len(ads):
         tests["ads"] = _job_data(taxonomy, ads, ads["title"] + "\n" + ads["text"], "ads")
-    return Splits(
-        train=title_data.take(split == "train"),
-        valid=title_data.take(split == "valid"),
-        tests=tests,
-        counts={"read": total, "filtered": total - len(titles) - len(ads)},
-    )
+    train, valid = title_data.take(split == "train"), title_data.take(split == "valid")
+    if len(more):
+        ad_data = _job_data(taxonomy, more, more["title"] + "\n" + more["text"], "training ads")
+        held_out = ad_data.row % 10 == 9
+        train = JobData.concat([train, ad_data.take(~held_out)])
+        valid = JobData.concat([valid, ad_data.take(held_out)])
+    counts = {"read": total, "filtered": total - len(titles) - len(ads) - len(more)}
+    return Splits(train=train, valid=valid, tests=tests, counts=counts)
 
 
 def write_sample_esco(directory: Path | str, language: str = "en") -> Path:

@@ -51,6 +51,8 @@ class DataSettings:
 
     #: the bundled sample of ISCO-08 titles and ads; needs no file
     sample: bool = False
+    #: with the sample: train on 872 ads as well, which were written for it (the demo does)
+    sample_training_ads: bool = False
     #: files that are trained on as a whole
     train: list[str] = field(default_factory=list)
     valid: list[str] = field(default_factory=list)
