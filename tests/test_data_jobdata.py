@@ -3,16 +3,20 @@
 import gzip
 import hashlib
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from hjc.data import JobData, Splits, load_sample, sample_ads, sample_titles
+from hjc.data.sample import sample_training_ads
 from hjc.data.splitting import text_key
 from hjc.errors import TaxonomyError
+from hjc.tables import read_table
 from hjc.taxonomy import from_prefix_codes, isco08
 
 TREE = from_prefix_codes(["011", "012", "021", "110", "111"], [1, 2, 3])
@@ -165,8 +169,22 @@ def test_sample_follows_its_rule_and_no_title_straddles():
     assert (sides == 1).all()
 
 
+def test_training_ads_have_every_group_in_both_languages_and_none_is_like_a_test_ad(sample):
+    with_ads = load_sample(training_ads=True)
+    assert (len(with_ads.train) - len(sample.train), len(with_ads.valid) - len(sample.valid)) == (785, 87)
+    assert with_ads.tests["ads"].texts == sample.tests["ads"].texts
+    ads, examples = sample_training_ads(), read_table(Path(__file__).parent.parent / "examples" / "ads.csv")
+    assert len(ads) == len(set(zip(ads["code"], ads["language"], strict=True))) == 872
+    assert set(ads["code"]) == set(isco08().leaf_codes)
+    new = (ads["title"] + "\n" + ads["text"]).tolist()
+    old = [*sample.tests["ads"].texts, *(examples["title"] + "\n" + examples["description"])]
+    for words in ({}, {"analyzer": "char_wb", "ngram_range": (3, 5)}):
+        fitted = TfidfVectorizer(**words).fit(new + old)
+        assert (fitted.transform(new) @ fitted.transform(old).T).max() < 0.6
+
+
 def test_sample_files_are_reproducible_gzip():
-    for name in ("titles.csv.gz", "ads.csv.gz"):
+    for name in ("titles.csv.gz", "ads.csv.gz", "training_ads.csv.gz"):
         raw = (resources.files("hjc.data") / "sample" / name).read_bytes()
         assert raw[3] == 0 and raw[4:8] == bytes(4), "no file name and no time within the gzip header"
         assert gzip.decompress(raw).startswith(b"code,language,title")
