@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ from hjc.classifiers.embedding.biencoder import BiEncoderClassifier, some_texts
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.settings import BiEncoderSettings
 from hjc.data import JobData
-from hjc.nn.pairs import NO_TARGET
+from hjc.nn.batching import tokenize
+from hjc.nn.pairs import NO_TARGET, PairBatches
+from hjc.nn.ranking import RankingBatches, RankingModule
 from hjc.nn.settings import TrainerSettings
+from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not find_spec("sentence_transformers"), reason='needs pip install "hjc[embedding]"'),
-]
+pytestmark = pytest.mark.slow
 
 
 WORDS = {
@@ -78,40 +78,44 @@ def test_learns_what_can_be_learnt(fitted: BiEncoderClassifier) -> None:
     np.testing.assert_allclose(np.exp(fitted.predict_log_proba(test.texts)).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_loss_is_the_one_of_the_formula() -> None:
-    """The loss of sentence-transformers on our batch, against a loop over rows and candidates with our own vectors."""
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-
-    from hjc.nn.batching import tokenize
-    from hjc.nn.biencoder_training import Assembly, sentence_transformer
-    from hjc.nn.pairs import PairBatches
-    from hjc.nn.text_encoder import TorchTextEncoder
-
+def ranking_batch() -> tuple[RankingModule, TorchTextEncoder, dict[str, torch.Tensor], Any]:
+    """A module at scale 20 that draws no dropout, its encoder, and batch 2 of epoch 1: tensors, and what it holds."""
     tree, s = toy_tree(), settings(prefix="query: ")
     train, labels = toy_data(tree, 4), list(WORDS.values())
     encoder = TorchTextEncoder.pretrained(s, train.texts, labels)
     batches = PairBatches(tree, train.gold, np.arange(6), batch_size=3, hard_negatives=2, seed=3)
     tokens = [tokenize(encoder.tokenizer, t, 16, "query: ") for t in (train.texts, labels)]
-    features = Assembly(*tokens, batches, encoder.tokenizer.pad_token_id)([(1, 2)])
-    names = ["anchor", "positive", "negative_0", "negative_1"]
-    columns = [{key: features[f"{name}_{key}"] for key in ("input_ids", "attention_mask")} for name in names]
-    model = sentence_transformer(encoder).eval()
-    loss = MultipleNegativesRankingLoss(model, scale=20.0)(columns, None)
-
+    examples = RankingBatches(*tokens, batches, encoder.tokenizer.pad_token_id)
     pairs = batches.batch(1, 2)
-    anchors = encoder.encode([train.texts[i] for i in pairs.rows])
-    vectors = encoder.encode(labels)
+    texts = [*pairs.positive, *pairs.negative.ravel()]
+    held = ([train.texts[i] for i in pairs.rows], [labels[i] for i in texts])
+    return RankingModule(encoder, trainer(), 1, 20.0), encoder, examples.batch(examples.epoch(1, trainer())[2]), held
+
+
+def test_loss_is_the_one_of_the_formula() -> None:
+    module, encoder, batch, (rows, texts) = ranking_batch()
+    anchors, vectors = encoder.encode(rows), encoder.encode(texts)
     expected = []
     for i, anchor in enumerate(anchors):
-        candidates = [*pairs.positive, *pairs.negative.T.ravel()]
-        scores = [20.0 * float(anchor @ vectors[c]) for c in candidates]
+        scores = [20.0 * float(anchor @ v) for v in vectors]
         expected.append(np.log(sum(np.exp(x - scores[i]) for x in scores)))
-    assert loss.item() == pytest.approx(np.mean(expected), abs=1e-4)
+    np.testing.assert_allclose(module.losses(batch).detach().numpy(), expected, atol=1e-4)
 
 
-def test_a_fresh_process_gives_the_same_without_sentence_transformers(
-    fitted: BiEncoderClassifier, tmp_path: Path
-) -> None:
+def test_loss_is_that_of_sentence_transformers() -> None:
+    pytest.importorskip("sentence_transformers", reason='needs pip install "hjc[peers]"')
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    module, encoder, batch, (rows, texts) = ranking_batch()
+    anchors, vectors = (torch.from_numpy(encoder.encode(part)) for part in (rows, texts))
+    columns = [vectors[: len(rows)], *vectors[len(rows) :].view(len(rows), 2, -1).unbind(1)]
+    loss = MultipleNegativesRankingLoss(torch.nn.Identity(), scale=20.0).compute_loss_from_embeddings(
+        [anchors, *columns], None
+    )
+    assert module.losses(batch).mean().item() == pytest.approx(loss.item(), abs=1e-4)
+
+
+def test_a_fresh_process_gives_the_same_without_the_trainer(fitted: BiEncoderClassifier, tmp_path: Path) -> None:
     texts = ["junior nurse 7", "", "plane"]
     fitted.save_pretrained(tmp_path / "model")
     code = (
@@ -122,7 +126,7 @@ def test_a_fresh_process_gives_the_same_without_sentence_transformers(
         f"model = hjc.load({str(tmp_path / 'model')!r})\n"
         "assert not calls, 'a label was encoded again'\n"
         f"np.save({str(tmp_path / 'out.npy')!r}, model.predict_log_proba({texts!r}))\n"
-        "assert calls and 'sentence_transformers' not in sys.modules\n"
+        "assert calls and 'pytorch_lightning' not in sys.modules\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(hjc.__file__).parent.parent, capture_output=True, text=True, timeout=240,
@@ -136,25 +140,21 @@ def test_a_fresh_process_gives_the_same_without_sentence_transformers(
 def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
-    from hjc.nn.biencoder_training import RankingTrainer
-
     tree = toy_tree()
     train, valid = toy_data(tree), toy_data(tree, 2, 1)
     options = trainer(epochs=3, validate_per_epoch=2, learning_rate=1e-3)
     whole = BiEncoderClassifier(tree, settings(), options).fit(train, valid, run_dir=tmp_path / "whole")
-    step = RankingTrainer.training_step
+    step = RankingModule.training_step
 
-    def killed(self: RankingTrainer, *args: object) -> torch.Tensor:
-        if self.state.global_step >= stop_at:
+    def killed(self: RankingModule, *args: object) -> torch.Tensor:
+        if self.global_step >= stop_at:
             raise SystemError("killed")
         return step(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RankingTrainer, "training_step", killed)
+        patch.setattr(RankingModule, "training_step", killed)
         with pytest.raises(SystemError, match="killed"):
             BiEncoderClassifier(tree, settings(), options).fit(train, valid, run_dir=tmp_path / "broken")
-    # a checkpoint that was being written when the process died has no state of ours yet
-    (tmp_path / "broken" / "checkpoints" / "checkpoint-99").mkdir()
     resumed = BiEncoderClassifier(tree, settings(), options).fit(train, valid, run_dir=tmp_path / "broken")
     assert whole.fit_result is not None and resumed.fit_result is not None
     assert resumed.fit_result.resumed and not whole.fit_result.resumed
@@ -167,16 +167,14 @@ def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hjc.nn.biencoder_training import RankingTrainer
+    step = RankingModule.training_step
 
-    step = RankingTrainer.training_step
-
-    def interrupt(self: RankingTrainer, *args: object) -> torch.Tensor:
-        if self.state.global_step == 20:
+    def interrupt(self: RankingModule, *args: object) -> torch.Tensor:
+        if self.global_step == 20:
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, *args)
 
-    monkeypatch.setattr(RankingTrainer, "training_step", interrupt)
+    monkeypatch.setattr(RankingModule, "training_step", interrupt)
     tree, before = toy_tree(), signal.getsignal(signal.SIGINT)
     options = trainer(epochs=30, loggers=["csv"])
     model = BiEncoderClassifier(tree, settings(), options).fit(toy_data(tree), toy_data(tree, 2, 1), run_dir=tmp_path)
@@ -201,6 +199,20 @@ def test_limits(tmp_path: Path) -> None:
     lost = BiEncoderClassifier(tree, settings(), trainer(learning_rate=1e38, gradient_clip=0.0)).fit(train, valid)
     assert lost.fit_result is not None and lost.fit_result.status == "diverged" and lost.fit_result.steps < 48
     assert np.isfinite(lost.predict_log_proba(["nurse"])).all()
+
+
+def test_the_average_of_the_weights_is_kept() -> None:
+    """Of steps 1 and 2 without validation rows: w1 * decay + w2 * (1 - decay), w1 being the first average."""
+    tree = toy_tree()
+
+    def weights(**changes: object) -> np.ndarray:
+        options = trainer(warmup_steps=0, schedule="constant", **changes)
+        encoder = BiEncoderClassifier(tree, settings(), options).fit(toy_data(tree)).encoder
+        assert isinstance(encoder, TorchTextEncoder)
+        return encoder.model.get_input_embeddings().weight.detach().cpu().numpy()
+
+    average = 0.75 * weights(max_steps=1) + 0.25 * weights(max_steps=2)
+    np.testing.assert_allclose(weights(max_steps=2, ema_decay=0.75), average, atol=1e-6)
 
 
 def test_nobody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,21 +312,16 @@ def test_excluded_passages(tmp_path: Path) -> None:
         named._excluded()
 
 
-def test_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages() -> None:
     tree = toy_tree()
     data = toy_data(tree, 2)
     with pytest.raises(ValueError, match="cannot be fine-tuned"):
         BiEncoderClassifier(tree, settings(encoder="use-multilingual")).fit(data)
-    with pytest.raises(ValueError, match=r"ema_decay=0\.9"):
-        BiEncoderClassifier(tree, settings(), trainer(ema_decay=0.9)).fit(data)
+    with pytest.raises(ValueError, match=r"label_smoothing=0\.1"):
+        BiEncoderClassifier(tree, settings(), trainer(label_smoothing=0.1)).fit(data)
     with pytest.raises(ValueError, match="every row has weight 0"):
         nothing = np.r_[np.zeros(len(data))].astype(np.float32)
         BiEncoderClassifier(tree, settings(), trainer()).fit(JobData(tree, data.texts, data.gold, weight=nothing))
-    for name in [n for n in sys.modules if n.startswith(("sentence_transformers", "hjc.nn.biencoder_training"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(ModuleNotFoundError, match=r'sentence_transformers: pip install "hjc\[embedding\]"'):
-        BiEncoderClassifier(tree, settings(), trainer()).fit(data)
 
 
 def test_settings_are_remembered(fitted: BiEncoderClassifier, tmp_path: Path) -> None:

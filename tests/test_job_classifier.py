@@ -127,7 +127,6 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bi-encoder trained for a few steps on the bundled sample."""
-    pytest.importorskip("sentence_transformers", reason='needs pip install "hjc[embedding]"')
     from hjc.training.config import compose
     from hjc.training.workflow import run_training
 

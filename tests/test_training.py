@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hjc.classifiers.fitting import class_weights
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.nn.batching import EpochBatches, TokenCorpus, collate, inference_batches, share, training_batches
-from hjc.nn.checkpoints import WholeFiles
+from hjc.nn.callbacks import WholeFiles
 from hjc.nn.fitting import learning_rate_factor, parameter_groups
 from hjc.nn.loggers import log, open_loggers
 from hjc.nn.module import TrainingModule
@@ -42,8 +43,9 @@ def test_an_epoch_has_every_row_once(lengths, size, epoch, bucket):
 @QUICK
 @given(lengths=LENGTHS, size=st.integers(1, 40), world=st.integers(1, 4))
 def test_the_processes_share_every_batch_of_the_single_process(lengths, size, world):
-    single = list(EpochBatches(lengths, size, seed=3, bucket=True))
-    shares = [list(EpochBatches(lengths, size, 3, True, rank, world)) for rank in range(world)]
+    batches = partial(training_batches, lengths, size, 3)
+    single = list(EpochBatches(batches))
+    shares = [list(EpochBatches(batches, rank, world)) for rank in range(world)]
     for step, batch in enumerate(single):
         rows = [row for rank in range(world) for row in shares[rank][step] if row >= 0]
         assert sorted(rows) == sorted(batch)
@@ -317,6 +319,7 @@ def test_ctrl_c_is_given_back_after_an_error(monkeypatch):
 DDP = """
 import os
 import sys
+from functools import partial
 import numpy as np
 sys.path.insert(0, {root!r})
 from tests.test_training import fit_without_chance

@@ -24,8 +24,8 @@ from hjc.nn.encoder import (
     save_encoder,
     save_weights,
 )
+from hjc.nn.fitting import seed_everything
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head
-from hjc.nn.seed import seed_everything
 from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy
 

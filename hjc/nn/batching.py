@@ -6,7 +6,7 @@ where each process takes its share of every batch.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,29 +130,21 @@ def text_batches(
 class Rows(Dataset[Any]):
     """Numbers, or other names, that stand for themselves: the collate function assembles the batch."""
 
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def __len__(self) -> int:
-        return self.n
-
     def __getitem__(self, row: Any) -> Any:
         return row
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batch sampler that reshuffles every epoch and can start in the middle of one (after a resume).
+    """Batch sampler: the ``batches`` of an epoch, also from the middle of one on (after a resume).
 
     With several processes, each takes every ``world_size``-th row of every batch. A share may be empty when a batch has
     fewer rows than there are processes; it is then filled with the batch's first row at weight zero (see
     ``share``), so that all processes make the same number of steps.
     """
 
-    def __init__(
-        self, lengths: IntArray, batch_size: int, seed: int, bucket: bool, rank: int = 0, world_size: int = 1
-    ) -> None:
-        self.lengths, self.batch_size, self.seed, self.bucket = lengths, batch_size, seed, bucket
-        self.rank, self.world_size = rank, world_size
+    def __init__(self, batches: Callable[[int], Sequence[IntArray]], rank: int = 0, world_size: int = 1) -> None:
+        self.batches, self.rank, self.world_size = batches, rank, world_size
+        self.number = len(batches(0))
         self.epoch = 0
         self.start = 0
         self.sampler = self  # where Lightning looks for set_epoch
@@ -162,12 +154,11 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return self.number
 
     def __iter__(self) -> Iterator[list[int]]:
-        batches = training_batches(self.lengths, self.batch_size, self.seed, self.epoch, self.bucket)
         start, self.start = self.start, 0
-        for batch in batches[start:]:
+        for batch in self.batches(self.epoch)[start:]:
             yield share(batch, self.rank, self.world_size)
 
 

@@ -96,7 +96,13 @@ def all_finite(parameters: Iterable[nn.Parameter]) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in parameters)
 
 
-# ------------------------------------------------------------------ steps and optimiser
+# ------------------------------------------------------------------ seed, steps and optimiser
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch and NumPy's global generator (libraries draw from it); Python's random is not used."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 def total_steps(batches: int, settings: TrainerSettings) -> int:

@@ -93,8 +93,10 @@ class TorchTextEncoder:
         out = np.empty((len(texts), self.dim), dtype=np.float32)
         bf16 = self.precision == "bf16"
         with rows_progress(description, len(texts), enabled=progress) as bar:
-            for rows, batch in text_batches(self.tokenizer, texts, self.max_length, self.prefix, self.device):
-                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+            # where the model is: during a fit that is the trainer's device
+            device = self.model.device
+            for rows, batch in text_batches(self.tokenizer, texts, self.max_length, self.prefix, device):
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
                     out[rows] = self.forward(**batch).cpu().numpy()
                 bar.advance(len(rows))
         return out

@@ -1,19 +1,16 @@
 """Fitting a network with Lightning: trainer, loaders, checkpoints and their resume, loggers."""
 
-import logging
-import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from hjc.arrays import Float32, IntArray
@@ -28,49 +25,50 @@ from hjc.nn.batching import (
     inference_batches,
     share,
     tokenize,
+    training_batches,
 )
-from hjc.nn.checkpoints import DivergedError, InTime, WholeFiles
-from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, total_steps
-from hjc.nn.loggers import open_loggers
+from hjc.nn.callbacks import DivergedError, Progress, RandomState, Watch, WholeFiles, quiet_lightning
+from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, seed_everything, total_steps
+from hjc.nn.heads import VectorModule
+from hjc.nn.loggers import log, open_loggers
 from hjc.nn.module import OptimisedModule, TrainingModule
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.taxonomy import Taxonomy
 
 #: texts, gold nodes (n,), weights (n,)
 TextRows = tuple[Sequence[str], IntArray, Float32]
 
 
-class Examples(Protocol):
+class Examples:
     """Labelled examples as the trainer needs them."""
 
-    @property
-    def lengths(self) -> IntArray:
-        """(n,) tokens of each."""
-        ...
+    #: sequences that one example is made of
+    parts: int = 1
+    #: (n,) tokens of each
+    lengths: IntArray
 
-    @property
-    def parts(self) -> int:
-        """Sequences that one example is made of."""
-        ...
+    def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
+        """The examples of each training batch of an epoch; of every epoch the same number."""
+        return training_batches(self.lengths, settings.batch_size, settings.seed, epoch, settings.bucket)
 
     def batch(self, rows: IntArray) -> dict[str, Tensor]:
         """The tensors of some, ``weight`` (B,) among them."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Batchable:
+class Batchable(Examples):
     """Texts with one code each: tokens, gold nodes (n,), weights (n,)."""
 
     corpus: TokenCorpus
     gold: IntArray
     weight: Float32
     pad_id: int
-    parts = 1
 
     @property
-    def lengths(self) -> IntArray:
+    def lengths(self) -> IntArray:  # type: ignore[override]
         return self.corpus.lengths
 
     def batch(self, rows: IntArray) -> dict[str, Tensor]:
@@ -102,7 +100,7 @@ class Loaders(pl.LightningDataModule):
 
     def _load(self, cls: Any, examples: Examples, sampler: Any, workers: int = 0) -> Any:
         return cls(
-            Rows(len(examples.lengths)),
+            Rows(),
             batch_sampler=sampler,
             collate_fn=assembler(examples),
             # a loader draws a seed each time it starts: from here, or a resumed run would see other dropout
@@ -112,9 +110,8 @@ class Loaders(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> BatchLoader:
-        s = self.settings
-        sampler = EpochBatches(self.train.lengths, s.batch_size, s.seed, s.bucket, *self._place())
-        return self._load(BatchLoader, self.train, sampler, s.workers)
+        sampler = EpochBatches(partial(self.train.epoch, settings=self.settings), *self._place())
+        return self._load(BatchLoader, self.train, sampler, self.settings.workers)
 
     def val_dataloader(self) -> Any:
         if self.valid is None:
@@ -123,66 +120,6 @@ class Loaders(pl.LightningDataModule):
         rows = max(1, INFERENCE_ROWS // self.valid.parts)
         batches = inference_batches(self.valid.lengths, INFERENCE_TOKENS // self.valid.parts, rows)
         return self._load(torch.utils.data.DataLoader, self.valid, [share(rows, rank, world) for rows in batches])
-
-
-class RandomState(Callback):
-    """Keeps torch's random state in checkpoints, so that a resumed run draws the dropout it would have drawn."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"torch": torch.get_rng_state()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.state = state_dict["torch"]
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if (state := getattr(self, "state", None)) is not None:
-            torch.set_rng_state(state.cpu())
-
-
-class StopInTime(Callback):
-    """Asks :class:`Limits` after every batch."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.first_step = 0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.first_step = trainer.global_step  # above 0 after a resume
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        if self.limits.reached():
-            trainer.should_stop = True
-
-
-class Progress(TQDMProgressBar):
-    """Steps with rate and loss; in a log file (no terminal) about twenty lines an epoch instead of thousands."""
-
-    def __init__(self, steps_per_epoch: int) -> None:
-        super().__init__(refresh_rate=1 if sys.stderr.isatty() else max(1, steps_per_epoch // 20))
-
-    def get_metrics(self, *args: Any) -> dict[str, Any]:
-        metrics = super().get_metrics(*args)
-        metrics.pop("v_num", None)
-        return metrics
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's notes on hardware, products and why it stopped; its warnings and errors stay."""
-    loggers = [logging.getLogger(f"{name}.utilities.rank_zero") for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(max(logging.WARNING, logger.level))
-    try:
-        with warnings.catch_warnings():
-            # true and irrelevant here: batches are assembled from memory, workers would only copy them
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def fit_network(
@@ -217,6 +154,38 @@ def fit_network(
     )
 
 
+def fit_end_to_end(
+    encoder: TorchTextEncoder | Any,
+    head: VectorModule,
+    taxonomy: Taxonomy,
+    train: TextRows,
+    valid: TextRows | None,
+    trainer: TrainerSettings,
+    run_dir: Path | None,
+    fingerprint: str,
+) -> FitResult:
+    """Fit ``encoder`` and ``head`` in place; see :func:`fit_module`.
+
+    The head takes the place of a classification head: it gets the pooled vectors without normalisation or dropout (that
+    of the encoder itself is at work), and normalises them itself.
+    """
+    seed_everything(trainer.seed)
+    plain = NeuralSettings(
+        pooling=encoder.pooling,
+        max_length=encoder.max_length,
+        prefix=encoder.prefix,
+        hierarchy="bottomup",
+        head_norm=False,
+        dropout=0.0,
+    )
+    network = Network(encoder.model, taxonomy, plain)
+    network.head = head
+    result = fit_network(network, encoder.tokenizer, taxonomy, plain, train, valid, trainer, run_dir, fingerprint)
+    encoder.model.to(encoder.device).eval()
+    head.eval()
+    return result
+
+
 def fit_module(
     build: Callable[[int], OptimisedModule],
     train: Examples,
@@ -224,6 +193,7 @@ def fit_module(
     settings: TrainerSettings,
     run_dir: Path | None,
     fingerprint: str,
+    start: Callable[[], float] | None = None,
 ) -> FitResult:
     """Fit a module's ``network`` in place; afterwards it holds the best weights by the ``valid/log_loss`` it logs.
 
@@ -233,6 +203,7 @@ def fit_module(
 
     Args:
         build: makes the module, given the optimiser steps of the whole schedule.
+        start: validation log-loss of the network before the first step; it is then kept where no step is better.
 
     A training that diverges stops, and the network holds the last good weights (status ``diverged``).
 
@@ -242,10 +213,10 @@ def fit_module(
     """
     if run_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
-            return fit_module(build, train, valid, settings, Path(scratch), fingerprint)
+            return fit_module(build, train, valid, settings, Path(scratch), fingerprint, start)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    per_epoch = -(-len(train.lengths) // settings.batch_size)
+    per_epoch = len(train.epoch(0, settings))
     module = build(total_steps(per_epoch, settings))
     checkpoints = run_dir / "checkpoints"
     last = checkpoints / "last.ckpt"
@@ -261,9 +232,8 @@ def fit_module(
         enable_version_counter=False,
     )
     limits = Limits(settings.max_minutes)
-    in_time = StopInTime(limits)
-    checkpoint = InTime(last, settings, limits)
-    callbacks: list[Callback] = [best, checkpoint, in_time, RandomState(), Progress(per_epoch)]
+    watch = Watch(last, settings, limits)
+    callbacks: list[Callback] = [best, watch, RandomState(), Progress(per_epoch)]
     if settings.ema_decay:
         from pytorch_lightning.callbacks import EMAWeightAveraging
 
@@ -272,7 +242,14 @@ def fit_module(
     if settings.patience and validated:
         callbacks.append(early)
     precision = resolve_precision(settings.precision)
+    first, before = float("inf"), {}
+    if start is not None:
+        first = start()
+        before = {name: value.detach().cpu().clone() for name, value in module.network.state_dict().items()}
     with limits, quiet_lightning(), open_loggers(settings.loggers, run_dir / "logs") as loggers:
+        if start is not None and not resumed:
+            log(loggers, {"valid/log_loss": first}, 0)
+            early.best_score = torch.tensor(first)
         trainer = pl.Trainer(
             max_epochs=settings.epochs,
             max_steps=settings.max_steps or -1,
@@ -297,22 +274,26 @@ def fit_module(
             trainer.fit(module, datamodule=Loaders(train, valid, settings), ckpt_path=str(last) if resumed else None)
         except DivergedError as error:
             limits.diverged = True
-            if not last.exists():
+            if not last.exists() and not before:
                 raise DivergedError(
                     f"the training diverged at step {trainer.global_step} ({error}), before there were weights worth "
                     "keeping; lower trainer.learning_rate and trainer.head_learning_rate, or set trainer.precision=32"
                 ) from error
+    score = best.best_model_score if validated else None
+    found = float("inf") if score is None else float(score)
     kept = best.best_model_path if validated and best.best_model_path else str(last) if limits.diverged else ""
-    if kept:
+    if before and first <= found:
+        module.network.load_state_dict(before)
+    elif kept:
         state = torch.load(kept, map_location="cpu", weights_only=True)["state_dict"]
         module.network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
-    score = best.best_model_score
+    least = min(first, found)
     return limits.result(
-        (trainer.global_step - in_time.first_step) * settings.accumulate * settings.batch_size,
-        early_stopped=bool(early.stopped_epoch),
+        (trainer.global_step - watch.first_step) * settings.accumulate * settings.batch_size,
+        early_stopped=0 < settings.patience <= early.wait_count and trainer.global_step < module.total_steps,
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
-        best_valid_log_loss=None if score is None or not validated else float(score),
+        best_valid_log_loss=least if np.isfinite(least) else None,
         precision=precision,
         resumed=resumed,
     )

@@ -1,6 +1,6 @@
 """The bi-encoder: texts and labels through one encoder that a ranking loss fine-tunes.
 
-The loss (MultipleNegativesRankingLoss of sentence-transformers; van den Oord et al. 2018, Henderson et al. 2017) of a
+The loss (van den Oord et al. 2018, Henderson et al. 2017; :mod:`hjc.nn.ranking`) of a
 row with text a, label text p and the candidates C of its batch (label texts of all rows, and hard negatives) is
 -ln [exp(s cos(a, p)) / sum over c in C of exp(s cos(a, c))]. Labels are known by their texts alone, so that codes added
 later need no training (:meth:`~hjc.classifiers.embedding.base.EmbeddingClassifier.for_taxonomy`).
@@ -48,19 +48,14 @@ class BiEncoderClassifier(EmbeddingClassifier):
         ``checkpoints/`` (to resume) and ``logs/``. Without ``valid`` the last weights are kept.
 
         Raises:
-            ModuleNotFoundError: the extra ``embedding`` is not installed.
             ValueError: no rows, unlabelled rows, another taxonomy than the classifier's, a frozen encoder.
         """
         s, t = self.settings, self.trainer
         if s.encoder == USE:
             raise ValueError(f"model.encoder={USE} cannot be fine-tuned; choose another encoder, or model=prototype")
-        try:
-            from hjc.nn.biencoder_training import fit_encoder
-            from hjc.nn.text_encoder import TorchTextEncoder
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f'training a bi-encoder needs {error.name}: pip install "hjc[embedding]"', name=error.name
-            ) from error
+        from hjc.nn.ranking import fit_encoder
+        from hjc.nn.text_encoder import TorchTextEncoder
+
         valid = check_data(train, valid, self.taxonomy)
         train = _with_weight(train)
         labels = self._label_texts()

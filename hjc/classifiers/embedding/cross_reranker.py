@@ -50,9 +50,9 @@ class CrossEncoderReranker:
             ValueError: the encoder cannot be trained (``use-multilingual``), or the tree has fewer than two leaves.
         """
         from hjc.nn.cross_encoder import CrossEncoder, PairScorer
-        from hjc.nn.cross_encoder_training import fit_cross_encoder
         from hjc.nn.encoder import load_encoder
-        from hjc.nn.seed import seed_everything
+        from hjc.nn.fitting import seed_everything
+        from hjc.nn.ranking import fit_cross_encoder
 
         s, seed = self.settings, self.trainer.seed
         encoder = s.cross_encoder or s.encoder
@@ -85,7 +85,7 @@ class CrossEncoderReranker:
 
     def _lists(self, owner: Retriever, index: LabelIndex, data: JobData) -> Any:
         """For each row its label and the nearest wrong ones."""
-        from hjc.nn.cross_encoder_training import Lists
+        from hjc.nn.ranking import Lists
 
         leaves = owner.taxonomy.num_leaves
         size = min(self.settings.list_size, leaves)

@@ -92,7 +92,7 @@ class SpaceClassifier(EmbeddingClassifier):
             if valid is not None and encoded.valid is not None:
                 held_out = VectorRows(encoded.valid, valid.gold, valid.weight)
             return fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
-        from hjc.nn.end_to_end import fit_end_to_end
+        from hjc.nn.training import fit_end_to_end
 
         texts = ((*train.texts, *encoded.texts.texts), gold, weight)
         held_texts = None if valid is None else (valid.texts, valid.gold, valid.weight)
