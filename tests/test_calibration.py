@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.calibration import (
     KINDS,
     Calibrator,
@@ -21,7 +22,6 @@ from hjc.calibration import (
 )
 from hjc.calibration.conditionals import log_softmax, segment_logsumexp
 from hjc.calibration.fit import _candidates, fit_vector
-from hjc.statistics.simulation import random_taxonomy, random_world
 
 trees = st.builds(
     random_taxonomy, st.integers(0, 10_000), depth=st.integers(1, 4), top=st.integers(1, 4), ragged=st.floats(0, 0.6)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.calibration import brier_decomposition, calibration_table, isotonic_gain
 from hjc.metrics import level_metrics, score_batches
-from hjc.statistics.simulation import random_taxonomy, random_world
 
 
 def test_brier_parts_add_up_exactly():

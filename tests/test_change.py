@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.statistics import (
     CodeTotals,
     Confusion,
@@ -15,7 +16,6 @@ from hjc.statistics import (
     paired_variance,
 )
 from hjc.statistics.changes import INDEPENDENT, SAME_LABELS, SAME_UNITS
-from hjc.statistics.simulation import random_taxonomy, random_world
 
 TREE = random_taxonomy(3, depth=2, children=(2, 3), top=3, ragged=0.0)
 OLD = random_world(TREE, 2, kinds=400, sharpness=0.1, concentration=3.0)

@@ -5,21 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.statistics_simulation.simulation import random_taxonomy
 from hjc.calibration.conditionals import log_softmax
-from hjc.decision import (
-    REASONS,
-    Decisions,
-    Reason,
-    Thresholds,
-    argmax_levels,
-    back_off,
-    bayes_decision,
-    check_exchangeability,
-    greedy_path,
-    top_k,
-)
+from hjc.decision import CostTable, Thresholds, back_off, bayes_decision, check_exchangeability
 from hjc.decision.cost import level_costs, path_costs
-from hjc.statistics.simulation import random_taxonomy
+from hjc.decision.rules import Reason
 
 trees = st.builds(
     random_taxonomy, st.integers(0, 10_000), depth=st.integers(1, 4), top=st.integers(1, 4), ragged=st.floats(0, 0.6)
@@ -29,34 +19,6 @@ seeds = st.integers(0, 10_000)
 
 def random_log_proba(taxonomy, seed, rows=6, scale=2.0):
     return log_softmax(np.random.default_rng(seed).normal(size=(rows, taxonomy.num_leaves)) * scale)
-
-
-@settings(max_examples=40, deadline=None)
-@given(trees, seeds)
-def test_argmax_of_levels_and_greedy_path_by_loops(taxonomy, seed):
-    x = random_log_proba(taxonomy, seed)
-    p = np.exp(taxonomy.node_log_proba(x))
-    best, (nodes, probability) = argmax_levels(taxonomy, x), greedy_path(taxonomy, x)
-    for i in range(len(x)):
-        for d in range(1, taxonomy.depth + 1):
-            columns = taxonomy.level_nodes(d)
-            assert (
-                p[i, best.node[i, d - 1]]
-                == pytest.approx(p[i, columns].max())
-                == pytest.approx(best.probability[i, d - 1])
-            )
-        assert best.coherent[i] == all(
-            taxonomy.lca_level(best.node[i, -1], v) == taxonomy.level[v] for v in best.node[i]
-        )
-        node, walked = -1, []
-        for _ in range(taxonomy.depth):
-            children = np.flatnonzero(taxonomy.parents == node)
-            node = children[p[i, children].argmax()] if len(children) else node
-            walked.append(node)
-        assert nodes[i].tolist() == walked
-        np.testing.assert_allclose(probability[i], p[i, walked])
-    assert (np.diff(best.probability, axis=1) <= 1e-12).all()
-    np.testing.assert_array_equal(best.node[:, -1], taxonomy.leaves[x.argmax(axis=1)])
 
 
 @settings(max_examples=40, deadline=None)
@@ -75,16 +37,14 @@ def test_lca_cost_by_brute_force(taxonomy, seed):
     nodes = [*range(len(taxonomy)), -1]
     matrix = np.array([[cost(a, y) for y in taxonomy.leaves] for a in nodes])
     np.testing.assert_allclose(path_costs(taxonomy, x, stated, missed), np.exp(x) @ matrix.T, atol=1e-9)
-    for candidates in ("leaves", "nodes", "all"):
-        fast = bayes_decision(taxonomy, x, "lca", stated=stated, missed=missed, candidates=candidates)
-        plain = bayes_decision(taxonomy, x, matrix, candidates=candidates)
+    for places in (nodes, nodes[:-1], taxonomy.leaves):  # with silence, without it, leaves alone
+        expected = np.full((len(x), len(nodes)), np.inf)
+        expected[:, places] = path_costs(taxonomy, x, stated, missed)[:, places]
+        fast = bayes_decision(taxonomy, x, expected)
+        plain = bayes_decision(taxonomy, x, CostTable(np.array(places), matrix[places]))
         np.testing.assert_allclose(fast.expected_cost, plain.expected_cost, atol=1e-9)
-        allowed = np.exp(x) @ matrix.T
-        if candidates == "leaves":
-            allowed = allowed[:, taxonomy.leaves]
-        elif candidates == "nodes":
-            allowed = allowed[:, :-1]
-        np.testing.assert_allclose(fast.expected_cost, allowed.min(axis=1), atol=1e-9)
+        np.testing.assert_allclose(fast.expected_cost, (np.exp(x) @ matrix[places].T).min(axis=1), atol=1e-9)
+        assert set(fast.decisions.node.tolist()) <= set(np.array(places).tolist())
 
 
 @settings(max_examples=40, deadline=None)
@@ -127,7 +87,7 @@ def test_back_off_by_loops(taxonomy, seed, threshold):
     per_level = np.clip(threshold + rng.normal(size=taxonomy.depth) * 0.1, 0, 1.5)
     group = taxonomy.codes[0]
     thresholds = Thresholds(per_level, {group: np.full(taxonomy.depth, np.inf)})
-    out = back_off(taxonomy, x, Thresholds.from_dict(thresholds.to_dict()))
+    out = back_off(taxonomy, x, thresholds)
     for i in range(len(x)):
         want = -1
         for d in range(1, taxonomy.depth + 1):
@@ -152,18 +112,6 @@ def test_lower_thresholds_never_state_less():
     assert (levels[0] <= levels[1]).all() and (levels[1] <= levels[2]).all() and (levels[2] > levels[0]).any()
 
 
-def test_top_k_tables_and_refusal():
-    taxonomy = random_taxonomy(3)
-    x = random_log_proba(taxonomy, 0)
-    nodes, p = top_k(taxonomy, x, 2, 3)
-    np.testing.assert_allclose(p, -np.sort(-np.exp(taxonomy.aggregate(x, 2)), axis=1)[:, :3])
-    assert nodes.shape == (6, 3) and top_k(taxonomy, x, 1, 99)[0].shape == (6, 3)
-    both = Decisions.concat([back_off(taxonomy, x, 2.0), back_off(taxonomy, x, 0.0)])
-    frame = both.to_frame(taxonomy)
-    assert len(frame) == 12 and frame.code[5] == "" and frame.reason[5] == REASONS[Reason.UNSURE]
-    assert (frame.level[7:] == taxonomy.level[both.node[7:]]).all()
-
-
 def test_errors_say_what_is_allowed():
     taxonomy = random_taxonomy(3)
     x = random_log_proba(taxonomy, 0)
@@ -171,12 +119,10 @@ def test_errors_say_what_is_allowed():
         back_off(taxonomy, x, [0.5])
     with pytest.raises(ValueError, match="allowed are"):
         bayes_decision(taxonomy, x, "zero-one")
-    with pytest.raises(ValueError, match="candidates"):
-        bayes_decision(taxonomy, x, candidates="some")
     with pytest.raises(ValueError, match="expected"):
         bayes_decision(taxonomy, x, np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="k: got 0"):
-        top_k(taxonomy, x, 1, 0)
+    with pytest.raises(ValueError, match="a finite cost"):
+        bayes_decision(taxonomy, x, np.full((len(x), len(taxonomy) + 1), np.inf))
 
 
 def test_exchangeability_check_keeps_its_level_and_sees_a_shift():

@@ -4,30 +4,28 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from hjc.decision import back_off, fit_thresholds, lower_bound
-from hjc.decision.thresholds import GRID, choose_threshold
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
+from hjc.decision import back_off, fit_thresholds
+from hjc.decision.thresholds import GRID, at_least, choose_threshold
 from hjc.metrics import RowScores, score_batches
-from hjc.statistics.simulation import random_taxonomy, random_world
 
 
-def test_lower_bound_is_scipys():
-    for k, n in ((0, 10), (10, 10), (47, 50), (1, 3)):
-        want = (
-            binomtest(k, n).proportion_ci(confidence_level=0.90, method="exact").low
-        )  # two-sided 90 % = one-sided 95 %
-        assert lower_bound(k, n) == pytest.approx(want)
+def choose(confidence, correct, target, delta):
+    c, y = np.asarray(confidence), np.asarray(correct, dtype=bool)
+    return choose_threshold(at_least(c), at_least(c[y]), target, delta)
 
 
 def test_the_bound_at_the_choice_clears_the_target():
     rng = np.random.default_rng(0)
     c = rng.random(3000)
     y = rng.random(3000) < c
-    threshold, stated, good = choose_threshold(c, y, 0.9, 0.05)
+    threshold, stated, good = choose(c, y, 0.9, 0.05)
     assert stated == (c >= threshold).sum() and good == y[c >= threshold].sum()
-    assert lower_bound(good, stated, 0.95) >= 0.9 and threshold in GRID
-    assert choose_threshold(c, np.zeros(3000, dtype=bool), 0.9, 0.05) == (np.inf, 0, 0)
-    assert choose_threshold(c[:5], y[:5], 0.9, 0.05)[0] == np.inf
-    assert choose_threshold([], [], 0.9, 0.05)[0] == np.inf
+    # two-sided 90 % = one-sided 95 %
+    assert binomtest(good, stated).proportion_ci(0.90, "exact").low >= 0.9 and threshold in GRID
+    assert choose(c, np.zeros(3000, dtype=bool), 0.9, 0.05) == (np.inf, 0, 0)
+    assert choose(c[:5], y[:5], 0.9, 0.05)[0] == np.inf
+    assert choose([], [], 0.9, 0.05)[0] == np.inf
 
 
 @pytest.mark.parametrize("shape", ["calibrated", "plateau"])
@@ -41,7 +39,7 @@ def test_guarantee_over_repeated_validation_samples(shape):
         rng = np.random.default_rng(seed)
         c = rng.random(400)
         y = rng.random(400) < accuracy_of(c)
-        threshold, _, _ = choose_threshold(c, y, target, delta)
+        threshold, _, _ = choose(c, y, target, delta)
         if np.isfinite(threshold):
             bad += true[round(threshold * 20_000)] < target - 1e-9
             chosen.append(threshold)
@@ -107,6 +105,13 @@ def test_groups_are_judged_on_their_own():
     assert fit.thresholds.by_group[good][0] < 1 and np.isinf(fit.thresholds.by_group[bad][0])
     assert np.isfinite(fit.thresholds.values[0])  # the average hides it
     assert set(fit.table.group) == {"", good, bad} and np.isnan(fit.table.threshold.iloc[-1])
+    for line in fit.table.itertuples():
+        stated = round(line.n * line.coded)
+        if stated:
+            want = (
+                binomtest(round(stated * line.accuracy), stated).proportion_ci(0.95, "exact").low
+            )  # 0.05 by two tests
+            assert line.lower == pytest.approx(want)
     with pytest.raises(ValueError, match="target"):
         fit_thresholds(taxonomy, outcomes, 95)
     with pytest.raises(ValueError, match="rule"):

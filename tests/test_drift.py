@@ -7,8 +7,8 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import mannwhitneyu
 
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.statistics.drift import VERDICTS, Profile, compare_profiles
-from hjc.statistics.simulation import random_taxonomy, random_world
 from hjc.statistics.two_sample import auc, classifier_test, jensen_shannon, mmd_test, psi, psi_noise
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hjc.data import JobData
-from hjc.decision import argmax_levels, back_off, greedy_path
+from hjc.decision import back_off
 from hjc.evaluation.rules import ALPHAS, BACK_OFF, LEAST_ROWS, TARGETS, RuleRows
 from hjc.evaluation.validation import describe_validation
 from hjc.evaluation.validation_scores import ValidationScores
@@ -54,19 +54,18 @@ def world():
 
 
 def test_codes_of_paths(world):
-    best, greedy = argmax_levels(TREE, world.x), greedy_path(TREE, world.x)[0]
-    leaf = TREE.node_path[best.node[:, -1]]
+    levels = LevelProba.of(TREE, world.x)
+    leaf = TREE.node_path[levels.top[:, -1]]
     gold = TREE.node_path[world.test.gold]
     for rule, nodes in (
-        ("most probable code of the level", best.node), ("path of the most probable leaf", leaf),
-        ("greedy path", greedy),
+        ("most probable code of the level", levels.top), ("path of the most probable leaf", leaf),
+        ("greedy path", levels.path),
     ):  # fmt: skip
         for level in (1, 2):
             expected = (nodes[:, level - 1] == gold[:, level - 1]).mean()
             assert world.line(rule, level=level).right == pytest.approx(expected)
-    assert (
-        world.line("codes of the levels agree").right == pytest.approx(best.coherent.mean()) and not best.coherent.all()
-    )
+    agree = (leaf == levels.top).all(axis=1)
+    assert world.line("codes of the levels agree").right == pytest.approx(agree.mean()) and not agree.all()
 
 
 def test_back_off_and_targets(world):
@@ -86,10 +85,10 @@ def test_back_off_and_targets(world):
             assert found.mean_level == pytest.approx(TREE.level[node[node >= 0]].mean())
         else:
             assert np.isnan(found.right) and np.isnan(found.mean_level)
-    best = argmax_levels(TREE, world.x)
+    best = LevelProba.of(TREE, world.x)
     for level in (1, 2):
         fit = scores.thresholds(0.8, rule="level", calibrated=True).thresholds
-        coded = best.probability[:, level - 1] >= fit.values[level - 1] - 1e-9
+        coded = best.confidence[:, level - 1] >= fit.values[level - 1] - 1e-9
         assert world.line("automatic at the level", 0.8, level).coded == pytest.approx(coded.mean(), abs=2e-3)
 
 
@@ -98,7 +97,7 @@ def test_conformal_rules(by, world):
     name = "" if by is None else f" by {by}"
     groups = {
         None: None, "language": world.test.language,
-        "group": [TREE.codes[i] for i in argmax_levels(TREE, world.x).node[:, 0].tolist()],
+        "group": [TREE.codes[i] for i in LevelProba.of(TREE, world.x).top[:, 0].tolist()],
     }[by]  # fmt: skip
     for alpha in ALPHAS:
         node = world.found.scores.conformal_node(alpha, calibrated=True, by=by).decide(world.x, groups).node

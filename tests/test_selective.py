@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.decision.selective import aurc, resampled_rates, risk_coverage, risk_coverage_band, selective_table
 from hjc.metrics import Resamples, score_batches
-from hjc.statistics.simulation import random_taxonomy, random_world
 
 
 @settings(max_examples=60, deadline=None)

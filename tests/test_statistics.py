@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import binomtest
 
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.calibration.conditionals import log_softmax
 from hjc.statistics import (
     METHODS,
@@ -28,7 +29,6 @@ from hjc.statistics import (
 )
 from hjc.statistics.confusion import unfold_em, unfold_least_squares
 from hjc.statistics.estimate import node_variances
-from hjc.statistics.simulation import random_taxonomy, random_world
 
 trees = st.builds(
     random_taxonomy, st.integers(0, 10_000), depth=st.integers(1, 4), top=st.integers(2, 4), ragged=st.floats(0, 0.6)

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.statistics import (
     CodeTotals,
     Confusion,
@@ -15,7 +16,6 @@ from hjc.statistics import (
     make_audit,
     node_sums,
 )
-from hjc.statistics.simulation import random_taxonomy, random_world
 
 REPETITIONS = 120
 

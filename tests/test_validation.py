@@ -67,14 +67,14 @@ def test_the_calibrator_is_the_one_that_was_asked_for(valid, found):
 
 def test_scores_give_what_probabilities_would_have_given(valid, found):
     x, scores = MODEL.predict_log_proba(valid.texts), found.scores
-    outcomes, expected = scores.outcomes(), score_batches(TREE, x, valid.gold)
+    outcomes, expected = scores.outcomes(), score_batches(TREE, x, valid.gold, conformal=True)
     for name in ("confidence", "correct", "valid", "top", "rank", "log_p"):
         np.testing.assert_allclose(getattr(outcomes, name), getattr(expected, name), rtol=1e-6)
     assert scores.thresholds(0.8, rule="level").table.equals(fit_thresholds(TREE, expected, 0.8).table)
     for level, score in ((1, "lac"), (2, "aps")):
-        other = fit_conformal(TREE, level, x, valid.gold, 0.1, score=score)
+        other = fit_conformal(TREE, level, expected, 0.1, score=score)
         assert scores.conformal_sets(level, 0.1, score=score).quantiles == pytest.approx(other.quantiles)
-    other = fit_hierarchical_conformal(TREE, x, valid.gold, 0.2)
+    other = fit_hierarchical_conformal(TREE, expected, 0.2)
     assert scores.conformal_node(0.2).quantiles == pytest.approx(other.quantiles)
     confusion = Confusion(TREE, 1)
     confusion.update(x, valid.gold)

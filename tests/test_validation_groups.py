@@ -8,10 +8,11 @@ import pytest
 
 from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
-from hjc.decision import fit_conformal, fit_hierarchical_conformal
-from hjc.decision.conformal import conformal_quantile
+from hjc.decision.conformal import conformal_quantile, level_scores
 from hjc.evaluation.validation import describe_validation, variant_scores
 from hjc.evaluation.validation_scores import ValidationScores
+from hjc.metrics.level_proba import LevelProba
+from hjc.metrics.rows import path_scores
 from tests.stub_classifier import StubClassifier
 from tests.test_validation import MODEL, TREE, rows
 
@@ -36,22 +37,30 @@ def scores(valid):
 
 
 @pytest.mark.parametrize("by", ["language", "group"])
-def test_thresholds_by_group_are_those_of_the_fitting_functions(by, valid, x, scores):
+def test_thresholds_by_group_are_those_of_the_probabilities(by, valid, x, scores):
     names = (
         LANGUAGE if by == "language" else [TREE.codes[i] for i in TREE.level_nodes(1)[TREE.aggregate(x, 1).argmax(1)]]
     )
     assert scores.groups(by) == tuple(names)
+    levels = LevelProba.of(TREE, x)
+
+    def wanted(values, alpha):
+        each = {f"={g}": conformal_quantile(values[np.array(names) == g], alpha) for g in set(names)}
+        return {"": conformal_quantile(values, alpha), **{g: q for g, q in each.items() if math.isfinite(q)}}
+
     for level, score in ((1, "lac"), (2, "aps"), (2, "raps")):
-        wanted = fit_conformal(TREE, level, x, valid.gold, 0.1, score=score, groups=names, unseen="pooled")
         found = scores.conformal_sets(level, 0.1, score=score, by=by)
-        finite = {name: q for name, q in wanted.quantiles.items() if math.isfinite(q)}
-        assert found.quantiles == pytest.approx(finite, abs=1e-6)
+        all_codes = level_scores(levels.at(level), score, found.penalty, found.free)
+        quantiles = wanted(all_codes[np.arange(N), TREE.level_column[valid.gold, level - 1]], 0.1)
+        assert found.quantiles == pytest.approx(quantiles, abs=1e-6)
         assert "=mt" not in found.quantiles  # three rows cannot show 90 %
-        a, b = (rule.sets(x[:50], names[:50]) for rule in (found, wanted))
-        np.testing.assert_array_equal(a.nodes, b.nodes)
-    wanted = fit_hierarchical_conformal(TREE, x, valid.gold, 0.2, groups=names, unseen="pooled")
-    finite = {name: q for name, q in wanted.quantiles.items() if math.isfinite(q)}
-    assert scores.conformal_node(0.2, by=by).quantiles == pytest.approx(finite, abs=1e-6)
+        need = np.array([quantiles.get(f"={g}", quantiles[""]) for g in names])[:50]
+        inside = found.inside(levels.at(level)[:50], need)
+        for slack, compare in ((-1e-5, np.greater_equal), (1e-5, np.less_equal)):
+            assert compare(inside, all_codes[:50] <= need[:, None] + slack).all()
+        np.testing.assert_array_equal(found.sets(x[:50], names[:50]).sizes, np.maximum(inside.sum(axis=1), 1))
+    own = path_scores(TREE, levels.path, levels.path_proba, valid.gold)
+    assert scores.conformal_node(0.2, by=by).quantiles == pytest.approx(wanted(own, 0.2), abs=1e-6)
 
 
 def test_a_group_has_a_threshold_from_the_rows_that_its_promise_needs():

@@ -15,7 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from run import worlds
 
 from hjc.decision import back_off, fit_conformal, fit_hierarchical_conformal, fit_thresholds
+from hjc.decision.conformal import TIE, conformal_quantile, group_quantiles, level_scores, lookup_quantiles
+from hjc.decision.rules import deepest
 from hjc.metrics import score_batches
+from hjc.metrics.level_proba import LevelProba
+from hjc.metrics.rows import path_scores
 
 ALPHAS = (0.05, 0.1, 0.2)
 TARGETS = (0.7, 0.8)
@@ -60,35 +64,52 @@ class Exact:
         return float(hit.sum() / mass.sum()), by_group
 
 
+def randomised(p, valid, gold, alpha, rng):
+    """(M, K) adaptive sets where a code counts by a uniform share of its own (Romano, Sesia & Candes 2020)."""
+
+    def score(kinds, uniform):
+        return level_scores(p[kinds], "aps") - (1 - uniform)[:, None] * p[kinds]
+
+    drawn = np.random.default_rng(int(rng.integers(1 << 30))).random(len(valid))
+    quantile = conformal_quantile(score(valid, drawn)[np.arange(len(valid)), gold], alpha)
+    return score(np.arange(len(p)), rng.random(len(p))) <= quantile + 1e-12
+
+
 def one_draw(tree, table, valid, gold, level, names, exact, collect, rng):
     """All rules fitted on one sample of rows, scored under every shift."""
     groups = [names[k] for k in valid]
-    x = table[valid]
+    outcomes, levels = score_batches(tree, table[valid], gold, conformal=True), LevelProba.of(tree, table)
+    leaf_path = tree.path[levels.best[:, -1]]
+    leaf_path_proba = np.take_along_axis(levels.nodes(), leaf_path, axis=1)
+    leaf_path_scores = path_scores(tree, leaf_path[valid], leaf_path_proba[valid], gold)
     for alpha in ALPHAS:
         rules = {
             f"{score}{' by group' if by else ''}": fit_conformal(
-                tree, level, x, gold, alpha, score=score, groups=groups if by else None, unseen="pooled"
+                tree, level, outcomes, alpha, score=score, groups=groups if by else None
             )
             for score in ("lac", "aps", "raps")
             for by in (False, True)
         }
-        rules["aps, randomised"] = fit_conformal(
-            tree, level, x, gold, alpha, score="aps", randomised=True, seed=int(rng.integers(1 << 30))
-        )
-        for name, rule in rules.items():
-            mixed = {"rng": rng, "allow_empty": True} if "randomised" in name else {}
-            sets = rule.sets(table, names if "by group" in name else None, **mixed)
-            held = inside(tree, sets, level)
+        sets = {
+            name: inside(tree, rule.sets(levels, names if "by group" in name else None), level)
+            for name, rule in rules.items()
+        }
+        sets["aps, randomised"] = randomised(levels.at(level), valid, tree.level_column[gold, level - 1], alpha, rng)
+        for name, held in sets.items():
             for shift, world in exact.items():
                 share, by_group = world.coverage(held, level)
-                size = float(world.joint[level].sum(axis=1) @ sets.sizes)
+                size = float(world.joint[level].sum(axis=1) @ held.sum(axis=1))
                 collect(shift, f"set, {name}", alpha, 1 - alpha, share, by_group, size)
         for path in ("greedy", "leaf"):
             for by in (False, True):
-                rule = fit_hierarchical_conformal(
-                    tree, x, gold, alpha, path=path, groups=groups if by else None, unseen="pooled"
-                )
-                node = rule.decide(table, names if by else None).node
+                if path == "greedy":
+                    rule = fit_hierarchical_conformal(tree, outcomes, alpha, groups=groups if by else None)
+                    node = rule.decide(levels, names if by else None).node
+                else:
+                    known = np.ones(len(gold), dtype=bool)
+                    quantiles = group_quantiles(leaf_path_scores, known, groups if by else None, alpha)
+                    need = lookup_quantiles(quantiles, names if by else None, len(names))[:, None]
+                    node = deepest(tree, leaf_path, leaf_path_proba, leaf_path_proba > need * (1 + TIE)).node
                 held = node_holds(tree, node)
                 for shift, world in exact.items():
                     share, by_group = world.coverage(held, tree.depth)
@@ -96,7 +117,6 @@ def one_draw(tree, table, valid, gold, level, names, exact, collect, rng):
                     mean = float(world.joint[tree.depth].sum(axis=1) @ level_of)
                     called = f"one code, {path} path{' by group' if by else ''}"
                     collect(shift, called, alpha, 1 - alpha, share, by_group, mean)
-    outcomes = score_batches(tree, x, gold)
     for target in TARGETS:
         found = fit_thresholds(tree, outcomes, target, rule="back_off").thresholds
         node = back_off(tree, table, found).node

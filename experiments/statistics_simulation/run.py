@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from simulation import World, random_taxonomy, random_world
+
 from hjc.calibration import fit_calibrator
 from hjc.statistics import (
     CodeTotals,
@@ -22,7 +24,6 @@ from hjc.statistics import (
     make_audit,
     node_sums,
 )
-from hjc.statistics.simulation import World, random_taxonomy, random_world
 from hjc.taxonomy import Taxonomy
 
 TRAIN_SHARES = 2.0  # Dirichlet parameter of the shares in training

@@ -9,7 +9,7 @@ import numpy as np
 
 from hjc.apply.codes import CodeColumns
 from hjc.arrays import FloatArray
-from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, argmax_levels, back_off
+from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, back_off
 from hjc.errors import name_some
 from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy import Taxonomy
@@ -105,34 +105,36 @@ class DecisionPlan:
         """The columns of a batch (B, L) of rows in these languages."""
         tree, p, levels = self.codes.taxonomy, self.codes.prefix, self.codes.levels
         all_levels = LevelProba.of(tree, log_proba)
-        best = argmax_levels(tree, all_levels)
+        best = all_levels.top
         if sum(map(len, self.seen)) < _COMPARED:
-            self.seen.append(best.probability)
+            self.seen.append(all_levels.confidence)
             self.seen_languages += languages or []
         out: dict[str, Any] = {}
         if self.path is not None:
-            nodes = tree.node_path[best.node[:, -1]] if self.path == "leaf" else all_levels.path
+            leaf_path = tree.node_path[best[:, -1]]
+            nodes = leaf_path if self.path == "leaf" else all_levels.path
             out = {f"{p}level{d}_path": [tree.codes[i] for i in nodes[:, d - 1].tolist()] for d in levels}
-            out[f"{p}coherent"] = np.where(best.coherent, YES, NO)
-            self.counts["codes of the levels disagree"] += int((~best.coherent).sum())
+            coherent = (leaf_path == best).all(axis=1)
+            out[f"{p}coherent"] = np.where(coherent, YES, NO)
+            self.counts["codes of the levels disagree"] += int((~coherent).sum())
         if self.back_off is not None:
             out |= self._node("backoff", back_off(tree, all_levels, self.back_off))
         if self.cost is not None:
             from hjc.decision import bayes_decision
 
-            chosen = bayes_decision(tree, log_proba, self.cost)
+            chosen = bayes_decision(tree, all_levels, self.cost)
             out |= {**self._node("bayes", chosen.decisions), f"{p}bayes_cost": chosen.expected_cost}
         if self.target_rule is not None:
             out |= self._node("target", back_off(tree, all_levels, self.target_rule))
         if self.level_rule is not None:
-            passes = best.probability >= self.level_rule.lookup(tree, best.node[:, 0])
+            passes = all_levels.confidence >= self.level_rule.lookup(tree, best[:, 0])
             for d in levels:
                 out[f"{p}level{d}_automatic"] = np.where(passes[:, d - 1], YES, NO)
                 self.counts[f"automatic at level {d}"] += int(passes[:, d - 1].sum())
         if self.node_rule is not None:
-            groups = list(languages or [""] * len(best.node)) if self.by == "language" else None
+            groups = list(languages or [""] * len(best)) if self.by == "language" else None
             if self.by == "group":
-                groups = [tree.codes[i] for i in best.node[:, 0].tolist()]
+                groups = [tree.codes[i] for i in best[:, 0].tolist()]
             out |= self._conformal(self.node_rule, all_levels, groups)
         return out
 
@@ -141,17 +143,15 @@ class DecisionPlan:
     ) -> dict[str, Any]:
         tree, p = self.codes.taxonomy, self.codes.prefix
         self.pooled.update(g for g in groups or () if f"={g}" not in rule.quantiles)
-        # without a quantile of its own no group had rows enough: all are pooled
-        out = self._node("conformal", rule.decide(all_levels, groups if len(rule.quantiles) > 1 else None))
+        out = self._node("conformal", rule.decide(all_levels, groups))
         for level, level_rule in self.set_rules.items():
-            own = groups if len(rule.quantiles) > 1 and len(level_rule.quantiles) > 1 else None
-            sets = level_rule.sets(all_levels, own)
+            sets = level_rule.sets(all_levels, groups)
             out[f"{p}level{level}_set"] = _named(tree, sets)
             out[f"{p}level{level}_set_size"] = np.asarray(sets.sizes, dtype=np.float64)
             if self.most is not None and level == max(self.set_rules):
                 from hjc.decision import cover_nodes
 
-                out[f"{p}conformal_codes"] = _named(tree, cover_nodes(tree, sets, all_levels.leaf, self.most))
+                out[f"{p}conformal_codes"] = _named(tree, cover_nodes(tree, sets, all_levels, self.most))
         return out
 
     def _node(self, rule: str, found: Decisions) -> dict[str, Any]:

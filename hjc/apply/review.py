@@ -115,8 +115,7 @@ def review_table(
         plan = review_plan(wrong, n, strategy, strata=stratum if strata else None, bands=bands, seed=seed)
     else:
         chosen = _pick(base, open_table, columns, n, strategy, level, row, score, wrong, passes, seed, notes)
-        ones = np.ones(n)
-        plan = ReviewPlan(strategy, np.sort(chosen), ones, np.full(n, "", dtype=object), 0 * ones, False)
+        plan = ReviewPlan(np.sort(chosen), np.ones(n), np.full(n, "", dtype=object), False)
     at = plan.rows
     return Review(
         strategy, row[at], node[at], proba[at], score[at], plan, float(wrong[at].mean()), float(wrong.mean()),

@@ -1,5 +1,6 @@
 """The Bayes decision for a cost on the tree, computed from node probabilities without a leaf-by-leaf matrix."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from hjc.arrays import Float64, FloatArray
 from hjc.decision.cost_table import CostTable
 from hjc.decision.rules import Decisions, Reason, decisions
+from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy.tree import Taxonomy
 
 
@@ -35,7 +37,9 @@ def _down(taxonomy: Taxonomy, per_node: Float64) -> Float64:
     return out
 
 
-def path_costs(taxonomy: Taxonomy, log_proba: FloatArray, stated: Any = None, missed: Any = None) -> Float64:
+def path_costs(
+    taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, stated: Any = None, missed: Any = None
+) -> Float64:
     """Expected LCA cost of stating each node: (B, N + 1), the last column for stating nothing.
 
     Cost of stating node a when leaf y is true: ``stated[d]`` for each node on a's path (level d) that is not on y's,
@@ -45,13 +49,15 @@ def path_costs(taxonomy: Taxonomy, log_proba: FloatArray, stated: Any = None, mi
     P > stated / (stated + missed).
     """
     s, m = _level_weights(taxonomy, "stated", stated), _level_weights(taxonomy, "missed", missed)
-    p = np.exp(taxonomy.node_log_proba(np.asarray(log_proba, dtype=np.float64)))
+    p = LevelProba.of(taxonomy, log_proba).nodes()
     d = taxonomy.level - 1
     none = (p * m[d]).sum(axis=1)
     return np.c_[_down(taxonomy, s[d] * (1 - p) - m[d] * p), np.zeros(len(p))] + none[:, None]
 
 
-def level_costs(taxonomy: Taxonomy, log_proba: FloatArray, weights: Any = None, undetermined: float = 0.5) -> Float64:
+def level_costs(
+    taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, weights: Any = None, undetermined: float = 0.5
+) -> Float64:
     """Expected cost of wrong levels for each node: (B, N + 1), the last column for stating nothing.
 
     A level whose stated code is wrong costs ``weights[d]``; a level left undetermined (below a stated inner node, or
@@ -61,68 +67,45 @@ def level_costs(taxonomy: Taxonomy, log_proba: FloatArray, weights: Any = None, 
     w = _level_weights(taxonomy, "weights", weights)
     if not 0 <= undetermined <= 1:
         raise ValueError(f"undetermined: got {undetermined}, allowed are numbers from 0 to 1")
-    p = np.exp(taxonomy.node_log_proba(np.asarray(log_proba, dtype=np.float64)))
+    p = LevelProba.of(taxonomy, log_proba).nodes()
     below = np.r_[np.cumsum(w[::-1])[::-1], 0.0][taxonomy.level]  # weight of the levels below each node's
     own = w[taxonomy.level - 1] + np.where(taxonomy.is_leaf, below, 0.0)
     out = _down(taxonomy, (1 - p) * own) + np.where(taxonomy.is_leaf, 0.0, undetermined * below)
     return np.c_[out, np.full(len(p), undetermined * w.sum())]
 
 
+COSTS: dict[str, Callable[[Taxonomy, LevelProba], Float64]] = {"lca": path_costs, "levels": level_costs}
+
+
 def bayes_decision(
-    taxonomy: Taxonomy,
-    log_proba: FloatArray,
-    cost: Any = "lca",
-    *,
-    candidates: str = "all",
-    stated: Any = None,
-    missed: Any = None,
-    weights: Any = None,
-    undetermined: float = 0.5,
+    taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, cost: "str | CostTable | Float64" = "lca"
 ) -> BayesDecision:
     """The node with the least expected cost under the probabilities (Berger 1985, Statistical Decision Theory, 1.5).
 
     Args:
-        cost: "lca" (:func:`path_costs` with ``stated`` and ``missed``), "levels" (:func:`level_costs` with ``weights``
-            and ``undetermined``), or a matrix (N, L) or (N + 1, L): cost of stating node i when leaf column j is true,
-            the last row for stating nothing; or a :class:`CostTable` of the nodes that may be stated.
-        candidates: "leaves", "nodes" or "all" (nodes, or nothing where that costs least).
+        cost: "lca" (:func:`path_costs`) or "levels" (:func:`level_costs`) with their default weights, a
+            :class:`CostTable` of the nodes that may be stated, or expected costs (B, N + 1), of stating each node and
+            nothing: those functions with weights of your own, or inf where a node must not be stated.
 
     Raises:
-        ValueError: unknown cost or candidates, a matrix of another shape, or no candidate is left.
+        ValueError: unknown cost, costs of another shape, or no node with a finite one.
     """
-    n = len(taxonomy)
-    if candidates not in ("leaves", "nodes", "all"):
-        raise ValueError(f"candidates: got {candidates!r}, allowed are 'leaves', 'nodes' and 'all'")
-    if isinstance(cost, str):
-        if cost not in ("lca", "levels"):
-            raise ValueError(f"cost: got {cost!r}, allowed are 'lca', 'levels' or a matrix of costs")
-        expected = (
-            path_costs(taxonomy, log_proba, stated, missed)
-            if cost == "lca"
-            else level_costs(taxonomy, log_proba, weights, undetermined)
-        )
-    elif isinstance(cost, CostTable):
-        expected = np.full((len(np.asarray(log_proba)), n + 1), np.inf)
-        places = np.where(cost.nodes < 0, n, cost.nodes)
-        expected[:, places] = np.exp(np.asarray(log_proba, dtype=np.float64)) @ cost.cost.T
+    levels, n = LevelProba.of(taxonomy, log_proba), len(taxonomy)
+    if isinstance(cost, CostTable):
+        expected = np.full((len(levels), n + 1), np.inf)
+        expected[:, np.where(cost.nodes < 0, n, cost.nodes)] = levels.at(taxonomy.depth) @ cost.cost.T
+    elif isinstance(cost, str):
+        if cost not in COSTS:
+            raise ValueError(f"cost: got {cost!r}, allowed are {', '.join(COSTS)}, a CostTable or expected costs")
+        expected = COSTS[cost](taxonomy, levels)
     else:
-        matrix = np.asarray(cost, dtype=np.float64)
-        if matrix.shape not in ((n, taxonomy.num_leaves), (n + 1, taxonomy.num_leaves)):
-            raise ValueError(f"cost: got shape {matrix.shape}, expected ({n} or {n + 1}, {taxonomy.num_leaves})")
-        expected = np.exp(np.asarray(log_proba, dtype=np.float64)) @ matrix.T
-        if matrix.shape[0] == n:  # no price for silence: it is never chosen
-            expected = np.c_[expected, np.full(len(expected), np.inf)]
-    if candidates != "all":
-        expected[:, n] = np.inf
-    if candidates == "leaves":
-        expected[:, :n][:, ~taxonomy.is_leaf] = np.inf
-    if not np.isfinite(expected).any(axis=1).all():
-        raise ValueError(f"candidates {candidates!r}: the costs name none of them; allow others, or give their costs")
+        expected = np.asarray(cost, dtype=np.float64)
+    if expected.shape != (len(levels), n + 1) or not np.isfinite(expected).any(axis=1).all():
+        raise ValueError(f"cost: got shape {expected.shape}, expected {(len(levels), n + 1)} with a finite cost a row")
     # Ties (a chain of single children) go to the deeper node: last minimum, silence first of all.
     order = np.r_[n, np.arange(n)]
     rounded = np.round(expected[:, order], 12)
     pick = order[n - rounded[:, ::-1].argmin(axis=1)]
-    node = np.where(pick == n, -1, pick)
-    rows = np.arange(len(node))
-    p = np.exp(taxonomy.node_log_proba(np.asarray(log_proba, dtype=np.float64)))
-    return BayesDecision(decisions(taxonomy, node, p[rows, node], Reason.COSTLY), expected[rows, pick])
+    rows, node = np.arange(len(pick)), np.where(pick == n, -1, pick)
+    probability = np.minimum(levels.nodes()[rows, node], 1.0)
+    return BayesDecision(decisions(taxonomy, node, probability, Reason.COSTLY), expected[rows, pick])

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from hjc.arrays import Float64, FloatArray, IntArray
 
@@ -22,25 +21,10 @@ class ReviewPlan:
     :func:`hjc.statistics.make_audit` otherwise.
     """
 
-    method: str
     rows: IntArray
     inclusion_probability: Float64
     stratum: npt.NDArray[Any]
-    fraction: Float64
     for_estimation: bool
-
-    def to_frame(self) -> pd.DataFrame:
-        """row, inclusion_probability, weight (its inverse), stratum, fraction, method: store it with the review."""
-        return pd.DataFrame(
-            {
-                "row": self.rows,
-                "inclusion_probability": self.inclusion_probability,
-                "weight": 1 / self.inclusion_probability,
-                "stratum": self.stratum,
-                "fraction": self.fraction,
-                "method": self.method,
-            }
-        )
 
 
 def review_plan(
@@ -80,28 +64,18 @@ def review_plan(
     if strata is not None and len(strata) != len(u):
         raise ValueError(f"strata: got {len(strata)} for {len(u)} rows")
     rng = np.random.default_rng(seed)
-    nothing = np.full(len(u), "", dtype=object)
+    pi, stratum = np.full(len(u), n / len(u)), np.full(len(u), "", dtype=object)
     if method == "random":
-        rows = np.sort(rng.choice(len(u), n, replace=False))
-        return _plan(method, rows, np.full(len(u), n / len(u)), nothing, np.full(len(u), n / len(u)))
-    if method == "uncertain":
-        rows = np.sort(np.argsort(-u, kind="stable")[:n])
-        return _plan(method, rows, np.ones(len(u)), nothing, np.zeros(len(u)), False)
-    if method == "proportional":
+        rows = rng.choice(len(u), n, replace=False)
+    elif method == "uncertain":
+        rows, pi = np.argsort(-u, kind="stable")[:n], np.ones(len(u))
+    elif method == "proportional":
         pi = inclusion_probabilities(np.maximum(u, floor * max(u.mean(), 1e-12)), n)
-        return _plan(method, systematic(pi, rng), pi, nothing, np.zeros(len(u)))
-    return _stratified(u, n, strata, bands, rng)
-
-
-def _plan(
-    method: str,
-    rows: IntArray,
-    pi: Float64,
-    stratum: npt.NDArray[Any],
-    fraction: Float64,
-    for_estimation: bool = True,
-) -> ReviewPlan:
-    return ReviewPlan(method, rows, pi[rows], stratum[rows], fraction[rows], for_estimation)
+        rows = systematic(pi, rng)
+    else:
+        rows, pi, stratum = _stratified(u, n, strata, bands, rng)
+    rows = np.sort(rows)
+    return ReviewPlan(rows, pi[rows], stratum[rows], method != "uncertain")
 
 
 def inclusion_probabilities(size: Float64, n: int) -> Float64:
@@ -125,7 +99,7 @@ def systematic(pi: Float64, rng: np.random.Generator) -> IntArray:
     upto = np.cumsum(pi[order])
     ticks = rng.random() + np.arange(round(float(upto[-1])))
     ticks = ticks[ticks < upto[-1] + 1e-9]
-    return np.sort(order[np.minimum(np.searchsorted(upto, ticks, side="right"), len(pi) - 1)])
+    return order[np.minimum(np.searchsorted(upto, ticks, side="right"), len(pi) - 1)]
 
 
 def neyman(count: IntArray, spread: Float64, n: int) -> IntArray:
@@ -150,10 +124,13 @@ def neyman(count: IntArray, spread: Float64, n: int) -> IntArray:
     return out
 
 
-def _stratified(u: Float64, n: int, strata: Sequence[Any] | None, bands: int, rng: np.random.Generator) -> ReviewPlan:
-    names = np.array(["" if strata is None else str(s) for s in (strata if strata is not None else u)], dtype=object)
+def _stratified(
+    u: Float64, n: int, strata: Sequence[Any] | None, bands: int, rng: np.random.Generator
+) -> tuple[IntArray, Float64, npt.NDArray[Any]]:
+    """Rows drawn (n,), inclusion probability (N,) and stratum (N,)."""
+    names = np.array([str(s) for s in strata] if strata is not None else [""] * len(u), dtype=object)
     keys = names.copy()
-    for name in np.unique(names.astype(str)):
+    for name in set(names):
         at = np.flatnonzero(names == name)
         rank = np.argsort(np.argsort(u[at], kind="stable"), kind="stable")
         band = rank * min(bands, max(len(at) // 2, 1)) // len(at)
@@ -161,11 +138,8 @@ def _stratified(u: Float64, n: int, strata: Sequence[Any] | None, bands: int, rn
     labels, code, count = np.unique(keys.astype(str), return_inverse=True, return_counts=True)
     spread = np.sqrt(np.maximum(np.bincount(code, u * (1 - u)) / count, 1e-6))
     take = neyman(count, spread, n)
-    rows = np.sort(
-        np.concatenate([rng.choice(np.flatnonzero(code == h), take[h], replace=False) for h in range(len(labels))])
-    )
-    pi = (take / count)[code]
-    return _plan("stratified", rows, pi, labels[code], pi)
+    rows = [rng.choice(np.flatnonzero(code == h), take[h], replace=False) for h in range(len(labels))]
+    return np.concatenate(rows), (take / count)[code], labels[code]
 
 
 # ---------------------------------------------------------------- active learning

@@ -1,13 +1,12 @@
 """Rules that turn a batch of leaf log-probabilities into one node a row, or into none with a reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
 from hjc.metrics.level_proba import LevelProba
@@ -23,7 +22,6 @@ class Reason(IntEnum):
     UNSURE = 2
     NO_THRESHOLD = 3
     COSTLY = 4
-    UNUSABLE = 5
 
 
 #: for tables and prediction files
@@ -33,7 +31,6 @@ REASONS = {
     Reason.UNSURE: "not coded: no code of any level was sure enough",
     Reason.NO_THRESHOLD: "not coded: validation data did not show the wanted accuracy at any threshold",
     Reason.COSTLY: "not coded: every code has a higher expected cost than none",
-    Reason.UNUSABLE: "not coded: the text was refused (empty or marked unusable)",
 }
 
 
@@ -45,77 +42,12 @@ class Decisions:
     probability: Float64
     reason: npt.NDArray[np.int8]
 
-    def __len__(self) -> int:
-        return len(self.node)
-
-    @classmethod
-    def concat(cls, parts: Sequence["Decisions"]) -> "Decisions":
-        """The rows of all parts, in order."""
-        return cls(
-            np.concatenate([p.node for p in parts]),
-            np.concatenate([p.probability for p in parts]),
-            np.concatenate([p.reason for p in parts]),
-        )
-
-    def to_frame(self, taxonomy: Taxonomy) -> pd.DataFrame:
-        """row, code ("" where abstained), level (0 where abstained), title, probability, reason (a sentence)."""
-        some = self.node >= 0
-        return pd.DataFrame(
-            {
-                "row": np.arange(len(self)),
-                "code": [taxonomy.codes[i] if i >= 0 else "" for i in self.node.tolist()],
-                "level": np.where(some, taxonomy.level[self.node], 0),
-                "title": [taxonomy.title(i) if i >= 0 else "" for i in self.node.tolist()],
-                "probability": self.probability,
-                "reason": [REASONS[Reason(r)] for r in self.reason.tolist()],
-            }
-        )
-
 
 def decisions(taxonomy: Taxonomy, node: IntArray, probability: Float64, none: Reason) -> Decisions:
     """Decisions with the reason that follows from the node: a leaf, an inner node, or ``none`` where it is -1."""
     coded = np.where(taxonomy.is_leaf[node], np.int8(Reason.CODED), np.int8(Reason.BACKED_OFF))
     reason = np.where(node >= 0, coded, np.int8(none)).astype(np.int8)
     return Decisions(node, np.where(node >= 0, probability, np.nan), reason)
-
-
-@dataclass(frozen=True)
-class LevelArgmax:
-    """The most probable code of each level: node (B, D), probability (B, D).
-
-    ``coherent`` (B,): the codes lie on one path. They need not: the leaf with the largest probability may lie under
-    a major group that is smaller in sum than one spread over many leaves. Each level's argmax has the fewest errors
-    at that level; the path of the leaf argmax the fewest at the leaves. Publish one path (leaf, greedy or back-off).
-    """
-
-    node: IntArray
-    probability: Float64
-    coherent: BoolArray
-
-
-def argmax_levels(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba) -> LevelArgmax:
-    """Most probable column of every level, ties to the first; probabilities do not increase from coarse to fine."""
-    levels = LevelProba.of(taxonomy, log_proba)
-    node = levels.top
-    return LevelArgmax(node, levels.confidence, (taxonomy.node_path[node[:, -1]] == node).all(axis=1))
-
-
-def greedy_path(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba) -> tuple[IntArray, Float64]:
-    """From the top, the most probable child again and again: nodes (B, D) and probabilities (B, D).
-
-    One coherent path; at level 1 it is the argmax. Below a shallow leaf the leaf repeats itself.
-    """
-    levels = LevelProba.of(taxonomy, log_proba)
-    return levels.path, levels.path_proba
-
-
-def top_k(taxonomy: Taxonomy, log_proba: FloatArray, level: int, k: int) -> tuple[IntArray, Float64]:
-    """The k most probable nodes of a level (fewer if it has fewer): nodes (B, k), probabilities (B, k), ties first."""
-    if k < 1:
-        raise ValueError(f"k: got {k}, allowed are integers from 1")
-    x = np.asarray(taxonomy.aggregate(log_proba, level), dtype=np.float64)
-    columns = np.argsort(-x, axis=1, kind="stable")[:, : min(k, x.shape[1])]
-    return taxonomy.level_nodes(level)[columns], np.exp(np.take_along_axis(x, columns, axis=1))
 
 
 def deepest(taxonomy: Taxonomy, nodes: npt.ArrayLike, probability: Float64, passes: BoolArray) -> Decisions:
@@ -156,23 +88,6 @@ class Thresholds:
         for code, values in self.by_group.items():
             table[taxonomy.index_of[code]] = values
         return table[top]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; inf is written as null."""
-
-        def plain(values: Float64) -> list[float | None]:
-            return [v if np.isfinite(v) else None for v in np.asarray(values).tolist()]
-
-        return {"values": plain(self.values), "by_group": {k: plain(v) for k, v in self.by_group.items()}}
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> "Thresholds":
-        """The inverse of :meth:`to_dict`."""
-
-        def array(values: Sequence[float | None]) -> Float64:
-            return np.array([np.inf if v is None else v for v in values], dtype=np.float64)
-
-        return cls(array(state["values"]), {k: array(v) for k, v in state["by_group"].items()})
 
 
 def back_off(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba | RowScores, threshold: Any) -> Decisions:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import bdtr
-from scipy.stats import beta, binom
+from scipy.stats import binom, binomtest
 
 from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.decision.rules import Thresholds
@@ -36,13 +36,6 @@ class ThresholdFit:
     table: pd.DataFrame
 
 
-def lower_bound(correct: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95) -> Float64:
-    """One-sided Clopper-Pearson lower bound of a proportion: beta quantile at 1 - confidence; 0 where none is right."""
-    k, m = np.asarray(correct, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        return np.where(k > 0, beta.ppf(1 - confidence, np.maximum(k, 1e-9), m - k + 1), 0.0)
-
-
 @lru_cache(maxsize=256)
 def rows_for_power(target: float, delta: float, power: float = 0.9) -> int:
     """How many rows until the test rejects with this power when errors are half as frequent as allowed."""
@@ -56,30 +49,24 @@ def rows_for_power(target: float, delta: float, power: float = 0.9) -> int:
     return n
 
 
-def choose_threshold(
-    confidence: npt.ArrayLike,
-    correct: npt.ArrayLike,
-    target: float,
-    delta: float,
-    grid: Float64 = GRID,
-) -> tuple[float, int, int]:
+def at_least(values: npt.ArrayLike) -> IntArray:
+    """(T,) how many of the values reach each threshold of the grid."""
+    v = np.sort(np.asarray(values, dtype=np.float64))
+    return np.asarray(len(v) - np.searchsorted(v, GRID, side="left"), dtype=np.int64)
+
+
+def choose_threshold(stated: IntArray, good: IntArray, target: float, delta: float) -> tuple[float, int, int]:
     """The lowest threshold whose accuracy is shown to be at least ``target``: (threshold, n stated, n right).
 
     (inf, 0, 0) where none is. Places to begin depend on how many rows each threshold states, never on labels.
+
+    Args:
+        stated, good: (T,) rows that each threshold of the grid states, and those of them that are right.
     """
-    c, y = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
-    up = np.sort(c)
-    right = np.sort(c[y])
-    stated = len(up) - np.searchsorted(up, grid, side="left")
-    good = len(right) - np.searchsorted(right, grid, side="left")
-    return _test_sequence(grid, stated, good, target, delta)
-
-
-def _test_sequence(grid: Float64, stated: IntArray, good: IntArray, target: float, delta: float) -> Any:
     n = int(stated.max(initial=0))
     enough = rows_for_power(target, delta / 3)
     wanted = sorted({min(w, n) for w in (enough // 4, enough, n // 3)} - {0})
-    starts = sorted({int(np.argmax(stated >= w)) for w in wanted if (stated >= w).any()})
+    starts = sorted({int(np.argmax(stated >= w)) for w in wanted})
     best = -1
     some = np.maximum(stated, 1)
     fails = (bdtr(some - good, some, 1 - target) > delta / max(len(starts), 1)) | (stated == 0)
@@ -88,7 +75,7 @@ def _test_sequence(grid: Float64, stated: IntArray, good: IntArray, target: floa
         best = max(best, start + passed - 1) if passed else best
     if best < 0:
         return np.inf, 0, 0
-    return float(grid[best]), int(stated[best]), int(good[best])
+    return float(GRID[best]), int(stated[best]), int(good[best])
 
 
 def fit_thresholds(
@@ -122,35 +109,31 @@ def fit_thresholds(
     if rule not in ("level", "back_off"):
         raise ValueError(f"rule: got {rule!r}, allowed are 'level' and 'back_off'")
     depth = taxonomy.depth
+    levels = range(1, depth + 1) if rule == "level" else range(1)  # 0: any level
     groups: list[int | None] = [None, *(taxonomy.level_nodes(1).tolist() if by_group else [])]
-    tests = (depth if rule == "level" else 1) * max(1, len(groups) - 1)
-    delta = (1 - confidence) / (tests if simultaneous else 1)
+    delta = (1 - confidence) / (len(levels) * max(1, len(groups) - 1) if simultaneous else 1)
     lines: list[dict[str, Any]] = []
     found: dict[int | None, Float64] = {}
     for group in groups:
-        rows = np.ones(len(outcomes.top), dtype=bool) if group is None else outcomes.top[:, 0] == group
+        rows = np.ones(len(outcomes), dtype=bool) if group is None else outcomes.top[:, 0] == group
         values = np.full(depth, np.inf)
-        for level in range(1, depth + 1) if rule == "level" else (0,):
-            if level:
-                keep = rows & outcomes.valid[:, level - 1]
-                n = int(keep.sum())
-                right = outcomes.rank[keep, level - 1] == 1
-                threshold, stated, good = choose_threshold(outcomes.confidence[keep, level - 1], right, target, delta)
-                values[level - 1] = threshold
-            else:
-                keep = rows & outcomes.valid[:, -1]
-                n = int(keep.sum())
-                threshold, stated, good = _test_sequence(GRID, *_back_off_counts(outcomes, keep), target, delta)
-                values[:] = threshold
+        for level in levels:
+            at = level - 1  # of any level: the deepest must be known
+            keep = rows & outcomes.valid[:, at]
+            c, right = outcomes.confidence[keep], outcomes.rank[keep] == 1
+            each = (at_least(c[:, at]), at_least(c[right[:, at], at])) if level else _back_off_counts(c, right)
+            threshold, stated, good = choose_threshold(*each, target, delta)
+            values[at if level else slice(None)] = threshold
+            bound = binomtest(good, stated, alternative="greater").proportion_ci(1 - delta).low if stated else np.nan
             lines.append(
                 {
                     "level": level or "any",
                     "group": "" if group is None else taxonomy.codes[group],
                     "threshold": threshold if np.isfinite(threshold) else np.nan,
-                    "n": n,
-                    "coded": stated / n if n else 0.0,
+                    "n": len(c),
+                    "coded": stated / len(c) if len(c) else 0.0,
                     "accuracy": good / stated if stated else np.nan,
-                    "lower": float(lower_bound(good, stated, 1 - delta)) if stated else np.nan,
+                    "lower": float(bound),
                     "target": target,
                 }
             )
@@ -159,17 +142,12 @@ def fit_thresholds(
     return ThresholdFit(Thresholds(found[None], by), pd.DataFrame(lines))
 
 
-def _back_off_counts(outcomes: RowScores, keep: BoolArray) -> tuple[IntArray, IntArray]:
-    """At each threshold of the grid: rows that get a code of any level, and those whose code is right.
+def _back_off_counts(confidence: Float64, right: BoolArray) -> tuple[IntArray, IntArray]:
+    """At each threshold of the grid: rows (B, D) that get a code of any level, and those whose code is right.
 
     A level states where the threshold is at most its confidence and above that of every deeper level.
     """
-    c, y = outcomes.confidence[keep], outcomes.rank[keep] == 1
-    upto = np.maximum.accumulate(c[:, ::-1], axis=1)[:, ::-1]  # the largest of the level and those below it
-    deeper = np.c_[upto[:, 1:], np.full(len(c), -np.inf)]
-    right = y & (c > deeper)
-
-    def at_least(values: Float64) -> IntArray:
-        return np.asarray(len(values) - np.searchsorted(np.sort(values), GRID, side="left"), dtype=np.int64)
-
-    return at_least(upto[:, 0]), at_least(c[right]) - at_least(deeper[right])
+    upto = np.maximum.accumulate(confidence[:, ::-1], axis=1)[:, ::-1]  # the largest of the level and those below it
+    deeper = np.c_[upto[:, 1:], np.full(len(confidence), -np.inf)]
+    right = right & (confidence > deeper)
+    return at_least(upto[:, 0]), at_least(confidence[right]) - at_least(deeper[right])

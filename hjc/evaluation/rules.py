@@ -135,7 +135,7 @@ class RuleRows:
     def _needed(self, rule: SplitConformal | HierarchicalConformal, by: str | None) -> Float64:
         """Thresholds by number of a group: languages as numbered here, level-1 codes by node; one without groups."""
         names = {None: None, "language": self.spoken, "group": self.taxonomy.codes}[by]
-        return lookup_quantiles(rule.quantiles, names, 1 if names is None else len(names), rule.unseen)
+        return lookup_quantiles(rule.quantiles, names, 1 if names is None else len(names))
 
     def _count(self, key: Key, use: BoolArray, coded: BoolArray, right: BoolArray, of_all: bool = False) -> _Tally:
         """``use``: rows that count. ``of_all``: right is a share of all of them, not of the coded ones."""

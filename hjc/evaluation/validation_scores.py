@@ -10,10 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from hjc.arrays import BoolArray, Float64, IntArray
+from hjc.arrays import Float64, IntArray
 from hjc.classifiers.derived import read_derived, write_derived
-from hjc.decision import HierarchicalConformal, SplitConformal, ThresholdFit, fit_thresholds
-from hjc.decision.conformal import conformal_quantile, group_quantiles
+from hjc.decision import (
+    HierarchicalConformal,
+    SplitConformal,
+    ThresholdFit,
+    fit_conformal,
+    fit_hierarchical_conformal,
+    fit_thresholds,
+)
 from hjc.errors import ModelDirError
 from hjc.metrics import RowScores
 from hjc.statistics import Confusion
@@ -22,11 +28,8 @@ from hjc.taxonomy import Taxonomy
 SCORES_FILE = "calibration_scores.npz"
 FORMAT_VERSION = 1
 VARIANTS = ("raw", "calibrated")
-SET_SCORES = ("lac", "aps")
 #: what conformal rules can be calibrated by: a language or the most probable level-1 code (Mondrian)
 GROUPINGS = ("language", "group")
-#: penalty and ranks free of it of RAPS (Angelopoulos, Bates, Malik & Jordan 2021)
-RAPS = (0.01, 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +47,6 @@ class VariantScores:
     mean_proba: Float64
     mean_square: Float64 | None = None
     ranked: bool = True
-
-    @property
-    def nonconformity(self) -> tuple[Float64, Float64]:
-        """(n, D) scores of adaptive sets and (n,) of hierarchical conformal prediction."""
-        assert self.scores.aps is not None and self.scores.path is not None
-        return self.scores.aps, self.scores.path
 
     def to_arrays(self) -> dict[str, Any]:
         """What is stored, by name."""
@@ -133,16 +130,6 @@ class ValidationScores:
             )
         return self.language
 
-    def _quantiles(
-        self, values: Float64, keep: BoolArray, alpha: float, by: str | None, calibrated: bool
-    ) -> dict[str, float]:
-        """Thresholds of all rows, and of the groups that have rows enough for this alpha."""
-        if by is None:
-            return {"": conformal_quantile(values[keep], alpha)}
-        names = [g for g, k in zip(self.groups(by, calibrated), keep.tolist(), strict=True) if k]
-        found = group_quantiles(values[keep], names, alpha)
-        return {name: q for name, q in found.items() if not name or np.isfinite(q)}
-
     def conformal_sets(
         self, level: int, alpha: float, *, calibrated: bool = False, score: str = "lac", by: str | None = None
     ) -> SplitConformal:
@@ -156,32 +143,17 @@ class ValidationScores:
         Raises:
             ValueError: unknown score, level or ``by``, alpha outside (0, 1), no row with a code at the level.
         """
-        if score not in (*SET_SCORES, "raps"):
-            raise ValueError(f"score: got {score!r}, allowed are lac, aps, raps")
-        v, column = self.variant(calibrated), self.taxonomy.check_level(level) - 1
-        known = v.scores.valid[:, column]
-        values = -np.expm1(v.scores.log_p[:, column]) if score == "lac" else v.nonconformity[0][:, column]
-        if not known.any():
-            raise ValueError(f"no validation row has a code at level {level}: nothing to calibrate sets on")
-        penalty, free = RAPS if score == "raps" else (0.0, 0)
-        if score == "raps":
-            if not v.ranked:
-                raise ValueError(
-                    f"score raps: {SCORES_FILE} is of an older hjc; remove it and repeat the training command"
-                )
-            values = values + penalty * np.maximum(0, v.scores.rank[:, column] - free)
-        quantiles = self._quantiles(values, known, alpha, by, calibrated)
-        return SplitConformal(
-            self.taxonomy, level, alpha, score, quantiles, int(known.sum()), penalty=penalty, free=free,
-            unseen="pooled",
-        )  # fmt: skip
+        v = self.variant(calibrated)
+        if score == "raps" and not v.ranked:
+            raise ValueError(f"score raps: {SCORES_FILE} is of an older hjc; remove it and repeat the training command")
+        groups = None if by is None else self.groups(by, calibrated)
+        return fit_conformal(self.taxonomy, level, v.scores, alpha, score=score, groups=groups)
 
     def conformal_node(self, alpha: float, *, calibrated: bool = False, by: str | None = None) -> HierarchicalConformal:
         """The rule that gives one node which holds the true code with probability at least 1 - alpha; ``by`` as in
         :meth:`conformal_sets`."""
-        values = self.variant(calibrated).nonconformity[1]
-        quantiles = self._quantiles(values, np.ones(len(values), dtype=bool), alpha, by, calibrated)
-        return HierarchicalConformal(self.taxonomy, alpha, quantiles, len(self), unseen="pooled")
+        groups = None if by is None else self.groups(by, calibrated)
+        return fit_hierarchical_conformal(self.taxonomy, self.outcomes(calibrated), alpha, groups=groups)
 
     def confusion(self, level: int, calibrated: bool = False) -> Confusion:
         """Weighted counts of (coded, true) at a level, for :func:`hjc.statistics.correct_counts`."""
