@@ -19,12 +19,11 @@ from hjc.cli import app
 from hjc.data.jobdata import JobData
 from hjc.metrics import Resamples, RowScores, level_metrics, replicate_metrics, score_rows
 from hjc.metrics.bootstrap import percentile_interval
-from hjc.report.compare_files import write_comparison
-from hjc.report.compare_tables import latex, markdown, overview_grids, terminal
+from hjc.report.compare_tables import Compared, terminal, write_comparison
 from hjc.report.comparison import COLUMNS, COMPARED, Comparison, compare_runs, holm_adjusted
 from hjc.report.pairing import DifferentRowsError, _what_differs, align, common_sets, find_runs
 from hjc.report.scores import StoredScores, write_training_counts
-from hjc.report.sections import METRIC_COLUMNS
+from hjc.report.tables import METRIC_COLUMNS
 from hjc.report.text import tex
 from hjc.taxonomy import from_prefix_codes
 from hjc.training.config import compose
@@ -161,7 +160,7 @@ def test_holm_marks_fewer(run: Callable[..., Path]) -> None:
     assert (with_p["p_holm"] >= with_p["p"]).all()
 
 
-def test_an_infinite_loss(run: Callable[..., Path]) -> None:
+def test_an_infinite_loss(run: Callable[..., Path], tmp_path: Path) -> None:
     data = rows(20)
     folder = run("a", data, 1.0).parent / "b"
     with np.errstate(divide="ignore"):
@@ -169,7 +168,8 @@ def test_an_infinite_loss(run: Callable[..., Path]) -> None:
     found = quick(folder.parent / "a", folder)
     lines = found.frame.query("slice_kind == '' and run == 'b' and metric == 'log_loss'")
     assert np.isposinf(lines["difference"]).all() and (lines["matters"] == "worse").all() and lines["p"].isna().all()
-    assert "∞" in markdown("t", found) and "$\\infty$" in latex("t", found)
+    paths = {p.suffix: p.read_text("utf-8") for p in write_comparison(found, tmp_path / "out")}
+    assert "∞" in paths[".md"] and "∞" in paths[".html"] and "$\\infty$" in paths[".tex"]
 
 
 # ---------------------------------------------------------------------- which rows
@@ -363,15 +363,16 @@ def test_bold_says_something(run: Callable[..., Path]) -> None:
     """The best run is bold; where all have the same figure none is."""
     data = rows(60)
     alike, apart = quick(run("a", data, 1.0), run("b", data, 1.0)), quick(run("c", data, 1.0), run("d", data, 0.2))
-    assert not any(c.best for grid in overview_grids(alike, "test") for row in grid.rows for c in row.cells)
-    assert any(c.best for grid in overview_grids(apart, "test") for row in grid.rows for c in row.cells)
+    for found, some in ((alike, False), (apart, True)):
+        cells = [c for grid in Compared(found, "test").overviews() for row in grid.rows for c in row]
+        assert any(c.best for c in cells) == some
 
 
 def test_the_overview_is_cut_into_lines_that_can_be_read(run: Callable[..., Path]) -> None:
     """Three levels: 18 figures a run in two tables of nine; each figure stands in one of them."""
     data = rows(60)
     found = quick(run("a", data, 1.0), run("b", data, 0.2))
-    grids = overview_grids(found, "test")
+    grids = Compared(found, "test").overviews()
     assert [len(grid.head) - 1 for grid in grids] == [9, 9]
     assert [name for grid in grids for name, _ in grid.groups] == [METRIC_COLUMNS[m][0] for m in COMPARED]
     assert not any(grid.wide for grid in grids)

@@ -13,7 +13,6 @@ from hjc.evaluation import evaluate_model
 from hjc.evaluation.decided import DecisionTables, decision_tables
 from hjc.evaluation.tables import decisions_table
 from hjc.metrics import score_rows
-from hjc.report.decided import calibration_grid
 from hjc.report.plots import back_off_plot, png, reliability_before_after, risk_coverage_plot
 from hjc.report.save import save_evaluations
 from tests.test_report import Page
@@ -33,23 +32,26 @@ def found() -> tuple[object, DecisionTables, Classifier]:
 @pytest.mark.slow
 def test_report_with_decisions(tmp_path):
     evaluation, tables, _ = found()
-    path = save_evaluations(tmp_path, {"test": (evaluation, DATA)}, decided={"test": tables})
+    path = save_evaluations(tmp_path, {"test": evaluation})
     page = Page(path.read_text("utf-8"))
     for words in ("Reliability before and after calibration", "Back-off: depth against accuracy", "Decision rules",
                   "path of the most probable leaf", "classwise ECE", "AURC"):  # fmt: skip
         assert words in page.text, words
+    rows = page.table("probabilities")
+    assert [row[:2] for row in rows] == [[level, kind] for level in "12" for kind in ("raw", "calibrated")]
+    for row, line in zip(rows, tables.calibration.sort_values("level", kind="stable").itertuples(), strict=True):
+        assert float(row[2]) == pytest.approx(line.log_loss, abs=6e-4)
+        assert float(row[4]) == pytest.approx(line.classwise_ece, abs=6e-6)
+    by_leaf = [row for row in page.table("set size") if row[0] == "path of the most probable leaf"]
+    assert [row[:3] for row in by_leaf] == [[by_leaf[0][0], "", level] for level in "12"]
+    assert all(row[3].startswith("100.0") and not row[6] for row in by_leaf)
     names = {p.name for p in (tmp_path / "plots").iterdir()}
     assert {"test_reliability.png", "test_risk_coverage.png", "test_back_off.png"} <= names
     assert all(p.stat().st_size > 5000 for p in (tmp_path / "plots").iterdir())
 
 
-def test_the_grid_and_the_terminal_table_hold_the_figures_of_the_csv():
+def test_the_terminal_table_has_a_row_a_level():
     _, tables, _ = found()
-    grid = calibration_grid(tables)
-    assert [row.cells[1].text for row in grid.rows] == ["raw", "calibrated"] * 2
-    for row, line in zip(grid.rows, tables.calibration.sort_values("level", kind="stable").itertuples(), strict=True):
-        assert float(row.cells[2].text) == pytest.approx(line.log_loss, abs=6e-4)
-        assert float(row.cells[4].text) == pytest.approx(line.classwise_ece, abs=6e-4)
     shown = decisions_table(tables, width=200)
     assert shown.row_count == 2 and len(shown.columns) == 8
     alone = decision_tables(TREE, tables.scores["raw"])

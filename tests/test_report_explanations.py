@@ -25,10 +25,7 @@ HELD = JobData.from_lists(TREE, TEXTS, CODES)
 
 @pytest.fixture(scope="module")
 def evaluated():
-    return {
-        "valid": (evaluate_model(MODEL, HELD, bootstrap=0), HELD),
-        "test": (evaluate_model(MODEL, HELD, bootstrap=0), HELD),
-    }
+    return {"valid": evaluate_model(MODEL, HELD, bootstrap=0), "test": evaluate_model(MODEL, HELD, bootstrap=0)}
 
 
 def by_hand(text, leads):
@@ -41,17 +38,16 @@ def by_hand(text, leads):
 
 def test_right_and_wrong_rows_against_the_right_codes(evaluated):
     section = explanations_section(MODEL, evaluated)
-    rows = section.blocks[-1].table.rows
-    quotes = [row.cells[1].quotes for row in rows]
-    wrong = [row for row, q in zip(rows, quotes, strict=True) if "wrong" in q[1]]
-    assert len(wrong) == 2 and len(rows) == 6 and all(q[1].startswith("test: ") for q in quotes)
-    assert all(q[0].startswith("instead of" if "wrong" in q[1] else "before") for q in quotes)
-    (lorry,) = [row for row in wrong if "<b>" in "".join(s.text for s in row.cells[0].spans)]
-    assert lorry.cells[1].text.startswith("1 ") and "instead of 2 " in lorry.cells[1].quotes[0]  # they part at level 1
-    kinds = {s.text: s.kind for s in lorry.cells[0].spans}
+    rows = section.values["rows"]
+    wrong = [row for row in rows if not row["right"]]
+    assert len(wrong) == 2 and len(rows) == 6 and all(row["name"] == "test" for row in rows)
+    (lorry,) = [row for row in wrong if "<b>" in "".join(s.text for s in row["spans"])]
+    assert [TREE.codes[n] for n in (lorry["found"].node, lorry["found"].second)] == ["1", "2"]  # they part at level 1
+    kinds = {s.text: s.kind for s in lorry["spans"]}
     assert kinds["nurse"].startswith("for") and kinds["lorry"].startswith("against")
     page = render("run", [section])
     assert "&lt;b&gt;" in page and "<b>" not in page.split("<body>")[1] and "\u202e" not in page
+    assert page.count("test: right; level") == 4 == page.count("before ") and page.count("instead of ") == 2
     assert re.search(r'<span class="for[123]" title="\+\d', page) and 'class="against3">most' in page
 
 
@@ -83,30 +79,27 @@ def test_neural_texts_are_few_and_cheap(monkeypatch):
     model = NeuralClassifier(tree, settings(), trainer(epochs=2)).fit(toy_data(tree, 8))
     data = toy_data(tree, 6, seed=3)
     data = JobData.from_lists(tree, data.texts, ["4" if i % 5 == 0 else c for i, c in enumerate(data.codes)])
-    sets = {
-        "a": (evaluate_model(model, data, bootstrap=0), data),
-        "b": (evaluate_model(model, data, bootstrap=0), data),
-    }
-    rows = explanations_section(model, sets).blocks[-1].table.rows
-    assert len(rows) == explanations.TEXTS and {r.cells[1].quotes[1].split(":")[0] for r in rows} == {"a", "b"}
+    sets = {"a": evaluate_model(model, data, bootstrap=0), "b": evaluate_model(model, data, bootstrap=0)}
+    rows = explanations_section(model, sets).values["rows"]
+    assert len(rows) == explanations.TEXTS and {row["name"] for row in rows} == {"a", "b"}
     (full,) = explain_text(model, "kilo alpha", steps=(16,))
     (half,) = explain_text(model, "kilo alpha", steps=(16,), only_lead=True)
     assert [w.lead for w in half.words] == pytest.approx([w.lead for w in full.words], abs=1e-6)
     assert all(w.part != w.part for w in half.words)  # nan: not computed
     monkeypatch.setattr(explanations, "SECONDS", -1.0)
-    assert "deepest level" in explanations_section(model, sets).blocks[0].text
+    assert "deepest level" in explanations_section(model, sets).values["text"]
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "captum" else find(name, *a))
-    assert "hjc[explain]" in explanations_section(model, sets).blocks[0].text
+    assert "hjc[explain]" in explanations_section(model, sets).values["text"]
 
 
 @pytest.mark.slow
 def test_reasons_to_leave_it_out(evaluated, tmp_path):
-    assert "evaluation.examples" in explanations_section(MODEL, evaluated, examples=False).blocks[0].text
-    assert "hjc explain" in explanations_section(StubClassifier(TREE), evaluated).blocks[0].text
+    assert "evaluation.examples" in explanations_section(MODEL, evaluated, examples=False).values["text"]
+    assert "hjc explain" in explanations_section(StubClassifier(TREE), evaluated).values["text"]
     inner = JobData.from_lists(TREE, ["nurse"], ["1"])
-    section = explanations_section(MODEL, {"test": (evaluate_model(MODEL, inner, bootstrap=0), inner)})
-    assert "deepest level" in section.blocks[0].text
+    section = explanations_section(MODEL, {"test": evaluate_model(MODEL, inner, bootstrap=0)})
+    assert "deepest level" in section.values["text"]
     one = save_evaluations(tmp_path, evaluated, classifier=MODEL).read_text()
     assert "Words that decided" in one and "for3" in one
     none = save_evaluations(tmp_path, evaluated).read_text()

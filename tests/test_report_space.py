@@ -11,7 +11,8 @@ from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.data.jobdata import JobData
 from hjc.evaluation import evaluate_model
-from hjc.report.space import space_section
+from hjc.report.page import render
+from hjc.report.run import space_section
 from hjc.taxonomy import from_prefix_codes
 
 TITLES = {"11": "cook", "12": "baker", "21": "nurse", "22": "dentist"}
@@ -31,14 +32,14 @@ def test_map_of_an_embedding_model(tmp_path: Path) -> None:
     vectors = model.category_vectors()
     assert vectors.shape == (4, 32) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     evaluation = evaluate_model(model, rows(), bootstrap=0, progress=False)
-    section = space_section(model, {"test": (evaluation, rows())}, tmp_path)
-    assert section is not None and "40 texts of test and all codes" in repr(section)
+    section = space_section(model, evaluation, tmp_path)
+    assert section is not None and "40 texts of test and all codes" in render("run", [section])
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_map_of_a_linear_model(tmp_path: Path) -> None:
     model = LinearClassifier(TREE, LinearSettings(min_df=1)).fit(rows())
     evaluation = evaluate_model(model, rows(), bootstrap=0, progress=False)
-    assert space_section(model, {"test": (evaluation, rows())}, tmp_path) is None
+    assert space_section(model, evaluation, tmp_path) is None
     with pytest.raises(StopIteration):
         next(tmp_path.iterdir())

@@ -33,8 +33,7 @@ def compare(
     from rich.console import Console
 
     from hjc.files import check_folder
-    from hjc.report.compare_files import write_comparison
-    from hjc.report.compare_tables import terminal
+    from hjc.report.compare_tables import terminal, write_comparison
     from hjc.report.comparison import compare_runs
 
     if output is not None:

@@ -89,8 +89,7 @@ def evaluate(
         if counts is not None and Path(output).resolve() != Path(run_dir).resolve():
             write_counts(output, classifier.taxonomy, counts)
         page = save_evaluations(
-            output, {name: (found, found.data)}, run_dir=run_dir, counts=counts, report=report, examples=examples,
-            keep=True, decided={name: found.decided} if found.decided else None,
+            output, {name: found}, run_dir=run_dir, counts=counts, report=report, examples=examples, keep=True,
             classifier=classifier.calibrated() if calibrated else classifier,
         )  # fmt: skip
         session.note(f"metrics, tables of calibration and decisions, rejects.csv and row scores are in {output}")

@@ -34,6 +34,13 @@ class DecisionTables:
         """In the order of :data:`TABLES`."""
         return self.calibration, self.selective, self.rules, self.classwise
 
+    @property
+    def by_level(self) -> pd.DataFrame:
+        """Calibration and selective coding side by side: a line a level and kind of probabilities."""
+        selective = self.selective.drop(columns=["n", "accuracy"])
+        lines = self.calibration.merge(selective, on=["set", "probabilities", "level"])
+        return lines.sort_values("level", kind="stable")
+
     @classmethod
     def concat(cls, parts: Sequence["DecisionTables"]) -> "DecisionTables":
         """The lines of all parts."""

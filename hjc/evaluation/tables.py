@@ -189,9 +189,7 @@ def decisions_table(tables: "DecisionTables", title: str | None = None, width: i
 
     ``width``: of the terminal; a narrow one goes without the calibration error by code and AURC, then intervals.
     """
-    merged = tables.calibration.merge(
-        tables.selective.drop(columns=["n", "accuracy"]), on=["set", "probabilities", "level"]
-    )
+    merged = tables.by_level
     room = Console().width if width is None else width
     columns = _decision_columns(merged, intervals=True)
     dropped = _fit(columns, room, ("by code", "AURC"))

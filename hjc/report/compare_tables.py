@@ -1,7 +1,10 @@
-"""The tables of a comparison, ready for every format; and how a table looks in Markdown, LaTeX and a terminal."""
+"""A comparison as compare.csv, compare.md, compare.tex, compare.html and in a terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,10 +12,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from hjc.files import write_text
 from hjc.report.comparison import COMPARED, Comparison
-from hjc.report.page import Block, Cell, Grid, Row, Section
-from hjc.report.sections import METRIC_COLUMNS
-from hjc.report.text import figure, fill, interval, printable, size_text
+from hjc.report.page import Section, render
+from hjc.report.tables import METRIC_COLUMNS
+from hjc.report.text import figure, fill, interval, size_text
 
 MARKS = {"better": "▲", "worse": "▼", "": ""}
 #: metrics of the tables by language, source and training rows
@@ -21,140 +25,152 @@ _SHORT = {
     "recall@1": "R@1", "recall@5": "R@5", "log_loss": "loss", "macro_recall": "macro", "hierarchical_f1": "hF1",
     "ece": "ECE",
 }  # fmt: skip
+#: figures of a line of the overview; more than this would break the names of the runs
+_LINE = 14
+_SUBTITLE = (
+    "Level 1 is the coarsest. Recall, macro recall and hierarchical F1 in percent, log-loss in nats; ECE is the "
+    "calibration error of the most probable code. Rows are the same for all runs."
+)
 _KINDS = {"language": "language", "source": "source", "training_rows": "training rows of the gold code"}
 
 
-def _order(frame: pd.DataFrame, column: str) -> list[Any]:
-    return list(dict.fromkeys(frame[column].tolist()))
+@dataclass(frozen=True)
+class Cell:
+    """Text of a table cell, with a small second line (an interval) and a mark."""
+
+    text: str
+    small: str = ""
+    mark: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for every format.
+
+    ``left``: columns that are aligned to the left; ``groups``: heads above the first, (text, columns); ``small``:
+    whether the second lines of the cells are shown.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    left: Sequence[int] = (0,)
+    caption: str = ""
+    groups: Sequence[tuple[str, int]] = ()
+    wide: bool = False
+    small: bool = True
+
+
+class Compared:
+    """The figures of one set as cells: value with mark, and small the difference with its interval."""
+
+    def __init__(self, found: Comparison, name: str) -> None:
+        self.found, self.name = found, name
+        self.frame = found.frame[found.frame["set"] == name]
+        self.levels: list[int] = sorted(set(self.frame["level"]))
+        self.runs = [run.name for run in found.runs]
+        #: (slice kind, slice, level, metric) -> a cell for each run
+        self.cells: dict[Any, list[Cell]] = {}
+        for key, lines in self.frame.groupby(["slice_kind", "slice", "level", "metric"], sort=False):
+            self.cells[key] = _cells(lines.set_index("run").loc[self.runs])
+
+    def main(self) -> Grid:
+        """Blocks of rows, one a metric; a row a run; a column a level."""
+        rows = []
+        for metric in COMPARED:
+            for i, run in enumerate(self.runs):
+                cells = [self.cells["", "", level, metric][i] for level in self.levels]
+                rows.append([Cell("" if i else _head(metric)), Cell(run), *cells])
+        head = ("metric", "run", *(f"level {level}" for level in self.levels))
+        return Grid(head, rows, left=(0, 1), caption=self._caption())
+
+    def overviews(self) -> list[Grid]:
+        """The overview in as many tables as the lines need to be read."""
+        size = max(1, _LINE // max(1, len(self.levels)))
+        parts = -(-len(COMPARED) // size)
+        size = -(-len(COMPARED) // parts)  # of equal lengths
+        metrics = list(COMPARED)
+        return [self.overview(metrics[i : i + size]) for i in range(0, len(metrics), size)]
+
+    def overview(self, metrics: Sequence[str] = (), every: bool = True) -> Grid:
+        """A row a run; for each metric (default: of ``COMPARED``) a column a level.
+
+        ``every=False``, for terminals: recall@1 at the first two and the last two levels, the others at the deepest.
+        """
+        some = {"recall@1": sorted({*self.levels[:2], *self.levels[-2:]})}
+        shown = {m: self.levels if every else some.get(m, self.levels[-1:]) for m in metrics or COMPARED}
+        columns = [(metric, level) for metric, levels in shown.items() for level in levels]
+        cells = zip(*(self.cells["", "", level, metric] for metric, level in columns), strict=True)
+        rows = [[Cell(run), *line] for run, line in zip(self.runs, cells, strict=True)]
+        return Grid(
+            ["run", *(f"L{level}" if every else f"{_SHORT[metric]}\nL{level}" for metric, level in columns)],
+            rows,
+            groups=[(_head(metric), len(levels)) for metric, levels in shown.items()] if every else (),
+            wide=len(columns) > _LINE,
+            caption=self._caption(small=False),
+            small=False,
+        )
+
+    def slices(self) -> list[tuple[str, Grid]]:
+        """(title, table) by language, source and training rows at the deepest level, where there are several.
+
+        A row a language (source, bucket), a column a run; a table for each metric of ``SLICED``.
+        """
+        out = []
+        for kind, label in _KINDS.items():
+            counts = ["n", "codes"] if kind == "training_rows" else ["n"]
+            for metric in SLICED:
+                part = self.frame[(self.frame["slice_kind"] == kind) & (self.frame["metric"] == metric)]
+                rows = [
+                    [Cell(name), *(Cell(f"{n:,}") for n in numbers), *self.cells[kind, name, level, metric]]
+                    for name, level, *numbers in part.drop_duplicates("slice")[["slice", "level", *counts]].to_numpy()
+                ]
+                head = [label, "rows", "codes"][: 1 + len(counts)] + self.runs
+                if rows:
+                    title = f"{_head(metric)} at level {self.found.depth[self.name]} by {label}"
+                    out.append((title, Grid(head, rows, wide=len(self.runs) > 6)))
+        return out
+
+    def _caption(self, small: bool = True) -> str:
+        found = self.found
+        drawn = "groups of rows" if found.clustered else "rows"
+        rule = "Holm-adjusted p < 0.05 over all differences of the table"
+        if not found.holm:
+            rule = "its 95 % interval excludes 0"
+        text = f"▲ better, ▼ worse than {found.reference}: {rule}. Best in bold."
+        if small:
+            times = f"{found.replicates:,} bootstrap resamples"
+            text += f" Small: difference with paired 95 % interval ({times} of {drawn})."
+        if not found.holm and small:
+            many = int(self.frame.loc[self.frame["slice_kind"] == "", "difference"].notna().sum())
+            text += (
+                f" With {many} differences about {max(1, round(many * 0.05))} would be marked by chance if none were "
+                "real; --holm adjusts for that."
+            )
+        return text
 
 
 def _head(metric: str) -> str:
     return METRIC_COLUMNS[metric][0]
 
 
-def _cell(line: Mapping[str, Any], best: bool = False, small: bool = True) -> Cell:
-    """Value with mark, and below the difference with its interval."""
-    _, digits, percent = METRIC_COLUMNS[str(line["metric"])]
-    text = figure(float(line["value"]), digits, percent)
-    if not small or math.isnan(line["difference"]):
-        return Cell(text, mark=MARKS[line["matters"]], best=best)
-    sign = "+" if line["difference"] > 0 else "" if line["difference"] == 0 else "−"
-    shift = figure(abs(float(line["difference"])), digits, percent)
-    between = interval(float(line["difference_low"]), float(line["difference_high"]), digits, percent)
-    return Cell(
-        text, small=f"{sign}{shift} {between}".replace("-", "−").strip(), mark=MARKS[line["matters"]], best=best
-    )
-
-
-def _by(lines: pd.DataFrame, column: str) -> dict[Any, dict[str, Any]]:
-    """The lines by the value of a column in which each is another."""
-    names = [str(name) for name in lines.columns]
-    found = [dict(zip(names, values, strict=True)) for values in lines.itertuples(index=False, name=None)]
-    return {line[column]: line for line in found}
-
-
-def _best(lines: pd.DataFrame) -> set[str]:
-    """Names of the runs with the best value, to the digits shown; none where all runs have the same."""
-    if not len(lines):
-        return set()
+def _cells(lines: pd.DataFrame) -> list[Cell]:
+    """Of runs at one level and metric. Best are those with the best value to the digits shown, unless all have it."""
     metric = str(lines["metric"].iloc[0])
     _, digits, percent = METRIC_COLUMNS[metric]
-    values = lines["value"] * (100 if percent else 1)
-    top = values.max() if COMPARED[metric] else values.min()
-    near = [v == top or (math.isfinite(v) and round(v, digits) == round(top, digits)) for v in values.tolist()]
-    if all(near):
-        return set()
-    return {str(run) for run, yes in zip(lines["run"].tolist(), near, strict=True) if yes}
-
-
-def main_grid(found: Comparison, set_name: str, small: bool = True) -> Grid:
-    """Blocks of rows, one a metric; a row a run; a column a level."""
-    frame = found.frame[(found.frame["set"] == set_name) & (found.frame["slice_kind"] == "")]
-    levels = _order(frame, "level")
-    rows = []
-    for metric in COMPARED:
-        part = frame[frame["metric"] == metric]
-        best = {level: _best(part[part["level"] == level]) for level in levels}
-        for i, run in enumerate(_order(part, "run")):
-            mine = _by(part[part["run"] == run], "level")
-            cells = [_cell(mine[level], run in best[level], small) for level in levels]
-            rows.append(Row([Cell(_head(metric) if i == 0 else ""), Cell(run), *cells]))
-    return Grid(
-        ("metric", "run", *(f"level {level}" for level in levels)), rows, left=(0, 1), caption=_caption(found, set_name)
-    )
-
-
-#: figures of a line of the overview; more than this would break the names of the runs
-_LINE = 14
-
-
-def overview_grids(found: Comparison, set_name: str) -> list[Grid]:
-    """The overview in as many tables as the lines need to be read."""
-    frame = found.frame[(found.frame["set"] == set_name) & (found.frame["slice_kind"] == "")]
-    metrics, levels = list(COMPARED), frame["level"].nunique()
-    size = max(1, _LINE // max(1, levels))
-    parts = -(-len(metrics) // size)
-    size = -(-len(metrics) // parts)  # of equal lengths
-    return [overview_grid(found, set_name, metrics=metrics[i : i + size]) for i in range(0, len(metrics), size)]
-
-
-def overview_grid(found: Comparison, set_name: str, every: bool = True, metrics: Sequence[str] = ()) -> Grid:
-    """A row a run; for each metric (default: of ``COMPARED``) a column a level.
-
-    ``every=False``, for terminals: recall@1 at the first two and the last two levels, the others at the deepest.
-    """
-    shown = metrics or list(COMPARED)
-    frame = found.frame[(found.frame["set"] == set_name) & (found.frame["slice_kind"] == "")]
-    present: list[int] = [int(d) for d in _order(frame, "level")]
-    some = sorted({*present[:2], *present[-2:]})
-    last = present[-1:]
-    columns = [(m, d) for m in shown for d in (present if every else some if m == "recall@1" else last)]
-    cells: dict[str, list[Cell]] = {run.name: [] for run in found.runs}
-    for metric, level in columns:
-        part = frame[(frame["metric"] == metric) & (frame["level"] == level)]
-        best, mine = _best(part), _by(part, "run")
-        for run, row in cells.items():
-            row.append(_cell(mine[run], run in best, small=False))
-    groups = [(_head(m), sum(1 for x, _ in columns if x == m)) for m in shown]
-    heads = [f"L{d}" for _, d in columns]
-    if not every:
-        heads = [f"{_SHORT[m]}\nL{d}" for m, d in columns]
-        groups = []
-    rows = [Row([Cell(run), *row]) for run, row in cells.items()]
-    return Grid(
-        ("run", *heads), rows, groups=groups, wide=len(columns) > _LINE, caption=_caption(found, set_name, small=False)
-    )
-
-
-def slice_grid(found: Comparison, set_name: str, kind: str, metric: str) -> Grid:
-    """A row a language (source, bucket); a column a run; at the deepest level."""
-    frame = found.frame
-    part = frame[(frame["set"] == set_name) & (frame["slice_kind"] == kind) & (frame["metric"] == metric)]
-    runs = [run.name for run in found.runs]
-    rows = []
-    for name in _order(part, "slice"):
-        lines = part[part["slice"] == name]
-        best, mine = _best(lines), _by(lines, "run")
-        start = [Cell(name), Cell(f"{int(lines['n'].iloc[0]):,}")]
-        if kind == "training_rows":
-            start.append(Cell(f"{int(lines['codes'].iloc[0]):,}"))
-        rows.append(Row([*start, *(_cell(mine[run], run in best) for run in runs)]))
-    head = [_KINDS[kind], "rows", *(["codes"] if kind == "training_rows" else []), *runs]
-    return Grid(head, rows, wide=len(runs) > 6)
-
-
-def slice_grids(found: Comparison, set_name: str) -> list[tuple[str, Grid]]:
-    """(title, table) by language, source and training rows, where there are several, for each metric of ``SLICED``."""
-    kinds = set(found.frame.loc[found.frame["set"] == set_name, "slice_kind"])
-    return [
-        (
-            f"{_head(metric)} at level {found.depth[set_name]} by {label}",
-            slice_grid(found, set_name, kind, metric),
-        )
-        for kind, label in _KINDS.items()
-        if kind in kinds
-        for metric in SLICED
-    ]
+    scale = 100 if percent else 1
+    top = lines["value"].max() if COMPARED[metric] else lines["value"].min()
+    best = (lines["value"] == top) | ((lines["value"] * scale).round(digits) == round(top * scale, digits))
+    out = []
+    for line, first in zip(lines.to_dict("records"), (best & ~best.all()).tolist(), strict=True):
+        small = ""
+        if not math.isnan(line["difference"]):
+            sign = "+" if line["difference"] > 0 else "" if line["difference"] == 0 else "−"
+            shift = figure(abs(line["difference"]), digits, percent)
+            between = interval(line["difference_low"], line["difference_high"], digits, percent)
+            small = f"{sign}{shift} {between}".replace("-", "−").strip()
+        out.append(Cell(figure(line["value"], digits, percent), small, MARKS[line["matters"]], first))
+    return out
 
 
 def cost_grid(found: Comparison) -> Grid:
@@ -162,21 +178,18 @@ def cost_grid(found: Comparison) -> Grid:
     rows = []
     for run in found.runs:
         facts = run.facts
-        seconds, size = facts.get("fit_seconds"), facts.get("size_bytes")
+        seconds, size, trained = (facts.get(key) for key in ("fit_seconds", "size_bytes", "train_rows"))
         memory = facts.get("peak_memory_mb") or {}
-        peak = ", ".join(f"{size_text(v * 2**20)}{' GPU' if k == 'gpu' else ''}" for k, v in memory.items())
-        rates = [found.rates[run.name].get(name, math.nan) for name in found.sets]
-        rows.append(
-            Row([
-                Cell(run.name + (" (reference)" if run.name == found.reference else "")),
-                Cell(str(facts.get("model") or "–")),
-                Cell(f"{int(facts['train_rows']):,}" if facts.get("train_rows") is not None else "–"),
-                Cell(f"{seconds:,.1f}" if seconds is not None else "–"),
-                *(Cell(figure(rate, 0)) for rate in rates),
-                Cell(size_text(size) if size is not None else "–"),
-                Cell(peak or "–"),
-            ])
-        )  # fmt: skip
+        texts = [
+            run.name + (" (reference)" if run.name == found.reference else ""),
+            facts.get("model"),
+            None if trained is None else f"{int(trained):,}",
+            None if seconds is None else f"{seconds:,.1f}",
+            *(figure(found.rates[run.name].get(name, math.nan), 0) for name in found.sets),
+            None if size is None else size_text(size),
+            ", ".join(f"{size_text(v * 2**20)}{' GPU' if k == 'gpu' else ''}" for k, v in memory.items()),
+        ]
+        rows.append([Cell(text or "–") for text in texts])
     per_set = [f"rows/s on {name}" if len(found.sets) > 1 else "rows/s" for name in found.sets]
     head = ("run", "model", "training rows", "training, s", *per_set, "size on disk", "peak memory")
     caption = (
@@ -186,73 +199,40 @@ def cost_grid(found: Comparison) -> Grid:
     return Grid(head, rows, left=(0, 1), caption=caption)
 
 
-def _caption(found: Comparison, set_name: str, small: bool = True) -> str:
-    drawn = "groups of rows" if found.clustered else "rows"
-    rule = "Holm-adjusted p < 0.05 over all differences of the table" if found.holm else "its 95 % interval excludes 0"
-    frame = found.frame[(found.frame["set"] == set_name) & (found.frame["slice_kind"] == "")]
-    many = int(frame["difference"].notna().sum())
-    text = f"▲ better, ▼ worse than {found.reference}: {rule}. Best in bold."
-    if small:
-        text += f" Small: difference with paired 95 % interval ({found.replicates:,} bootstrap resamples of {drawn})."
-    if not found.holm and small:
-        text += (
-            f" With {many} differences about {max(1, round(many * 0.05))} would be marked by chance if none were real; "
-            "--holm adjusts for that."
-        )
-    return text
+def write_comparison(found: Comparison, directory: str | os.PathLike[str]) -> list[Path]:
+    """Write compare.csv, compare.md, compare.tex and compare.html into ``directory`` and return their paths.
 
+    compare.csv is :attr:`Comparison.frame`, every figure with its intervals; compare.tex has tables for a paper;
+    compare.html is self-contained.
 
-def sections(found: Comparison, wide: bool = True) -> list[Section]:
-    """Everything, in the order of a page. ``wide``: with the overview of all metrics and levels in one line a run."""
-    first = Section("Runs", [Block(table=cost_grid(found))])
-    first.blocks += [Block(text=printable(note)) for note in found.notes]
-    out = [first]
-    for name, rows in found.sets.items():
-        section = Section(f"{name}: {rows:,} rows")
-        if wide:
-            grids = overview_grids(found, name)
-            section.blocks += [Block(title="" if i else "Overview", table=grid) for i, grid in enumerate(grids)]
-        section.blocks.append(Block(title="Metrics by level", table=main_grid(found, name)))
-        section.blocks += [Block(title=title, table=grid) for title, grid in slice_grids(found, name)]
-        out.append(section)
-    return out
-
-
-# ---------------------------------------------------------------------- formats
-
-
-def markdown(title: str, found: Comparison) -> str:
-    """The comparison as Markdown with pipe tables."""
-    return fill("compare.md.j2", title=title, sections=sections(found, wide=False))
-
-
-def latex(title: str, found: Comparison) -> str:
-    """Tables for a paper: costs; for each set the values and the differences by level, and the values by slices."""
-    sets = [
-        {
-            "name": name,
-            "rows": rows,
-            "levels": main_grid(found, name, small=False),
-            "differences": main_grid(found, name),
-            "slices": slice_grids(found, name),
-        }
-        for name, rows in found.sets.items()
+    Raises:
+        NotADirectoryError: ``directory`` is a file.
+    """
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; -o takes a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    sets = [Compared(found, name) for name in found.sets]
+    title = f"Comparison of {len(found.runs)} runs"
+    values = {"title": title, "found": found, "costs": cost_grid(found)}
+    sections = [Section("Runs", "compare_runs.html.j2", values)]
+    sections += [Section(f"{s.name}: {found.sets[s.name]:,} rows", "compare_set.html.j2", {"set": s}) for s in sets]
+    return [
+        write_text(folder / "compare.csv", found.frame.to_csv(index=False, lineterminator="\n")),
+        write_text(folder / "compare.md", fill("compare.md.j2", sets=sets, **values)),
+        write_text(folder / "compare.tex", fill("compare.tex.j2", sets=sets, **values)),
+        write_text(folder / "compare.html", render(title, sections, subtitle=_SUBTITLE)),
     ]
-    return fill("compare.tex.j2", title=title, found=found, costs=cost_grid(found), sets=sets)
 
 
 def terminal(found: Comparison, set_name: str) -> Table:
     """A row a run: recall@1 at every level, the other metrics at the deepest."""
-    grid = overview_grid(found, set_name, every=False)
-    table = Table(
-        title=f"{set_name}: {found.sets[set_name]:,} rows",
-        box=box.SIMPLE_HEAD,
-        caption=grid.caption,
-        padding=(0, 1, 0, 0),
-    )
+    grid = Compared(found, set_name).overview(every=False)
+    title = f"{set_name}: {found.sets[set_name]:,} rows"
+    table = Table(title=title, box=box.SIMPLE_HEAD, caption=grid.caption, padding=(0, 1, 0, 0))
     for i, head in enumerate(grid.head):
         table.add_column(Text(head), justify="left" if i in grid.left else "right", no_wrap=i > 0, overflow="fold",
                          min_width=None if i else 12)  # fmt: skip
     for row in grid.rows:
-        table.add_row(*(Text(f"{c.text}{c.mark}", style="bold" if c.best else "") for c in row.cells))
+        table.add_row(*(Text(f"{c.text}{c.mark}", style="bold" if c.best else "") for c in row))
     return table

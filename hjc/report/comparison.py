@@ -17,7 +17,7 @@ from hjc.metrics.bootstrap import CENTRED, percentile_interval
 from hjc.progress import rows_progress
 from hjc.report.pairing import Run, align, common_sets, find_runs
 from hjc.report.scores import StoredScores, read_training_counts
-from hjc.report.tables import TRAINING_BUCKETS, gold_counts
+from hjc.report.tables import TRAINING_BUCKETS, bucketed, gold_counts, named
 from hjc.taxonomy import Taxonomy
 
 #: compared metrics -> whether more is better
@@ -160,11 +160,8 @@ def _slices(
     yield "", "", np.arange(len(stored)), list(range(1, tree.depth + 1))
     small = []
     for kind in ("language", "source"):
-        values = np.array([v or "und" for v in getattr(stored, kind)], dtype=object)
-        names = sorted(set(values.tolist()))
-        if len(names) < 2:
-            continue
-        for name in names:
+        values = named(getattr(stored, kind))
+        for name in values.categories if len(values.categories) > 1 else ():
             rows = np.flatnonzero(values == name)
             if len(rows) < min_support:
                 small.append(f"{kind} {name} ({len(rows)})")
@@ -177,8 +174,9 @@ def _slices(
         notes.append(f"{run.name} has no training_counts.csv: no split by training rows")
         return
     trained = gold_counts(stored.scores, tree, tree.depth, tree.with_descendants(counts))
-    for name, low, high in TRAINING_BUCKETS:
-        rows = np.flatnonzero((trained >= low) & (trained < high))
+    buckets = bucketed(trained, TRAINING_BUCKETS)
+    for name in TRAINING_BUCKETS:
+        rows = np.flatnonzero(buckets == name)
         if len(rows):
             yield "training_rows", name, rows, deepest
 

@@ -6,18 +6,15 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hjc.classifiers.base import Classifier
-from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
 from hjc.explain import METHODS, LevelExplanation, explain_text
-from hjc.report.page import Block, Cell, Grid, Row, Section, Span
-from hjc.report.plots import shown_title
-from hjc.report.text import figure, printable, shorten
-from hjc.taxonomy import Taxonomy
+from hjc.report.page import Section
+from hjc.report.text import printable
 
 #: texts that are explained at most, and seconds after which no further one is begun
 TEXTS, SECONDS = 8, 40.0
@@ -29,10 +26,13 @@ HEAD, AROUND = 260, 60
 SHADES = (0.15, 0.4, 0.7)
 TITLE = "Words that decided"
 
-_LEGEND = (
-    ("for the first code ", "", "for1"), ("more ", "", "for2"), ("most", "", "for3"), (" · ", "", ""),
-    ("against it ", "", "against1"), ("more ", "", "against2"), ("most", "", "against3"),
-)  # fmt: skip
+
+class Span(NamedTuple):
+    """A piece of a running text, with a number shown on hovering and a class of style.css (for1 ... against3)."""
+
+    text: str
+    title: str = ""
+    kind: str = ""
 
 
 def why_not(classifier: Classifier, examples: bool) -> str:
@@ -51,44 +51,35 @@ def why_not(classifier: Classifier, examples: bool) -> str:
 
 
 def explanations_section(
-    classifier: Classifier, sets: Mapping[str, tuple[Evaluation, JobData]], *, examples: bool = True, seed: int = 0
+    classifier: Classifier, sets: Mapping[str, Evaluation], *, examples: bool = True, seed: int = 0
 ) -> Section:
     """Some right and some wrong rows of the test sets (else of the validation rows), or one line that says why none.
 
     A right row is compared with the most probable sibling at the deepest level that has one; a wrong row with its gold
     code where the two paths part.
     """
-    section = Section(TITLE)
-    if reason := why_not(classifier, examples):
-        section.blocks.append(Block(text=reason))
+    values: dict[str, Any] = {"tree": classifier.taxonomy, "text": why_not(classifier, examples), "rows": []}
+    section = Section(TITLE, "explained.html.j2", values)
+    if values["text"]:
         return section
     names = [name for name in sets if name != "valid"][:2] or list(sets)[:1]
-    started, rows, methods, notes = time.monotonic(), [], [], []
+    started, methods = time.monotonic(), []
     for name in names:
-        evaluation, data = sets[name]
-        for i, right in _choose(evaluation, TEXTS // (2 * len(names)), seed):
+        for i, right in _choose(sets[name], TEXTS // (2 * len(names)), seed):
             if time.monotonic() - started > SECONDS:
-                notes = [f"No further text was begun after {SECONDS:.0f} seconds."]
+                values["note"] = f"No further text was begun after {SECONDS:.0f} seconds."
                 break
             try:
-                found = _explain(classifier, evaluation, data, i, right)
+                found = _explain(classifier, sets[name], i, right)
             except ValueError as error:  # an encoder that gradients do not fit: the report is of use without this
-                section.blocks.append(Block(text=printable(str(error))))
+                values["text"] = printable(str(error))
                 return section
             methods.append(METHODS[found.method])
-            rows.append(_row(evaluation.taxonomy, name, data.texts[i], found, right))
-    if not rows:
-        section.blocks.append(Block(text="No row has a gold code at the deepest level."))
-        return section
-    what = "; ".join(dict.fromkeys(methods))
-    section.blocks += [
-        Block(
-            text=f"Rows drawn at random. Marked words: {what}; the difference between the two codes named. Strength "
-            "is relative to the strongest word of the text; hold the pointer on a word for its number.",
-            spans=[Span(*part) for part in _LEGEND],
-        ),
-        Block(table=Grid(("text", "codes"), rows, left=(0, 1), caption=" ".join(notes))),
-    ]
+            spans = marked(sets[name].data.texts[i], found)
+            values["rows"].append({"name": name, "right": right, "found": found, "spans": spans})
+    values["methods"] = list(dict.fromkeys(methods))
+    if not values["rows"]:
+        values["text"] = "No row has a gold code at the deepest level."
     return section
 
 
@@ -106,8 +97,8 @@ def _choose(evaluation: Evaluation, each: int, seed: int) -> list[tuple[int, boo
     return [pair for pairs in zip_longest(*kinds) for pair in pairs if pair is not None]
 
 
-def _explain(classifier: Classifier, evaluation: Evaluation, data: JobData, row: int, right: bool) -> LevelExplanation:
-    tree, text = evaluation.taxonomy, data.texts[row]
+def _explain(classifier: Classifier, evaluation: Evaluation, row: int, right: bool) -> LevelExplanation:
+    tree, text = evaluation.taxonomy, evaluation.data.texts[row]
     node, gold = int(evaluation.scores.top[row, -1]), int(evaluation.scores.gold[row])
     columns = tree.level_column
     cheap: dict[str, Any] = {"only_lead": True, "steps": STEPS} if classifier.has_gradients else {}
@@ -118,18 +109,6 @@ def _explain(classifier: Classifier, evaluation: Evaluation, data: JobData, row:
         return explain_text(classifier, text, [int(tree.level[deepest])], code=tree.codes[deepest], **cheap)[0]
     level = next(d for d in range(1, tree.depth + 1) if columns[node, d - 1] != columns[gold, d - 1])
     return explain_text(classifier, text, [level], code=tree.codes[node], against=tree.codes[gold], **cheap)[0]
-
-
-def _row(tree: Taxonomy, name: str, text: str, found: LevelExplanation, right: bool) -> Row:
-    def code(node: int, p: float) -> str:
-        return f"{tree.codes[node]} {shorten(shown_title(tree, node), 60)} {figure(p, 2)}".strip()
-
-    verb = "before" if right else "instead of"
-    second = f"{verb} {code(found.second, found.second_probability)}" if found.second >= 0 else "it has no sibling"
-    verdict = f"{name}: {'right' if right else 'wrong'}; level {found.level}"
-    return Row(
-        [Cell("", spans=marked(text, found)), Cell(code(found.node, found.probability), quotes=(second, verdict))]
-    )
 
 
 def marked(text: str, found: LevelExplanation) -> list[Span]:

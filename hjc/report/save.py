@@ -4,18 +4,14 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.load import training_record
 from hjc.classifiers.storage import CONFIG
-from hjc.data.jobdata import JobData
 from hjc.evaluation.evaluate import Evaluation
-from hjc.report.scores import StoredScores, score_files
-
-if TYPE_CHECKING:
-    from hjc.evaluation.decided import DecisionTables
+from hjc.report.scores import StoredScores, read_training_counts, score_files
 
 
 def run_facts(directory: str | Path, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -44,30 +40,31 @@ def run_facts(directory: str | Path, record: Mapping[str, Any] | None = None) ->
 
 def save_evaluations(
     directory: str | Path,
-    sets: Mapping[str, tuple[Evaluation, JobData]],
+    sets: Mapping[str, Evaluation],
     *,
     run_dir: str | Path | None = None,
     counts: IntArray | None = None,
     report: bool = True,
     examples: bool = True,
     keep: bool = False,
-    decided: Mapping[str, "DecisionTables"] | None = None,
     classifier: Classifier | None = None,
 ) -> Path | None:
     """Write ``scores_<set>.parquet`` for each set and, with ``report``, the report and its plots.
 
     Args:
         directory: where.
-        sets: name -> evaluation and the labelled rows that were scored, in their order.
+        sets: name -> evaluation.
         run_dir: the model directory, when it is not ``directory``.
-        counts: (N,) training rows of each node, for the report.
+        counts: (N,) training rows of each node, for the report; default: training_counts.csv of ``directory``.
         keep: scores, plots and reports of other sets in the directory stay; the report is then called
             ``report_<set>.html`` where the directory is a model directory, whose own report it would replace.
-        decided: set -> tables of calibration and decisions, for the report.
         classifier: which made the evaluations, to mark the words that decided in some of the texts.
 
     Returns:
         The report's path, or None.
+
+    Raises:
+        ValueError: a damaged training_counts.csv.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,22 +76,14 @@ def save_evaluations(
     source = folder if run_dir is None else Path(run_dir)
     record = training_record(source)
     about = run_facts(source, record)
-    written = [StoredScores.of(n, e.scores, d, e.seconds, about).write(folder) for n, (e, d) in sets.items()]
+    written = [StoredScores.of(n, e.scores, e.data, e.seconds, about).write(folder) for n, e in sets.items()]
     if not report or not sets:
         return None
     from hjc.report.run import REPORT, write_report  # matplotlib takes a moment
 
-    name = REPORT
+    file = REPORT
     if keep and (folder / CONFIG).exists():
-        name = written[0].name.replace("scores_", "report_").replace(".parquet", ".html")
-    explained = space = None
-    if classifier is not None:
-        from hjc.report.explanations import explanations_section
-        from hjc.report.space import space_section
-
-        explained = explanations_section(classifier, sets, examples=examples)
-        space = space_section(classifier, sets, folder / "plots")
-    return write_report(
-        folder, sets, record=record, counts=counts, examples=examples, file=name, decided=decided, explained=explained,
-        space=space,
-    )  # fmt: skip
+        file = written[0].name.replace("scores_", "report_").replace(".parquet", ".html")
+    if counts is None:
+        counts = read_training_counts(folder, next(iter(sets.values())).taxonomy)
+    return write_report(folder, sets, record, counts=counts, examples=examples, file=file, classifier=classifier)

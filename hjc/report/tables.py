@@ -4,26 +4,39 @@ n rows, D levels, K codes of a level.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from hjc.arrays import BoolArray, Float64, IntArray
+from hjc.arrays import Float64, IntArray
 from hjc.metrics import ECE_BINS, RowScores, equal_mass_bins
 from hjc.metrics.intervals import wilson
 from hjc.taxonomy import Taxonomy
 
-#: training rows of a code: label, from, below
-TRAINING_BUCKETS = (("0", 0, 1), ("1–9", 1, 10), ("10–99", 10, 100), ("100+", 100, math.inf))
-#: characters of a text: label, from, below
-LENGTH_BUCKETS = (
-    ("0–10", 0, 11), ("11–20", 11, 21), ("21–40", 21, 41), ("41–80", 41, 81), ("81–160", 81, 161),
-    ("161–400", 161, 401), ("401–1,000", 401, 1001), ("1,001–4,000", 1001, 4001), ("> 4,000", 4001, math.inf),
-)  # fmt: skip
+#: a bucket of training rows of a code -> where it begins; it ends where the next one does
+TRAINING_BUCKETS = {"0": 0, "1–9": 1, "10–99": 10, "100+": 100}
+#: a bucket of characters of a text -> where it begins
+LENGTH_BUCKETS = {
+    "0–10": 0, "11–20": 11, "21–40": 21, "41–80": 41, "81–160": 81, "161–400": 161, "401–1,000": 401,
+    "1,001–4,000": 1001, "> 4,000": 4001,
+}  # fmt: skip
 #: a code needs so many test rows to be listed among the best or the worst
 MIN_SUPPORT = 5
+#: metric -> head of its column, digits, as percent
+METRIC_COLUMNS = {
+    "log_loss": ("log-loss", 3, False),
+    "recall@1": ("recall@1 %", 1, True),
+    "recall@5": ("recall@5 %", 1, True),
+    "recall@10": ("recall@10 %", 1, True),
+    "macro_recall": ("macro recall %", 1, True),
+    "hierarchical_f1": ("hierarchical F1 %", 1, True),
+    "ece": ("ECE", 3, False),
+    "brier": ("Brier", 3, False),
+}
 
 
 @dataclass(frozen=True)
@@ -113,33 +126,22 @@ def reliability(scores: RowScores, level: int, bins: int = ECE_BINS) -> Reliabil
     return Reliability(level, found.confidence, found.accuracy, np.bincount(found.member), confidence)
 
 
-def by_bucket(
-    scores: RowScores,
-    taxonomy: Taxonomy,
-    level: int,
-    values: npt.ArrayLike,
-    buckets: Sequence[tuple[str, float, float]],
-) -> list[Share]:
-    """recall@1 of a level by buckets of a number that each row has: one Share a bucket, empty ones included."""
-    x = np.asarray(values)
-    return _shares(scores, taxonomy, level, [(name, (x >= low) & (x < high)) for name, low, high in buckets])
+def bucketed(values: npt.ArrayLike, buckets: Mapping[str, int]) -> Any:
+    """A pandas Categorical with the bucket of each number; none below the first one."""
+    return pd.cut(np.asarray(values), [*buckets.values(), math.inf], right=False, labels=list(buckets))
 
 
-def _shares(scores: RowScores, taxonomy: Taxonomy, level: int, groups: Sequence[tuple[str, BoolArray]]) -> list[Share]:
-    valid, hit = scores.valid[:, level - 1], scores.rank[:, level - 1] == 1
-    gold = taxonomy.node_path[scores.gold, level - 1]
-    return [
-        Share(
-            name, level, int((rows & valid).sum()), int((rows & valid & hit).sum()), len(np.unique(gold[rows & valid]))
-        )
-        for name, rows in groups
-    ]
+def named(names: Sequence[str]) -> Any:
+    """A pandas Categorical of names that rows have, its categories in their order; "" is "und"."""
+    return pd.Categorical([name or "und" for name in names])
 
 
-def by_name(scores: RowScores, taxonomy: Taxonomy, level: int, names: Sequence[str]) -> list[Share]:
-    """recall@1 of a level by a name that each row has ("" is shown as "und"), in the order of the names."""
-    labels = np.array([name or "und" for name in names], dtype=object)
-    return _shares(scores, taxonomy, level, [(name, labels == name) for name in sorted(set(labels.tolist()))])
+def by_group(scores: RowScores, taxonomy: Taxonomy, level: int, labels: Any) -> list[Share]:
+    """recall@1 of a level by a bucket or name that each row has: one Share each, empty ones included."""
+    gold, hit = taxonomy.node_path[scores.gold, level - 1], scores.rank[:, level - 1] == 1
+    rows = pd.DataFrame({"label": labels, "hit": hit, "gold": gold})[scores.valid[:, level - 1]]
+    found = rows.groupby("label", observed=False).agg(n=("hit", "size"), hits=("hit", "sum"), codes=("gold", "nunique"))
+    return [Share(str(name), level, int(n), int(hits), int(codes)) for name, n, hits, codes in found.itertuples()]
 
 
 def gold_counts(scores: RowScores, taxonomy: Taxonomy, level: int, counts: IntArray) -> IntArray:
@@ -151,8 +153,7 @@ def gold_counts(scores: RowScores, taxonomy: Taxonomy, level: int, counts: IntAr
     return np.where(gold >= 0, counts[gold], -1)
 
 
-@dataclass(frozen=True)
-class ConfusedPair:
+class ConfusedPair(NamedTuple):
     """Gold and predicted node, how many of the gold code's rows go there, and the most confident of them."""
 
     gold: int
@@ -164,65 +165,41 @@ class ConfusedPair:
 
 
 def confused_pairs(
-    scores: RowScores,
-    taxonomy: Taxonomy,
-    level: int,
-    limit: int = 15,
-    examples: int = 2,
-    texts: Sequence[str] | None = None,
+    scores: RowScores, taxonomy: Taxonomy, level: int, limit: int = 15, examples: int = 2, texts: Sequence[str] = ()
 ) -> list[ConfusedPair]:
     """The most frequent mistakes of a level, with the rows in which the model was surest of them.
 
     ``texts``: of each row; of rows with the same text (but for case and blanks) only one is an example.
     """
-    rows = np.flatnonzero(scores.valid[:, level - 1] & (scores.rank[:, level - 1] > 1))
-    gold = taxonomy.node_path[scores.gold, level - 1]
-    support = np.bincount(gold[scores.valid[:, level - 1]], minlength=len(taxonomy))
-    top = scores.top[:, level - 1].astype(np.int64)
-    pair = gold[rows] * len(taxonomy) + top[rows]
-    keys, counts = np.unique(pair, return_counts=True)
-    out = []
-    for i in np.lexsort((keys, -counts))[:limit].tolist():
-        a, b = divmod(int(keys[i]), len(taxonomy))
-        mine = rows[pair == keys[i]]
-        surest = mine[np.argsort(-scores.confidence[mine, level - 1], kind="stable")]
-        if texts is not None:
-            distinct: dict[str, int] = {}
-            for row in surest.tolist():
-                distinct.setdefault(" ".join(texts[row].casefold().split()), row)
-            surest = np.array(list(distinct.values()), dtype=np.int64)
-        surest = surest[:examples]
-        shared = int(taxonomy.lca_level(a, b))
-        out.append(ConfusedPair(a, b, int(counts[i]), int(support[a]), tuple(surest.tolist()), shared))
-    return out
+    pair, at = ["gold", "predicted"], level - 1
+    rows = pd.DataFrame({
+        "gold": taxonomy.node_path[scores.gold, at],
+        "predicted": scores.top[:, at].astype(np.int64),
+        "confidence": scores.confidence[:, at],
+        "text": pd.Series([" ".join(t.casefold().split()) for t in texts] or range(len(scores)), dtype=object),
+    })[scores.valid[:, at]]  # fmt: skip
+    support = rows["gold"].value_counts()
+    wrong = rows[scores.rank[rows.index, at] > 1].sort_values("confidence", ascending=False, kind="stable")
+    surest = wrong.drop_duplicates([*pair, "text"]).groupby(pair).head(examples).groupby(pair).groups
+    counts = wrong.groupby(pair).size().sort_values(ascending=False, kind="stable")[:limit]
+    return [
+        ConfusedPair(a, b, n, int(support[a]), tuple(surest[a, b].tolist()), int(taxonomy.lca_level(a, b)))
+        for (a, b), n in zip(counts.index.tolist(), counts.tolist(), strict=True)
+    ]
 
 
-@dataclass(frozen=True)
-class CodeScore:
-    """How well one code is found: rows, recall@1, recall@5, and the code it is most often taken for (-1: none)."""
-
-    node: int
-    n: int
-    recall_1: float
-    recall_5: float
-    taken_for: int
-
-
-def code_scores(scores: RowScores, taxonomy: Taxonomy, level: int, min_support: int = MIN_SUPPORT) -> list[CodeScore]:
-    """Codes with at least ``min_support`` rows, worst first (recall@1, recall@5, then more rows first)."""
-    rows = np.flatnonzero(scores.valid[:, level - 1])
-    gold = taxonomy.node_path[scores.gold[rows], level - 1]
-    rank, top = scores.rank[rows, level - 1], scores.top[rows, level - 1].astype(np.int64)
-    order = np.argsort(gold, kind="stable")
-    nodes, starts = np.unique(gold[order], return_index=True)
-    out = []
-    for node, mine in zip(nodes.tolist(), np.split(order, starts[1:]), strict=True) if len(nodes) else ():
-        if len(mine) < min_support:
-            continue
-        wrong, counts = np.unique(top[mine][rank[mine] > 1], return_counts=True)
-        taken = int(wrong[counts.argmax()]) if len(wrong) else -1
-        out.append(CodeScore(node, len(mine), float((rank[mine] == 1).mean()), float((rank[mine] <= 5).mean()), taken))
-    return sorted(out, key=lambda c: (c.recall_1, c.recall_5, -c.n, c.node))
+def code_scores(scores: RowScores, taxonomy: Taxonomy, level: int, min_support: int = MIN_SUPPORT) -> pd.DataFrame:
+    """How well each code with at least ``min_support`` rows is found, worst first: node, n, recall_1, recall_5, and
+    the code that it is most often taken_for (-1: none)."""
+    keep, at = scores.valid[:, level - 1], level - 1
+    rank, top = scores.rank[keep, at], scores.top[keep, at].astype(np.int64)
+    rows = pd.DataFrame({"node": taxonomy.node_path[scores.gold[keep], at], "first": rank == 1, "five": rank <= 5})
+    found = rows.groupby("node").agg(n=("first", "size"), recall_1=("first", "mean"), recall_5=("five", "mean"))
+    wrong = rows.assign(top=top)[rank > 1].groupby(["node", "top"]).size().reset_index(name="n")
+    often = wrong.sort_values(["n", "top"], ascending=[False, True]).drop_duplicates("node").set_index("node")["top"]
+    found["taken_for"] = often.reindex(found.index, fill_value=-1)
+    enough = found[found["n"] >= min_support].reset_index()
+    return enough.sort_values(["recall_1", "recall_5", "n", "node"], ascending=[True, True, False, True])
 
 
 def level_of_codes(scores: RowScores, taxonomy: Taxonomy, wanted: int = 10) -> int | None:

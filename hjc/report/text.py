@@ -31,6 +31,11 @@ def printable(text: str) -> str:
     return " ".join("".join(c for c in kept if c not in _STEERING).split())
 
 
+def quoted(text: str) -> str:
+    """A text as the report quotes it: one line, 160 characters, nothing that steers the display."""
+    return shorten(printable(text), 160) or "(empty text)"
+
+
 def figure(value: float, digits: int = 3, percent: bool = False) -> str:
     """A number for a table: – for NaN, ∞ for infinite."""
     if math.isnan(value):
@@ -79,7 +84,10 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"md": markdown, "tex": tex, "figure": figure, "printable": printable}
+    made.filters |= {"md": markdown, "tex": tex, "figure": figure, "interval": interval, "printable": printable}
+    made.filters |= {"quoted": quoted, "shorten": shorten, "size": size_text}
+    made.tests["known"] = lambda value: value is not None and value == value
+    made.globals |= {"nan": math.nan, "zip": zip}
     return made
 
 

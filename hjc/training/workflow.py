@@ -238,12 +238,7 @@ def finish(
     record.close(directory, "evaluated" if saved else status)
     write_card(directory)
     page = save_evaluations(
-        directory,
-        {name: (found, found.data) for name, found in evaluations.items()},
-        report=settings.report,
-        examples=settings.examples,
-        decided={name: found.decided for name, found in evaluations.items() if found.decided is not None},
-        classifier=classifier,
+        directory, evaluations, report=settings.report, examples=settings.examples, classifier=classifier
     )
     if saved:
         record.close(directory, status)
