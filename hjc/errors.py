@@ -23,6 +23,12 @@ def name_some(values: Iterable[object], limit: int = 5) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def check_range(name: str, value: object, inside: bool, allowed: str) -> None:
+    """Raise ValueError naming what was got and what is ``allowed`` ("integers from 1"), unless it is ``inside``."""
+    if not inside:
+        raise ValueError(f"{name}: got {value}, allowed are {allowed}")
+
+
 def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise ValueError naming what was got and what is allowed."""
     if value not in allowed:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import hjc
-from hjc.apply.codes import CodeColumns
-from hjc.apply.decisions import plan_decisions
+from hjc.apply.decisions import DecisionPlan
+from hjc.apply.predict import CodeColumns
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.calibration_file import write_calibration
 from hjc.data import JobData
@@ -93,7 +93,7 @@ def test_bad_numbers_are_refused(call, run, ads):
         code, _, err = call("predict", run, ads, "-t", "text", option, value)
         assert code == 2 and option in err and "allowed" in err, err
     with pytest.raises(ValueError, match="--conformal needs"):
-        plan_decisions(CodeColumns(TREE, (2,)), conformal=0.1)
+        DecisionPlan(CodeColumns(TREE, (2,)), conformal=0.1)
 
 
 def test_other_texts_give_a_warning(call, run, tmp_path):
@@ -242,5 +242,5 @@ def test_thresholds_by_group_of_a_rare_group(run):
     keep = scores.outcomes().top[:, 0] != TREE.index_of["3"]
     part = {k: dataclasses.replace(v, scores=v.scores.take(keep)) for k, v in scores.variants.items()}
     fewer = ValidationScores(TREE, scores.gold[keep], scores.weight[keep], part)
-    plan = plan_decisions(CodeColumns(TREE, (2,)), fewer, target_accuracy=0.3, by_group=True)
+    plan = DecisionPlan(CodeColumns(TREE, (2,)), fewer, target_accuracy=0.3, by_group=True)
     assert len(plan.notes) == 1 and "level-1 code is '3': they get no code" in plan.notes[0], plan.notes

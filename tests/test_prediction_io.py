@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hjc.apply.loop import Columns, Part, Summary
-from hjc.apply.predict import Plan, code_rows, code_table
+from hjc.apply.predict import Plan, check_free, code_rows, code_table
 from hjc.data import TextRecipe
 from hjc.tables import Rejects, check_output, find_column, format_of, open_output, open_table
 from hjc.tables.chunks import TextChunk
@@ -33,7 +33,7 @@ def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), 
     recipe = TextRecipe((text,) if isinstance(text, str) else tuple(text))
     with open_table(source, rejects=rejects, rows=rows, all_columns=into != "jsonl", **options) as reader:
         plan = Plan(TREE, levels=levels, top_k=top_k)
-        plan.check_free(reader.columns)
+        check_free(list(plan.columns), reader.columns)
         with open_output(str(target), into, reader, plan.columns) as writer:
             return code_table(StubClassifier(TREE), reader, writer, plan, Columns(recipe))
 
@@ -223,7 +223,7 @@ def test_plan_refuses():
     with pytest.raises(ValueError, match="3"):
         Plan(TREE, levels=(3,))
     with pytest.raises(ValueError, match="--prefix"):
-        Plan(TREE).check_free(["a", "hjc_status"])
+        check_free(list(Plan(TREE).columns), ["a", "hjc_status"])
 
 
 # ---------------------------------------------------------------------- damage

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hjc.apply.loop import Columns
-from hjc.apply.review import PICKS, SAMPLES, review_table
+from hjc.apply.review import PICKS, SAMPLES, Reviewing
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
@@ -53,15 +53,8 @@ class Remembered(StubClassifier):
 
 
 def chosen(model, path, n, strategy, **more):
-    return review_table(
-        model,
-        lambda: open_table(path, rows=100),
-        Columns(TextRecipe(("title",))),
-        n,
-        strategy,
-        level=2,
-        **more,
-    )
+    columns = Columns(TextRecipe(("title",)))
+    return Reviewing(model, lambda: open_table(path, rows=100), columns, n, strategy, level=2, **more).choose()
 
 
 def wrong(model, held, found):

@@ -1,26 +1,25 @@
 """Tables carried to another taxonomy a few thousand rows at a time: coded rows and fresh predictions."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from hjc.apply.codes import CodeColumns
 from hjc.apply.loop import Columns, Part, Progress, Summary, numbers_of, write_parts
+from hjc.apply.predict import CodeColumns
 from hjc.apply.spelling import Spelling, for_commands
 from hjc.arrays import BoolArray, Float64, ObjectArray
+from hjc.classifiers.base import Classifier
 from hjc.crosswalk.mapping import Crosswalk, Inner
 from hjc.data.recipe import OK, TextRecipe
 from hjc.tables import Reader, Writer
 from hjc.taxonomy import explain_unknown
 from hjc.taxonomy.tree import Taxonomy
-
-if TYPE_CHECKING:  # importing it would import pandas
-    from hjc.classifiers.base import Classifier
 
 NO_CODE = "no code"
 UNKNOWN = "unknown code "
@@ -115,8 +114,6 @@ def coded_columns(
                 "(one --proba-column for each --code-column; a single code column may do without)"
             )
         return list(zip(code, proba or [""] * len(code), strict=True))
-    import re
-
     found: dict[tuple[str, int], dict[int, str]] = {}
     for name in columns:
         if match := re.fullmatch(r"(.*)level(\d+)_code_(\d+)", name.strip()):
@@ -175,7 +172,7 @@ def mass_of_codes(
     return SourceMass(mass, np.where(unknown, p, 0.0).sum(axis=0), unlisted, status.tolist())
 
 
-def mass_of_texts(classifier: "Classifier", part: Part) -> SourceMass:
+def mass_of_texts(classifier: Classifier, part: Part) -> SourceMass:
     """Mass on source leaves, as a classifier predicts it for the texts; rows without one have none."""
     tree = classifier.taxonomy
     mass = np.zeros((len(part), len(tree)))
@@ -221,12 +218,12 @@ def carry_table(
     plan: CrosswalkPlan,
     pairs: Sequence[tuple[str, str]] = (),
     *,
-    classifier: "Classifier | None" = None,
+    spelling: Spelling,
+    summary: CrosswalkSummary,
+    classifier: Classifier | None = None,
     recipe: TextRecipe | None = None,
-    spelling: Spelling | None = None,
     progress: Progress | None = None,
-    summary: CrosswalkSummary | None = None,
-) -> CrosswalkSummary:
+) -> None:
     """Carry every row of ``reader`` over and write it, never holding more than one chunk.
 
     Args:
@@ -234,8 +231,6 @@ def carry_table(
         classifier, recipe: predicts from the columns of the recipe instead.
         spelling: repairs codes that a spreadsheet has spoiled, and counts them.
     """
-    summary = summary if summary is not None else CrosswalkSummary()
-    spelling = spelling if spelling is not None else Spelling(plan.crosswalk.source)
 
     def new(part: Part) -> dict[str, list[Any]]:
         if classifier is not None:
@@ -258,4 +253,3 @@ def carry_table(
             spelling.check(reader.label, plan.crosswalk.source.name, "--from")
 
     write_parts(reader, writer, columns, new, summary, progress, check)
-    return summary

@@ -2,21 +2,27 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hjc.apply.codes import CodeColumns
+from hjc.apply.predict import CodeColumns
 from hjc.arrays import FloatArray
+from hjc.decision import (
+    HierarchicalConformal,
+    SplitConformal,
+    bayes_decision,
+    check_exchangeability,
+    cover_nodes,
+    read_cost_table,
+)
 from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, back_off
-from hjc.errors import name_some
+from hjc.errors import check_choice, check_range, name_some
+from hjc.evaluation.validation_scores import ValidationScores
 from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy import Taxonomy
-
-if TYPE_CHECKING:
-    from hjc.decision import CostTable, HierarchicalConformal, SplitConformal
-    from hjc.evaluation.validation_scores import ValidationScores
 
 #: columns of a rule that gives one node: name -> kind
 _NODE = {"code": "text", "level": "text", "title": "text", "proba": "number", "reason": "text"}
@@ -31,53 +37,121 @@ YES, NO = "yes", "no"
 
 @dataclass
 class DecisionPlan:
-    """Which decisions are made, and their columns (``{p}`` is the plan's prefix):
+    """Which decisions are made, by the options of ``hjc predict``, and their columns (``{p}`` is the plan's prefix):
 
     - path: at each chosen level ``{p}level4_path``, the code there of one path ("leaf": to the most probable leaf;
       "greedy": the most probable child again and again); ``{p}coherent`` (yes, no): whether the most probable codes of
       all levels lie on one path.
     - back_off: ``{p}backoff_code, _level, _title, _proba, _reason``: the deepest code with at least this probability.
     - cost: the same as ``{p}bayes_...``: the code with the least expected cost, which is in ``{p}bayes_cost``.
-    - target: the same as ``{p}target_...``: the deepest code above the threshold at which, over all rows that get a
-      code, at least this share is right; and ``{p}level4_automatic`` (yes, no) at each chosen level: whether its first
-      code is above that level's own threshold.
+    - target_accuracy: the same as ``{p}target_...``: the deepest code above the threshold at which, over all rows that
+      get a code, at least this share is right; and ``{p}level4_automatic`` (yes, no) at each chosen level: whether its
+      first code is above that level's own threshold.
     - conformal: ``{p}conformal_...``: one node that holds the true code with probability 1 - alpha; at each chosen
       level ``{p}level4_set`` (codes with blanks between, most probable first) and ``{p}level4_set_size``; with
-      ``most``, ``{p}conformal_codes``: so many codes of any level that hold the deepest chosen level's set.
+      ``conformal_codes``, ``{p}conformal_codes``: so many codes of any level that hold the deepest chosen level's set.
     - abstain: no columns; a level's codes are left empty where the first is less probable, and the status of a row
-      that has no code at any chosen level is
+      that has no code at any chosen level says so.
+
+    Thresholds and sets are fitted here from the validation outcomes.
+
+    Raises:
+        ValueError: a number outside its range, a word that is not allowed, an option without the one it refines, or
+            validation outcomes are needed and None.
+        FileNotFoundError: ``cost`` is neither a word nor a file.
     """
 
     codes: CodeColumns
+    validation: ValidationScores | None = None
+    _: KW_ONLY
+    calibrated: bool = False
     back_off: float | None = None
-    abstain: float | None = None
+    target_accuracy: float | None = None
+    by_group: bool = False
+    conformal: float | None = None
+    conformal_by: str | None = None
+    conformal_score: str = "lac"
+    conformal_codes: int | None = None
+    cost: str | None = None
     path: str | None = None
-    cost: "str | CostTable | None" = None
-    target_rule: Thresholds | None = None
-    level_rule: Thresholds | None = None
-    node_rule: "HierarchicalConformal | None" = None
-    set_rules: "Mapping[int, SplitConformal]" = field(default_factory=dict)
-    #: what conformal rules go by: None, "language" or "group"
-    by: str | None = None
-    most: int | None = None
-    #: said before any row: what the validation rows cannot promise
-    notes: list[str] = field(default_factory=list)
-    #: (m, D) confidences of the first rows that were decided on, and their languages where they are known
-    seen: list[FloatArray] = field(default_factory=list)
-    seen_languages: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    #: groups without a threshold of their own -> rows
-    pooled: Counter[str] = field(default_factory=Counter)
+    abstain: float | None = None
 
     def __post_init__(self) -> None:
+        self._check()
+        #: said before any row: what the validation rows cannot promise
+        self.notes: list[str] = []
+        #: (m, D) confidences of the first rows that were decided on, and their languages where they are known
+        self.seen: list[FloatArray] = []
+        self.seen_languages: list[str] = []
+        self.counts = Counter[str]()
+        #: groups without a threshold of their own -> rows
+        self.pooled = Counter[str]()
+        self.costs = self.cost if self.cost in (None, *COSTS) else read_cost_table(self.cost, self.codes.taxonomy)
+        self.target_rule: Thresholds | None = None
+        self.level_rule: Thresholds | None = None
+        self.node_rule: HierarchicalConformal | None = None
+        self.set_rules: Mapping[int, SplitConformal] = {}
+        if self.validation is not None and self.target_accuracy is not None:
+            self._fit_thresholds(self.validation, self.target_accuracy)
+        if self.validation is not None and self.conformal is not None:
+            self._fit_conformal(self.validation, self.conformal)
+
+    def _check(self) -> None:
         for name in ("back_off", "abstain"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise ValueError(f"--{name.replace('_', '-')}: got {value}, allowed are probabilities above 0, up to 1")
-        if self.path is not None and self.path not in PATHS:
-            raise ValueError(f"--path: got {self.path!r}, allowed are {', '.join(PATHS)}")
-        if self.most is not None and self.most < 1:
-            raise ValueError(f"--conformal-codes: got {self.most}, allowed are integers from 1")
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            check_range(option, value, value is None or 0 < value <= 1, "probabilities above 0, up to 1")
+        for name, value in (("--target-accuracy", self.target_accuracy), ("--conformal", self.conformal)):
+            if value is not None:
+                check_range(name, value, 0 < value < 1, "numbers between 0 and 1 (0.95 for 95 %)")
+                if self.validation is None:
+                    raise ValueError(f"{name} needs the validation outcomes of the model")
+        for name, given, base, needed in (
+            ("--by-group", self.by_group, self.target_accuracy, "--target-accuracy"),
+            ("--conformal-by", self.conformal_by is not None, self.conformal, "--conformal"),
+            ("--conformal-score", self.conformal_score != "lac", self.conformal, "--conformal"),
+            ("--conformal-codes", self.conformal_codes is not None, self.conformal, "--conformal"),
+        ):
+            if given and base is None:
+                raise ValueError(f"{name} refines {needed}: give that as well")
+        check_choice("--conformal-score", self.conformal_score, ("lac", "aps", "raps"))
+        check_choice("--path", self.path or PATHS[0], PATHS)
+        most = self.conformal_codes
+        check_range("--conformal-codes", most, most is None or most >= 1, "integers from 1")
+        if self.cost not in (None, *COSTS) and not Path(self.cost).is_file():
+            raise FileNotFoundError(
+                f"--cost: got {self.cost!r}, allowed are {', '.join(COSTS)} or the CSV file of a cost table"
+            )
+
+    def _fit_thresholds(self, validation: ValidationScores, target: float) -> None:
+        one, each = (
+            validation.thresholds(target, rule=rule, calibrated=self.calibrated, by_group=self.by_group)
+            for rule in ("back_off", "level")
+        )
+        self.target_rule, self.level_rule = one.thresholds, each.thresholds
+        never = one.table.loc[one.table["threshold"].isna(), "group"].tolist()
+        groups = [group for group in never if group]
+        at = each.table.loc[each.table["threshold"].isna() & each.table["level"].isin(self.codes.levels), "level"]
+        start = f"--target-accuracy {target:g}: {len(validation):,} validation rows do not show it at any threshold"
+        if self.by_group and groups:
+            code = f"whose most probable level-1 code is {name_some(groups)}"
+            self.notes.append(f"{start} for rows {code}: they get no code")
+        if not self.by_group and len(never) == len(one.table):
+            self.notes.append(f"{start}: no row gets a target code. Give a lower target or more validation rows")
+        if not self.by_group and len(at):
+            self.notes.append(f"{start} of level {', '.join(map(str, at))}: nothing is automatic there")
+
+    def _fit_conformal(self, validation: ValidationScores, alpha: float) -> None:
+        how: dict[str, Any] = {"calibrated": self.calibrated, "by": self.conformal_by}
+        self.node_rule = validation.conformal_node(alpha, **how)
+        self.set_rules = {
+            level: validation.conformal_sets(level, alpha, score=self.conformal_score, **how)
+            for level in self.codes.levels
+        }
+        if np.isinf(self.node_rule.quantiles[""]):
+            self.notes.append(
+                f"--conformal {alpha:g}: {len(validation):,} validation rows are too few to promise "
+                f"{1 - alpha:.4g}; no row gets a conformal code, and sets hold all codes"
+            )
 
     @property
     def columns(self) -> dict[str, str]:
@@ -86,13 +160,13 @@ class DecisionPlan:
         out: dict[str, str] = {}
         if self.path is not None:
             out = {**{f"{p}level{level}_path": "text" for level in levels}, f"{p}coherent": "text"}
-        rules = {"backoff": self.back_off, "bayes": self.cost, "target": self.target_rule, "conformal": self.node_rule}
+        rules = {"backoff": self.back_off, "bayes": self.costs, "target": self.target_rule, "conformal": self.node_rule}
         for rule, given in rules.items():
             if given is not None:
                 out |= {f"{p}{rule}_{part}": kind for part, kind in _NODE.items()}
             if given is not None and rule == "bayes":
                 out[f"{p}bayes_cost"] = "number"
-        if self.node_rule is not None and self.most is not None:
+        if self.conformal_codes is not None:
             out[f"{p}conformal_codes"] = "text"
         for level in levels:
             if self.level_rule is not None:
@@ -119,10 +193,8 @@ class DecisionPlan:
             self.counts["codes of the levels disagree"] += int((~coherent).sum())
         if self.back_off is not None:
             out |= self._node("backoff", back_off(tree, all_levels, self.back_off))
-        if self.cost is not None:
-            from hjc.decision import bayes_decision
-
-            chosen = bayes_decision(tree, all_levels, self.cost)
+        if self.costs is not None:
+            chosen = bayes_decision(tree, all_levels, self.costs)
             out |= {**self._node("bayes", chosen.decisions), f"{p}bayes_cost": chosen.expected_cost}
         if self.target_rule is not None:
             out |= self._node("target", back_off(tree, all_levels, self.target_rule))
@@ -132,14 +204,14 @@ class DecisionPlan:
                 out[f"{p}level{d}_automatic"] = np.where(passes[:, d - 1], YES, NO)
                 self.counts[f"automatic at level {d}"] += int(passes[:, d - 1].sum())
         if self.node_rule is not None:
-            groups = list(languages or [""] * len(best)) if self.by == "language" else None
-            if self.by == "group":
+            groups = list(languages or [""] * len(best)) if self.conformal_by == "language" else None
+            if self.conformal_by == "group":
                 groups = [tree.codes[i] for i in best[:, 0].tolist()]
             out |= self._conformal(self.node_rule, all_levels, groups)
         return out
 
     def _conformal(
-        self, rule: "HierarchicalConformal", all_levels: LevelProba, groups: list[str] | None
+        self, rule: HierarchicalConformal, all_levels: LevelProba, groups: list[str] | None
     ) -> dict[str, Any]:
         tree, p = self.codes.taxonomy, self.codes.prefix
         self.pooled.update(g for g in groups or () if f"={g}" not in rule.quantiles)
@@ -148,10 +220,9 @@ class DecisionPlan:
             sets = level_rule.sets(all_levels, groups)
             out[f"{p}level{level}_set"] = _named(tree, sets)
             out[f"{p}level{level}_set_size"] = np.asarray(sets.sizes, dtype=np.float64)
-            if self.most is not None and level == max(self.set_rules):
-                from hjc.decision import cover_nodes
-
-                out[f"{p}conformal_codes"] = _named(tree, cover_nodes(tree, sets, all_levels, self.most))
+            if self.conformal_codes is not None and level == max(self.set_rules):
+                covered = cover_nodes(tree, sets, all_levels, self.conformal_codes)
+                out[f"{p}conformal_codes"] = _named(tree, covered)
         return out
 
     def _node(self, rule: str, found: Decisions) -> dict[str, Any]:
@@ -173,16 +244,14 @@ class DecisionPlan:
         """What was decided, for the terminal; empty before any row."""
         return "; ".join(f"{what} {rows:,}" for what, rows in self.counts.items())
 
-    def warning(self, validation: "ValidationScores", calibrated: bool) -> str:
+    def warning(self) -> str:
         """Sentences where the decided rows do not look like the validation rows that rules were fitted on, else ""."""
-        if not self.seen:
+        if not self.seen or (validation := self.validation) is None:
             return ""
-        from hjc.decision import check_exchangeability
-
         new = np.concatenate(self.seen)
         known = len(self.seen_languages) == len(new) and any(self.seen_languages) and any(validation.language)
         found = check_exchangeability(
-            validation.outcomes(calibrated).confidence, new, least=_LEAST,
+            validation.outcomes(self.calibrated).confidence, new, least=_LEAST,
             reference_groups=np.array(validation.language) if known else None,
             new_groups=np.array(self.seen_languages) if known else None,
         )  # fmt: skip
@@ -191,8 +260,8 @@ class DecisionPlan:
             rows = ", ".join(f"{name or 'unknown'} ({n:,} rows)" for name, n in self.pooled.most_common(8))
             rows += f" and {len(self.pooled) - 8} more" if len(self.pooled) > 8 else ""
             said.append(
-                f"warning: --conformal-by {self.by}: too few validation rows, or none, of {rows}; they got the "
-                "threshold of all rows, which promises nothing about them"
+                f"warning: --conformal-by {self.conformal_by}: too few validation rows, or none, of {rows}; they got "
+                "the threshold of all rows, which promises nothing about them"
             )
         return "\n".join(said)
 
@@ -200,94 +269,3 @@ class DecisionPlan:
 def _named(tree: Taxonomy, sets: Any) -> list[str]:
     """The codes of each row's set, with blanks between."""
     return [" ".join(tree.codes[i] for i in sets[row].tolist()) for row in range(len(sets))]
-
-
-def plan_decisions(
-    codes: CodeColumns,
-    validation: "ValidationScores | None" = None,
-    *,
-    calibrated: bool = False,
-    back_off: float | None = None,
-    target_accuracy: float | None = None,
-    by_group: bool = False,
-    conformal: float | None = None,
-    conformal_by: str | None = None,
-    conformal_score: str = "lac",
-    conformal_codes: int | None = None,
-    cost: str | None = None,
-    path: str | None = None,
-    abstain: float | None = None,
-) -> DecisionPlan:
-    """The plan for the options of ``hjc predict``; thresholds and sets are fitted here from the validation outcomes.
-
-    Raises:
-        ValueError: a number outside its range, a word that is not allowed, an option without the one it refines, or
-            validation outcomes are needed and None.
-        FileNotFoundError: ``cost`` is neither a word nor a file.
-    """
-    for name, value in (("--target-accuracy", target_accuracy), ("--conformal", conformal)):
-        if value is not None and not 0 < value < 1:
-            raise ValueError(f"{name}: got {value}, allowed are numbers between 0 and 1 (0.95 for 95 %)")
-        if value is not None and validation is None:
-            raise ValueError(f"{name} needs the validation outcomes of the model")
-    refines = {
-        "--by-group": (by_group, target_accuracy, "--target-accuracy"),
-        "--conformal-by": (conformal_by is not None, conformal, "--conformal"),
-        "--conformal-score": (conformal_score != "lac", conformal, "--conformal"),
-        "--conformal-codes": (conformal_codes is not None, conformal, "--conformal"),
-    }
-    for name, (given, base, needed) in refines.items():
-        if given and base is None:
-            raise ValueError(f"{name} refines {needed}: give that as well")
-    if conformal_score not in ("lac", "aps", "raps"):
-        raise ValueError(f"--conformal-score: got {conformal_score!r}, allowed are lac, aps, raps")
-    taxonomy, levels = codes.taxonomy, codes.levels
-    plan = DecisionPlan(
-        codes, back_off, abstain, path, _cost(cost, taxonomy), by=conformal_by, most=conformal_codes
-    )  # fmt: skip
-    if validation is not None and target_accuracy is not None:
-        fits = [
-            validation.thresholds(target_accuracy, rule=rule, calibrated=calibrated, by_group=by_group)
-            for rule in ("back_off", "level")
-        ]
-        plan.target_rule, plan.level_rule = fits[0].thresholds, fits[1].thresholds
-        plan.notes += _unreachable(target_accuracy, fits[0].table, fits[1].table, levels, by_group, len(validation))
-    if validation is not None and conformal is not None:
-        plan.node_rule = validation.conformal_node(conformal, calibrated=calibrated, by=conformal_by)
-        plan.set_rules = {
-            d: validation.conformal_sets(d, conformal, calibrated=calibrated, score=conformal_score, by=conformal_by)
-            for d in levels
-        }
-        if np.isinf(plan.node_rule.quantiles[""]):
-            plan.notes.append(
-                f"--conformal {conformal:g}: {len(validation):,} validation rows are too few to promise "
-                f"{1 - conformal:.4g}; no row gets a conformal code, and sets hold all codes"
-            )
-    return plan
-
-
-def _cost(cost: str | None, taxonomy: Taxonomy) -> "str | CostTable | None":
-    if cost is None or cost in COSTS:
-        return cost
-    from pathlib import Path
-
-    from hjc.decision import read_cost_table
-
-    if not Path(cost).is_file():
-        raise FileNotFoundError(f"--cost: got {cost!r}, allowed are {', '.join(COSTS)} or the CSV file of a cost table")
-    return read_cost_table(cost, taxonomy)
-
-
-def _unreachable(target: float, one: Any, levels: Any, chosen: tuple[int, ...], by_group: bool, rows: int) -> list[str]:
-    """Where validation rows show the target at no threshold. ``one``, ``levels``: tables of the two threshold fits."""
-    never = one.loc[one["threshold"].isna(), "group"].tolist()
-    groups = [group for group in never if group]
-    at = levels.loc[levels["threshold"].isna() & levels["level"].isin(chosen), "level"].tolist()
-    said = [
-        (by_group and groups, f" for rows whose most probable level-1 code is {name_some(groups)}: they get no code"),
-        (not by_group and len(never) == len(one), ": no row gets a target code. Give a lower target or more "
-         "validation rows"),
-        (not by_group and at, f" of level {', '.join(map(str, at))}: nothing is automatic there"),
-    ]  # fmt: skip
-    start = f"--target-accuracy {target:g}: {rows:,} validation rows do not show it at any threshold"
-    return [f"{start}{end}" for true, end in said if true]

@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.data.recipe import OK, TextRecipe
 from hjc.errors import name_some
 from hjc.tables import Reader, Writer, find_column
 from hjc.tables.chunks import Chunk
-
-if TYPE_CHECKING:  # the classifier is an argument; importing its module would import pandas
-    from hjc.classifiers.base import Classifier
 
 
 @dataclass
@@ -46,13 +44,14 @@ class Summary:
         return (self.rows + self.pending) / max(self.seconds, 1e-9)
 
     def message(self) -> str:
-        bad = "".join(f"; {count:,} not coded ({reason})" for reason, count in self.uncoded.items())
-        return f"{self.rows:,} rows in {self.seconds:.1f} s, {self.rate:,.0f} rows/s{bad}"
+        return f"{self.rows:,} rows in {self.seconds:.1f} s, {self.rate:,.0f} rows/s{self._unused('not coded')}"
 
     def left_out(self) -> str:
         """The same where rows are summed up, not coded."""
-        bad = "".join(f"; {count:,} left out ({reason})" for reason, count in self.uncoded.items())
-        return f"{self.rows:,} rows{bad}" + (f". {self.codes}" if self.codes else "")
+        return f"{self.rows:,} rows{self._unused('left out')}" + (f". {self.codes}" if self.codes else "")
+
+    def _unused(self, what: str) -> str:
+        return "".join(f"; {count:,} {what} ({reason})" for reason, count in self.uncoded.items())
 
 
 Progress = Callable[[Summary], None]
@@ -139,7 +138,7 @@ class Part:
         name = self.columns.language
         return None if name is None else [(cell or "").strip().lower() for cell in self.cells[name]]
 
-    def batches(self, model: "Classifier") -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+    def batches(self, model: Classifier) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
         """``(at, log_proba, outcomes)``: positions (b,) of usable rows, (b, L) and, of models that have them, outcomes.
 
         Raises:

@@ -6,10 +6,11 @@ network go on with a pool of rows; and once more to write the rows chosen, with 
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hjc.apply.loop import Columns, Part, Summary, read_parts, write_parts
 from hjc.arrays import Float64, FloatArray, IntArray
@@ -18,6 +19,7 @@ from hjc.classifiers.features import word_vectors
 from hjc.classifiers.vectors import TextVectors, dense, unit_rows
 from hjc.decision import ReviewPlan, review_plan
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin
+from hjc.errors import check_choice, check_range
 from hjc.metrics.level_proba import LevelProba
 from hjc.tables import Reader, Writer
 
@@ -29,6 +31,8 @@ PICKS = ("uncertain", "margin", "entropy", "bald", "diverse", "k_center")
 STRATEGIES = (*SAMPLES, *PICKS)
 #: rows that bald (the most uncertain) and diverse, k_center (an even sample) choose from, at most
 BALD_POOL, VECTOR_POOL = 2000, 5000
+#: of the probabilities of a level; else 1 - the largest
+SCORES = {"margin": margin, "entropy": entropy, "bald": entropy}
 #: ``strata``: the predicted code of level 1
 PREDICTED = "predicted"
 
@@ -47,7 +51,7 @@ class Review:
     plan: ReviewPlan
     expected_wrong: float
     expected_wrong_all: float
-    notes: tuple[str, ...]
+    notes: Sequence[str]
 
     def message(self, written: int, calibrated: bool) -> str:
         """One sentence for the terminal."""
@@ -65,21 +69,9 @@ def review_columns(prefix: str = "hjc_", answer: str = "code", blind: bool = Fal
     return {**{f"{prefix}{name}": kind for name, kind in (design | shown).items()}, answer: "text"}
 
 
-def review_table(
-    classifier: Classifier,
-    open_table: Open,
-    columns: Columns,
-    n: int,
-    strategy: str = "stratified",
-    *,
-    level: int,
-    strata: str | None = None,
-    bands: int = 3,
-    passes: int = 10,
-    seed: int = 0,
-    summary: Summary | None = None,
-) -> Review:
-    """Choose ``n`` of the usable rows of a table.
+@dataclass
+class Reviewing:
+    """Which ``n`` of the usable rows of a table are to be reviewed: :meth:`choose` says.
 
     Samples (:func:`hjc.decision.review_plan`): random; stratified and proportional, by 1 - probability of the code.
     Picks: uncertain (1 - probability), margin, entropy: the largest score. bald: of the most uncertain by entropy,
@@ -92,110 +84,111 @@ def review_table(
         strata: "predicted" (level 1), or a column, for stratified.
 
     Raises:
-        ValueError: an unknown strategy, more rows wanted than there are, bald without dropout.
+        ValueError: an unknown strategy, bald without dropout.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"--strategy: got {strategy!r}, allowed are {', '.join(STRATEGIES)}")
-    if strata is not None and strategy != "stratified":
-        raise ValueError(f"--strata is for --strategy stratified, not {strategy}")
-    base = classifier.uncalibrated
-    if strategy == "bald" and not base.has_dropout:
-        raise ValueError(
-            f"--strategy bald needs a neural model trained with dropout, this is {base.name!r}: use entropy, or diverse"
-        )
-    summary = summary if summary is not None else Summary()
-    row, node, proba, score, stratum = _score(classifier, open_table, columns, strategy, level, strata, summary)
-    if not len(row):
-        raise ValueError(f"no row can be used: {summary.left_out()}")
-    if not 1 <= n <= len(row):
-        raise ValueError(f"--n: got {n}, allowed are 1 to {len(row)}, the usable rows")
-    wrong = np.clip(1 - proba, 0.0, 1.0)
-    notes: list[str] = []
-    if strategy in SAMPLES:
-        plan = review_plan(wrong, n, strategy, strata=stratum if strata else None, bands=bands, seed=seed)
-    else:
-        chosen = _pick(base, open_table, columns, n, strategy, level, row, score, wrong, passes, seed, notes)
-        plan = ReviewPlan(np.sort(chosen), np.ones(n), np.full(n, "", dtype=object), False)
-    at = plan.rows
-    return Review(
-        strategy, row[at], node[at], proba[at], score[at], plan, float(wrong[at].mean()), float(wrong.mean()),
-        tuple(notes),
-    )  # fmt: skip
 
+    classifier: Classifier
+    open_table: Open
+    columns: Columns
+    n: int
+    strategy: str = "stratified"
+    _: KW_ONLY
+    level: int
+    strata: str | None = None
+    bands: int = 3
+    passes: int = 10
+    seed: int = 0
+    summary: Summary = field(default_factory=Summary)
 
-def _score(
-    classifier: Classifier, open_table: Open, columns: Columns, strategy: str, level: int, strata: str | None,
-    summary: Summary,
-) -> tuple[IntArray, IntArray, Float64, Float64, list[str]]:  # fmt: skip
-    """Of the usable rows (m): positions in the input, predicted nodes, their probabilities, scores, strata."""
-    tree = classifier.taxonomy
-    tree.check_level(level)
-    read = replace(columns, more=[strata] if strata not in (None, PREDICTED) else ())
-    found: list[tuple[IntArray, IntArray, Float64, Float64]] = []
-    strata_of: list[str] = []
-    with open_table() as reader:
-        for part in read_parts(reader, read, summary):
-            size, good = len(part), part.good
-            node, proba, score = np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size)
-            stratum = [(v or "").strip() for v in part.cells[strata]] if read.more and strata else [""] * size
-            for at, log_proba, _ in part.batches(classifier):
-                levels = LevelProba.of(tree, log_proba)
-                node[at], proba[at] = levels.top[:, level - 1], levels.confidence[:, level - 1]
-                score[at] = 1 - proba[at]
-                if strategy in ("margin", "entropy", "bald"):
-                    score[at] = (margin if strategy == "margin" else entropy)(tree.aggregate(log_proba, level))
-                if strata == PREDICTED:
-                    for i, major in zip(at.tolist(), levels.top[:, 0].tolist(), strict=True):
-                        stratum[i] = tree.codes[major]
-            found.append((part.start + good, node[good], proba[good], score[good]))
-            strata_of += [stratum[i] for i in good.tolist()]
-    none = np.empty(0, dtype=np.int64)
-    row, node, p, scores = (np.concatenate(x) for x in zip((none, none, none, none), *found, strict=True))
-    return row, node, p, scores, strata_of
+    def __post_init__(self) -> None:
+        self.base, self.notes = self.classifier.uncalibrated, list[str]()
+        check_choice("--strategy", self.strategy, STRATEGIES)
+        if self.strata is not None and self.strategy != "stratified":
+            raise ValueError(f"--strata is for --strategy stratified, not {self.strategy}")
+        if self.strategy == "bald" and not self.base.has_dropout:
+            raise ValueError(
+                f"--strategy bald needs a neural model trained with dropout, this is {self.base.name!r}: use entropy, "
+                "or diverse"
+            )
 
+    def choose(self) -> Review:
+        """The rows. Raises ValueError where more are wanted than there are."""
+        found = self._scores()
+        check_range("--n", self.n, 1 <= self.n <= len(found), f"1 to {len(found)}, the usable rows")
+        wrong = np.clip(1 - found["proba"].to_numpy(), 0.0, 1.0)
+        if self.strategy in SAMPLES:
+            strata = found["stratum"].tolist() if self.strata else None
+            plan = review_plan(wrong, self.n, self.strategy, strata=strata, bands=self.bands, seed=self.seed)
+        else:
+            chosen = np.sort(self._pick(found, wrong))
+            plan = ReviewPlan(chosen, np.ones(self.n), np.full(self.n, "", dtype=object), False)
+        row, node, proba, score = (found[name].to_numpy()[plan.rows] for name in ("row", "node", "proba", "score"))
+        expected = float(wrong[plan.rows].mean()), float(wrong.mean())
+        return Review(self.strategy, row, node, proba, score, plan, *expected, self.notes)
 
-def _pick(
-    base: Any, open_table: Open, columns: Columns, n: int, strategy: str, level: int, row: IntArray, score: Float64,
-    wrong: Float64, passes: int, seed: int, notes: list[str],
-) -> IntArray:  # fmt: skip
-    """(n,) positions among the usable rows; ``score`` gets what the strategy went by."""
-    if strategy in ("uncertain", "margin", "entropy"):
-        return np.argsort(-score, kind="stable")[:n]
-    most = max(n, BALD_POOL if strategy == "bald" else VECTOR_POOL)
-    if len(row) <= most:
-        pool = np.arange(len(row))
-    elif strategy == "bald":
-        pool = np.sort(np.argsort(-score, kind="stable")[:most])
-        notes.append(f"chosen from the {most:,} of {len(row):,} rows with the highest entropy")
-    else:
-        pool = np.sort(np.random.default_rng(seed).choice(len(row), most, replace=False))
-        notes.append(f"chosen from an even random sample of {most:,} of {len(row):,} rows")
-    texts = _texts(open_table, columns, row[pool])
-    if strategy == "bald":
-        score[:] = 0.0
-        for at, x in base.iter_dropout_log_proba(texts, passes, seed):
-            score[pool[at]] = bald(np.stack([base.taxonomy.aggregate(one, level) for one in x]))
-        return pool[np.argsort(-score[pool], kind="stable")[:n]]
-    vectors = _vectors(base, texts, notes)
-    if strategy == "k_center":
-        return pool[k_center(vectors, n)]
-    return pool[kmeans_plus_plus(vectors, n, weights=wrong[pool], seed=seed)]
+    def _scores(self) -> pd.DataFrame:
+        """Of the usable rows: row (position in the input), predicted node, its proba, score, stratum."""
+        tree, level, at_level = self.classifier.taxonomy, self.level, self.level - 1
+        tree.check_level(level)
+        by_column = self.strata is not None and self.strata != PREDICTED
+        read = replace(self.columns, more=[self.strata] if by_column and self.strata else ())
+        found = [pd.DataFrame({"row": [], "node": [], "proba": [], "score": [], "stratum": []})]
+        with self.open_table() as reader:
+            for part in read_parts(reader, read, self.summary):
+                for at, log_proba, _ in part.batches(self.classifier):
+                    levels = LevelProba.of(tree, log_proba)
+                    proba = levels.confidence[:, at_level]
+                    score = SCORES.get(self.strategy)
+                    stratum = [tree.codes[node] for node in levels.top[:, 0].tolist()]
+                    if by_column:
+                        stratum = [(part.cells[self.strata or ""][i] or "").strip() for i in at.tolist()]
+                    rows = {"row": part.start + at, "node": levels.top[:, at_level], "proba": proba, "stratum": stratum}
+                    scored = 1 - proba if score is None else score(tree.aggregate(log_proba, level))
+                    found.append(pd.DataFrame({**rows, "score": scored}))
+        if len(found) == 1:
+            raise ValueError(f"no row can be used: {self.summary.left_out()}")
+        return pd.concat(found[1:]).sort_values("row", ignore_index=True)
 
+    def _pick(self, found: pd.DataFrame, wrong: Float64) -> IntArray:
+        """(n,) positions among the usable rows; their scores become what the strategy went by."""
+        score, size, bald_too = found["score"].to_numpy(), len(found), self.strategy == "bald"
+        if self.strategy in ("uncertain", "margin", "entropy"):
+            return np.argsort(-score, kind="stable")[: self.n]
+        pool = np.arange(size)
+        most = max(self.n, BALD_POOL if bald_too else VECTOR_POOL)
+        if size > most and bald_too:
+            pool = np.sort(np.argsort(-score, kind="stable")[:most])
+            self.notes.append(f"chosen from the {most:,} of {size:,} rows with the highest entropy")
+        elif size > most:
+            pool = np.sort(np.random.default_rng(self.seed).choice(size, most, replace=False))
+            self.notes.append(f"chosen from an even random sample of {most:,} of {size:,} rows")
+        texts = self._texts(set(found["row"].to_numpy()[pool].tolist()))
+        if bald_too:
+            values = np.zeros(size)
+            for at, x in self.base.iter_dropout_log_proba(texts, self.passes, self.seed):
+                values[pool[at]] = bald(np.stack([self.base.taxonomy.aggregate(one, self.level) for one in x]))
+            found["score"] = values
+            return pool[np.argsort(-values[pool], kind="stable")[: self.n]]
+        vectors = self._vectors(texts)
+        if self.strategy == "k_center":
+            return pool[k_center(vectors, self.n)]
+        return pool[kmeans_plus_plus(vectors, self.n, weights=wrong[pool], seed=self.seed)]
 
-def _texts(open_table: Open, columns: Columns, rows: IntArray) -> list[str]:
-    """The texts of the rows at these positions (ascending)."""
-    wanted, texts = set(rows.tolist()), []
-    with open_table() as reader:
-        for part in read_parts(reader, columns):
-            texts += [text for i, text in enumerate(part.texts, start=part.start) if i in wanted]
-    return texts
+    def _texts(self, rows: set[int]) -> list[str]:
+        """The texts of the rows at these positions, in the order of the table."""
+        with self.open_table() as reader:
+            return [
+                text
+                for part in read_parts(reader, self.columns)
+                for i, text in enumerate(part.texts, start=part.start)
+                if i in rows
+            ]
 
-
-def _vectors(classifier: Classifier, texts: Sequence[str], notes: list[str]) -> FloatArray:
-    if classifier.vector_space is None:
-        notes.append("the model has no vectors of its own: texts are compared by tf-idf of their words")
-        return unit_rows(dense(TextVectors("words", word_vectors(texts).transform(list(texts)))))
-    return unit_rows(dense(classifier.text_vectors(texts)))
+    def _vectors(self, texts: list[str]) -> FloatArray:
+        if self.base.vector_space is not None:
+            return unit_rows(dense(self.base.text_vectors(texts)))
+        self.notes.append("the model has no vectors of its own: texts are compared by tf-idf of their words")
+        return unit_rows(dense(TextVectors("words", word_vectors(texts).transform(texts))))
 
 
 def write_review(review: Review, reader: Reader, writer: Writer, classifier: Classifier, prefix: str = "hjc_") -> int:

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
+from hjc.apply.loop import Columns, Part, Summary, write_parts
 from hjc.apply.spelling import Spelling
 from hjc.crosswalk.revision import Revision
 from hjc.data.recipe import OK
@@ -35,9 +36,8 @@ def revise_table(
     *,
     weight_column: str = "",
     prefix: str = "new_",
-    spelling: Spelling | None = None,
-    progress: Progress | None = None,
-    summary: RevisionSummary | None = None,
+    spelling: Spelling,
+    summary: RevisionSummary,
 ) -> Counter[str]:
     """Write every row with its new code, weight, kind of change and status; return old code -> number of rows.
 
@@ -48,8 +48,6 @@ def revise_table(
     Raises:
         ValueError: a column does not exist, or a weight is no number.
     """
-    summary = summary if summary is not None else RevisionSummary()
-    spelling = spelling if spelling is not None else Spelling(frozenset(revision.codes))
     rows: Counter[str] = Counter()
     columns = Columns(code=code_column, weights=weight_column or None)
 
@@ -72,10 +70,8 @@ def revise_table(
             f"{prefix}status": status,
         }
 
-    def check() -> None:
-        spelling.check(reader.label, "the old edition", "--table and --from")
-
-    write_parts(reader, writer, columns, new, summary, progress, check)
+    check = partial(spelling.check, reader.label, "the old edition", "--table and --from")
+    write_parts(reader, writer, columns, new, summary, check=check)
     return rows
 
 

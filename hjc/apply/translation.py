@@ -114,10 +114,10 @@ def translate_table(
     translators: Sequence[Translator],
     cache: AnswerCache,
     *,
+    summary: TranslationSummary,
     batch_size: int = 32,
     progress: Progress | None = None,
-    summary: TranslationSummary | None = None,
-) -> TranslationSummary:
+) -> None:
     """Write every row as it was with its translations beside it, never holding more than one chunk.
 
     What a killed run had translated is in the cache: the next run takes it from there and goes on.
@@ -125,7 +125,6 @@ def translate_table(
     Raises:
         ValueError: a column does not exist.
     """
-    summary = summary if summary is not None else TranslationSummary()
 
     def advance(segments: int) -> None:
         summary.segments += segments
@@ -145,4 +144,3 @@ def translate_table(
         return out
 
     write_parts(reader, writer, plan.read, new, summary, progress)
-    return summary

@@ -26,7 +26,7 @@ from hjc.cli.aliases import (
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What is decided about each row beside its codes; see :func:`hjc.apply.decisions.plan_decisions`."""
+    """What is decided about each row beside its codes; see :class:`hjc.apply.decisions.DecisionPlan`."""
 
     back_off: Annotated[
         float | None, typer.Option(metavar="P", help="Also the deepest code with at least this probability.")
@@ -117,12 +117,12 @@ def predict(
         if calibrated:
             classifier = classifier.calibrated()
         if rules != Rules():
-            from hjc.apply.decisions import plan_decisions
+            from hjc.apply.decisions import DecisionPlan
             from hjc.evaluation.validation_scores import ValidationScores
 
             if rules.target_accuracy is not None or rules.conformal is not None:
                 validation = ValidationScores.load(run_dir, classifier.taxonomy)
-            decisions = plan_decisions(plan, validation, calibrated=calibrated, **asdict(rules))
+            decisions = DecisionPlan(plan, validation, calibrated=calibrated, **asdict(rules))
             plan = replace(plan, decisions=decisions)
             trained = trained_column(run_dir, "language_column")
             columns = replace(columns, language=language_column or (trained if trained in reader.columns else None))
@@ -134,5 +134,5 @@ def predict(
             code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
         if plan.decisions is not None:
             session.note("" if quiet else plan.decisions.message())
-            session.note("" if validation is None else plan.decisions.warning(validation, calibrated))
+            session.note(plan.decisions.warning())
     note_summary(output, summary, quiet)

@@ -46,7 +46,7 @@ def review(
     an estimate of them.
     """
     from hjc.apply.loop import Columns, Summary
-    from hjc.apply.review import review_columns, review_table, write_review
+    from hjc.apply.review import Reviewing, review_columns, write_review
     from hjc.classifiers.load import load
     from hjc.cli.streams import best_of, recipe_of
     from hjc.tables import Reader, check_output, format_of, open_output, open_table
@@ -68,10 +68,10 @@ def review(
                 "--answer-column"
             )
     classifier, calibrated = best_of(load(run_dir), raw)
-    found = review_table(
+    found = Reviewing(
         classifier, table, columns, n, strategy, level=level or classifier.taxonomy.depth, strata=strata,
         bands=bands, passes=passes, seed=seed, summary=summary,
-    )  # fmt: skip
+    ).choose()  # fmt: skip
     with table() as reader, open_output(output, target, reader, new, safe_cells=writing.safe_cells) as writer:
         written = write_review(found, reader, writer, classifier, prefix)
     session.notes([summary.left_out(), *found.notes, found.message(written, calibrated)])

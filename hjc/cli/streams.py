@@ -36,7 +36,7 @@ def streams(
     Raises:
         ValueError, FileNotFoundError, FileExistsError: an input or output that cannot be; a column is there already.
     """
-    from hjc.apply.codes import check_free
+    from hjc.apply.predict import check_free
     from hjc.tables import Rejects, check_output, format_of, open_output, open_table
 
     options, target_kind = reading.of(source), format_of(output, writing.format, writing=True)
