@@ -1,6 +1,6 @@
 """Exceptions that callers may want to catch by name; everything else is a built-in exception."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class TaxonomyError(ValueError):
@@ -33,3 +33,9 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise ValueError naming what was got and what is allowed."""
     if value not in allowed:
         raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}")
+
+
+def check_choices(prefix: str, settings: object, choices: Mapping[str, Sequence[str]]) -> None:
+    """:func:`check_choice` of several attributes of settings that are named ``prefix.attribute`` to users."""
+    for name, allowed in choices.items():
+        check_choice(f"{prefix}.{name}", getattr(settings, name), allowed)

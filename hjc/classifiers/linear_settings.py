@@ -2,23 +2,21 @@
 
 from dataclasses import dataclass, field
 
-from hjc.errors import check_choice
+from hjc.errors import check_choice, check_choices, check_range
 
-HIERARCHIES = ("topdown", "bottomup", "plt", "flat_logreg")
-FEATURES = ("word", "char", "both")
-NORMAL_FORMS = ("NFKC", "NFC")
-TONOS = ("fold", "keep")
-DOTLESS_I = ("fold", "turkish", "keep")
-LOSSES = ("log", "l2")
+CHOICES = {
+    "name": ("linear",),
+    "hierarchy": ("topdown", "bottomup", "plt", "flat_logreg"),
+    "features": ("word", "char", "both"),
+    "normal_form": ("NFKC", "NFC"),
+    "dotless_i": ("fold", "turkish", "keep"),
+    "tonos": ("fold", "keep"),
+    "loss": ("log", "l2"),
+    "inner_gold": ("auto", "drop"),
+    "weights": ("exact", "ignore"),
+    "unseen": ("floor", "estimated"),
+}
 SOLVERS = {"log": ("L2R_LR", "L2R_LR_DUAL"), "l2": ("L2R_L2LOSS_SVC", "L2R_L2LOSS_SVC_DUAL")}
-INNER_GOLD = ("auto", "drop")
-WEIGHTS = ("exact", "ignore")
-UNSEEN = ("floor", "estimated")
-
-
-def _at_least(name: str, value: float, low: float, *, strictly: bool = False) -> None:
-    if not (value > low if strictly else value >= low):
-        raise ValueError(f"model.{name}: got {value!r}, allowed are numbers {'above' if strictly else 'from'} {low:g}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -96,30 +94,20 @@ class LinearSettings:
     batch_size: int = 512
 
     def __post_init__(self) -> None:
-        check_choice("model.name", self.name, ("linear",))
-        check_choice("model.hierarchy", self.hierarchy, HIERARCHIES)
-        check_choice("model.features", self.features, FEATURES)
-        check_choice("model.normal_form", self.normal_form, NORMAL_FORMS)
-        check_choice("model.dotless_i", self.dotless_i, DOTLESS_I)
-        check_choice("model.tonos", self.tonos, TONOS)
-        check_choice("model.loss", self.loss, LOSSES)
-        check_choice("model.inner_gold", self.inner_gold, INNER_GOLD)
-        check_choice("model.weights", self.weights, WEIGHTS)
-        check_choice("model.unseen", self.unseen, UNSEEN)
+        check_choices("model", self, CHOICES)
         if self.solver:
             check_choice(f"model.solver (for loss {self.loss})", self.solver, SOLVERS[self.loss])
         for name in ("word_ngrams", "char_ngrams"):
             span = list(getattr(self, name))
-            if len(span) != 2 or not 1 <= span[0] <= span[1]:
-                raise ValueError(f"model.{name}: got {span!r}, allowed are two integers [shortest, longest] from 1")
+            right = len(span) == 2 and 1 <= span[0] <= span[1]
+            check_range(f"model.{name}", span, right, "two integers [shortest, longest] from 1")
         for name in ("min_df", "max_iter", "batch_size"):
-            _at_least(name, getattr(self, name), 1)
+            check_range(f"model.{name}", value := getattr(self, name), value >= 1, "numbers from 1")
         for name in ("max_features", "hashing", "max_chars", "threads", "seed", "lead_weight", "threshold"):
-            _at_least(name, getattr(self, name), 0)
+            check_range(f"model.{name}", value := getattr(self, name), value >= 0, "numbers from 0")
         for name in ("C", "eps", "score_scale"):
-            _at_least(name, getattr(self, name), 0, strictly=True)
-        if not 0 <= self.floor < 1:
-            raise ValueError(f"model.floor: got {self.floor!r}, allowed are numbers from 0 and below 1")
+            check_range(f"model.{name}", value := getattr(self, name), value > 0, "numbers above 0")
+        check_range("model.floor", self.floor, 0 <= self.floor < 1, "numbers from 0 and below 1")
         if self.hashing and self.max_features:
             raise ValueError("model.hashing and model.max_features exclude each other: set one of them to 0")
 

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from hjc.errors import check_choice
+from hjc.errors import check_choices, check_range
 from hjc.nn.settings import POOLINGS
 from hjc.rerank.settings import ChatSettings
 
 #: the frozen multilingual sentence encoder of the extra ``offline`` (512 wide, NumPy only)
 USE = "use-multilingual"
-LABEL_MODES = ("title", "title_desc", "full_text")
-LABEL_POOLINGS = ("max", "logsumexp")
-INDEXES = ("exact", "auto", "usearch", "faiss")
-ENCODER_PRECISIONS = ("32", "bf16")
+CHOICES = {
+    "pooling": POOLINGS,
+    "precision": ("32", "bf16"),
+    "label_mode": ("title", "title_desc", "full_text"),
+    "label_pooling": ("max", "logsumexp"),
+    "index": ("exact", "auto", "usearch", "faiss"),
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -57,19 +60,18 @@ class EmbeddingSettings:
     index: str = "exact"
 
     def __post_init__(self) -> None:
-        check_choice("model.pooling", self.pooling, POOLINGS)
-        check_choice("model.precision", self.precision, ENCODER_PRECISIONS)
-        check_choice("model.label_mode", self.label_mode, LABEL_MODES)
-        check_choice("model.label_pooling", self.label_pooling, LABEL_POOLINGS)
-        check_choice("model.index", self.index, INDEXES)
-        if self.max_length < 4:
-            raise ValueError(f"model.max_length: got {self.max_length}, allowed are integers from 4")
+        check_choices("model", self, CHOICES)
+        check_range("model.max_length", self.max_length, self.max_length >= 4, "integers from 4")
         if not self.encoder:
             raise ValueError(f"model.encoder: none is given; set a hub name, a folder, tiny or {USE}")
 
 
-PROTOTYPES = ("direct", "average", "finetuned")
-PROTOTYPE_LOSSES = ("contrastive", "softmax")
+PROTOTYPE_CHOICES = {
+    "name": ("prototype",),
+    "hierarchy": ("bottomup",),
+    "prototype": ("direct", "average", "finetuned"),
+    "loss": ("contrastive", "softmax"),
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -92,15 +94,10 @@ class PrototypeSettings(EmbeddingSettings):
 
     def __post_init__(self) -> None:
         EmbeddingSettings.__post_init__(self)
-        check_choice("model.name", self.name, ("prototype",))
-        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
-        check_choice("model.prototype", self.prototype, PROTOTYPES)
-        check_choice("model.loss", self.loss, PROTOTYPE_LOSSES)
-        if self.label_weight < 0 or self.negatives < 1 or not 0 < self.margin <= 2:
-            raise ValueError(
-                f"model: got label_weight={self.label_weight}, negatives={self.negatives}, margin={self.margin}; "
-                "allowed are label_weight from 0, negatives from 1, margin above 0 to 2"
-            )
+        check_choices("model", self, PROTOTYPE_CHOICES)
+        check_range("model.label_weight", self.label_weight, self.label_weight >= 0, "numbers from 0")
+        check_range("model.negatives", self.negatives, self.negatives >= 1, "integers from 1")
+        check_range("model.margin", self.margin, 0 < self.margin <= 2, "numbers above 0 to 2")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -120,13 +117,9 @@ class BiEncoderSettings(EmbeddingSettings):
 
     def __post_init__(self) -> None:
         EmbeddingSettings.__post_init__(self)
-        check_choice("model.name", self.name, ("biencoder",))
-        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
-        if self.ranking_scale <= 0 or self.hard_negatives < 0:
-            raise ValueError(
-                f"model: got ranking_scale={self.ranking_scale}, hard_negatives={self.hard_negatives}; allowed are "
-                "ranking_scale above 0 and hard_negatives from 0"
-            )
+        check_choices("model", self, {"name": ("biencoder",), "hierarchy": ("bottomup",)})
+        check_range("model.ranking_scale", self.ranking_scale, self.ranking_scale > 0, "numbers above 0")
+        check_range("model.hard_negatives", self.hard_negatives, self.hard_negatives >= 0, "integers from 0")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -151,20 +144,20 @@ class JointSettings(EmbeddingSettings):
 
     def __post_init__(self) -> None:
         EmbeddingSettings.__post_init__(self)
-        check_choice("model.name", self.name, ("joint",))
-        check_choice("model.hierarchy", self.hierarchy, ("pathsum", "topdown"))
-        if min(self.classification_weight, self.hierarchy_weight, self.similarity_weight) < 0:
-            raise ValueError("model: weights of loss terms are numbers from 0")
-        if self.classification_weight == 0:
-            raise ValueError("model.classification_weight: got 0; without it nothing learns to classify")
-        if self.triplets < 1 or not 0 <= self.margin <= 2:
-            raise ValueError(
-                f"model: got triplets={self.triplets}, margin={self.margin}; allowed are triplets from 1 and a margin "
-                "of 0 to 2"
-            )
+        check_choices("model", self, {"name": ("joint",), "hierarchy": ("pathsum", "topdown")})
+        weight = self.classification_weight
+        check_range("model.classification_weight", weight, weight > 0, "numbers above 0: it is what learns to classify")
+        for name in ("hierarchy_weight", "similarity_weight"):
+            check_range(f"model.{name}", value := getattr(self, name), value >= 0, "numbers from 0")
+        check_range("model.triplets", self.triplets, self.triplets >= 1, "integers from 1")
+        check_range("model.margin", self.margin, 0 <= self.margin <= 2, "numbers from 0 to 2")
 
 
-RERANKERS = ("rules", "cross_encoder", "chat", "none")
+RETRIEVAL_CHOICES = {
+    "name": ("retrieval",),
+    "hierarchy": ("bottomup",),
+    "reranker": ("rules", "cross_encoder", "chat", "none"),
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -199,23 +192,18 @@ class RetrievalSettings(EmbeddingSettings):
 
     def __post_init__(self) -> None:
         EmbeddingSettings.__post_init__(self)
-        check_choice("model.name", self.name, ("retrieval",))
-        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
-        check_choice("model.reranker", self.reranker, RERANKERS)
-        if self.candidates < 0 or not self.candidate_grid or min(self.candidate_grid) < 1:
-            raise ValueError(
-                f"model: got candidates={self.candidates}, candidate_grid={self.candidate_grid}; allowed are 0 "
-                "(chosen) or a number of candidates, and a grid of numbers from 1"
-            )
-        if not 0 <= self.decline_below < 1:
-            raise ValueError(f"model.decline_below: got {self.decline_below}, allowed are 0 (never) to below 1")
+        check_choices("model", self, RETRIEVAL_CHOICES)
+        check_range("model.candidates", self.candidates, self.candidates >= 0, "0 (chosen) and integers from 1")
+        grid = self.candidate_grid
+        check_range("model.candidate_grid", grid, min(grid, default=0) >= 1, "one or more integers from 1")
+        check_range("model.decline_below", self.decline_below, 0 <= self.decline_below < 1, "0 (never) to below 1")
         if isinstance(self.chat, dict):  # as a config.json has it
             self.chat = ChatSettings(**self.chat)
         if self.reranker == "chat" and not (self.chat.endpoint and self.chat.model):
             raise ValueError("model.reranker=chat needs model.chat.endpoint and model.chat.model")
 
 
-HYBRID_KINDS = ("auto", "mixture", "loglinear")
+HYBRID_CHOICES = {"name": ("hybrid",), "hierarchy": ("bottomup",), "kind": ("auto", "mixture", "loglinear")}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -237,6 +225,4 @@ class HybridSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        check_choice("model.name", self.name, ("hybrid",))
-        check_choice("model.hierarchy", self.hierarchy, ("bottomup",))
-        check_choice("model.kind", self.kind, HYBRID_KINDS)
+        check_choices("model", self, HYBRID_CHOICES)
