@@ -21,7 +21,7 @@ from hjc.calibration import (
     summarise,
 )
 from hjc.calibration.conditionals import log_softmax, segment_logsumexp
-from hjc.calibration.fit import _candidates, fit_vector
+from hjc.calibration.fit import candidates_of, fit_kind, fit_vector, row_losses, tabulated
 
 trees = st.builds(
     random_taxonomy, st.integers(0, 10_000), depth=st.integers(1, 4), top=st.integers(1, 4), ragged=st.floats(0, 0.6)
@@ -108,10 +108,10 @@ def test_losses_from_the_summary_equal_losses_of_transformed_rows(taxonomy, seed
     x = random_log_proba(taxonomy, seed, rows=30, scale=2)
     gold = rng.integers(0, len(taxonomy), 30)  # inner nodes among them
     data = summarise(taxonomy, x, gold, folds=3)
-    for kind, _, fit, loss in _candidates(data, KINDS):
-        fitted = fit(data, np.ones(30, dtype=bool))
+    for kind, ridge in candidates_of(KINDS):
+        fitted = fit_kind(data, np.ones(30, dtype=bool), tabulated(data), kind, ridge)
         plain = -taxonomy.node_log_proba(fitted.transform(x))[np.arange(30), gold]
-        np.testing.assert_allclose(loss(data, fitted, np.arange(30)), plain, atol=2e-4, err_msg=kind)
+        np.testing.assert_allclose(row_losses(data, fitted, np.arange(30)), plain, atol=2e-4, err_msg=kind)
 
 
 def test_temperature_is_the_minimum_found_by_scipy():
@@ -199,8 +199,8 @@ def test_groups_share_a_fold_and_weights_count():
     assert all(len(set(data.fold[groups == g])) == 1 for g in range(20))
     twice = summarise(taxonomy, np.r_[x, x], np.r_[gold, gold], groups=np.r_[groups, groups])
     weighted = summarise(taxonomy, x, gold, weights=np.full(60, 2.0), groups=groups)
-    for a, b in zip(_candidates(twice, KINDS), _candidates(weighted, KINDS), strict=True):
-        fitted = [c[2](d, np.ones(len(d), dtype=bool)) for c, d in ((a, twice), (b, weighted))]
+    for candidate in candidates_of(KINDS):
+        fitted = [fit_kind(d, np.ones(len(d), dtype=bool), tabulated(d), *candidate) for d in (twice, weighted)]
         np.testing.assert_allclose(fitted[0].transform(x), fitted[1].transform(x), atol=1e-3)
 
 

@@ -1,7 +1,7 @@
 """What a calibrator is, how it is stored, and the two that need no fitting."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hjc.arrays import FloatArray
@@ -14,8 +14,8 @@ FILE_NAME = "calibration.json"
 class Calibrator(ABC):
     """A map of leaf log-probabilities to better calibrated ones, coherent up the tree like what came in.
 
-    Subclasses set ``kind`` (the key in calibration.json) and implement ``transform``, ``parameters`` and
-    ``from_parameters``. Instances are immutable: what was validated is what is stored.
+    Subclasses set ``kind`` (the key in calibration.json) and implement ``transform`` and ``parameters``. Instances are
+    immutable: what was validated is what is stored.
     """
 
     kind: ClassVar[str] = ""
@@ -36,12 +36,7 @@ class Calibrator(ABC):
 
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
-        """Plain JSON values from which :meth:`from_parameters` makes the same calibrator."""
-
-    @classmethod
-    @abstractmethod
-    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "Calibrator":
-        """The inverse of :meth:`parameters`."""
+        """Plain JSON values: the arguments beside the taxonomy from which the class makes the same calibrator."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: format_version, kind, taxonomy_hash, parameters."""
@@ -68,7 +63,8 @@ class Calibrator(ABC):
             raise ValueError(f"calibration: got kind {state.get('kind')!r}, allowed are {sorted(Calibrator.kinds)}")
         if state.get("taxonomy_hash") != taxonomy.hash:
             raise ValueError(f"calibration was fitted on another tree than {taxonomy!r}; calibrate again on this one")
-        return Calibrator.kinds[state["kind"]].from_parameters(taxonomy, state["parameters"])
+        make: Callable[..., Calibrator] = Calibrator.kinds[state["kind"]]
+        return make(taxonomy, **state["parameters"])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.taxonomy.name!r})"
@@ -85,19 +81,15 @@ class Identity(Calibrator):
     def parameters(self) -> dict[str, Any]:
         return {}
 
-    @classmethod
-    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "Identity":
-        return cls(taxonomy)
-
 
 class Chain(Calibrator):
-    """Several calibrators, one after the other."""
+    """Several calibrators, or what their ``to_dict`` gave, one after the other."""
 
     kind = "chain"
 
-    def __init__(self, taxonomy: Taxonomy, steps: Sequence[Calibrator]) -> None:
+    def __init__(self, taxonomy: Taxonomy, steps: Sequence[Calibrator | Mapping[str, Any]]) -> None:
         super().__init__(taxonomy)
-        self.steps = tuple(steps)
+        self.steps = tuple(s if isinstance(s, Calibrator) else Calibrator.from_dict(taxonomy, s) for s in steps)
 
     def transform(self, log_proba: FloatArray) -> FloatArray:
         for step in self.steps:
@@ -106,10 +98,6 @@ class Chain(Calibrator):
 
     def parameters(self) -> dict[str, Any]:
         return {"steps": [step.to_dict() for step in self.steps]}
-
-    @classmethod
-    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "Chain":
-        return cls(taxonomy, [Calibrator.from_dict(taxonomy, step) for step in parameters["steps"]])
 
     def __repr__(self) -> str:
         return f"Chain({', '.join(map(repr, self.steps))})"

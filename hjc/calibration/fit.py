@@ -1,6 +1,7 @@
 """Fit every kind of calibrator on validation rows and keep the simplest that cross-validation cannot better."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,7 @@ from hjc.taxonomy.tree import Taxonomy
 #: from the simplest; ties in cross-validation go to the earlier
 KINDS = ("identity", "temperature", "level_temperature", "group_temperature", "vector")
 #: strengths of shrinkage tried by cross-validation, in units of rows: precision of log T (or of slope and bias)
-GROUP_RIDGES = (10.0, 100.0)
-VECTOR_RIDGES = (5.0, 50.0)
+RIDGES = {"group_temperature": (100.0, 10.0), "vector": (50.0, 5.0)}
 
 _FINE = np.linspace(LOG_POWER_GRID[0], LOG_POWER_GRID[-1], 1665)
 
@@ -46,16 +46,6 @@ def minimise_on_grid(tables: Float64, prior_mean: npt.ArrayLike = 0.0, ridge: fl
     if ridge:
         curve = curve + ridge / 2 * (_FINE - np.asarray(prior_mean)[..., None]) ** 2
     return np.asarray(_FINE[np.argmin(curve, axis=-1)])
-
-
-def _fit_temperature(data: CalibrationRows, train: BoolArray) -> Temperature:
-    total = data.weight[train] @ data.temperature_loss[train]
-    return Temperature(data.taxonomy, float(np.exp(-minimise_on_grid(total))))
-
-
-def _loss_temperature(data: CalibrationRows, fitted: Calibrator, rows: IntArray) -> Float64:
-    assert isinstance(fitted, Temperature)
-    return np.asarray(CubicSpline(LOG_POWER_GRID, data.temperature_loss[rows], axis=1)(-np.log(fitted.temperature)))
 
 
 def _summed_tables(data: CalibrationRows, table: Float64, keys: IntArray, size: int, train: Any) -> Float64:
@@ -83,12 +73,6 @@ def _fit_groups(data: CalibrationRows, train: BoolArray, table: Float64, ridge: 
     return ConditionalTemperature(data.taxonomy, np.exp(-theta), per="group")
 
 
-def _loss_conditional(data: CalibrationRows, fitted: Calibrator, rows: IntArray) -> Float64:
-    assert isinstance(fitted, ConditionalTemperature)
-    losses = data.conditionals.losses(1 / fitted.group_temperature[data.conditionals.group])
-    return np.asarray(np.bincount(data.conditionals.row, losses, minlength=len(data))[rows], dtype=np.float64)
-
-
 def _coarse(data: CalibrationRows, levels: ConditionalTemperature) -> Float64:
     """(n, K) log-probabilities at the level of vector scaling, after the temperatures of the levels down to it."""
     tree = data.taxonomy.truncate(data.level)
@@ -96,9 +80,7 @@ def _coarse(data: CalibrationRows, levels: ConditionalTemperature) -> Float64:
     return np.asarray(scaled, dtype=np.float64)
 
 
-def fit_vector(
-    log_proba: Float64, gold: IntArray, weight: Float64, ridge: float
-) -> tuple[Float64, Float64]:  # fmt: skip
+def fit_vector(log_proba: Float64, gold: IntArray, weight: Float64, ridge: float) -> tuple[Float64, Float64]:
     """Slopes and biases (K,) minimising weighted log-loss + ridge/2 (sum of squared log slope ratios and biases).
 
     slope_k = exp(u0 + u_k), u0 unpenalised; L-BFGS with the analytic gradient.
@@ -135,42 +117,46 @@ def _fit_vector(data: CalibrationRows, train: BoolArray, table: Float64, ridge: 
     return Chain(data.taxonomy, [levels, VectorScaling(data.taxonomy, data.level, slope, bias)])
 
 
-def _loss_vector(data: CalibrationRows, fitted: Calibrator, rows: IntArray) -> Float64:
-    assert isinstance(fitted, Chain)
-    levels, vector = fitted.steps
-    assert isinstance(levels, ConditionalTemperature) and isinstance(vector, VectorScaling)
-    tree = data.taxonomy.truncate(data.level)
-    scaled = VectorScaling(tree, data.level, vector.slope, vector.bias).transform(_coarse(data, levels)[rows])
-    gold = data.taxonomy.truncation_map(data.level)[data.gold[rows]]
-    node = tree.node_log_proba(scaled)
-    losses = data.conditionals.losses(1 / levels.group_temperature[data.conditionals.group])
-    below = data.conditionals.level > data.level
-    deeper = np.bincount(data.conditionals.row[below], losses[below], minlength=len(data))[rows]
-    return np.asarray(deeper - node[np.arange(len(rows)), gold])
+def row_losses(data: CalibrationRows, fitted: Any, rows: IntArray) -> Float64:
+    """-ln P(gold) of rows by a calibrator of one of the kinds that are fitted here."""
+    if isinstance(fitted, Identity | Temperature):
+        power = 1.0 if isinstance(fitted, Identity) else 1 / fitted.temperature
+        return np.asarray(CubicSpline(LOG_POWER_GRID, data.temperature_loss[rows], axis=1)(np.log(power)))
+    levels, vector = getattr(fitted, "steps", (fitted, None))
+    parts = data.conditionals
+    losses = parts.losses(1 / levels.group_temperature[parts.group])
+    if vector is not None:  # it stands for the levels down to its own
+        losses = np.where(parts.level > data.level, losses, 0.0)
+    out = np.bincount(parts.row, losses, minlength=len(data))[rows].astype(np.float64)
+    if vector is not None:
+        tree = data.taxonomy.truncate(data.level)
+        scaled = VectorScaling(tree, data.level, vector.slope, vector.bias).transform(_coarse(data, levels)[rows])
+        gold = data.taxonomy.truncation_map(data.level)[data.gold[rows]]
+        out -= tree.node_log_proba(scaled)[np.arange(len(rows)), gold]
+    return out
 
 
-Fit = Callable[[CalibrationRows, BoolArray], Calibrator]
-Loss = Callable[[CalibrationRows, Calibrator, IntArray], Float64]
+def fit_kind(data: CalibrationRows, train: BoolArray, table: Float64, kind: str, ridge: float) -> Calibrator:
+    """A calibrator of one kind, on the training rows; ``table``: (S, grid) losses of the conditionals."""
+    if kind == "identity":
+        return Identity(data.taxonomy)
+    if kind == "temperature":
+        total = data.weight[train] @ data.temperature_loss[train]
+        return Temperature(data.taxonomy, float(np.exp(-minimise_on_grid(total))))
+    if kind == "level_temperature":
+        return _fit_levels(data, train, table)
+    return (_fit_groups if kind == "group_temperature" else _fit_vector)(data, train, table, ridge)
 
 
-def _loss_identity(data: CalibrationRows, fitted: Calibrator, rows: IntArray) -> Float64:
-    return _loss_temperature(data, Temperature(data.taxonomy, 1.0), rows)
+def candidates_of(kinds: Sequence[str]) -> list[tuple[str, float]]:
+    """(kind, ridge) from the simplest, the identity always among them; the ridge is NaN where a kind has none."""
+    wanted = [kind for kind in KINDS if kind in kinds or kind == "identity"]
+    return [(kind, ridge) for kind in wanted for ridge in RIDGES.get(kind, (math.nan,))]
 
 
-def _candidates(data: CalibrationRows, kinds: Sequence[str]) -> list[tuple[str, float | None, Fit, Loss]]:
-    table = np.stack([data.conditionals.losses(power) for power in np.exp(LOG_POWER_GRID)], axis=-1)
-    out: list[tuple[str, float | None, Fit, Loss]] = [
-        ("identity", None, lambda data, train: Identity(data.taxonomy), _loss_identity),
-        ("temperature", None, _fit_temperature, _loss_temperature),
-        ("level_temperature", None, lambda data, train: _fit_levels(data, train, table), _loss_conditional),
-    ]
-    for ridge in sorted(GROUP_RIDGES, reverse=True):
-        out.append(
-            ("group_temperature", ridge, lambda d, t, r=ridge: _fit_groups(d, t, table, r), _loss_conditional)  # type: ignore[misc]
-        )
-    for ridge in sorted(VECTOR_RIDGES, reverse=True):
-        out.append(("vector", ridge, lambda d, t, r=ridge: _fit_vector(d, t, table, r), _loss_vector))  # type: ignore[misc]
-    return [c for c in out if c[0] in kinds or c[0] == "identity"]
+def tabulated(data: CalibrationRows) -> Float64:
+    """(S, grid) losses of the conditionals at each temperature of the grid."""
+    return np.stack([data.conditionals.losses(power) for power in np.exp(LOG_POWER_GRID)], axis=-1)
 
 
 def fit_calibrator(
@@ -217,11 +203,11 @@ def choose(data: CalibrationRows, *, kinds: Sequence[str] = KINDS, margin: float
     """The choice that :func:`fit_calibrator` describes, on a summary already made."""
     share = data.weight / data.weight.sum()
     present = np.unique(data.fold)
-    candidates = _candidates(data, kinds)
+    candidates, table = candidates_of(kinds), tabulated(data)
     lines: list[dict[str, Any]] = []
     losses: list[Float64] = []
     best = 0
-    for number, (kind, ridge, fit, loss) in enumerate(candidates):
+    for number, (kind, ridge) in enumerate(candidates):
         out = np.empty(len(data))
         for fold in present:
             held = data.fold == fold
@@ -229,18 +215,17 @@ def choose(data: CalibrationRows, *, kinds: Sequence[str] = KINDS, margin: float
             if len(present) == 1 and kind != "identity":
                 out[held] = np.inf
                 continue
-            out[held] = loss(data, fit(data, ~held), np.flatnonzero(held))
+            out[held] = row_losses(data, fit_kind(data, ~held, table, kind, ridge), np.flatnonzero(held))
         losses.append(out)
         gain, gain_se = _paired(losses[0] - out, share)
-        lines.append(
-            {"kind": kind, "ridge": ridge, "log_loss": float(share @ out), "gain": gain, "gain_se": gain_se}
-        )  # fmt: skip
+        line = {"kind": kind, "ridge": ridge, "log_loss": float(share @ out), "gain": gain, "gain_se": gain_se}
+        lines.append(line)
         step, step_se = _paired(losses[best] - out, share)
         if number and step > max(margin * step_se, 0.0):
             best = number
-    kind, _, fit, _ = candidates[best]
-    table = pd.DataFrame(lines).assign(chosen=[i == best for i in range(len(lines))])
-    return CalibrationFit(fit(data, np.ones(len(data), dtype=bool)), kind, table)
+    fitted = fit_kind(data, np.ones(len(data), dtype=bool), table, *candidates[best])
+    chosen = [i == best for i in range(len(lines))]
+    return CalibrationFit(fitted, candidates[best][0], pd.DataFrame(lines).assign(chosen=chosen))
 
 
 def cross_fit(data: CalibrationRows, chosen: CalibrationFit) -> dict[int, Calibrator]:
@@ -250,9 +235,8 @@ def cross_fit(data: CalibrationRows, chosen: CalibrationFit) -> dict[int, Calibr
     conformal scores on the very rows that calibration used.
     """
     line = chosen.table[chosen.table["chosen"]].iloc[0]
-    ridge = None if pd.isna(line["ridge"]) else float(line["ridge"])
-    fit = next(f for kind, r, f, _ in _candidates(data, [chosen.kind]) if kind == chosen.kind and r == ridge)
-    return {int(fold): fit(data, data.fold != fold) for fold in np.unique(data.fold)}
+    ridge, table = float(line["ridge"]), tabulated(data)
+    return {int(fold): fit_kind(data, data.fold != fold, table, chosen.kind, ridge) for fold in np.unique(data.fold)}
 
 
 def _paired(difference: Float64, share: Float64) -> tuple[float, float]:

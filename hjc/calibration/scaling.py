@@ -1,6 +1,5 @@
 """The fitted calibrators: temperature, temperatures of conditionals per level or sibling group, vector scaling."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -41,10 +40,6 @@ class Temperature(Calibrator):
     def parameters(self) -> dict[str, Any]:
         return {"temperature": self.temperature}
 
-    @classmethod
-    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "Temperature":
-        return cls(taxonomy, parameters["temperature"])
-
     def __repr__(self) -> str:
         return f"Temperature({self.temperature:.3f})"
 
@@ -79,10 +74,6 @@ class ConditionalTemperature(Calibrator):
 
     def parameters(self) -> dict[str, Any]:
         return {"per": self.per, "temperature": self.temperature.tolist()}
-
-    @classmethod
-    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "ConditionalTemperature":
-        return cls(taxonomy, parameters["temperature"], per=parameters["per"])
 
     def __repr__(self) -> str:
         low, high = self.temperature.min(), self.temperature.max()
@@ -122,10 +113,6 @@ class VectorScaling(Calibrator):
 
     def parameters(self) -> dict[str, Any]:
         return {"level": self.level, "slope": self.slope.tolist(), "bias": self.bias.tolist()}
-
-    @classmethod
-    def from_parameters(cls, taxonomy: Taxonomy, parameters: Mapping[str, Any]) -> "VectorScaling":
-        return cls(taxonomy, parameters["level"], parameters["slope"], parameters["bias"])
 
     def __repr__(self) -> str:
         return f"VectorScaling(level={self.level}, |bias| up to {np.abs(self.bias).max():.2f})"

@@ -1,7 +1,5 @@
 """What an evaluation found, and how metrics of every level and slice are made from row scores."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -240,24 +238,14 @@ def merge_csv(path: Path, name: str, table: pd.DataFrame, only: Sequence[str] | 
         floats = (f"{v:{digits}}" if isinstance(v, float) and not math.isnan(v) else v for v in values)
         return ["" if v is None or v != v else str(v) for v in floats]
 
-    columns = {str(c): cells(table[c].tolist()) for c in table}
-    lines = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    names = list(columns)
+    lines = pd.DataFrame({str(c): cells(table[c].tolist()) for c in table}, dtype=object)
     if path.exists() and path.stat().st_size:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            old = tuple(reader.fieldnames or ())
-            if only is not None and old != tuple(only):
-                raise ValueError(
-                    f"{path} has other columns ({', '.join(old)}) than an evaluation ({', '.join(only)}); move it "
-                    "away, or write the metrics to another folder"
-                )
-            today = RENAMED if "ece_raw" in old else {}
-            kept = [{today.get(k, k): v for k, v in line.items()} for line in reader if line["set"] != name]
-        lines = [*kept, *lines]
-        names = list(dict.fromkeys([*names, *(k for line in kept for k in line)]))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(path, text.getvalue())
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if only is not None and list(old) != list(only):
+            raise ValueError(
+                f"{path} has other columns ({', '.join(map(str, old))}) than an evaluation ({', '.join(only)}); move "
+                "it away, or write the metrics to another folder"
+            )
+        kept = old[old["set"] != name].rename(columns=RENAMED if "ece_raw" in old else {})
+        lines = pd.concat([lines.iloc[:0], kept, lines]).fillna("")
+    write_text(path, lines.to_csv(index=False, lineterminator="\n"))

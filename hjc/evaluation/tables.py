@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -76,25 +75,29 @@ def evaluation_table(
     if prior:
         columns["no text"] = []
     for key, group in chosen.groupby(by, sort=False):
-        name, values = str(key), _Values.from_frame(group)
+        name, values = str(key), group.set_index("metric")
         columns[heading].append(Text(first.get(name, name)))
-        columns["rows"].append(Text(f"{int(values.value['n']):,}"))
+        columns["rows"].append(Text(f"{int(values['value']['n']):,}"))
         for metric in _COLUMNS:
             columns[metric].append(_cell(values, metric))
         if prior:
             columns["no text"].append(_prior_cell(prior, name if name == "overall" else f"level_{name}"))
     dropped = _fit(columns, Console().width if width is None else width)
-    caption = _caption(evaluation, dropped)
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
-    for column in columns:
-        table.add_column(_head(column), justify="left" if column == heading else "right", no_wrap=True)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
-    return table
+    return _drawn(columns, title, _caption(evaluation, dropped), (heading,))
 
 
 def _head(column: str) -> str:
     return _COLUMNS[column][0] if column in _COLUMNS else column
+
+
+def _drawn(columns: dict[str, list[Text]], title: str | None, caption: str, left: Sequence[str]) -> Table:
+    """The table of these columns, those named in ``left`` flush left."""
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    for column in columns:
+        table.add_column(_head(column), justify="left" if column in left else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
 
 
 def _fit(columns: dict[str, list[Text]], width: int, dispensable: tuple[str, ...] = _DISPENSABLE) -> list[str]:
@@ -113,30 +116,17 @@ def _fit(columns: dict[str, list[Text]], width: int, dispensable: tuple[str, ...
     return dropped
 
 
-@dataclass(frozen=True)
-class _Values:
-    """The figures of one line, by metric."""
-
-    value: dict[str, float]
-    low: dict[str, float]
-    high: dict[str, float]
-
-    @classmethod
-    def from_frame(cls, group: pd.DataFrame) -> "_Values":
-        metrics = group["metric"].tolist()
-        return cls(*(dict(zip(metrics, group[c].tolist(), strict=True)) for c in ("value", "low", "high")))
-
-
 def _show(metric: str, value: float) -> str:
     percent = _COLUMNS[metric][1] == "{:.1f}"
     return "-" if math.isnan(value) else _COLUMNS[metric][1].format(100 * value if percent else value)
 
 
-def _cell(values: _Values, metric: str) -> Text:
+def _cell(values: pd.DataFrame, metric: str) -> Text:
     """The figure, and beneath it its interval."""
-    text = Text(_show(metric, values.value[metric]))
-    if metric in _WITH_INTERVAL and not math.isnan(values.low[metric]):
-        text.append(f"\n{_show(metric, values.low[metric])}-{_show(metric, values.high[metric])}", style="dim")
+    value, low, high = (float(values[bound][metric]) for bound in ("value", "low", "high"))
+    text = Text(_show(metric, value))
+    if metric in _WITH_INTERVAL and not math.isnan(low):
+        text.append(f"\n{_show(metric, low)}-{_show(metric, high)}", style="dim")
     return text
 
 
@@ -147,7 +137,7 @@ def _prior_cell(prior: Mapping[str, float], where: str) -> Text:
 
 def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
     """What the figures are, and everything that they leave out."""
-    frame = evaluation.frame
+    frame = evaluation.frame[evaluation.frame["slice_kind"] == ""].set_index("level")
     parts = ["log-loss in nats, R@k, macro recall and hF1 in %"]
     if evaluation.replicates:
         of = "groups of rows" if evaluation.clustered else "rows"
@@ -156,11 +146,9 @@ def _caption(evaluation: "Evaluation", dropped: list[str]) -> str:
         parts.append("no text: log-loss and R@1 of the training frequencies")
     if evaluation.seconds > 0:
         parts.append(f"{evaluation.rows_per_second:,.0f} rows/s")
-    all_rows = frame[(frame["slice_kind"] == "") & (frame["metric"] == "impossible")].set_index("level")["value"]
-    if all_rows.max() > 0:
-        parts.append(f"rows whose gold code has probability 0 (log-loss is infinite): {int(all_rows.max()):,}")
-    inner = frame[(frame["slice_kind"] == "") & (frame["metric"] == "n")].set_index("level")["value"]
-    deepest = inner.get(str(evaluation.taxonomy.depth), 0.0)
+    if (impossible := frame.loc[frame["metric"] == "impossible", "value"].max()) > 0:
+        parts.append(f"rows whose gold code has probability 0 (log-loss is infinite): {int(impossible):,}")
+    deepest = frame.loc[frame["metric"] == "n", "value"].get(str(evaluation.taxonomy.depth), 0.0)
     if deepest < len(evaluation.scores):
         parts.append(f"gold codes at inner nodes, scored to their own level: {len(evaluation.scores) - int(deepest):,}")
     if evaluation.unlabelled:
@@ -204,13 +192,7 @@ def decisions_table(tables: "DecisionTables", title: str | None = None, width: i
         parts[-1] += ", with 95 % intervals"
     if dropped:
         parts.append(f"no room for {', '.join(dropped)}: see calibration.csv and selective.csv")
-    caption = "; ".join(parts) + "."
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
-    for head in columns:
-        table.add_column(head, justify="left" if head in ("level", "") else "right", no_wrap=True)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
-    return table
+    return _drawn(columns, title, "; ".join(parts) + ".", ("level", ""))
 
 
 def _decision_columns(merged: pd.DataFrame, intervals: bool) -> dict[str, list[Text]]:

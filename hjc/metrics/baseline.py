@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from hjc.arrays import Float64
 from hjc.metrics.levels import level_metrics
-from hjc.metrics.rows import RowScores, score_rows
+from hjc.metrics.rows import RowScores, score_batches
 from hjc.taxonomy.tree import Taxonomy
 
 #: gold nodes scored at a time
@@ -46,14 +46,9 @@ def prior_log_proba(
 def score_constant(taxonomy: Taxonomy, leaf_log_proba: npt.ArrayLike, gold: npt.ArrayLike) -> RowScores:
     """Row scores of a model that gives every row the same leaf log-probabilities (L,)."""
     nodes, inverse = np.unique(np.asarray(gold, dtype=np.int64), return_inverse=True)
-    row = np.asarray(leaf_log_proba, dtype=np.float64)[None, :]
-    parts = [
-        score_rows(taxonomy, np.repeat(row, len(nodes[i : i + _BATCH]), axis=0), nodes[i : i + _BATCH])
-        for i in range(0, len(nodes), _BATCH)
-    ]
-    if not parts:
-        return RowScores.empty(0, taxonomy.depth)
-    return RowScores.concat(parts).take(inverse.reshape(-1))
+    rows = np.broadcast_to(np.asarray(leaf_log_proba, dtype=np.float64), (len(nodes), taxonomy.num_leaves))
+    batches = (rows[i : i + _BATCH] for i in range(0, len(nodes), _BATCH))
+    return score_batches(taxonomy, batches, nodes).take(inverse.reshape(-1))
 
 
 def log_loss_baseline(
