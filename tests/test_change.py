@@ -13,14 +13,20 @@ from hjc.statistics import (
     correct_counts,
     em_prior_shift,
     node_sums,
-    paired_variance,
 )
-from hjc.statistics.changes import INDEPENDENT, SAME_LABELS, SAME_UNITS
+from hjc.statistics.changes import INDEPENDENT, SAME_LABELS, SAME_UNITS, unit_variance
 
 TREE = random_taxonomy(3, depth=2, children=(2, 3), top=3, ragged=0.0)
 OLD = random_world(TREE, 2, kinds=400, sharpness=0.1, concentration=3.0)
 NEW = OLD.with_prior(OLD.prior * np.exp(0.4 * np.random.default_rng(1).normal(size=len(OLD.prior))))
 TRUTH = node_sums(TREE, NEW.leaf_share - OLD.leaf_share)
+
+
+def paired_variance(values, weights, units):
+    """Of the new and the old period: values (n, K), weights (n,) and the unit of each row."""
+    z, period = np.concatenate(values), np.repeat([1, 0], [len(v) for v in values])
+    unit = np.unique(np.concatenate(units), return_inverse=True)[1]
+    return unit_variance(TREE, lambda rows: z[rows], np.concatenate(weights), unit, period, chunk=17)
 
 
 def totals(table):
@@ -113,7 +119,7 @@ def test_paired_units(kept):
         units = (unit, np.where(fresh, unit + 800, unit))
         old, new = (totals(OLD.table[k]).summed_probabilities() for k in (first, second))
         found = change(
-            new, old, unit_variance=paired_variance(TREE, (p[second], None, units[1]), (p[first], None, units[0]))
+            new, old, unit_variance=paired_variance((p[second], p[first]), (np.ones(800), np.ones(800)), units[::-1])
         )
         assert found.how == SAME_UNITS
         low, high = found.interval()
@@ -134,7 +140,7 @@ def test_rows_of_one_unit_and_weights_by_brute_force():
     values = [rng.dirichlet(np.ones(TREE.num_leaves), size=n) for n in (30, 40)]
     weights = [rng.random(n) + 0.5 for n in (30, 40)]
     units = [rng.integers(0, 25, size=n) for n in (30, 40)]
-    found = paired_variance(TREE, (values[0], weights[0], units[0]), (values[1], weights[1], units[1]))
+    found = paired_variance(values, weights, units)
     for node in range(len(TREE)):
         start, stop = TREE.leaf_slice[node]
         sums = dict.fromkeys(np.concatenate(units).tolist(), 0.0)
@@ -145,8 +151,8 @@ def test_rows_of_one_unit_and_weights_by_brute_force():
                 sums[u[i]] += sign * w[i] * (column[i] - share) / w.sum()
         m = len(sums)
         assert found[node] == pytest.approx(m / (m - 1) * sum(v * v for v in sums.values()))
-    with pytest.raises(ValueError, match="each period needs rows"):
-        paired_variance(TREE, (values[0], None, units[1]), (values[1], None, units[1]))
+    with pytest.raises(ValueError, match="a positive weight in each period"):
+        paired_variance(values, (weights[0], 0 * weights[1]), units)
 
 
 def test_nothing_in_both_periods_is_no_significant_change():

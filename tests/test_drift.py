@@ -78,8 +78,9 @@ def batch(world, n, seed, *, languages=("pl", "de"), word="word", length=5, shif
             x[rows].astype(np.float32),
             texts=[texts[i] for i in rows],
             languages=rng.choice(languages, len(rows)).tolist(),
-            features=rng.normal(size=(len(rows), 6)) + shift,
         )
+        features = rng.normal(size=(len(rows), 6)) + shift
+        profile.keep(features[profile.choose(len(rows))])
     return profile
 
 

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 import hjc
-from hjc.apply.estimate import METHODS
+from experiments.statistics_simulation.simulation import random_taxonomy, random_world
+from hjc.apply.estimate import METHODS, Gathered, shares_table
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.calibration_file import write_calibration
 from hjc.evaluation.drift_profile import profile_rows, read_profile, write_profile
 from hjc.evaluation.validation import describe_validation
-from hjc.statistics import CodeTotals, correct_counts, difference_estimate, em_prior_shift, make_audit
+from hjc.statistics import CodeTotals, Confusion, correct_counts, difference_estimate, em_prior_shift, make_audit
 from tests.test_validation import TREE, Overconfident, rows
 
 pytestmark = pytest.mark.slow
@@ -286,3 +287,43 @@ def test_bootstrap_standard_errors_agree_with_the_formulas(call, run, table, mon
     for options in (("--method", "prior_shift"), ("--target", "batch"), ("--bootstrap", 5)):
         code, _, err = call("estimate", *start, "--bootstrap", 50, *options)
         assert code == 2 and "--bootstrap" in err, err
+
+
+def test_tables_by_domain_with_flags():
+    taxonomy = random_taxonomy(17, depth=2, children=(2, 3), top=3, ragged=0)
+    world = random_world(taxonomy, 1, sharpness=0.2, kinds=400)
+    kind, gold = world.draw(600, np.random.default_rng(0))
+    x, domain = world.table[kind], [("north", "2026-01") if i < 580 else ("south", "2026-02") for i in range(600)]
+    totals, confusion = CodeTotals(taxonomy, 2), Confusion(taxonomy, 2)
+    totals.update(x, domain=domain)
+    confusion.update(x[:300], gold[:300])
+    rows = np.arange(0, 580, 4)
+    audit = make_audit(taxonomy, 2, x[rows], gold[rows])
+    for method in METHODS:
+        if method == "prior_shift":  # of a spool
+            continue
+        table = shares_table(
+            Gathered(
+                taxonomy,
+                2,
+                method,
+                ["region", "month"],
+                totals,
+                audit=audit,
+                audit_domain=[domain[i] for i in rows],
+                confusion=confusion if method in ("misclassification", "calibration") else None,
+            )
+        )
+        assert table.columns[:4].tolist() == ["region", "month", "level", "code"]
+        assert len(table) == 2 * sum(len(taxonomy.level_nodes(d)) for d in (1, 2))
+        small = table[table.region == "south"]
+        if method in ("difference", "ppi"):
+            assert (small.flag == "no audit").all() and small["share"].isna().all() and (small.method == method).all()
+            assert small[["se", "low", "high", "count", "count_low", "count_high"]].isna().all(axis=None)
+        else:
+            assert small.flag.str.contains("few rows").all()
+            assert (small["count"] / small["share"]).dropna().round(6).eq(20).all()
+        big = table[(table.region == "north") & (table.level == 2)]
+        assert big["share"].sum() == pytest.approx(1) and (big.low <= big["share"]).all()
+    with pytest.raises(KeyError, match="no rows"):
+        totals.classify_and_count("east")

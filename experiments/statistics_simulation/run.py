@@ -13,10 +13,10 @@ from simulation import World, random_taxonomy, random_world
 
 from hjc.calibration import fit_calibrator
 from hjc.statistics import (
+    Audit,
     CodeTotals,
     Confusion,
     ShareEstimate,
-    audit_only,
     change,
     correct_counts,
     difference_estimate,
@@ -24,6 +24,7 @@ from hjc.statistics import (
     make_audit,
     node_sums,
 )
+from hjc.statistics.audit import stratified_variance
 from hjc.taxonomy import Taxonomy
 
 TRAIN_SHARES = 2.0  # Dirichlet parameter of the shares in training
@@ -80,6 +81,15 @@ def estimates(
             difference_estimate(totals, audit),
         ]
     return out
+
+
+def audit_only(audit: Audit, total: float, rows: int) -> ShareEstimate:
+    """The weighted mean of the audited rows by themselves: what the classifier must improve on."""
+    y = node_sums(audit.tree, audit.true)
+    share = audit.weight @ y / audit.weight.sum()
+    effective = audit.weight.sum() ** 2 / (audit.weight @ audit.weight)
+    variance = stratified_variance(audit, y, share)
+    return ShareEstimate(audit.tree, share, variance, total, rows, effective, "audit_only")
 
 
 def named(estimate: ShareEstimate, method: str) -> ShareEstimate:

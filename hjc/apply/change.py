@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hjc.apply.estimate import METHODS, Gathered
+from hjc.apply.estimate import METHODS, Gathered, by_domain
 from hjc.arrays import Float64, IntArray
 from hjc.errors import name_some
 from hjc.statistics import Change, ShareEstimate, change
 from hjc.statistics.changes import unit_variance
 from hjc.statistics.estimate import FEW_ROWS
+from hjc.statistics.totals import level_proba
 
 #: methods whose only error is that of sampling rows: pairs of rows then say all about the covariance
 PAIRED = ("classify_and_count", "summed")
@@ -68,14 +69,8 @@ def change_table(found: Gathered, column: str, old: str, new: str, *, confidence
         raise ValueError(f"--change: got {old!r} twice, expected two periods")
     rest = dict.fromkeys((*d[:at], *d[at + 1 :]) for d in found.domains if d[at] in (old, new))
     others = [name for name in found.by if name != column]
-    frames = []
-    for domain in rest:
-        pair = [(*domain[:at], period, *domain[at:]) for period in (old, new)]
-        frame = _lines(found, pair, (old, new), confidence)
-        for i, (name, value) in enumerate(zip(others, domain, strict=True)):
-            frame.insert(i, name, value)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    pairs = {d: [(*d[:at], period, *d[at:]) for period in (old, new)] for d in rest}
+    return by_domain(others, {d: _lines(found, pair, (old, new), confidence) for d, pair in pairs.items()})
 
 
 def _lines(found: Gathered, pair: Sequence[tuple[str, ...]], names: tuple[str, str], confidence: float) -> pd.DataFrame:
@@ -98,7 +93,7 @@ def _lines(found: Gathered, pair: Sequence[tuple[str, ...]], names: tuple[str, s
         unit = _unit_variance(found, pair)
         draws = a.replicates is not None and a.shared is not None  # one seed: replicates go together
         moved, unknown = change(b, a, unit_variance=unit, shared_audit=draws and unit is None), ""
-    frame = moved.to_frame(None, confidence)
+    frame = moved.to_frame(confidence)
     nodes = [tree.index_of[c] for c in frame["code"]]
     for i, (name, one) in enumerate((("share_old", a), ("share_new", b))):
         frame.insert(3 + i, name, np.nan if one is None else one.share[nodes])
@@ -121,10 +116,9 @@ def _unit_variance(found: Gathered, pair: Sequence[tuple[str, ...]]) -> Float64 
     data = spool.batches(at).data
 
     def values(rows: IntArray) -> Float64:
-        p = np.exp(np.asarray(data[at[rows]], dtype=np.float64))
-        if found.method == "classify_and_count":
-            return (np.arange(p.shape[1]) == p.argmax(axis=1)[:, None]).astype(np.float64)
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        p, best = level_proba(spool.tree, np.asarray(data[at[rows]]), spool.tree.depth)
+        counted = found.method == "classify_and_count"
+        return (np.arange(p.shape[1]) == best[:, None]).astype(np.float64) if counted else p
 
     period = np.repeat([0, 1], [len(rows) for rows in parts])
     return unit_variance(spool.tree, values, spool.weights[at], unit, period)

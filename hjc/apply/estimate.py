@@ -4,9 +4,8 @@ The rows' level probabilities are summed as they come (:class:`hjc.statistics.Co
 prior shift needs them again and spools them, at the level wanted, to a temporary file.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,28 +13,27 @@ import pandas as pd
 
 from hjc.apply.loop import Columns, Part, Summary, read_parts, weights_of
 from hjc.apply.spelling import Spelling
-from hjc.apply.spool import Draws, Spool
+from hjc.apply.spool import Spool
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.evaluation.validation_scores import ValidationScores
-from hjc.statistics import Audit, CodeTotals, PoissonBootstrap, em_prior_shift, estimate, estimate_table, make_audit
-from hjc.statistics.estimate import ShareEstimate
+from hjc.statistics import (
+    Audit,
+    CodeTotals,
+    Confusion,
+    ShareEstimate,
+    correct_counts,
+    difference_estimate,
+    em_prior_shift,
+    make_audit,
+)
 from hjc.tables import Reader
 from hjc.taxonomy import Taxonomy
 
-#: name on the command line -> name in hjc.statistics
-METHODS = {
-    "classify_and_count": "classify_and_count",
-    "summed": "summed_probabilities",
-    "misclassification": "misclassification",
-    "calibration": "calibration",
-    "prior_shift": "em_prior_shift",
-    "difference": "difference",
-    "ppi": "ppi",
-}
 #: methods that correct with the stored outcomes of the validation rows, and those that need an audit
-FROM_VALIDATION = ("misclassification", "calibration", "prior_shift")
-FROM_AUDIT = ("difference", "ppi")
+FROM_CONFUSION, FROM_AUDIT = ("misclassification", "calibration"), ("difference", "ppi")
+FROM_VALIDATION = (*FROM_CONFUSION, "prior_shift")
+METHODS = ("classify_and_count", "summed", *FROM_VALIDATION, *FROM_AUDIT)
 
 
 def one_hot(taxonomy: Taxonomy, level: int, part: Part, codes: Sequence[str]) -> tuple[IntArray, FloatArray]:
@@ -103,11 +101,11 @@ class Gathered:
     """The rows of an input, summed or spooled, and what an estimate needs beside them.
 
     Attributes:
-        taxonomy, level, method: as of :func:`gather`.
+        taxonomy, level, method, by, target: as of :func:`gather`.
         totals: sums per domain; empty for the EM correction.
         spool: level log-probabilities of every row, where the method or pairing needs them again.
-        parts: confusion, audit, audit_domain or target, as :func:`hjc.statistics.estimate` takes them.
-        draws: a bootstrap of counts or sums for each domain, where it was asked for.
+        confusion, audit, audit_domain (of each audited row), prior (K,) with the rows behind it: what the method needs.
+        replicates, seed: of the bootstrap of methods that correct.
     """
 
     taxonomy: Taxonomy
@@ -115,16 +113,14 @@ class Gathered:
     method: str
     by: Sequence[str]
     totals: CodeTotals
-    spool: Spool | None
-    parts: dict[str, Any]
-    validation: ValidationScores | None = None
-    calibrated: bool = False
-    draws: dict[tuple[str, ...], PoissonBootstrap] = field(default_factory=dict)
-
-    @cached_property
-    def _prior(self) -> Float64:
-        assert self.validation is not None
-        return self.validation.prior(self.level, self.calibrated)
+    spool: Spool | None = None
+    target: str = "population"
+    confusion: Confusion | None = None
+    audit: Audit | None = None
+    audit_domain: Sequence[tuple[str, ...]] = ()
+    prior: tuple[Float64, float] | None = None
+    replicates: int = 0
+    seed: int = 0
 
     @property
     def domains(self) -> list[tuple[str, ...]]:
@@ -134,18 +130,28 @@ class Gathered:
 
     def estimate(self, domain: tuple[str, ...]) -> ShareEstimate | None:
         """The shares of one domain; None where the audit has fewer than 2 rows of it."""
+        again: Any = {"replicates": self.replicates, "seed": self.seed}
         if self.method == "prior_shift":
-            assert self.spool is not None and self.validation is not None
-            rows = self.spool.rows_of(domain)
+            assert self.spool is not None and self.prior is not None
+            tree, rows = self.spool.tree, self.spool.rows_of(domain)
             return em_prior_shift(
-                self.spool.tree, self.spool.tree.depth, self.spool.batches(rows), self._prior, self.spool.weights[rows],
-                prior_rows=self.validation.prior_rows(self.level, self.calibrated),
+                tree, tree.depth, self.spool.batches(rows), self.prior[0], self.spool.weights[rows],
+                prior_rows=self.prior[1],
             )  # fmt: skip
-        audited = self.parts.get("audit_domain")
-        if audited is not None and sum(d == domain for d in audited) < 2:
-            return None
-        found = estimate(self.totals, METHODS[self.method], domain if self.by else None, **self.parts)
-        return replace(found, replicates=self.draws[domain].shares()) if domain in self.draws else found
+        if self.method in FROM_AUDIT:
+            assert self.audit is not None
+            audit = self.audit.take([d == domain for d in self.audit_domain]) if self.by else self.audit
+            if self.by and len(audit) < 2:
+                return None
+            return difference_estimate(
+                self.totals, audit, domain, target=self.target, tuned=self.method == "ppi", **again
+            )  # fmt: skip
+        if self.method == "summed":
+            return self.totals.summed_probabilities(domain, self.target)
+        counted = self.totals.classify_and_count(domain)
+        if self.confusion is None:
+            return counted
+        return correct_counts(counted, self.confusion, kind=self.method, **again)
 
 
 def gather(
@@ -195,11 +201,10 @@ def gather(
     taxonomy, summary = classifier.taxonomy, summary if summary is not None else Summary()
     level = taxonomy.check_level(level)
     tree = taxonomy.truncate(level)
-    totals = CodeTotals(tree if columns.code else taxonomy, level)
-    spool = Spool(tree) if method == "prior_shift" or unit else None
     own = bootstrap if method in ("classify_and_count", "summed") else 0
+    totals = CodeTotals(tree if columns.code else taxonomy, level, replicates=own, hard=method != "summed", seed=seed)
+    spool = Spool(tree) if method == "prior_shift" or unit else None
     spelling = Spelling(taxonomy)
-    draws = Draws(totals.taxonomy, level, own, seed, method == "classify_and_count")
     for part in read_parts(reader, replace(columns, more=[unit] if unit else ()), summary):
         batches: Iterable[tuple[IntArray, FloatArray]] = ((at, x) for at, x, _ in part.batches(classifier))
         if columns.code:
@@ -208,7 +213,6 @@ def gather(
             domain = [part.domain[i] for i in at.tolist()]
             if method != "prior_shift":
                 totals.update(log_proba, part.weight[at], domain)
-                draws.update(log_proba, part.weight[at], domain)
             if spool is not None:
                 values = log_proba if columns.code else taxonomy.aggregate(log_proba, level)
                 named = None if unit is None else [part.cells[unit][i] or "" for i in at.tolist()]
@@ -217,29 +221,35 @@ def gather(
     summary.codes = spelling.account()
     if not (totals.rows or (spool and spool.domain)):
         raise ValueError(f"{reader.label}: no row can be used: {summary.left_out()}")
-    needs: dict[str, Any] = {} if method == "prior_shift" or own else {"replicates": bootstrap, "seed": seed}
-    if method in ("misclassification", "calibration"):
-        assert validation is not None
-        needs["confusion"] = validation.confusion(level, calibrated)
-    elif method in FROM_AUDIT:
-        needs |= {"audit": audit, "audit_domain": audit_domain if columns.by else None, "target": target}
-    elif method == "summed":
-        needs["target"] = target
-    return Gathered(taxonomy, level, method, columns.by, totals, spool, needs, validation, calibrated, draws.by_domain)
+    found = Gathered(
+        taxonomy, level, method, columns.by, totals, spool, target, audit=audit, audit_domain=audit_domain or (),
+        replicates=bootstrap, seed=seed,
+    )  # fmt: skip
+    if validation is not None and method in FROM_CONFUSION:
+        found.confusion = validation.confusion(level, calibrated)
+    elif validation is not None and method == "prior_shift":
+        found.prior = validation.prior(level, calibrated), validation.prior_rows(level, calibrated)
+    return found
 
 
 def shares_table(found: Gathered, confidence: float = 0.95) -> pd.DataFrame:
-    """Lines of :meth:`ShareEstimate.to_frame` for every domain, with the columns of the domain first."""
-    if found.method != "prior_shift" and not found.draws:
-        return estimate_table(
-            found.totals, METHODS[found.method], list(found.by), confidence=confidence, **found.parts
-        )  # fmt: skip
-    frames = []
+    """Lines of :meth:`ShareEstimate.to_frame` for every domain, with the columns of the domain first.
+
+    A domain that cannot be estimated by an audit (fewer than 2 audited rows) is there with NaN and the flag "no audit".
+    """
+    frames = {}
     for domain in found.domains:
         made = found.estimate(domain)
-        assert made is not None
-        frame = made.to_frame(None, confidence)
-        for i, (name, value) in enumerate(zip(found.by, domain, strict=True)):
+        frames[domain] = (made or found.totals.classify_and_count(domain)).to_frame(confidence)
+        if made is None:
+            frames[domain].loc[:, "share":"count_high"] = np.nan
+            frames[domain][["flag", "method"]] = "no audit", found.method
+    return by_domain(found.by, frames)
+
+
+def by_domain(names: Sequence[str], frames: Mapping[tuple[str, ...], pd.DataFrame]) -> pd.DataFrame:
+    """The lines of all domains, their values in columns ``names`` before the others."""
+    for domain, frame in frames.items():
+        for i, (name, value) in enumerate(zip(names, domain, strict=True)):
             frame.insert(i, name, value)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(list(frames.values()), ignore_index=True)

@@ -1,16 +1,14 @@
-"""Probabilities of rows that are needed again: spooled to a file, or drawn again for a bootstrap as they come."""
+"""Probabilities of rows that are needed again, spooled to a file."""
 
 import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Any
 
 import numpy as np
 
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.statistics import PoissonBootstrap
 from hjc.taxonomy import Taxonomy
 
 
@@ -59,28 +57,6 @@ class Spool:
         self._file.flush()
         data = np.memmap(self._file, dtype=np.float32, mode="r", shape=(len(self.domain), self.tree.num_leaves))
         return SpooledRows(data, rows)
-
-
-@dataclass
-class Draws:
-    """A streaming bootstrap for each domain; nothing where ``replicates`` is 0."""
-
-    taxonomy: Taxonomy
-    level: int
-    replicates: int
-    seed: int
-    hard: bool
-    by_domain: dict[tuple[str, ...], PoissonBootstrap] = field(default_factory=dict)
-
-    def update(self, log_proba: FloatArray, weight: Float64, domain: Sequence[tuple[str, ...]]) -> None:
-        if not self.replicates:
-            return
-        for name in dict.fromkeys(domain):
-            rows = np.array([d == name for d in domain])
-            if name not in self.by_domain:  # another stream for each: domains are different rows
-                seed = zlib.crc32(repr((self.seed, name)).encode())
-                self.by_domain[name] = PoissonBootstrap(self.taxonomy, self.level, self.replicates, seed, self.hard)
-            self.by_domain[name].update(log_proba[rows], weight[rows])
 
 
 @dataclass(frozen=True)

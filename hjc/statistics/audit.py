@@ -8,7 +8,7 @@ predictions by lambda (PPI++, Angelopoulos, Duchi & Zrnic 2023), never worse tha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_gold
 from hjc.metrics.bootstrap import Resamples
-from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.statistics.estimate import ShareEstimate, kish, node_sums
 from hjc.statistics.totals import TARGETS, CodeTotals, as_weights, level_proba
 from hjc.taxonomy.tree import Taxonomy
@@ -26,24 +25,20 @@ from hjc.taxonomy.tree import Taxonomy
 @dataclass(frozen=True)
 class Audit:
     """Audited rows at one level: predicted (n, K) probabilities, true (n, K) indicators, design weights (n,) =
-    survey weight / inclusion probability, stratum number (n,), sampling fraction (n,) of each row's stratum."""
+    survey weight / inclusion probability, stratum number (n,)."""
 
     tree: Taxonomy
     predicted: Float64
     true: Float64
     weight: Float64
     stratum: IntArray
-    fraction: Float64
 
     def __len__(self) -> int:
         return len(self.weight)
 
     def take(self, rows: npt.ArrayLike) -> "Audit":
         """Some of the rows: those of a domain, say."""
-        r = np.asarray(rows)
-        return Audit(
-            self.tree, self.predicted[r], self.true[r], self.weight[r], self.stratum[r], self.fraction[r]
-        )  # fmt: skip
+        return Audit(self.tree, *(getattr(self, f.name)[np.asarray(rows)] for f in fields(self)[1:]))
 
 
 def make_audit(
@@ -55,7 +50,6 @@ def make_audit(
     inclusion_probability: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
     strata: Sequence[Any] | None = None,
-    fraction: npt.ArrayLike | float = 0.0,
 ) -> Audit:
     """An audit sample at a level.
 
@@ -64,12 +58,11 @@ def make_audit(
         inclusion_probability: (n,) of being audited (relative size is enough); default equal.
         weights: (n,) survey weights of the rows themselves (those given to CodeTotals); default 1.
         strata: (n,) within which rows were drawn independently; default one stratum.
-        fraction: sampling fraction of the row's stratum for the finite population correction; 0 leaves it out (safe).
 
     Raises:
         ValueError: a gold code is missing or above the level: leaving it out would bias the estimate.
     """
-    x = as_leaf_log_proba(taxonomy, log_proba)
+    x, _ = level_proba(taxonomy, log_proba, level)
     g = as_gold(taxonomy, gold, len(x))
     column = np.where(g >= 0, taxonomy.level_column[g, taxonomy.check_level(level) - 1], -1)
     if (column < 0).any():
@@ -82,24 +75,18 @@ def make_audit(
         raise ValueError(
             f"inclusion_probability: got shape {pi.shape}, expected ({len(x)},) numbers above 0 and up to 1"
         )
-    true = np.zeros((len(x), len(taxonomy.level_nodes(level))))
-    true[np.arange(len(x)), column] = 1.0
-    names = ["" for _ in range(len(x))] if strata is None else [str(s) for s in strata]
-    if len(names) != len(x):
-        raise ValueError(f"strata: got {len(names)} for {len(x)} rows")
-    stratum = np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)[1]
-    f = np.broadcast_to(np.asarray(fraction, dtype=np.float64), (len(x),))
-    return Audit(
-        taxonomy.truncate(level), level_proba(taxonomy, x, level), true, as_weights(weights, len(x)) / pi,
-        stratum.astype(np.int64), f.copy(),
-    )  # fmt: skip
+    true = (np.arange(x.shape[1]) == column[:, None]).astype(np.float64)
+    if strata is not None and len(strata) != len(x):
+        raise ValueError(f"strata: got {len(strata)} for {len(x)} rows")
+    stratum = np.unique([""] * len(x) if strata is None else [str(s) for s in strata], return_inverse=True)[1]
+    return Audit(taxonomy.truncate(level), x, true, as_weights(weights, len(x)) / pi, stratum.astype(np.int64))
 
 
 def stratified_variance(audit: Audit, values: Float64, mean: Float64) -> Float64:
     """Variance (M,) of the weighted mean of values (n, M), linearised for the ratio, strata independent.
 
-    sum_h (1 - f_h) n_h / (n_h - 1) sum_i (u_i - u_h)^2 with u = w (value - mean) / sum w (Sarndal et al. 1992, section
-    5.7, drawing with replacement within strata). A stratum with one row is put together with the others of one row.
+    sum_h n_h / (n_h - 1) sum_i (u_i - u_h)^2 with u = w (value - mean) / sum w (Sarndal et al. 1992, section 5.7,
+    drawing with replacement within strata). A stratum with one row is put together with the others of one row.
     """
     u = audit.weight[:, None] * (values - mean) / audit.weight.sum()
     count = np.bincount(audit.stratum)
@@ -109,7 +96,7 @@ def stratified_variance(audit: Audit, values: Float64, mean: Float64) -> Float64
         rows = stratum == h
         n = int(rows.sum())
         spread = ((u[rows] - u[rows].mean(axis=0)) ** 2).sum(axis=0) if n > 1 else (u[rows] ** 2).sum(axis=0)
-        out += (1 - float(audit.fraction[rows].mean())) * n / max(n - 1, 1) * spread
+        out += n / max(n - 1, 1) * spread
     return out
 
 
@@ -165,25 +152,21 @@ def difference_estimate(
     w = audit.weight / audit.weight.sum()
     mean = w @ error
     share = factor * base.share + mean
-    variance = stratified_variance(audit, error, mean)
-    plain = np.clip(share, 0, 1)
+    of_audit, of_rows = stratified_variance(audit, error, mean), np.zeros(len(share))
     if target == "population":
         # Rows are a sample: an independent audit leaves the variance of predictions over rows; an audit of the rows
         # themselves has removed that with their own errors, and what is left is the variance of the truth over rows.
-        rows = base.effective if base.effective > 0 else 1.0
-        variance += factor**2 * base.variance if audit_from == "elsewhere" else plain * (1 - plain) / rows
+        plain = np.clip(share, 0, 1)
+        of_truth = plain * (1 - plain) / (base.effective if base.effective > 0 else 1.0)
+        of_rows = factor**2 * base.variance if audit_from == "elsewhere" else of_truth
     elif audit_from == "elsewhere":
         raise ValueError("target 'batch' needs an audit drawn from the batch: audit_from='batch'")
-    draws = None
-    if replicates:
-        draws = _bootstrap(
-            audit, error, factor, base, variance - stratified_variance(audit, error, mean), replicates, seed
-        )
+    draws = _bootstrap(audit, error, factor, base, of_rows, replicates, seed) if replicates else None
     effective = kish(float(audit.weight.sum()), float(audit.weight @ audit.weight))
-    notes = (f"{len(audit)} audited rows, lambda {factor:.3f}",)
     return ShareEstimate(
-        tree, share, variance, base.total, base.rows, effective, "difference" if not tuned else "ppi", draws, notes
-    )
+        tree, share, of_audit + of_rows, base.total, base.rows, effective, "ppi" if tuned else "difference", draws,
+        (f"{len(audit)} audited rows, lambda {factor:.3f}",),
+    )  # fmt: skip
 
 
 def _bootstrap(
@@ -195,14 +178,3 @@ def _bootstrap(
     noise = np.random.default_rng([seed, 1]).normal(size=(replicates, len(base.share)))
     mean = np.asarray((w / w.sum(axis=1, keepdims=True)) @ error)
     return factor * base.share + mean + noise * np.sqrt(np.maximum(extra, 0.0))
-
-
-def audit_only(audit: Audit, total: float, rows: int) -> ShareEstimate:
-    """The weighted mean of the audited rows by themselves: what the classifier must improve on."""
-    y = node_sums(audit.tree, audit.true)
-    share = audit.weight @ y / audit.weight.sum()
-    effective = kish(float(audit.weight.sum()), float(audit.weight @ audit.weight))
-    return ShareEstimate(
-        audit.tree, share, stratified_variance(audit, y, share), total, rows, effective, "audit_only",
-        notes=(f"{len(audit)} audited rows",),
-    )  # fmt: skip

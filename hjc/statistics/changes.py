@@ -5,7 +5,7 @@ rows (their error moves both estimates the same way and largely cancels), nor wh
 (an ad that is still online, a panel of enterprises). The module knows both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from hjc.arrays import Float64, IntArray
-from hjc.statistics.estimate import ShareEstimate, node_sums
-from hjc.statistics.totals import as_weights
+from hjc.statistics.estimate import ShareEstimate, code_table, node_sums
 from hjc.taxonomy.tree import Taxonomy
 
 INDEPENDENT, SAME_LABELS, SAME_UNITS = "independent", "same labelled rows", "paired units"
@@ -43,23 +42,18 @@ class Change:
         z = float(norm.ppf(0.5 + confidence / 2))
         return self.change - z * self.se, self.change + z * self.se
 
-    def to_frame(self, levels: Sequence[int] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+    def to_frame(self, confidence: float = 0.95) -> pd.DataFrame:
         """A line a code: level, code, title, change, se, low, high, significant (0 outside the interval)."""
         low, high = self.interval(confidence)
-        wanted = range(1, self.tree.depth + 1) if levels is None else levels
-        nodes: IntArray = np.concatenate([self.tree.level_nodes(d) for d in wanted])
-        level = np.repeat(list(wanted), [len(self.tree.level_nodes(d)) for d in wanted])
-        return pd.DataFrame(
+        return code_table(
+            self.tree,
             {
-                "level": level,
-                "code": [self.tree.codes[i] for i in nodes],
-                "title": [self.tree.title(i) for i in nodes],
-                "change": self.change[nodes],
-                "se": self.se[nodes],
-                "low": low[nodes],
-                "high": high[nodes],
-                "significant": (low[nodes] > 0) | (high[nodes] < 0),
-            }
+                "change": self.change,
+                "se": self.se,
+                "low": low,
+                "high": high,
+                "significant": (low > 0) | (high < 0),
+            },
         )
 
 
@@ -75,7 +69,7 @@ def change(
         shared_audit: use bootstrap replicates instead: both must carry some, made with the same seed of the labelled
             sample (replicate r of one belongs to replicate r of the other), and the standard error is that of the
             paired differences.
-        unit_variance: (N,) of :func:`paired_variance` or :func:`unit_variance`, where the same units are in both
+        unit_variance: (N,) of :func:`unit_variance`, where the same units are in both
             periods; it replaces the variances of both, which then must have no other part than that of sampling rows.
 
     Raises:
@@ -104,25 +98,6 @@ def _known(estimate: ShareEstimate, se: Float64 | None = None) -> Float64:
     nothing = (estimate.share <= 1e-6) & (found <= 1e-9)
     least = (1 - 0.025 ** (1 / estimate.effective)) / 1.959964 if estimate.effective >= 1 else 1.0
     return np.asarray(np.where(nothing, least, found))
-
-
-def paired_variance(
-    tree: Taxonomy,
-    new: tuple[npt.ArrayLike, npt.ArrayLike | None, Sequence[object]],
-    old: tuple[npt.ArrayLike, npt.ArrayLike | None, Sequence[object]],
-) -> Float64:
-    """:func:`unit_variance` for arrays. Each period: values (n, K), weights (n,) or None, and the unit of each row."""
-    values, weights, units = [], [], []
-    for z, w, unit in (new, old):
-        values.append(np.asarray(z, dtype=np.float64))
-        weights.append(as_weights(w, len(values[-1])))
-        if len(unit) != len(values[-1]) or not len(unit):
-            raise ValueError(f"got {len(unit)} units for {len(values[-1])} rows; each period needs rows")
-        units.append(np.array([str(u) for u in unit]))
-    together = np.concatenate(values)
-    number = np.unique(np.concatenate(units), return_inverse=True)[1]
-    period = np.repeat([1, 0], [len(values[0]), len(values[1])])
-    return unit_variance(tree, lambda rows: together[rows], np.concatenate(weights), number, period)
 
 
 def unit_variance(

@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hjc.arrays import BoolArray, Float64, FloatArray
+from hjc.arrays import Float64, FloatArray
 from hjc.calibration.conditionals import as_gold
 from hjc.errors import name_some
-from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.statistics.estimate import SharedError, ShareEstimate, node_covariances, node_sums, node_variances
-from hjc.statistics.totals import as_weights
+from hjc.statistics.totals import as_weights, level_proba
 from hjc.taxonomy.tree import Taxonomy
 
 KINDS = ("misclassification", "calibration")
-SOLVERS = ("auto", "inverse", "least_squares", "em")
 
 
 class Confusion:
@@ -39,14 +37,13 @@ class Confusion:
 
     def update(self, log_proba: FloatArray, gold: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> None:
         """Add labelled rows (B, L), gold nodes (B,); rows whose gold is above the level are counted in ``left_out``."""
-        x = as_leaf_log_proba(self.taxonomy, log_proba)
-        g = as_gold(self.taxonomy, gold, len(x))
-        w = as_weights(weights, len(x))
+        _, coded = level_proba(self.taxonomy, log_proba, self.level)
+        g = as_gold(self.taxonomy, gold, len(coded))
+        w = as_weights(weights, len(coded))
         true = np.where(g >= 0, self.taxonomy.level_column[g, self.level - 1], -1)
         use = true >= 0
-        coded = self.taxonomy.aggregate(x[use], self.level).argmax(axis=1)
-        np.add.at(self.weight, (coded, true[use]), w[use])
-        np.add.at(self.weight_square, (coded, true[use]), w[use] ** 2)
+        np.add.at(self.weight, (coded[use], true[use]), w[use])
+        np.add.at(self.weight_square, (coded[use], true[use]), w[use] ** 2)
         self.rows += int(use.sum())
         self.left_out += int((~use).sum())
 
@@ -60,8 +57,9 @@ class Confusion:
 class MatrixError(SharedError):
     """The error of corrected shares that comes from the labelled rows behind the matrix (delta method).
 
-    matrix (K, K) and the effective rows ``size`` (K,) behind its columns (misclassification: ``linear`` is its inverse,
-    ``share`` the corrected shares) or its rows (calibration: ``linear`` None, ``share`` the coded shares).
+    Columns of ``matrix`` (K, K) sum to 1, ``size`` (K,) effective labelled rows are behind each and ``share`` (K,) of
+    the rows: true codes of a misclassification matrix, whose inverse is ``outer``; coded ones of a calibration matrix
+    (``outer`` None).
     """
 
     source: Confusion
@@ -69,53 +67,43 @@ class MatrixError(SharedError):
     matrix: Float64
     size: Float64
     share: Float64
-    linear: Float64 | None
+    outer: Float64 | None
+
+    def columns(self, other: "MatrixError") -> Float64:
+        """(K, K) covariance of the shares of the deepest level."""
+        w = self.share * other.share / self.size
+        inner = np.diag(self.matrix @ w) - (self.matrix * w) @ self.matrix.T
+        if self.outer is None:
+            return inner
+        assert other.outer is not None
+        return np.asarray(self.outer @ inner @ other.outer.T)
 
     def covariance(self, other: "MatrixError") -> Float64:
-        w = self.share * other.share / self.size
-        if self.linear is None:
-            inner = np.diag(w @ self.matrix) - (self.matrix * w[:, None]).T @ self.matrix
-            return node_covariances(self.tree, inner)
-        assert other.linear is not None
-        inner = np.diag(self.matrix @ w) - (self.matrix * w) @ self.matrix.T
-        return node_covariances(self.tree, self.linear @ inner @ other.linear.T)
+        return node_covariances(self.tree, self.columns(other))
 
 
-@dataclass(frozen=True)
-class _Matrix:
-    probability: Float64  # (K, K) [i, j]; columns (misclassification) or rows (calibration) sum to 1
-    size: Float64  # (K,) effective rows behind each
-    notes: tuple[str, ...]
+def transitions(tree: Taxonomy, counts: Float64, kind: str) -> tuple[Float64, Float64, tuple[str, ...]]:
+    """P(coded i | true j), or P(true i | coded j) for "calibration": (K, K), effective rows (K,) behind each column,
+    and notes.
 
-
-def _named(tree: Taxonomy, columns: BoolArray) -> str:
-    return name_some(tree.codes[i] for i in tree.leaves[columns].tolist())
-
-
-def misclassification_matrix(tree: Taxonomy, counts: Float64) -> _Matrix:
-    """P(coded i | true j). A true code without labelled rows is taken to be coded right as often as all are, its
-    errors spread like all coded rows; said in the notes."""
-    size = counts.sum(axis=0)
-    total = counts.sum()
+    A true code without labelled rows is taken to be coded right as often as all are, its errors spread like all coded
+    rows; a code that no labelled row was coded to is taken as right. The notes say so.
+    """
+    total, eye = counts.sum(), np.eye(len(counts))
     if total <= 0:
         raise ValueError("the confusion matrix holds no labelled rows at this level")
-    accuracy = np.trace(counts) / total
-    default = (1 - accuracy) * (counts.sum(axis=1) / total)[:, None] + accuracy * np.eye(len(counts))
+    if kind == "calibration":
+        counts, default, said = counts.T, eye, ("coded", "taken as right")
+    else:
+        accuracy = np.trace(counts) / total
+        default = (1 - accuracy) * (counts.sum(axis=1) / total)[:, None] + accuracy * eye
+        said = ("of true code", "overall accuracy assumed")
+    size = counts.sum(axis=0)
     empty = size <= 0
-    matrix = np.where(empty[None, :], default, counts / np.where(empty, 1.0, size)[None, :])
-    notes = (f"no labelled rows of true code {_named(tree, empty)}: overall accuracy assumed",) if empty.any() else ()
-    return _Matrix(matrix, np.where(empty, 1.0, size), notes)
-
-
-def calibration_matrix(tree: Taxonomy, counts: Float64) -> _Matrix:
-    """P(true j | coded i). A code that no labelled row was coded to is taken as right; said in the notes."""
-    size = counts.sum(axis=1)
-    if counts.sum() <= 0:
-        raise ValueError("the confusion matrix holds no labelled rows at this level")
-    empty = size <= 0
-    matrix = np.where(empty[:, None], np.eye(len(counts)), counts / np.where(empty, 1.0, size)[:, None])
-    notes = (f"no labelled rows coded {_named(tree, empty)}: taken as right",) if empty.any() else ()
-    return _Matrix(matrix, np.where(empty, 1.0, size), notes)
+    size = np.where(empty, 1.0, size)
+    codes = name_some(tree.codes[i] for i in tree.leaves[empty].tolist()) if empty.any() else ""
+    notes = (f"no labelled rows {said[0]} {codes}: {said[1]}",) if codes else ()
+    return np.where(empty, default, counts / size), size, notes
 
 
 def unfold_em(matrix: Float64, coded: Float64, *, tolerance: float = 1e-10, most: int = 20_000) -> Float64:
@@ -136,34 +124,14 @@ def unfold_em(matrix: Float64, coded: Float64, *, tolerance: float = 1e-10, most
     return np.asarray(share)
 
 
-def unfold_least_squares(matrix: Float64, coded: Float64) -> Float64:
-    """Shares on the simplex with the least squared distance of M share to the coded shares (non-negative least squares
-    with the sum held to 1 by a heavy row: Lawson & Hanson 1974, chapter 22)."""
-    from scipy.optimize import nnls
-
-    heavy = 1e4
-    solution, _ = nnls(np.r_[matrix, heavy * np.ones((1, len(coded)))], np.r_[coded, heavy])
-    return np.asarray(solution / solution.sum())
-
-
-def solve_shares(matrix: Float64, coded: Float64, solver: str = "auto") -> tuple[Float64, str]:
-    """True shares and the solver used. "auto": the inverse if it is well conditioned (below 1e3) and on the simplex,
-    otherwise EM."""
-    if solver not in SOLVERS:
-        raise ValueError(f"solver: got {solver!r}, allowed are {list(SOLVERS)}")
-    if solver in ("auto", "inverse"):
-        well = np.linalg.cond(matrix) < 1e3
-        if solver == "inverse" or well:
-            share = np.linalg.lstsq(matrix, coded, rcond=None)[0]
-            if solver == "inverse" or (share >= 0).all():
-                return np.asarray(share / share.sum()), "inverse"
-    if solver == "least_squares":
-        return unfold_least_squares(matrix, coded), "least_squares"
+def solve_shares(matrix: Float64, coded: Float64) -> tuple[Float64, str]:
+    """True shares and how they were found: by the inverse if it is well conditioned (below 1e3) and on the simplex,
+    otherwise by EM."""
+    if np.linalg.cond(matrix) < 1e3:
+        share = np.linalg.lstsq(matrix, coded, rcond=None)[0]
+        if (share >= 0).all():
+            return np.asarray(share / share.sum()), "inverse"
     return unfold_em(matrix, coded), "em"
-
-
-def _multinomial_covariance(p: Float64, n: float) -> Float64:
-    return np.asarray((np.diag(p) - np.outer(p, p)) / max(n, 1.0))
 
 
 def correct_counts(
@@ -171,7 +139,6 @@ def correct_counts(
     confusion: Confusion,
     *,
     kind: str = "misclassification",
-    solver: str = "auto",
     replicates: int = 0,
     seed: int = 0,
 ) -> ShareEstimate:
@@ -192,53 +159,37 @@ def correct_counts(
     if counted.tree != tree:
         raise ValueError("counted shares and confusion matrix are at different levels or on different trees")
     coded, counts = counted.level_share, confusion.effective()
-    share, covariance, used, notes, (m, linear) = _corrected(tree, coded, counts, kind, solver, counted.effective)
-    error = MatrixError(confusion, tree, m.probability, m.size, coded if linear is None else share, linear)
+    matrix, size, notes = transitions(tree, counts, kind)
+    if kind == "calibration":
+        share, used, linear, error = (
+            matrix @ coded,
+            "matrix",
+            matrix,
+            MatrixError(confusion, tree, matrix, size, coded, None),
+        )
+    else:
+        share, used = solve_shares(matrix, coded)
+        linear = np.asarray(np.linalg.pinv(matrix, rcond=1e-3))
+        error = MatrixError(confusion, tree, matrix, size, share, linear)
+        if used != "inverse":
+            notes += (f"solved by {used}: the matrix is ill-conditioned or its inverse gives negative shares; "
+                      "prefer bootstrap intervals",)  # fmt: skip
+    spread = (np.diag(coded) - np.outer(coded, coded)) / max(counted.effective, 1.0)
+    covariance = linear @ spread @ linear.T + error.columns(error)
     if confusion.left_out:
-        notes = (*notes, f"{confusion.left_out} labelled rows without a code at this level were left out")
+        notes += (f"{confusion.left_out} labelled rows without a code at this level were left out",)
     draws = None
     if replicates:
-        draws = node_sums(
-            tree, bootstrap_corrected(tree, coded, counted.effective, counts, kind, solver, replicates, seed)
-        )
+        drawn = bootstrap_corrected(tree, coded, counted.effective, counts, kind, replicates, seed)
+        draws = node_sums(tree, drawn)
     return ShareEstimate(
         tree, node_sums(tree, share), node_variances(tree, covariance), counted.total, counted.rows,
         counted.effective, f"confusion_{kind}_{used}", draws, notes, error,
     )  # fmt: skip
 
 
-def _corrected(
-    tree: Taxonomy, coded: Float64, counts: Float64, kind: str, solver: str, n: float
-) -> tuple[Float64, Float64, str, tuple[str, ...], tuple[_Matrix, Float64 | None]]:
-    spread = _multinomial_covariance(coded, n)
-    if kind == "calibration":
-        m = calibration_matrix(tree, counts)
-        share = m.probability.T @ coded
-        covariance = m.probability.T @ spread @ m.probability
-        w = coded**2 / m.size
-        covariance += np.diag(w @ m.probability) - (m.probability * w[:, None]).T @ m.probability
-        return share, covariance, "matrix", m.notes, (m, None)
-    m = misclassification_matrix(tree, counts)
-    share, used = solve_shares(m.probability, coded, solver)
-    w = share**2 / m.size
-    inner = spread + np.diag(m.probability @ w) - (m.probability * w) @ m.probability.T
-    inverse: Float64 = np.asarray(np.linalg.pinv(m.probability, rcond=1e-3))
-    notes = m.notes
-    if used != "inverse":
-        notes = (*notes, f"solved by {used}: the matrix is ill-conditioned or its inverse gives negative shares; "
-                 "prefer bootstrap intervals")  # fmt: skip
-    return share, inverse @ inner @ inverse.T, used, notes, (m, inverse)
-
-
 def bootstrap_corrected(
-    tree: Taxonomy,
-    coded: Float64,
-    n: float,
-    counts: Float64,
-    kind: str,
-    solver: str,
-    replicates: int,
-    seed: int,
+    tree: Taxonomy, coded: Float64, n: float, counts: Float64, kind: str, replicates: int, seed: int
 ) -> Float64:
     """(R, K) corrected shares from multinomial draws of the labelled counts (K, K) and of the coded shares.
 
@@ -253,8 +204,6 @@ def bootstrap_corrected(
     for _ in range(replicates):
         again = labelled.multinomial(max(round(m), 1), (counts / m).ravel()).reshape(counts.shape).astype(np.float64)
         c = sampled.multinomial(size, p / p.sum()) / size
-        if kind == "calibration":
-            out.append(calibration_matrix(tree, again).probability.T @ c)
-        else:
-            out.append(solve_shares(misclassification_matrix(tree, again).probability, c, solver)[0])
+        matrix, _, _ = transitions(tree, again, kind)
+        out.append(matrix @ c if kind == "calibration" else solve_shares(matrix, c)[0])
     return np.array(out)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.errors import name_some
-from hjc.metrics.level_proba import as_leaf_log_proba
+from hjc.metrics.level_proba import LevelProba
 from hjc.statistics.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
 from hjc.taxonomy.tree import Taxonomy
 
@@ -84,28 +84,23 @@ class Profile:
         *,
         texts: Sequence[str] | None = None,
         languages: Sequence[str] | None = None,
-        features: npt.ArrayLike | None = None,
     ) -> None:
-        """Add a batch (B, L) with, where known, its texts, languages and features (B, H) (embeddings)."""
-        x = as_leaf_log_proba(self.taxonomy, log_proba)
-        for name, given in (("texts", texts), ("languages", languages), ("features", features)):
-            if given is not None and len(given) != len(x):  # type: ignore[arg-type]
-                raise ValueError(f"{name}: got {len(given)} for {len(x)} rows")  # type: ignore[arg-type]
-        self.rows += len(x)
+        """Add a batch (B, L) with, where known, its texts and languages."""
+        levels = LevelProba.of(self.taxonomy, log_proba)
+        for name, given in (("texts", texts), ("languages", languages)):
+            if given is not None and len(given) != len(levels):
+                raise ValueError(f"{name}: got {len(given)} for {len(levels)} rows")
+        self.rows += len(levels)
+        self.confidence_sum += levels.confidence.sum(axis=0)
         for d in range(self.taxonomy.depth):
-            p = np.exp(np.asarray(self.taxonomy.aggregate(x, d + 1), dtype=np.float64))
-            self.prior[d] += p.sum(axis=0)
-            self.confidence[d] += _histogram(p.max(axis=1), _CONFIDENCE_EDGES)
-            self.confidence_sum[d] += p.max(axis=1).sum()
+            self.prior[d] += levels.at(d + 1).sum(axis=0)
+            self.confidence[d] += _histogram(levels.confidence[:, d], _CONFIDENCE_EDGES)
         if languages is not None:
             self.languages.update(str(v) for v in languages)
         if texts is not None:
             self.length += _histogram([len(t) for t in texts], _LENGTH_EDGES)
             if self._oov is not None:
                 self.oov += _histogram([self._oov(t) for t in texts], _OOV_EDGES)
-        if features is not None:
-            rows = np.asarray(features, dtype=np.float64)
-            self.keep(rows[self.choose(len(rows))])
 
     def choose(self, n: int) -> IntArray:
         """Positions among ``n`` further rows whose features are wanted; give them to :meth:`keep` at once.

@@ -1,13 +1,14 @@
 """An estimate of shares of codes at every level of a tree, with intervals, flags, and the change between two."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from hjc.arrays import Float64
@@ -62,9 +63,9 @@ def share_interval(
     z = float(norm.ppf(1 - alpha / 2))
     inside = (e <= 0.5 * np.minimum(s, 1 - s)) & (s > 1e-12) & (s < 1)
     p = np.where(inside, s, 0.5)
-    centre, half = np.log(p / (1 - p)), z * e / (p * (1 - p))
-    low = np.where(inside, 1 / (1 + np.exp(np.minimum(half - centre, 700))), np.clip(s - z * e, 0, 1))
-    high = np.where(inside, 1 / (1 + np.exp(-centre - half)), np.clip(s + z * e, 0, 1))
+    centre, half = logit(p), z * e / (p * (1 - p))
+    low = np.where(inside, expit(centre - half), np.clip(s - z * e, 0, 1))
+    high = np.where(inside, expit(centre + half), np.clip(s + z * e, 0, 1))
     none = 1 - (alpha / 2) ** (1 / effective) if effective >= 1 else 1.0
     nothing = (s <= 1e-12) | ((s <= 1e-6) & (e <= 0))  # EM leaves a trace where there is nothing
     high = np.where(nothing, np.maximum(high, none), high)
@@ -134,31 +135,21 @@ class ShareEstimate:
             out.append(", ".join(words))
         return out
 
-    def to_frame(self, levels: Sequence[int] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+    def to_frame(self, confidence: float = 0.95) -> pd.DataFrame:
         """A line a code: level, code, title, share, se, low, high, count, count_low, count_high, rows, method, flag."""
         low, high = self.interval(confidence)
-        se, flags = self.se, self.flags()
-        wanted = range(1, self.tree.depth + 1) if levels is None else levels
-        lines = []
-        for level in wanted:
-            nodes = self.tree.level_nodes(level)
-            lines.append(
-                pd.DataFrame(
-                    {
-                        "level": level,
-                        "code": [self.tree.codes[i] for i in nodes],
-                        "title": [self.tree.title(i) for i in nodes],
-                        "share": self.share[nodes],
-                        "se": se[nodes],
-                        "low": low[nodes],
-                        "high": high[nodes],
-                        "count": self.share[nodes] * self.total,
-                        "count_low": low[nodes] * self.total,
-                        "count_high": high[nodes] * self.total,
-                        "rows": self.rows,
-                        "method": self.method,
-                        "flag": [flags[i] for i in nodes],
-                    }
-                )
-            )
-        return pd.concat(lines, ignore_index=True)
+        values = {"share": self.share, "se": self.se, "low": low, "high": high, "count": self.share * self.total}
+        values |= {"count_low": low * self.total, "count_high": high * self.total}
+        return code_table(self.tree, {**values, "rows": self.rows, "method": self.method, "flag": self.flags()})
+
+
+def code_table(tree: Taxonomy, values: Mapping[str, Any]) -> pd.DataFrame:
+    """A line a code of every level: level, code, title, and values by name, (N,) or one for all."""
+    nodes = [tree.level_nodes(level) for level in range(1, tree.depth + 1)]
+    at = np.concatenate(nodes)
+    head = {
+        "level": np.repeat(np.arange(tree.depth) + 1, [len(of_level) for of_level in nodes]),
+        "code": [tree.codes[i] for i in at],
+        "title": [tree.title(i) for i in at],
+    }
+    return pd.DataFrame(head | {name: np.broadcast_to(value, len(tree))[at] for name, value in values.items()})

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float64, FloatArray
-from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.metrics.rows import iter_batches
 from hjc.statistics.estimate import SharedError, ShareEstimate, kish, node_sums, node_variances
 from hjc.statistics.totals import as_weights, level_proba
@@ -84,7 +83,7 @@ def em_prior_shift(
 
     def compute() -> Iterable[tuple[Float64, Float64]]:
         for rows, batch in iter_batches(log_proba):
-            yield level_proba(taxonomy, as_leaf_log_proba(taxonomy, batch), level) / prior, w_all[rows]
+            yield level_proba(taxonomy, batch, level)[0] / prior, w_all[rows]
 
     # Few rows are kept: exponentials are most of a pass. Many are computed anew in each.
     kept = list(compute()) if n * len(prior) <= _KEEP_CELLS else None

@@ -1,6 +1,8 @@
 """Counts and shares per code and domain from a stream of probabilities; memory does not grow with rows."""
 
+import zlib
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from scipy.sparse import csr_array
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.metrics.bootstrap import PoissonStream
-from hjc.metrics.level_proba import as_leaf_log_proba
+from hjc.metrics.level_proba import LevelProba
 from hjc.statistics.estimate import ShareEstimate, kish, node_sums
 from hjc.taxonomy.tree import Taxonomy
 
@@ -32,9 +34,14 @@ class CodeTotals:
 
     Args:
         level: the deepest level to be published; default the deepest of the tree.
+        replicates: of a bootstrap in one pass, which summed probabilities (``hard``: the counts of codes) then carry:
+            row i counts Poisson(1) times in each (Chamandy et al. 2012). Domains are different rows: each has a stream
+            of its own, by ``seed`` and its name.
     """
 
-    def __init__(self, taxonomy: Taxonomy, level: int | None = None) -> None:
+    def __init__(
+        self, taxonomy: Taxonomy, level: int | None = None, *, replicates: int = 0, hard: bool = False, seed: int = 0
+    ) -> None:
         self.taxonomy = taxonomy
         self.level = taxonomy.depth if level is None else taxonomy.check_level(level)
         self.tree = taxonomy.truncate(self.level)
@@ -45,6 +52,9 @@ class CodeTotals:
         self._soft = np.zeros((0, 2, self.tree.num_leaves))
         self._square = np.zeros((0, len(self.tree)))
         self._size = np.zeros((0, 3))  # rows, sum w, sum w^2
+        self.replicates, self.hard, self.seed = replicates, hard, seed
+        self._streams: list[PoissonStream] = []
+        self._drawn: list[Float64] = []  # of each domain (R, K + 1): sums of w z and of w
 
     @property
     def domains(self) -> list[Hashable]:
@@ -63,11 +73,13 @@ class CodeTotals:
         else:
             names = domain
         codes = np.array([self._number.setdefault(d, len(self._number)) for d in names], dtype=np.int64)
-        if (more := len(self._number) - len(self._size)) > 0:
-            self._hard, self._soft, self._square, self._size = (
-                np.concatenate([a, np.zeros((more, *a.shape[1:]))])
-                for a in (self._hard, self._soft, self._square, self._size)
-            )
+        new = list(self._number)[len(self._size) :]
+        for name in ("_hard", "_soft", "_square", "_size") if new else ():
+            sums = getattr(self, name)
+            setattr(self, name, np.concatenate([sums, np.zeros((len(new), *sums.shape[1:]))]))
+        seeds = [zlib.crc32(repr((self.seed, d)).encode()) for d in new]
+        self._streams += [PoissonStream(self.replicates, seed) for seed in seeds]
+        self._drawn += [np.zeros((self.replicates, self.tree.num_leaves + 1)) for _ in new]
         return codes
 
     def update(
@@ -77,29 +89,28 @@ class CodeTotals:
         domain: Sequence[Hashable] | None = None,
     ) -> None:
         """Add a batch (B, L), weights (B,) and the domain of each row (a region, or a tuple of region and month)."""
-        x = as_leaf_log_proba(self.taxonomy, log_proba)
-        w = as_weights(weights, len(x))
-        codes = self._codes(domain, len(x))
-        p = level_proba(self.taxonomy, x, self.level)
-        rows = np.arange(len(x))
-        for power, slot in ((w, 0), (w**2, 1)):
-            np.add.at(self._hard[:, slot], (codes, p.argmax(axis=1)), power)
-            self._soft[:, slot] += csr_array((power, (codes, rows)), shape=(len(self._number), len(x))) @ p
-        weigh = csr_array((w**2, (codes, rows)), shape=(len(self._number), len(x)))
+        p, best = level_proba(self.taxonomy, log_proba, self.level)
+        w = as_weights(weights, len(p))
+        codes = self._codes(domain, len(p))
+        shape = (len(self._number), len(p))
+        for slot, power in enumerate((w, w**2)):
+            weigh = csr_array((power, (codes, np.arange(len(p)))), shape=shape)
+            np.add.at(self._hard[:, slot], (codes, best), power)
+            self._soft[:, slot] += weigh @ p
         self._square += weigh @ node_sums(self.tree, p) ** 2
-        np.add.at(self._size, codes, np.c_[np.ones(len(x)), w, w**2])
+        np.add.at(self._size, codes, np.c_[np.ones(len(p)), w, w**2])
+        for i in np.unique(codes).tolist() if self.replicates else ():
+            at = np.flatnonzero(codes == i)
+            times = self._streams[i].times(w[at])
+            one = csr_array((np.ones(len(at)), (np.arange(len(at)), best[at])), shape=(len(at), p.shape[1]))
+            self._drawn[i][:, :-1] += times @ (one if self.hard else p[at])
+            self._drawn[i][:, -1] += times.sum(axis=1)
 
-    def _select(self, domain: Any) -> tuple[Float64, Float64, Float64]:
+    def _rows_of(self, domain: Any) -> slice:
+        """Of the sums, those of a domain, or of all (None)."""
         if domain is not None and domain not in self._number:
             raise KeyError(f"domain {domain!r} has no rows; there are {len(self._number)} domains")
-        at = slice(None) if domain is None else slice(self._number[domain], self._number[domain] + 1)
-        hard, soft, square, size = (a[at].sum(axis=0) for a in (self._hard, self._soft, self._square, self._size))
-        return node_sums(self.tree, hard), np.vstack([node_sums(self.tree, soft), square]), size
-
-    def size(self, domain: Any = None) -> tuple[int, float, float]:
-        """(rows, sum of weights, effective rows) of a domain, or of all (None)."""
-        n, w, w2 = self._select(domain)[2]
-        return int(n), float(w), kish(w, w2)
+        return slice(None) if domain is None else slice(self._number[domain], self._number[domain] + 1)
 
     def classify_and_count(self, domain: Any = None) -> ShareEstimate:
         """Share of the rows coded to each node. Biased whenever errors do not cancel (Forman 2008).
@@ -107,9 +118,9 @@ class CodeTotals:
         The variance is that of sampling rows, linearised for the ratio: sum w^2 (z - s)^2 / W^2 * n/(n - 1). It knows
         nothing of the bias: with many rows the interval is narrow around a wrong number.
         """
-        hard, _, size = self._select(domain)
+        wz, w2z = node_sums(self.tree, self._hard[self._rows_of(domain)].sum(axis=0))
         return self._estimate(
-            hard[0], hard[1], hard[1], size, "classify_and_count",
+            domain, True, wz, w2z, w2z, "classify_and_count",
             "classifier error is not corrected: the interval covers sampling only",
         )  # fmt: skip
 
@@ -124,65 +135,36 @@ class CodeTotals:
         """
         if target not in TARGETS:
             raise ValueError(f"target: got {target!r}, allowed are {list(TARGETS)}")
-        _, soft, size = self._select(domain)
+        at = self._rows_of(domain)
+        (wz, w2z), w2z2 = node_sums(self.tree, self._soft[at].sum(axis=0)), self._square[at].sum(axis=0)
         out = self._estimate(
-            soft[0], soft[1], soft[2], size, "summed_probabilities",
+            domain, False, wz, w2z, w2z2, "summed_probabilities",
             "right only where probabilities are calibrated on rows like these",
         )  # fmt: skip
         if target == "population":
             return out
-        variance = np.maximum(soft[1] - soft[2], 0) / max(size[1], 1e-300) ** 2
-        return ShareEstimate(
-            out.tree, out.share, variance, out.total, out.rows, out.effective, out.method, notes=out.notes
-        )
+        return replace(out, variance=np.maximum(w2z - w2z2, 0) / out.total**2, replicates=None)
 
     def _estimate(
-        self, wz: Float64, w2z: Float64, w2z2: Float64, size: Float64, method: str, note: str
+        self, domain: Any, hard: bool, wz: Float64, w2z: Float64, w2z2: Float64, method: str, note: str
     ) -> ShareEstimate:
-        n, w, w2 = (float(v) for v in size)
+        at = self._rows_of(domain)
+        n, w, w2 = self._size[at].sum(axis=0).tolist()
         if w <= 0:
             raise ValueError(f"{method}: the domain has no rows with a positive weight")
         share = wz / w
         spread = np.maximum(w2z2 - 2 * share * w2z + share**2 * w2, 0.0)
         variance = spread / w**2 * (n / (n - 1) if n > 1 else 1.0)
-        return ShareEstimate(self.tree, share, variance, w, int(n), kish(w, w2), method, notes=(note,))
+        draws = None
+        if self.replicates and hard == self.hard:
+            drawn = np.sum(self._drawn[at], axis=0)
+            draws = node_sums(self.tree, drawn[:, :-1] / drawn[:, -1:])
+        return ShareEstimate(self.tree, share, variance, w, int(n), kish(w, w2), method, draws, (note,))
 
 
-def level_proba(taxonomy: Taxonomy, log_proba: FloatArray, level: int) -> Float64:
-    """Probabilities (B, K) of a level, rows divided by their sum so that float32 rounding does not add up."""
-    p = np.exp(np.asarray(taxonomy.aggregate(log_proba, level), dtype=np.float64))
-    return np.asarray(p / p.sum(axis=1, keepdims=True))
-
-
-def bootstrap_summed(
-    taxonomy: Taxonomy, level: int, *, replicates: int = 200, seed: int = 0, hard: bool = False
-) -> "PoissonBootstrap":
-    """A streaming bootstrap of (classify-and-count if ``hard`` else) summed probabilities; update it batch by batch."""
-    return PoissonBootstrap(taxonomy, level, replicates, seed, hard)
-
-
-class PoissonBootstrap:
-    """Bootstrap of shares in one pass: row i counts Poisson(1) times in each replicate (Chamandy et al. 2012)."""
-
-    def __init__(self, taxonomy: Taxonomy, level: int, replicates: int, seed: int, hard: bool) -> None:
-        self.taxonomy, self.level, self.hard = taxonomy, taxonomy.check_level(level), hard
-        self.tree = taxonomy.truncate(level)
-        self._rows = PoissonStream(replicates, seed)
-        self._sums = np.zeros((replicates, self.tree.num_leaves))
-        self._weight = np.zeros(replicates)
-
-    def update(self, log_proba: FloatArray, weights: npt.ArrayLike | None = None) -> None:
-        """Add a batch (B, L)."""
-        p = level_proba(self.taxonomy, as_leaf_log_proba(self.taxonomy, log_proba), self.level)
-        w = as_weights(weights, len(p))
-        times = self._rows.times(w)
-        if self.hard:
-            chosen = csr_array((np.ones(len(p)), (np.arange(len(p)), p.argmax(axis=1))), shape=p.shape)
-            self._sums += times @ chosen
-        else:
-            self._sums += times @ p
-        self._weight += times.sum(axis=1)
-
-    def shares(self) -> Float64:
-        """(R, N) shares of every node in each replicate: the ``replicates`` of a ShareEstimate."""
-        return node_sums(self.tree, self._sums / self._weight[:, None])
+def level_proba(taxonomy: Taxonomy, log_proba: FloatArray, level: int) -> tuple[Float64, IntArray]:
+    """Probabilities (B, K) of a level, rows divided by their sum so that float32 rounding does not add up, and the most
+    probable column (B,)."""
+    levels = LevelProba.of(taxonomy, log_proba)
+    p = levels.at(level)
+    return p / p.sum(axis=1, keepdims=True), levels.ordered(level).argmax(axis=1)

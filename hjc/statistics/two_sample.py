@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import rel_entr
 from scipy.stats import chi2, norm, rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -48,12 +49,7 @@ def jensen_shannon(reference: npt.ArrayLike, new: npt.ArrayLike) -> float:
     """Jensen-Shannon divergence in bits of two vectors of counts or shares: 0 equal, 1 disjoint (Lin 1991)."""
     p, q = (np.asarray(x, dtype=np.float64) / np.sum(x) for x in (reference, new))
     m = (p + q) / 2
-
-    def kl(a: Float64) -> float:
-        at = a > 0
-        return float((a[at] * np.log2(a[at] / m[at])).sum())
-
-    return (kl(p) + kl(q)) / 2
+    return float((rel_entr(p, m) + rel_entr(q, m)).sum() / (2 * np.log(2)))
 
 
 def auc(negative: npt.ArrayLike, positive: npt.ArrayLike) -> float:
@@ -63,6 +59,18 @@ def auc(negative: npt.ArrayLike, positive: npt.ArrayLike) -> float:
     return float((rank[len(a) :].sum() - len(b) * (len(b) + 1) / 2) / (len(a) * len(b)))
 
 
+def _drawn(
+    reference: npt.ArrayLike, new: npt.ArrayLike, rng: np.random.Generator, least: int, most: int
+) -> tuple[Float64, Float64]:
+    """At most ``most`` rows of each, in random order. Raises ValueError where they are no samples of one kind."""
+    a, b = (np.asarray(x, dtype=np.float64) for x in (reference, new))
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
+        raise ValueError(
+            f"features: got {a.shape} and {b.shape}, expected (rows, H) of equal H with at least {least} rows each"
+        )
+    return a[rng.permutation(len(a))[:most]], b[rng.permutation(len(b))[:most]]
+
+
 def classifier_test(reference: npt.ArrayLike, new: npt.ArrayLike, *, seed: int = 0, most: int = 5000) -> TwoSample:
     """Classifier two-sample test (Lopez-Paz & Oquab 2017): can a linear model tell on held-out rows which sample a row
     is from? Statistic: AUC on the half not trained on (0.5 = it cannot); p-value of the Mann-Whitney test of it.
@@ -70,13 +78,7 @@ def classifier_test(reference: npt.ArrayLike, new: npt.ArrayLike, *, seed: int =
     Args:
         reference: (n, H) features, ``new`` (m, H); at most ``most`` rows of each are used, at least 8 are needed.
     """
-    rng = np.random.default_rng(seed)
-    a, b = (np.asarray(x, dtype=np.float64) for x in (reference, new))
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 8:
-        raise ValueError(
-            f"features: got {a.shape} and {b.shape}, expected (rows, H) of equal H with at least 8 rows each"
-        )
-    a, b = (x[rng.permutation(len(x))[:most]] for x in (a, b))
+    a, b = _drawn(reference, new, np.random.default_rng(seed), 8, most)
     ha, hb = len(a) // 2, len(b) // 2
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000))
     model.fit(np.r_[a[:ha], b[:hb]], np.r_[np.zeros(ha), np.ones(hb)])
@@ -93,12 +95,7 @@ def mmd_test(
     """Unbiased squared maximum mean discrepancy, Gaussian kernel of median width, permutation p-value (Gretton et al.
     2012, eq. 3 and section 5). At most ``most`` rows of each sample are used."""
     rng = np.random.default_rng(seed)
-    a, b = (np.asarray(x, dtype=np.float64) for x in (reference, new))
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(
-            f"features: got {a.shape} and {b.shape}, expected (rows, H) of equal H with at least 2 rows each"
-        )
-    a, b = (x[rng.permutation(len(x))[:most]] for x in (a, b))
+    a, b = _drawn(reference, new, rng, 2, most)
     x = np.r_[a, b]
     square = (x**2).sum(axis=1)
     distance = np.maximum(square[:, None] + square[None, :] - 2 * x @ x.T, 0.0)
