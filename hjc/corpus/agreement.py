@@ -26,6 +26,7 @@ from hjc.arrays import Float64, IntArray
 from hjc.corpus.copying import write_tables
 from hjc.metrics.bootstrap import Resamples
 from hjc.metrics.intervals import wilson
+from hjc.statistics.totals import as_weights
 from hjc.taxonomy.tree import Taxonomy
 
 MISSING = -1
@@ -183,13 +184,10 @@ def krippendorff_alpha(
 
 
 def _design(n: int, weights: Float64 | None, strata: IntArray | None) -> tuple[Float64, IntArray]:
-    w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
     h = np.zeros(n, dtype=np.int64) if strata is None else np.asarray(strata, dtype=np.int64)
-    if w.shape != (n,) or not (np.isfinite(w) & (w >= 0)).all():
-        raise ValueError(f"weights: got shape {w.shape}, expected ({n},) finite numbers from 0")
     if h.shape != (n,):
         raise ValueError(f"strata: got shape {h.shape}, expected ({n},)")
-    return w, h
+    return as_weights(weights, n), h
 
 
 def _counts(ratings: IntArray) -> sparse.csr_matrix:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from scipy.special import entr
 
 from hjc.arrays import Float64, IntArray
 
@@ -76,16 +78,13 @@ def discrimination(
     if values is not None:
         rated = np.asarray(values, dtype=np.float64)
         weight = np.where(np.isnan(rated), 1.0, np.maximum(rated - floor, 0.0))
-    pair, where = np.unique(f.astype(np.int64) * len(distinct) + c, return_inverse=True)
-    w = np.bincount(where, weights=weight, minlength=len(pair))
-    feature = pair // len(distinct)
-    total = np.bincount(feature, weights=w, minlength=len(names))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(total[feature] > 0, w / total[feature], 0.0)
-        entropy = -np.bincount(feature, weights=np.where(p > 0, p * np.log(p), 0.0), minlength=len(names))
-    entropy = np.maximum(entropy, 0.0)
+    w = sparse.csr_array((weight, (f, c)), shape=(len(names), len(distinct)))  # repeated pairs add up
+    total = w.sum(axis=1)
+    p = sparse.csr_array(sparse.diags_array(np.divide(1, total, out=np.zeros_like(total), where=total > 0)) @ w)
+    p.data = entr(p.data)
+    entropy = np.maximum(p.sum(axis=1), 0.0)
     possible = np.log(len(distinct)) if len(distinct) > 1 else 1.0
-    count = np.bincount(feature, weights=(w > 0).astype(float), minlength=len(names)).astype(np.int64)
+    count = (w > 0).sum(axis=1)
     order = np.lexsort((names, entropy))
     return Discrimination(
         features=tuple(names[order].tolist()),

@@ -17,6 +17,7 @@ import pandas as pd
 
 from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.data.splitting import TEST, TRAIN
+from hjc.decision.review import inclusion_probabilities
 
 #: upper bounds of the paper's Table 2, in characters: [0, 50], (50, 100], (100, 200] ... (400, 500], above 500
 CHARACTER_BINS = (50, 100, 200, 300, 400, 500)
@@ -182,18 +183,9 @@ def systematic_pps(sizes: npt.ArrayLike, n: int, seed: int = 1) -> tuple[BoolArr
         raise ValueError("sizes: got a negative or not finite value, allowed are numbers from 0")
     if not 0 <= n <= int((size > 0).sum()):
         raise ValueError(f"n: got {n}, allowed are 0 to {int((size > 0).sum())}, the rows with a positive size")
-    probability = np.zeros(len(size))
-    certain = np.zeros(len(size), dtype=bool)
-    while n > int(certain.sum()):
-        free = ~certain & (size > 0)
-        probability[free] = (n - certain.sum()) * size[free] / size[free].sum()
-        over = free & (probability >= 1)
-        if not over.any():
-            break
-        certain |= over
-    probability[certain] = 1.0
-    draw = ~certain & (probability > 0)
+    probability = inclusion_probabilities(size, n)
+    drawn = probability >= 1
+    draw = ~drawn & (probability > 0)
     steps = np.floor(np.r_[0.0, np.cumsum(probability[draw])] + np.random.default_rng(seed).random() + 1e-12)
-    drawn = certain.copy()
     drawn[np.flatnonzero(draw)[np.diff(steps) > 0]] = True
     return drawn, probability

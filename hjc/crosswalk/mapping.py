@@ -40,7 +40,7 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class Crosswalk:
-    """A frozen crosswalk. Build it with :func:`build_crosswalk`, :meth:`identity`, :meth:`truncation`, :meth:`then`.
+    """A frozen crosswalk. Build it with :func:`build_crosswalk`, :meth:`truncation`, :meth:`then`.
 
     Attributes:
         source, target: the trees.
@@ -79,12 +79,6 @@ class Crosswalk:
             object.__setattr__(self, name, m)
 
     # ------------------------------------------------------------------ ways to make one
-
-    @classmethod
-    def identity(cls, taxonomy: Taxonomy) -> "Crosswalk":
-        """Every code to itself."""
-        eye = sparse.eye_array(len(taxonomy) + 1, format="csr")
-        return cls(taxonomy, taxonomy, eye, spread_matrix(taxonomy), np.ones(len(taxonomy), dtype=bool))
 
     @classmethod
     def truncation(cls, taxonomy: Taxonomy, depth: int) -> "Crosswalk":

@@ -92,14 +92,6 @@ class Transferred:
         """(B,) unmapped share of each row."""
         return np.exp(self.log_unmapped)
 
-    def renormalise(self) -> "Transferred":
-        """Mapped mass divided by its sum, as if what is unmapped were like the rest. Rows without any stay unmapped."""
-        with np.errstate(divide="ignore"):
-            total = np.logaddexp.reduce(self.log_proba, axis=1)
-        some = np.isfinite(total)
-        log_proba = self.log_proba - np.where(some, total, 0.0)[:, None]
-        return Transferred(log_proba, np.where(some, -np.inf, self.log_unmapped), self.taxonomy)
-
 
 def node_counts(taxonomy: Taxonomy, counts: Mapping[str, float]) -> Float64:
     """(N,) counts of nodes: their own and those of everything below.

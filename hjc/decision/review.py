@@ -79,13 +79,14 @@ def review_plan(
 
 
 def inclusion_probabilities(size: Float64, n: int) -> Float64:
-    """(N,) proportional to size, summing to n, none above 1: those that would be are certain, the rest shared anew."""
+    """(N,) proportional to size, summing to n, none above 1: those that would be are certain, the rest shared anew
+    (Tillé 2006, Sampling Algorithms, section 2.10)."""
     pi = np.zeros(len(size))
     certain = np.zeros(len(size), dtype=bool)
     while True:
         rest = ~certain
         left = n - int(certain.sum())
-        pi[rest] = left * size[rest] / size[rest].sum() if rest.any() else 0.0
+        pi[rest] = left * size[rest] / max(size[rest].sum(), 1e-300)
         pi[certain] = 1.0
         over = rest & (pi > 1)
         if not over.any():
