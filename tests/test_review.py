@@ -66,24 +66,24 @@ def test_allocations():
 
 def test_scores_by_loops():
     x = log_softmax(np.random.default_rng(0).normal(size=(10, 5)) * 2)
-    for i, p in enumerate(np.exp(x)):
+    every = np.exp(x)
+    for i, p in enumerate(every):
         first, second = np.sort(p)[::-1][:2]
-        assert margin(x)[i] == pytest.approx(1 - first + second)
-        assert entropy(x)[i] == pytest.approx(-(p * np.log(p)).sum())
-    assert margin(np.zeros((3, 1))).tolist() == [0, 0, 0]
-    assert entropy(np.array([[0.0, -np.inf]])).tolist() == [0]
+        assert margin(every)[i] == pytest.approx(1 - first + second)
+        assert entropy(every)[i] == pytest.approx(-(p * np.log(p)).sum())
+    assert margin(np.ones((3, 1))).tolist() == [0, 0, 0]
+    assert entropy(np.array([[1.0, 0.0]])).tolist() == [0]
 
 
 def test_bald_is_zero_for_agreement_and_largest_for_sure_disagreement():
-    unsure = np.log(np.full((4, 1, 2), 0.5))
-    torn = np.log(np.array([[[1.0, 0.0]], [[0.0, 1.0]]]) + 1e-300)
+    unsure, torn = np.full((4, 1, 2), 0.5), np.array([[[1.0, 0.0]], [[0.0, 1.0]]])
     assert bald(unsure)[0] == pytest.approx(0) and bald(torn)[0] == pytest.approx(np.log(2))
     x = log_softmax(np.random.default_rng(0).normal(size=(6, 3, 4)).reshape(18, 4)).reshape(6, 3, 4)
     p = np.exp(x)
     kl = (p * (x - np.log(p.mean(axis=0)))).sum(axis=2).mean(axis=0)  # mean divergence from the mean: the same number
-    np.testing.assert_allclose(bald(x), kl)
+    np.testing.assert_allclose(bald(p), kl)
     with pytest.raises(ValueError, match="passes"):
-        bald(x[0])
+        bald(p[0])
 
 
 def test_diversity():
@@ -91,7 +91,6 @@ def test_diversity():
     centres = np.array([[0, 0], [10, 0], [0, 10], [10, 10.0]])
     x = np.repeat(centres, 25, axis=0) + rng.normal(size=(100, 2)) * 0.3
     assert sorted(k_center(x, 4) // 25) == [0, 1, 2, 3]
-    assert sorted(k_center(x, 3, chosen=[0]) // 25) == [1, 2, 3]
     picks = [tuple(sorted(kmeans_plus_plus(x, 4, seed=s) // 25)) for s in range(50)]
     assert sum(p == (0, 1, 2, 3) for p in picks) > 40
     only = kmeans_plus_plus(x, 10, weights=(np.arange(100) < 25).astype(float))

@@ -70,7 +70,9 @@ def pick(strategy: str, model: LinearClassifier, data: JobData, n: int, seed: in
     if strategy in ("random", "stratified", "uncertain"):
         return review_plan(u, n, strategy, seed=seed).rows
     if strategy in ("margin", "entropy"):
-        return np.argsort(-{"margin": margin, "entropy": entropy}[strategy](x), kind="stable")[:n]
+        return np.argsort(
+            -{"margin": margin, "entropy": entropy}[strategy](np.exp(x, dtype=np.float64)), kind="stable"
+        )[:n]
     vectors = unit_rows(dense(model.text_vectors(data.texts)))
     return k_center(vectors, n) if strategy == "k_center" else kmeans_plus_plus(vectors, n, weights=u, seed=seed)
 
@@ -124,14 +126,14 @@ def neural(directory: str) -> Iterator[Line]:
     x, correct = right(model, data)
     bald_score = np.zeros(len(data))
     for rows, passes in model.iter_dropout_log_proba(data.texts, 8):
-        bald_score[rows] = bald(passes)
+        bald_score[rows] = bald(np.exp(passes, dtype=np.float64))
     vectors, u = unit_rows(model.vectors(data.texts)), np.clip(1 - np.exp(x.max(axis=1).astype(float)), 0, 1)
-    n = CHECKED // 2
+    n, p = CHECKED // 2, np.exp(x, dtype=np.float64)
     chosen = {
         "random": review_plan(u, n, "random").rows,
         "uncertain": review_plan(u, n, "uncertain").rows,
-        "margin": np.argsort(-margin(x))[:n],
-        "entropy": np.argsort(-entropy(x))[:n],
+        "margin": np.argsort(-margin(p))[:n],
+        "entropy": np.argsort(-entropy(p))[:n],
         "bald": np.argsort(-bald_score)[:n],
         "diverse": kmeans_plus_plus(vectors, n, weights=u),
         "k_center": k_center(vectors, n),

@@ -143,7 +143,7 @@ class Reviewing:
                     if by_column:
                         stratum = [(part.cells[self.strata or ""][i] or "").strip() for i in at.tolist()]
                     rows = {"row": part.start + at, "node": levels.top[:, at_level], "proba": proba, "stratum": stratum}
-                    scored = 1 - proba if score is None else score(tree.aggregate(log_proba, level))
+                    scored = 1 - proba if score is None else score(levels.at(level))
                     found.append(pd.DataFrame({**rows, "score": scored}))
         if len(found) == 1:
             raise ValueError(f"no row can be used: {self.summary.left_out()}")
@@ -164,9 +164,9 @@ class Reviewing:
             self.notes.append(f"chosen from an even random sample of {most:,} of {size:,} rows")
         texts = self._texts(set(found["row"].to_numpy()[pool].tolist()))
         if bald_too:
-            values = np.zeros(size)
+            tree, values = self.base.taxonomy, np.zeros(size)
             for at, x in self.base.iter_dropout_log_proba(texts, self.passes, self.seed):
-                values[pool[at]] = bald(np.stack([self.base.taxonomy.aggregate(one, self.level) for one in x]))
+                values[pool[at]] = bald(np.stack([LevelProba.of(tree, one).at(self.level) for one in x]))
             found["score"] = values
             return pool[np.argsort(-values[pool], kind="stable")[: self.n]]
         vectors = self._vectors(texts)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
-from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.arrays import Float64, IntArray
 
 METHODS = ("random", "uncertain", "proportional", "stratified")
 
@@ -146,58 +147,45 @@ def _stratified(
 # ---------------------------------------------------------------- active learning
 
 
-def margin(log_proba: FloatArray) -> Float64:
-    """(B,) 1 - (p1 - p2) of level probabilities (B, K): large where two codes compete (Scheffer et al. 2001)."""
-    p = np.exp(np.asarray(log_proba, dtype=np.float64))
+def margin(p: Float64) -> Float64:
+    """(B,) 1 - (p1 - p2) of probabilities of a level (B, K): large where two codes compete (Scheffer et al. 2001)."""
     if p.shape[1] == 1:
         return np.zeros(len(p))
     top = np.partition(p, -2, axis=1)[:, -2:]
     return np.asarray(1 - (top[:, 1] - top[:, 0]))
 
 
-def entropy(log_proba: FloatArray) -> Float64:
-    """(B,) entropy in nats of level probabilities (B, K)."""
-    x = np.asarray(log_proba, dtype=np.float64)
-    p = np.exp(x)
-    return np.asarray(-(p * np.where(p > 0, x, 0.0)).sum(axis=1))
+def entropy(p: Float64) -> Float64:
+    """(..., B) entropy in nats of probabilities of a level (..., B, K)."""
+    return np.asarray(entr(p).sum(axis=-1))
 
 
-def bald(passes: FloatArray) -> Float64:
-    """(B,) mutual information between code and model, from T stochastic passes (T, B, K) of log-probabilities.
+def bald(passes: Float64) -> Float64:
+    """(B,) mutual information between code and model, from T stochastic passes (T, B, K) of probabilities.
 
     Entropy of the mean minus mean entropy (Houlsby et al. 2011; Gal, Islam & Ghahramani 2017): high where passes are
     sure but disagree, 0 where all agree, however unsure they are.
     """
-    x = np.asarray(passes, dtype=np.float64)
-    if x.ndim != 3:
-        raise ValueError(f"passes: got shape {x.shape}, expected (passes, rows, codes)")
-    with np.errstate(divide="ignore"):
-        mean = np.log(np.exp(x).mean(axis=0))
-    return np.maximum(entropy(mean) - np.mean([entropy(one) for one in x], axis=0), 0.0)
+    if passes.ndim != 3:
+        raise ValueError(f"passes: got shape {passes.shape}, expected (passes, rows, codes)")
+    return np.maximum(entropy(passes.mean(axis=0)) - entropy(passes).mean(axis=0), 0.0)
 
 
-def k_center(features: npt.ArrayLike, n: int, chosen: npt.ArrayLike = ()) -> IntArray:
+def k_center(features: npt.ArrayLike, n: int) -> IntArray:
     """n rows, each the farthest from all before (greedy k-center; Sener & Savarese 2018, algorithm 1).
 
     Args:
-        features: (B, H). ``chosen``: rows already labelled. Without any, the first is the farthest from the mean.
+        features: (B, H). The first row is the farthest from the mean.
     """
     x = np.asarray(features, dtype=np.float64)
-    start = np.asarray(chosen, dtype=np.int64)
-    if not 1 <= n <= len(x) - len(start):
-        raise ValueError(f"n: got {n}, allowed are 1 to {len(x) - len(start)} rows")
-    if len(start):
-        distance = np.min([((x - x[i]) ** 2).sum(axis=1) for i in start], axis=0)
-        distance[start] = -1.0
-    else:
-        distance = ((x - x.mean(axis=0)) ** 2).sum(axis=1)
-    out: list[int] = []
-    for i in range(n):
-        row = int(distance.argmax())
-        out.append(row)
-        d = ((x - x[row]) ** 2).sum(axis=1)
-        distance = d if i == 0 and not len(start) else np.minimum(distance, d)
+    if not 1 <= n <= len(x):
+        raise ValueError(f"n: got {n}, allowed are 1 to {len(x)} rows")
+    out = [int(((x - x.mean(axis=0)) ** 2).sum(axis=1).argmax())]
+    distance = np.full(len(x), np.inf)
+    while len(out) < n:
+        distance = np.minimum(distance, ((x - x[out[-1]]) ** 2).sum(axis=1))
         distance[out] = -1.0
+        out.append(int(distance.argmax()))
     return np.array(out, dtype=np.int64)
 
 
