@@ -19,7 +19,7 @@ from rich.console import Console
 
 import hjc
 from hjc.training.config import ConfigError, compose
-from hjc.training.provenance import command_line
+from hjc.training.record import command_line
 from hjc.training.workflow import run_training
 
 pytestmark = pytest.mark.slow

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hjc.classifiers import REGISTRY, SETTINGS, classifier_settings
 from hjc.data.settings import DataSettings, SourceSettings
+from hjc.errors import check_choice
 from hjc.nn.settings import HEADS, TrainerSettings
 
 #: where the YAML files are, also in an installed wheel
@@ -76,8 +77,7 @@ class EvaluationSettings:
         if self.bootstrap < 0:
             raise ValueError(f"evaluation.bootstrap: got {self.bootstrap}, allowed are integers from 0")
         for name in self.slices:
-            if name not in ("language", "source"):
-                raise ValueError(f"evaluation.slices: got {name!r}, allowed are language, source")
+            check_choice("evaluation.slices", name, ("language", "source"))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -350,26 +350,22 @@ def _unknown_key(key: str) -> str:
         return f"{key}: a source has no setting {leaf!r}{_nearest(leaf, {f.name for f in fields(SourceSettings)})}"
     if key.startswith("hydra."):
         return f"{key}: Hydra has no such setting; `python train.py --cfg hydra` lists them"
-    if not section:
-        options = {f.name for f in fields(Config)} | set(EXTRA_GROUPS)
-        homes = [f"{name}.{leaf}" for name in SECTIONS if leaf in _keys(name)]
-        if homes:
-            return f"{leaf}: there is no setting {leaf!r} at the top (did you mean {homes[0]}?)"
-        if not get_close_matches(leaf, options, n=1, cutoff=0.5):
-            every = {name: section for section in SECTIONS for name in _keys(section)}
-            if near := get_close_matches(leaf, every, n=1, cutoff=0.7):
-                return f"{leaf}: there is no setting {leaf!r} at the top (did you mean {every[near[0]]}.{near[0]}?)"
-        return f"{leaf}: there is no setting or group {leaf!r}{_nearest(leaf, options)}"
-    if section not in SECTIONS:
+    if section and section not in SECTIONS:
         return f"{key}: there is no section {section!r}{_nearest(section, SECTIONS)}"
-    homes = [f"{name}.{leaf}" for name in SECTIONS if name != section and leaf in _keys(name)]
-    options = _keys(section)
-    if homes and not get_close_matches(leaf, options, n=1, cutoff=0.8):
-        return f"{key}: {section} has no setting {leaf!r} (did you mean {homes[0]}?)"
+    options = _keys(section) if section else {f.name for f in fields(Config)} | set(EXTRA_GROUPS)
+    missing = f"{section} has no setting {leaf!r}" if section else f"there is no setting {leaf!r} at the top"
+    elsewhere = {name: f"{other}.{name}" for other in SECTIONS if other != section for name in _keys(other)}
+    if leaf in elsewhere and not (section and get_close_matches(leaf, options, n=1, cutoff=0.8)):
+        return f"{key}: {missing} (did you mean {elsewhere[leaf]}?)"
     if section == "model" and leaf in options:  # a setting of another model, e.g. model=linear model.encoder=...
         owner = [name for name, cls in MODELS.items() if leaf in {f.name for f in fields(cls)}]
         return f"{key}: {leaf!r} is a setting of {', '.join(owner)} models only; the chosen model is of another kind"
-    return f"{key}: {section} has no setting {leaf!r}{_nearest(leaf, options, section + '.')}"
+    if section:
+        return f"{key}: {missing}{_nearest(leaf, options, section + '.')}"
+    near = get_close_matches(leaf, elsewhere, n=1, cutoff=0.7)
+    if near and not get_close_matches(leaf, options, n=1, cutoff=0.5):
+        return f"{leaf}: {missing} (did you mean {elsewhere[near[0]]}?)"
+    return f"{leaf}: there is no setting or group {leaf!r}{_nearest(leaf, options)}"
 
 
 def _keys(section: str) -> set[str]:

