@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hjc.classifiers.base import Classifier
+from hjc.errors import check_choice
 from hjc.explain.linear import explain_linear
 from hjc.explain.occlusion import explain_occlusion
 from hjc.explain.result import METHODS, LevelExplanation, WordPart, ask
@@ -25,8 +26,7 @@ def method_for(classifier: Classifier, levels: Sequence[int] = (), method: str =
         ValueError: an unknown method, or one that the classifier does not have.
     """
     base = classifier.uncalibrated
-    if method not in ("auto", *METHODS):
-        raise ValueError(f"--method: got {method!r}, allowed are auto, {', '.join(METHODS)}")
+    check_choice("--method", method, ("auto", *METHODS))
     exact = base.exact_levels
     own = "linear" if exact and set(levels) <= set(exact) else "gradients" if base.has_gradients else "occlusion"
     if method not in ("auto", "occlusion", own):
@@ -60,12 +60,8 @@ def explain_text(
     """
     classifier.check_fitted()
     tree, base = classifier.taxonomy, classifier.uncalibrated
-    if levels:
-        wanted = [tree.check_level(level) for level in levels]
-    elif code is not None:
-        wanted = [int(tree.level[tree.encode([code])[0]])]
-    else:
-        wanted = default_levels(classifier)
+    usual = default_levels(classifier) if code is None else tree.level[tree.encode([code])].tolist()
+    wanted = [tree.check_level(level) for level in levels or usual]
     chosen = method_for(classifier, wanted, method)
     leaves_only = chosen == "linear" and list(base.exact_levels) == [tree.depth]
     questions = ask(classifier, text, wanted, code=code, against=against, leaves_only=leaves_only)

@@ -23,39 +23,40 @@ def explain_gradients(
     """
     from hjc.nn.attribution import TOLERANCE, integrated_gradients  # imports torch
 
-    spans = classifier.taxonomy.leaf_slice
+    spans = [slice(*span) for span in classifier.taxonomy.leaf_slice.tolist()]
     targets: list[tuple[slice, slice | None]] = []
+    rows: list[tuple[int | None, int | None]] = []  # of each question: the targets of the code and of its lead
     for asked in questions:
-        own = slice(*spans[asked.node].tolist())
+        own = lead = None
         if asked.second < 0 or not only_lead:
-            targets.append((own, None))
+            own = len(targets)
+            targets.append((spans[asked.node], None))
         if asked.second >= 0:
-            targets.append((own, slice(*spans[asked.second].tolist())))
+            lead = len(targets)
+            targets.append((spans[asked.node], spans[asked.second]))
+        rows.append((own, lead))
     found = integrated_gradients(
         classifier.network, classifier.tokenizer, classifier.settings, text, targets, **options
     )
     words = raw_words(text[: found.read], between=True)
-    shown = found.starts >= 0
+    shown = np.flatnonzero(found.starts >= 0)
     at = to_words(words, found.starts[shown].tolist(), found.ends[shown].tolist())
     complete = found.complete(options.get("tolerance", TOLERANCE))
     cut = (f"the model reads the first {classifier.settings.max_length} tokens",) if found.read < len(text) else ()
-    out, k = [], 0
-    for asked in questions:
-        names = ["part"] if asked.second < 0 else ["lead"] if only_lead else ["part", "lead"]
-        parts = {"part": np.full(len(words), np.nan if "part" not in names else 0.0), "lead": np.zeros(len(words))}
-        value, baseline = {"part": np.nan, "lead": 0.0}, {"part": np.nan, "lead": 0.0}
-        notes = []
-        for row, name in enumerate(names, start=k):
-            np.add.at(parts[name], at[at >= 0], found.parts[row, shown][at >= 0])
-            value[name], baseline[name] = float(found.value[row]), float(found.baseline[row])
+    out = []
+    for asked, pair in zip(questions, rows, strict=True):
+        parts, values, notes = [], [], []
+        for row, what, unknown in zip(pair, ("the code", "its lead"), (np.nan, 0.0), strict=True):
+            if row is None:
+                parts.append(np.full(len(words), unknown))
+                values.append((unknown, unknown))
+                continue
+            parts.append(np.bincount(at[at >= 0], found.parts[row, shown[at >= 0]], minlength=len(words)))
+            values.append((float(found.value[row]), float(found.baseline[row])))
             if not complete[row]:
-                what = "the code" if name == "part" else "its lead"
                 notes.append(
                     f"the parts of {what} add up to {found.parts[row].sum():+.3f} instead of "
-                    f"{value[name] - baseline[name]:+.3f} ({found.steps} steps): take them as rough"
+                    f"{values[-1][0] - values[-1][1]:+.3f} ({found.steps} steps): take them as rough"
                 )
-        k += len(names)
-        code, lead = ((value[name], baseline[name]) for name in ("part", "lead"))
-        both = parts["part"], parts["lead"]
-        out.append(LevelExplanation.make(asked, "gradients", words, both, code, lead, [*notes, *cut]))
+        out.append(asked.answer("gradients", words, parts, values, [*notes, *cut]))
     return out

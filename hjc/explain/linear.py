@@ -37,21 +37,16 @@ def explain_linear(classifier: Any, text: str, questions: list[Question]) -> lis
     row = features.transform([text]).toarray()[0].astype(np.float64)
     words, shares = occurrence_shares(features, text)
     shown = [Word(text[w.start : w.end], w.start, w.end) for w in words]
-    notes = _read_to(text, features.settings.max_chars)
+    most = features.settings.max_chars
+    notes = (f"the model reads the first {most:,} characters",) if most and len(text) > most else ()
     out = []
     for asked in questions:
-        own, constant = classifier.node_weights(asked.node)
-        other, other_constant = classifier.node_weights(asked.second)
-        parts, leads = shares @ (row * own), shares @ (row * (own - other))
-        code, lead = float(row @ own) + constant, float(row @ (own - other)) + constant - other_constant
-        constants = constant, constant - other_constant
-        pairs = (code, constants[0]), (lead, constants[1])
-        out.append(LevelExplanation.make(asked, "linear", shown, (parts, leads), *pairs, notes))
+        own, other = classifier.node_weights(asked.node), classifier.node_weights(asked.second)
+        sides = (own, (own[0] - other[0], own[1] - other[1]))  # the code, and its lead
+        parts = [shares @ (row * weight) for weight, _ in sides]
+        values = [(float(row @ weight) + constant, constant) for weight, constant in sides]
+        out.append(asked.answer("linear", shown, parts, values, notes))
     return out
-
-
-def _read_to(text: str, most: int) -> tuple[str, ...]:
-    return (f"the model reads the first {most:,} characters",) if most and len(text) > most else ()
 
 
 def occurrence_shares(features: TextFeatures, text: str) -> tuple[list[Word], Any]:
@@ -60,8 +55,7 @@ def occurrence_shares(features: TextFeatures, text: str) -> tuple[list[Word], An
     Columns of features that the text has sum to 1. The words of the first line are counted in the features of the lead
     as well.
     """
-    s = features.settings
-    words = located_tokens(text[: s.max_chars] if s.max_chars else text, features.tokens)
+    words = located_tokens(text[: features.settings.max_chars or None], features.tokens)
     parts = []
     for block in features.blocks:
         plain, counted = features.block_tokens(text, block)

@@ -1,11 +1,9 @@
 """The training texts nearest to a text, in the space of the model that coded it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.features import word_vectors
 from hjc.classifiers.vectors import TF_IDF, TextVectors
@@ -52,34 +50,24 @@ def nearest_texts(
     rows = np.flatnonzero(train.is_labelled)
     if not len(rows):
         raise ValueError("there is no training text with a code")
-    first: dict[tuple[str, int], int] = {}
-    copies: dict[tuple[str, int], int] = {}
+    rows_of: dict[tuple[str, int], list[int]] = {}
     for i in rows.tolist():
-        key = (train.texts[i], int(train.gold[i]))
-        first.setdefault(key, i)
-        copies[key] = copies.get(key, 0) + 1
-    texts = [t for t, _ in first]
+        rows_of.setdefault((train.texts[i], int(train.gold[i])), []).append(i)
+    keys = list(rows_of)
+    texts = [t for t, _ in keys]
     space, chosen = classifier.vector_space, np.arange(len(texts))
-    if space != TF_IDF and (space is None or len(texts) > most):
-        by_words = _word_cosines(text, texts)
-        if space is not None:
-            chosen = np.sort(np.argsort(-by_words, kind="stable")[:most])
-    if space is None:
-        similarity = by_words
-    else:
-        some = [texts[i] for i in chosen.tolist()]
-        similarity = classifier.text_vectors([text]).cosine(classifier.text_vectors(some))[0]
-    best = np.argsort(-similarity, kind="stable")[:k]
-    keys = list(first)
+    if space is None or (space != TF_IDF and len(texts) > most):
+        features = word_vectors(texts)
+        one, many = (TextVectors(TF_IDF, features.transform(part)) for part in ([text], texts))
+        similarity = one.cosine(many)[0]
+    if space is not None:
+        if space != TF_IDF and len(texts) > most:
+            chosen = np.sort(np.argsort(-similarity, kind="stable")[:most])
+        vectors = classifier.text_vectors([texts[i] for i in chosen.tolist()])
+        similarity = classifier.text_vectors([text]).cosine(vectors)[0]
     nearest = []
-    for j in best.tolist():
-        key = keys[int(chosen[j])]
-        nearest.append(Neighbour(first[key], key[1], float(similarity[j]), key[0], copies[key]))
+    for j in np.argsort(-similarity, kind="stable")[:k].tolist():
+        (found, gold), same = keys[chosen[j]], rows_of[keys[chosen[j]]]
+        nearest.append(Neighbour(same[0], gold, float(similarity[j]), found, len(same)))
     name = {TF_IDF: "tf-idf of the model", None: "tf-idf of words"}.get(space, str(space))
     return Neighbours(tuple(nearest), name, len(chosen), len(texts))
-
-
-def _word_cosines(text: str, texts: Sequence[str]) -> FloatArray:
-    features = word_vectors(texts)
-    one, many = (TextVectors(TF_IDF, features.transform(part)) for part in ([text], list(texts)))
-    return one.cosine(many)[0]

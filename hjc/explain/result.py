@@ -1,8 +1,8 @@
 """What an explanation of one text at one level holds, whatever found it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,12 +30,41 @@ class WordPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LevelExplanation:
-    """One level of one text.
+class Question:
+    """Which code of which level is explained against which other.
 
     Attributes:
         node, second: the code and the one it is compared with (-1: it has no sibling).
         probability, second_probability: of the two at this level (nan where there is no second).
+    """
+
+    level: int
+    node: int
+    second: int
+    probability: float
+    second_probability: float
+
+    def answer(
+        self,
+        method: str,
+        words: Sequence[Word],
+        parts: Sequence[FloatArray],
+        values: Sequence[tuple[float, float]],
+        notes: Sequence[str],
+    ) -> "LevelExplanation":
+        """From the parts (W,) of W words in the code and in its lead; of each its value and its constant."""
+        marked = zip(words, *(some.tolist() for some in parts), strict=True)
+        shown = tuple(WordPart(w.token, w.start, w.end, own, led) for w, own, led in marked)
+        numbers = (float(x) for pair in values for x in pair)
+        everything: tuple[Any, ...] = (*astuple(self), method, shown, *numbers, tuple(notes))
+        return LevelExplanation(*everything)
+
+
+@dataclass(frozen=True)
+class LevelExplanation(Question):
+    """One level of one text.
+
+    Attributes:
         method: a key of :data:`METHODS`.
         words: in the order of the text.
         value, constant: ``linear``: the code's score and its intercept; else log P(code) of the text, and of the text
@@ -44,11 +73,6 @@ class LevelExplanation:
         notes: sentences for the reader: what the numbers leave out, a sum that is not met.
     """
 
-    level: int
-    node: int
-    second: int
-    probability: float
-    second_probability: float
     method: str
     words: tuple[WordPart, ...]
     value: float
@@ -57,23 +81,6 @@ class LevelExplanation:
     difference_constant: float
     notes: tuple[str, ...] = ()
 
-    @classmethod
-    def make(
-        cls,
-        asked: "Question",
-        method: str,
-        words: Sequence[Word],
-        parts: tuple[FloatArray, FloatArray],
-        code: tuple[float, float],
-        lead: tuple[float, float],
-        notes: Sequence[str] = (),
-    ) -> "LevelExplanation":
-        """From the parts (W,) of W words in the code and in its lead; of each its value and its constant."""
-        marked = zip(words, parts[0].tolist(), parts[1].tolist(), strict=True)
-        shown = tuple(WordPart(w.token, w.start, w.end, own, led) for w, own, led in marked)
-        (value, constant), (difference, difference_constant) = map(float, code), map(float, lead)
-        return cls(*asked, method, shown, value, constant, difference, difference_constant, tuple(notes))
-
     def by_word(self, which: str = "lead") -> list[tuple[str, float]]:
         """Distinct words (case folded) with the sum of their ``part`` or ``lead``, largest size first."""
         total: dict[str, float] = {}
@@ -81,16 +88,6 @@ class LevelExplanation:
             key = word.word.casefold()
             total[key] = total.get(key, 0.0) + float(getattr(word, which))
         return sorted(total.items(), key=lambda item: -abs(item[1]))
-
-
-class Question(NamedTuple):
-    """Which code of which level is explained against which other."""
-
-    level: int
-    node: int
-    second: int
-    probability: float
-    second_probability: float
 
 
 def ask(

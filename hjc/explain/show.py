@@ -57,11 +57,9 @@ def _from_to(without: float, with_words: float) -> str:
 
 def plain_neighbours(tree: Taxonomy, near: Neighbours, language: str | None = None) -> list[dict[str, Any]]:
     """Every nearest text with its code, title, similarity, copies and row."""
-    return [
-        {"code": tree.codes[one.gold], "title": tree.title(one.gold, language), "similarity": one.similarity,
-         "copies": one.copies, "row": one.row, "text": one.text}
-        for one in near.nearest
-    ]  # fmt: skip
+    found = [{"code": tree.codes[one.gold], "title": tree.title(one.gold, language)} for one in near.nearest]
+    others = ("similarity", "copies", "row", "text")
+    return [named | {key: getattr(one, key) for key in others} for named, one in zip(found, near.nearest, strict=True)]
 
 
 def neighbour_lines(tree: Taxonomy, near: Neighbours, language: str | None = None) -> Iterator[str]:

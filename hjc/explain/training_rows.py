@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hjc.classifiers.load import PROVENANCE, training_record
+from hjc.classifiers.record import PROVENANCE, training_data_settings, training_record
 from hjc.data import JobData, TextRecipe, load_job_data
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings, SourceSettings
@@ -18,9 +18,8 @@ def data_settings(stored: Mapping[str, Any], **changes: Any) -> DataSettings:
     known = {f.name for f in fields(DataSettings)}
     values = {k: v for k, v in stored.items() if k in known} | changes
     own = {f.name for f in fields(SourceSettings)}
-    values["sources"] = [
-        SourceSettings(**{k: v for k, v in s.items() if k in own}) for s in values.get("sources") or ()
-    ]
+    sources = [{k: v for k, v in source.items() if k in own} for source in values.get("sources") or ()]
+    values["sources"] = [SourceSettings(**source) for source in sources]
     return DataSettings(**values)
 
 
@@ -62,7 +61,7 @@ def rows_of_file(
     Raises:
         FileNotFoundError, ValueError: no such file or column, or no row with a known code.
     """
-    stored = (training_record(run_dir).get("config") or {}).get("data") or {}
+    stored = training_data_settings(run_dir)
     kept = {k: stored[k] for k in ("restore_zeros", "code_width") if k in stored}
     code = code_column or ("" if stored.get("sample") else stored.get("code_column")) or "code"
     rows, rejects = read_job_data(path, taxonomy, data_settings(kept | reading, **recipe.settings(), code_column=code))

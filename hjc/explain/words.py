@@ -58,14 +58,9 @@ def to_words(words: Sequence[Word], starts: Sequence[int], ends: Sequence[int]) 
 
     -1 where there are no words.
     """
-    first = np.array([word.start for word in words], dtype=np.int64)
-    out = np.minimum(np.searchsorted(first, np.asarray(starts, dtype=np.int64)), len(words) - 1)
-    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        best = 0
-        for k, word in enumerate(words):
-            if word.start >= end:
-                break
-            shared = min(end, word.end) - max(start, word.start)
-            if shared > best:
-                best, out[i] = shared, k
-    return out
+    if not words:
+        return np.full(len(starts), -1)
+    first, last = (np.array([getattr(word, end) for word in words], dtype=np.int64) for end in ("start", "end"))
+    shared = np.minimum.outer(np.asarray(ends, dtype=np.int64), last) - np.maximum.outer(starts, first)
+    following = np.minimum(np.searchsorted(first, starts), len(words) - 1)
+    return np.where(shared.max(axis=1) > 0, shared.argmax(axis=1), following)
