@@ -280,8 +280,6 @@ def test_numbers_in_a_sheet_are_codes_only_in_full_length(tmp_path):
     assert read_correspondence(sheet((1101, "a"), ("0110", "b"))).links == {"1101": {"a": 1}, "0110": {"b": 1}}
     with pytest.raises(TaxonomyError, match="row 4: the source code 110 is a number"):
         read_correspondence(sheet((1101, "a"), (110, "b")))
-    with pytest.raises(TaxonomyError, match="no sheet 'x'"):
-        read_correspondence(tmp_path / "t.xlsx", sheet="x")
 
 
 #: a few rows in the layout of the ILO's corrtab88-08.xls, codes as text

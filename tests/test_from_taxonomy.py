@@ -292,7 +292,7 @@ def test_commands(tmp_path, format):
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.jsonl", "t.tsv.gz", "t.2024.csv.bz2"])
 def test_every_format_is_what_its_name_says(tmp_path, name):
-    from hjc.tables.whole import read_table
+    from hjc.tables import read_table
 
     made = texts_from_taxonomy(TREE, TEXTS)
     paths = made.write(tmp_path / name)

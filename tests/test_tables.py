@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hjc.data.recipe import clean_texts
+from hjc.tables import read_rows, read_table
 from hjc.tables.csv_reader import sniff_separator
-from hjc.tables.whole import read_rows, read_table
 
 FRAME = pd.DataFrame(
     {"text": ["Murarz, tynkarz", 'pracownik "do wszystkiego"', "Łódź\ndruga linia", "x;y|z"],

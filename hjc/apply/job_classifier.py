@@ -6,6 +6,7 @@ from typing import Any
 
 from hjc.classifiers.base import Classifier, top_k_columns
 from hjc.classifiers.load import load
+from hjc.errors import check_range
 
 #: keys of a job in :meth:`JobClassifier.predict_batch` -> argument of :meth:`JobClassifier.predict`
 KEYS = {
@@ -70,8 +71,7 @@ class JobClassifier:
 
     def predict_batch(self, jobs: Sequence[Mapping[str, str]], top_k: int = 5) -> list[list[dict[str, Any]]]:
         """As :meth:`predict`, for many jobs at once: mappings with ``title``, ``description`` or both."""
-        if top_k < 1:
-            raise ValueError(f"top_k: got {top_k}, allowed are integers from 1")
+        check_range("top_k", top_k, top_k >= 1, "integers from 1")
         texts = self._texts(jobs)
         if not texts:
             return []

@@ -80,7 +80,7 @@ def crosswalk(
     from hjc.apply.spelling import Spelling
     from hjc.classifiers.load import load
     from hjc.cli.streams import finish, progress_of, recipe_of, streams
-    from hjc.crosswalk.chain import read_chain
+    from hjc.crosswalk.readers import read_chain
 
     model = source if source and source != "-" and Path(source).is_dir() else None
     if not table or not to:

@@ -62,9 +62,8 @@ def revise(
     from hjc.apply.revision import REVISION_COLUMNS, RevisionSummary, revise_table, write_report
     from hjc.apply.spelling import Spelling
     from hjc.cli.streams import finish, streams
-    from hjc.crosswalk.chain import read_links
     from hjc.crosswalk.correspondence import mend_table
-    from hjc.crosswalk.readers import read_counts
+    from hjc.crosswalk.readers import read_counts, read_links
     from hjc.crosswalk.revision import plan_revision
 
     old, new = None if start is None else taxonomy_of(start), taxonomy_of(to)

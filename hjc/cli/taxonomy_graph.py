@@ -114,8 +114,8 @@ def _weight(text: str) -> tuple[str, float]:
 
 def _pairs(tree: "Taxonomy", path: str) -> "Correspondence":
     """True and coded codes of a table, or of the rows that an evaluation has stored."""
-    from hjc.crosswalk.chain import read_links
     from hjc.crosswalk.correspondence import Correspondence
+    from hjc.crosswalk.readers import read_links
     from hjc.report.scores import StoredScores
 
     if not path.endswith(".parquet"):

@@ -121,20 +121,14 @@ class Correspondence:
 
         A name that the mapping does not have stays as it is, so that it is later listed as not in the tree.
         """
-
-        def renamed(codes: Sequence[str], names: Mapping[str, str] | None) -> tuple[str, ...]:
-            return tuple(codes) if names is None else tuple(names.get(c, c) for c in codes)
-
-        def keys(titles: Mapping[str, str], names: Mapping[str, str] | None) -> Mapping[str, str]:
-            return titles if names is None else {names.get(c, c): t for c, t in titles.items()}
-
+        old, new = source or {}, target or {}
         return replace(
             self,
-            source=renamed(self.source, source),
-            target=renamed(self.target, target),
-            added=renamed(self.added, target),
-            source_titles=keys(self.source_titles, source),
-            target_titles=keys(self.target_titles, target),
+            source=tuple(old.get(c, c) for c in self.source),
+            target=tuple(new.get(c, c) for c in self.target),
+            added=tuple(new.get(c, c) for c in self.added),
+            source_titles={old.get(c, c): title for c, title in self.source_titles.items()},
+            target_titles={new.get(c, c): title for c, title in self.target_titles.items()},
         )
 
 

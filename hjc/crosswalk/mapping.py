@@ -15,6 +15,7 @@ Codes at inner nodes, on either side:
   (``inner="keep"``: :meth:`Crosswalk.level_matrix`).
 """
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,8 +30,6 @@ from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights
 from hjc.crosswalk.parts import CrosswalkStatistics, Transferred, known_shares, spread_matrix, unit_rows
 from hjc.errors import TaxonomyError, check_choice, name_some
 from hjc.taxonomy.tree import Taxonomy
-
-__all__ = ["Crosswalk", "CrosswalkStatistics", "Transferred", "build_crosswalk"]
 
 Unmapped = Literal["keep", "renormalise"]
 Inner = Literal["spread", "keep"]
@@ -82,7 +81,7 @@ class Crosswalk:
 
     @classmethod
     def truncation(cls, taxonomy: Taxonomy, depth: int) -> "Crosswalk":
-        """Every code to its ancestor-or-self in ``taxonomy.truncate(depth)``."""
+        """Every code to its ancestor-or-self in ``taxonomy.truncate(depth)``; to itself at full depth."""
         short = taxonomy.truncate(depth)
         n = len(taxonomy)
         columns = np.r_[taxonomy.truncation_map(depth), len(short)]
@@ -187,8 +186,6 @@ class Crosswalk:
 
         The unmapped share has an empty target.
         """
-        import csv
-
         with Path(path).open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["source", "target", "share"])
@@ -256,20 +253,17 @@ def build_crosswalk(
     check_choice("unmapped", unmapped, get_args(Unmapped))
     shares = known_shares(table, target, weights, target_counts)
     ns, nt = len(source), len(target)
-    rows, columns, values = [], [], []
+    rows, columns, values = list[int](), list[int](), list[float]()
     linked = np.zeros(ns, dtype=bool)
     for code, links in shares.items():
         if (node := source.index_of.get(code)) is None:
             continue
-        mapped = sum(share for t, share in links.items() if t != NOWHERE)
-        scale = mapped if unmapped == "renormalise" and mapped > 0 else 1.0
         linked[node] = True
-        for t, share in links.items():
-            if t == NOWHERE and scale != 1.0:
-                continue
-            rows.append(node)
-            columns.append(nt if t == NOWHERE else target.index_of[t])
-            values.append(share / scale)
+        if unmapped == "renormalise" and (mapped := sum(share for t, share in links.items() if t != NOWHERE)) > 0:
+            links = {t: share / mapped for t, share in links.items() if t != NOWHERE}
+        rows += [node] * len(links)
+        columns += [nt if t == NOWHERE else target.index_of[t] for t in links]
+        values += links.values()
     unknown_source = tuple(dict.fromkeys(c for c in table.source if c not in source.index_of))
     unknown_target = tuple(
         dict.fromkeys(c for c in (*table.target, *table.added) if c and c not in target.index_of)

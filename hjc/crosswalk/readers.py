@@ -1,20 +1,23 @@
 """Correspondence tables from files: the offices' own layouts, recognised by their headers, and any other by a column
-map.
+map; and several of them in a row as one crosswalk.
 
 Codes are read as text. A cell of a spreadsheet that holds a number is a code only where it is as long as the longest
 code of its column, so that it cannot have lost a leading zero; else it is refused.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from hjc.crosswalk.correspondence import Correspondence
+from hjc.crosswalk.correspondence import Correspondence, mend_table
+from hjc.crosswalk.mapping import Crosswalk, build_crosswalk
 from hjc.errors import TaxonomyError, name_some
 from hjc.tables import Rejects, open_cells
 from hjc.tables.excel import NumberText
 from hjc.taxonomy.csvio import as_taxonomy_error, reading, stem
 from hjc.taxonomy.load import isco08
+from hjc.taxonomy.tree import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,16 @@ def read_correspondence(
     source: str = "",
     target: str = "",
     weight: str = "",
-    source_title: str = "",
-    target_title: str = "",
     relation: str = "",
     relations: Collection[str] = (),
-    sheet: str | int = 0,
-    separator: str | None = None,
-    encoding: str | None = None,
 ) -> Correspondence:
-    """Read a correspondence table: CSV, TSV (plain or .gz), or a sheet of .xls or .xlsx (extra ``excel``).
+    """Read a correspondence table: CSV, TSV (plain or .gz), or the first sheet of .xls or .xlsx (extra ``excel``).
 
     Args:
         source, target: columns of codes, by name or "#1", "#2". Without them the header is looked up in
             :data:`LAYOUTS`; a table of two columns is source and target in that order.
-        weight: column of weights. Optional, as are the columns of titles.
+        weight: column of weights. Optional.
         relation: column of relations (exactMatch, broadMatch ...); ``relations`` keeps only these and counts the rest.
-        sheet: name or number (from 0) of the sheet of a workbook.
 
     Raises:
         FileNotFoundError: no such file.
@@ -82,8 +79,8 @@ def read_correspondence(
         ImportError: a workbook without the packages that read it.
     """
     path = Path(path)
-    rows = read_cells(path, sheet, separator, encoding)
-    asked = Layout("asked for", source, target, source_title, target_title, weight, relation)
+    rows = read_cells(path)
+    asked = Layout("asked for", source, target, weight=weight, relation=relation)
     start, layout = _find_header(path, rows, asked)
     header = rows[start][1]
     rows = _wide(path, rows[start + 1 :], len(header))
@@ -178,11 +175,11 @@ def _find_header(path: Path, rows: Sequence[tuple[int, list[str]]], asked: Layou
 
 def _merge(known: Layout, asked: Layout, names: Collection[str]) -> Layout:
     """A recognised layout with what was asked for on top, without optional columns that the file does not have."""
-    out = {"name": known.name, "source": known.source, "target": known.target}
+    found: dict[str, Any] = {}
     for key in ("source_title", "target_title", "weight", "relation"):
-        value = getattr(known, key)
-        out[key] = getattr(asked, key) or (value if value.startswith("#") or value in names else "")
-    return Layout(**out)  # type: ignore[arg-type]
+        name = getattr(known, key)
+        found[key] = getattr(asked, key) or (name if name.startswith("#") or name in names else "")
+    return replace(known, **found)
 
 
 def _column(path: Path, header: Sequence[str], name: str) -> int:
@@ -197,23 +194,18 @@ def _column(path: Path, header: Sequence[str], name: str) -> int:
     return stripped.index(name)
 
 
-def read_cells(
-    path: Path, sheet: str | int = 0, separator: str | None = None, encoding: str | None = None
-) -> list[tuple[int, list[str]]]:
-    """Every row of a table as it stands, with its line, blank rows left out; of a workbook one sheet.
+def read_cells(path: Path) -> list[tuple[int, list[str]]]:
+    """Every row of a table as it stands, with its line, blank rows left out; of a workbook the first sheet.
 
     Raises:
         FileNotFoundError, ImportError, TaxonomyError: as :func:`read_correspondence`.
     """
-    rejects, names = Rejects(), []
+    rejects = Rejects()
     with as_taxonomy_error():
-        for number, (name, rows) in enumerate(open_cells(path, reading(path, separator, encoding), rejects=rejects)):
-            names.append(name)
-            if sheet in (number, name) or not name:
-                found = list(rows)
-                rejects.refuse(str(path))
-                return found
-    raise TaxonomyError(f"{path}: no sheet {sheet!r}; the workbook has {name_some(names, 20)}")
+        sheets = open_cells(path, reading(path, None, None), rejects=rejects)
+        found = list(next(sheets)[1])
+        rejects.refuse(str(path))
+    return found
 
 
 def _wide(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> list[tuple[int, list[str]]]:
@@ -234,15 +226,15 @@ def _whole(path: Path, expected: str) -> tuple[list[str], list[tuple[int, list[s
     return rows[0][1], _wide(path, rows[1:], len(rows[0][1]))
 
 
-def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -> dict[str, float]:
+def read_counts(path: str | Path) -> dict[str, float]:
     """Counts of codes from a table with the columns ``code,count``; counts of a code that stands twice add up.
 
     Raises:
         FileNotFoundError, TaxonomyError: as :func:`read_correspondence`.
     """
     path = Path(path)
-    header, rows = _whole(path, f"the columns {code},{count}")
-    i, j = _column(path, header, code), _column(path, header, count)
+    header, rows = _whole(path, "the columns code,count")
+    i, j = _column(path, header, "code"), _column(path, header, "count")
     out: dict[str, float] = {}
     for number, row in rows:
         out[row[i].strip()] = out.get(row[i].strip(), 0.0) + _number(path, number, row[j])
@@ -253,10 +245,10 @@ def read_counts(path: str | Path, *, code: str = "code", count: str = "count") -
 IDENTIFIERS = (("uri", "esco_code"), ("conceptUri", "code"), ("ORIGINURI", "CODE"))
 
 
-def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") -> Mapping[str, str]:
+def read_identifiers(path: str | Path) -> Mapping[str, str]:
     """identifier -> code from a table that has both, for :meth:`Correspondence.relabel`.
 
-    Without ``identifier`` and ``code`` the columns are those of :data:`IDENTIFIERS` that the file has.
+    The columns are those of :data:`IDENTIFIERS` that the file has.
     An ESCO URI is known in full, without its start (``occupation/<uuid>``), and as the bare uuid; with ESCO URIs in the
     table come those of the ISCO-08 groups (``isco/C1111``).
 
@@ -266,14 +258,12 @@ def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") 
     path = Path(path)
     header, rows = _whole(path, "columns of identifiers and codes")
     found = next((pair for pair in IDENTIFIERS if {cell.strip() for cell in header}.issuperset(pair)), None)
-    if found is None and not (identifier and code):
+    if found is None:
         raise TaxonomyError(
             f"{path}: no columns {' nor '.join(','.join(pair) for pair in IDENTIFIERS)}; columns are "
             f"{name_some(header, 30)}. An ESCO occupations file is needed, of any version"
         )
-    i, j = (
-        _column(path, header, asked or own) for asked, own in zip((identifier, code), found or ("", ""), strict=True)
-    )
+    i, j = (_column(path, header, name) for name in found)
     out: dict[str, str] = {}
     for _, row in rows:
         name, value = row[i].strip(), row[j].strip()
@@ -286,3 +276,77 @@ def read_identifiers(path: str | Path, *, identifier: str = "", code: str = "") 
             for start in ("", "isco/", "http://data.europa.eu/esco/isco/"):
                 out.setdefault(f"{start}C{value}", value)
     return out
+
+
+def read_links(
+    path: str,
+    *,
+    source_column: str = "",
+    target_column: str = "",
+    weight_column: str = "",
+    relation_column: str = "",
+    relation: Sequence[str] | None = None,
+    reverse: bool = False,
+    ids: str | None = None,
+) -> Correspondence:
+    """A correspondence table; columns, relations: see :func:`read_correspondence`.
+
+    Args:
+        reverse: from its target to its source. ids: CSV with uri,esco_code; the table names ESCO codes by their URI.
+    """
+    links = read_correspondence(
+        path, source=source_column, target=target_column, weight=weight_column, relation=relation_column,
+        relations=relation or (),
+    )  # fmt: skip
+    if ids is not None:
+        names = read_identifiers(ids)
+        links = links.relabel(source=names, target=names)
+    return links.reverse() if reverse else links
+
+
+def read_chain(
+    tables: Sequence[str],
+    trees: Sequence[Taxonomy],
+    *,
+    weights: str = "uniform",
+    unmapped: str = "keep",
+    counts: str | None = None,
+    restore_zeros: bool = False,
+    reverse: bool = False,
+    **columns: Any,
+) -> Crosswalk:
+    """One crosswalk of tables in a row.
+
+    Args:
+        tables: each from a tree to the next. trees: one more than tables.
+        weights, unmapped: see :func:`build_crosswalk`. counts: CSV with code,count of the only table.
+        restore_zeros: of the codes of the tables. reverse, columns: of :func:`read_links`.
+
+    Raises:
+        ValueError: numbers of tables and trees that do not fit; and of reading and building.
+    """
+    if not tables or len(trees) != len(tables) + 1:
+        raise ValueError(f"{len(tables)} tables need {len(tables) - 1} taxonomies between them, got {len(trees) - 2}")
+    if counts and len(tables) > 1:
+        raise ValueError("--counts belongs to one table; write each crosswalk with --matrix and chain those")
+    walk: Crosswalk | None = None
+    for i, path in enumerate(tables):
+        links = mend_table(
+            read_links(path, reverse=reverse, **columns), trees[i], trees[i + 1], restore_zeros=restore_zeros
+        )
+        # A table that `Crosswalk.to_csv` wrote holds shares; its header says so.
+        how = "shares" if weights == "uniform" and not reverse and _is_matrix(path) else weights
+        part = build_crosswalk(
+            links, trees[i], trees[i + 1], weights=how, unmapped=unmapped,  # type: ignore[arg-type]
+            target_counts=None if counts is None else read_counts(counts),
+        )  # fmt: skip
+        walk = part if walk is None else walk.then(part)
+    assert walk is not None
+    return walk
+
+
+def _is_matrix(path: str) -> bool:
+    if Path(path).suffix != ".csv":
+        return False
+    with Path(path).open(encoding="utf-8-sig", errors="replace") as stream:
+        return stream.readline().strip() == "source,target,share"

@@ -7,7 +7,7 @@ when asked for, one weighted row for each successor.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -17,7 +17,7 @@ import numpy as np
 from hjc.arrays import Float64, IntArray
 from hjc.crosswalk.correspondence import NOWHERE, Correspondence, Weights
 from hjc.crosswalk.parts import known_shares
-from hjc.errors import TaxonomyError, check_choice, name_some
+from hjc.errors import TaxonomyError, check_choice, check_range, name_some
 from hjc.taxonomy.tree import Taxonomy
 
 #: what became of an old code; see :class:`CodeRevision`
@@ -273,116 +273,102 @@ def plan_revision(
     """
     check_choice("split", split, get_args(Split))
     target.check_level(min_level)
-    if not 0.5 < inner_share <= 1:
-        raise ValueError(f"inner_share: got {inner_share}, allowed is more than 0.5 up to 1")
+    check_range("inner_share", inner_share, 0.5 < inner_share <= 1, "numbers above 0.5, up to 1")
     if not any(t in target.index_of for t in table.target):
         raise TaxonomyError(
             f"{table.name}: none of its new codes is in {target.name!r}; the table has {name_some(table.target, 3)}, "
             f"the tree has {name_some(target.leaf_codes, 3)}. Is the table the other way round (reverse)?"
         )
-    shares = known_shares(table, target, weights, target_counts)
-    # A successor whose share is zero by the weights is still a successor: it counts for the common ancestor.
-    reach = {code: [t for t in row if t in target.index_of] for code, row in table.links.items()}
-    sources_of = Counter(t for targets in reach.values() for t in targets)
-    plan = {}
-    for code, targets in reach.items():
-        moved = {t: shares[code][t] for t in targets if t in shares[code]}
-        plan[code] = _judge(code, targets, moved, shares[code].get(NOWHERE, 0.0), sources_of, target, min_level)
+    plan = _Plan(table, target, known_shares(table, target, weights, target_counts), min_level)
+    codes = {code: plan.of_pairs(code) for code in plan.reach}
     if source is not None:
         for node in (*source.leaves.tolist(), *np.flatnonzero(~source.is_leaf).tolist()):
             code = source.codes[node]
-            if code in plan:
-                continue
-            if source.is_leaf[node]:
-                plan[code] = CodeRevision(code, "unmapped", {}, "", "not in the correspondence table")
-            else:
-                plan[code] = _inner(source, node, plan, reach, target, min_level, inner_share)
-    unknown = sorted({t for t in table.target if t and t not in target.index_of})
-    notes = (
-        [f"{len(unknown):,} new codes of the table are not in {target.name!r}: {name_some(unknown)}"] if unknown else []
-    )
+            if code not in codes and source.is_leaf[node]:
+                codes[code] = CodeRevision(code, "unmapped", {}, "", "not in the correspondence table")
+            elif code not in codes:
+                codes[code] = plan.of_leaves(source, node, codes, inner_share)
+    notes = list(table.notes)
+    if unknown := sorted({t for t in table.target if t and t not in target.index_of}):
+        notes.append(f"{len(unknown):,} new codes of the table are not in {target.name!r}: {name_some(unknown)}")
     return Revision(
-        codes=plan,
+        codes=codes,
         target=target,
         split=split,
         source_titles=table.source_titles,
         target_titles=table.target_titles,
-        added=tuple(t for t in table.added if t not in sources_of),
-        notes=(*table.notes, *notes),
-        new_only=frozenset(c for c in target.codes if c not in plan and (c in table.added or source is not None)),
+        added=tuple(t for t in table.added if t not in plan.sources_of),
+        notes=tuple(notes),
+        new_only=frozenset(c for c in target.codes if c not in codes and (c in table.added or source is not None)),
         keep_new=keep_new,
     )
 
 
-def _judge(
-    code: str,
-    targets: Collection[str],
-    shares: Mapping[str, float],
-    lost: float,
-    sources_of: Mapping[str, int],
-    tree: Taxonomy,
-    min_level: int,
-) -> CodeRevision:
-    if not targets:
-        return CodeRevision(code, "dropped", {}, "", "the table names no code of the new tree for it", lost=1.0)
-    if len(targets) == 1 and lost < 1e-12:
-        (only,) = targets
-        kind: Kind = "merged" if sources_of[only] > 1 else "unchanged" if only == code else "renamed"
-        return CodeRevision(code, kind, {only: 1.0}, only)
-    gold, reason = _ancestor(tree, targets, min_level)
-    if lost > 1e-12:  # a successor that is not in the tree: nobody knows which ancestor it would have
-        gold, reason = "", "a part of it went to codes that are not in the new tree"
-    return CodeRevision(code, "split", dict(shares), gold, reason, lost=lost)
+class _Plan:
+    """What a table says of its codes, on the new tree."""
 
+    def __init__(
+        self, table: Correspondence, target: Taxonomy, shares: Mapping[str, Mapping[str, float]], min_level: int
+    ) -> None:
+        self.target, self.shares, self.min_level = target, shares, min_level
+        #: A successor whose share is zero by the weights is still a successor: it counts for the common ancestor.
+        self.reach = {code: [t for t in row if t in target.index_of] for code, row in table.links.items()}
+        self.sources_of = Counter(t for targets in self.reach.values() for t in targets)
 
-def _inner(
-    source: Taxonomy,
-    node: int,
-    plan: Mapping[str, CodeRevision],
-    reach: Mapping[str, Sequence[str]],
-    target: Taxonomy,
-    min_level: int,
-    inner_share: float,
-) -> CodeRevision:
-    """An old inner code by what became of the leaves under it; a plan for each of them is already there."""
-    code = source.codes[node]
-    start, stop = source.leaf_slice[node]
-    leaves = source.leaf_codes[start:stop]
-    targets = list(dict.fromkeys(t for leaf in leaves for t in reach.get(leaf, ())))
-    if not targets:
-        return CodeRevision(code, "unmapped", {}, "", "no code under it has a successor", inner=True)
-    shares: dict[str, float] = {}
-    for leaf in leaves:
-        for t, share in plan[leaf].targets.items():
-            shares[t] = shares.get(t, 0.0) + share / len(leaves)
-    # The deepest new node, not below the old one's level, that has at least the asked share of what lay under the old
-    # one; with all of it asked for, this is the lowest common ancestor.
-    settled = np.zeros(len(target))
-    settled[target.encode(shares)] = list(shares.values())
-    under = target.with_descendants(settled)
-    enough = (under >= inner_share * under[target.parents < 0].sum() - 1e-9) & (target.level <= source.level[node])
-    for t in targets if inner_share >= 1 else ():  # a successor with a share of zero counts for the ancestor, too
-        enough &= np.isin(np.arange(len(target)), target.node_path[target.index_of[t]])
-    if not enough.any():
-        reason = "the successors of the codes under it have no common ancestor"
-        return CodeRevision(code, "split", shares, "", reason, lost=max(0.0, 1 - sum(shares.values())), inner=True)
-    best = int(np.flatnonzero(enough)[np.lexsort((-under[enough], -target.level[enough]))[0]])
-    gold, lost = target.codes[best], max(0.0, 1.0 - float(under[best]))
-    if target.level[best] < min_level:
-        reason = f"the common ancestor of its successors is at level {target.level[best]}, above level {min_level}"
-        return CodeRevision(code, "split", shares, "", reason, lost=lost, inner=True)
-    kind: Kind = "split"
-    if target.level[best] == source.level[node] or target.is_leaf[best]:
-        kind = "unchanged" if gold == code else "renamed"
-    return CodeRevision(code, kind, shares, gold, "", lost=lost, inner=True)
+    def of_pairs(self, code: str) -> CodeRevision:
+        """A code of the table."""
+        targets, lost = self.reach[code], self.shares[code].get(NOWHERE, 0.0)
+        if not targets:
+            return CodeRevision(code, "dropped", {}, "", "the table names no code of the new tree for it", lost=1.0)
+        if len(targets) == 1 and lost < 1e-12:
+            (only,) = targets
+            kind: Kind = "merged" if self.sources_of[only] > 1 else "unchanged" if only == code else "renamed"
+            return CodeRevision(code, kind, {only: 1.0}, only)
+        nodes = self.target.encode(targets)
+        level = int(self.target.lca_level(nodes, nodes[:1]).min())
+        gold, reason = "", self._too_high(level)
+        if lost > 1e-12:  # a successor that is not in the tree: nobody knows which ancestor it would have
+            reason = "a part of it went to codes that are not in the new tree"
+        elif not reason:
+            gold = self.target.codes[int(self.target.node_path[nodes[0], level - 1])]
+        shares = {t: self.shares[code][t] for t in targets if t in self.shares[code]}
+        return CodeRevision(code, "split", shares, gold, reason, lost=lost)
 
+    def of_leaves(
+        self, source: Taxonomy, node: int, codes: Mapping[str, CodeRevision], inner_share: float
+    ) -> CodeRevision:
+        """An old inner code by what became of the leaves under it, all of which are in ``codes``."""
+        target, code, own_level = self.target, source.codes[node], source.level[node]
+        leaves = source.leaf_codes[slice(*source.leaf_slice[node])]
+        targets = list(dict.fromkeys(t for leaf in leaves for t in self.reach.get(leaf, ())))
+        if not targets:
+            return CodeRevision(code, "unmapped", {}, "", "no code under it has a successor", inner=True)
+        shares: dict[str, float] = {}
+        for leaf in leaves:
+            for t, share in codes[leaf].targets.items():
+                shares[t] = shares.get(t, 0.0) + share / len(leaves)
+        # The deepest new node, not below the old one's level, that has at least the asked share of what lay under the
+        # old one; with all of it asked for, this is the lowest common ancestor.
+        settled = np.zeros(len(target))
+        settled[target.encode(shares)] = list(shares.values())
+        under = target.with_descendants(settled)
+        enough = (under >= inner_share * under[target.parents < 0].sum() - 1e-9) & (target.level <= own_level)
+        for t in targets if inner_share >= 1 else ():  # a successor with a share of zero counts for the ancestor, too
+            enough &= np.isin(np.arange(len(target)), target.node_path[target.index_of[t]])
+        if not enough.any():
+            reason = "the successors of the codes under it have no common ancestor"
+            return CodeRevision(code, "split", shares, "", reason, lost=max(0.0, 1 - sum(shares.values())), inner=True)
+        best = int(np.flatnonzero(enough)[np.lexsort((-under[enough], -target.level[enough]))[0]])
+        gold, reason = target.codes[best], self._too_high(int(target.level[best]))
+        lost = max(0.0, 1.0 - float(under[best]))
+        kind: Kind = "split"
+        if not reason and (target.level[best] == own_level or target.is_leaf[best]):
+            kind = "unchanged" if gold == code else "renamed"
+        return CodeRevision(code, kind, shares, "" if reason else gold, reason, lost=lost, inner=True)
 
-def _ancestor(tree: Taxonomy, codes: Collection[str], min_level: int) -> tuple[str, str]:
-    """``(lowest common ancestor, "")``, or ``("", why not)``."""
-    nodes = tree.encode(codes)
-    level = int(tree.lca_level(nodes, nodes[:1]).min())
-    if level == 0:
-        return "", "its successors have no common ancestor"
-    if level < min_level:
-        return "", f"the common ancestor of its successors is at level {level}, above level {min_level}"
-    return tree.codes[int(tree.node_path[nodes[0], level - 1])], ""
+    def _too_high(self, level: int) -> str:
+        """Why an ancestor at this level is no gold code; "" where it is one."""
+        if level == 0:
+            return "its successors have no common ancestor"
+        above = f"the common ancestor of its successors is at level {level}, above level {self.min_level}"
+        return above if level < self.min_level else ""

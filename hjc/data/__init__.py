@@ -8,7 +8,7 @@ from hjc.data.sample import load_sample, sample_ads, sample_titles
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import Splits
 from hjc.data.summary import DataSummary, summarise
-from hjc.tables.whole import read_rows, read_table
+from hjc.tables import read_rows, read_table
 
 __all__ = [
     "DataSettings",

@@ -10,7 +10,7 @@ import numpy as np
 from hjc.data.markup import has_html, has_words, without_html
 from hjc.data.settings import DataSettings
 from hjc.errors import name_some
-from hjc.tables.readers import find_column
+from hjc.tables import find_column
 
 #: what programs write for a missing value; no job title is one of these
 MISSING = frozenset(("nan", "NaN", "NAN", "<NA>", "None", "null", "NULL"))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 
-from hjc.errors import check_choice
+from hjc.errors import check_choice, check_range
 from hjc.files import stem
 from hjc.tables.options import READABLE
 
@@ -118,23 +118,13 @@ class DataSettings:
     def __post_init__(self) -> None:
         check_choice("data.format", self.format, FORMATS)
         check_choice("data.singletons", self.singletons, SINGLETONS)
-        for name, value in (("test_fraction", self.test_fraction), ("valid_fraction", self.valid_fraction)):
-            if not 0 <= value < 1:
-                raise ValueError(f"data.{name}: got {value}, allowed are 0 to below 1")
-        if self.test_fraction + self.valid_fraction >= 1:
-            raise ValueError(
-                f"data.test_fraction + data.valid_fraction: got {self.test_fraction + self.valid_fraction}, "
-                "allowed is below 1, or nothing is left to train on"
-            )
-        if not 0 <= self.near_duplicates <= 1:
-            raise ValueError(f"data.near_duplicates: got {self.near_duplicates}, allowed are 0 (off) to 1")
-        for name, number in (
-            ("max_chars", self.max_chars),
-            ("max_train_rows", self.max_train_rows),
-            ("code_width", self.code_width),
-        ):
-            if number < 0:
-                raise ValueError(f"data.{name}: got {number}, allowed are integers from 0 (no limit)")
+        for name in ("test_fraction", "valid_fraction"):
+            check_range(f"data.{name}", value := getattr(self, name), 0 <= value < 1, "0 to below 1")
+        both, left = self.test_fraction + self.valid_fraction, "those below 1, or nothing is left to train on"
+        check_range("data.test_fraction + data.valid_fraction", both, both < 1, left)
+        check_range("data.near_duplicates", self.near_duplicates, 0 <= self.near_duplicates <= 1, "0 (off) to 1")
+        for name in ("max_chars", "max_train_rows", "code_width"):
+            check_range(f"data.{name}", value := getattr(self, name), value >= 0, "integers from 0 (no limit)")
 
     def all_sources(self) -> list[SourceSettings]:
         """Every file as a SourceSettings with all its fields filled, in order: train, valid, test, files, sources.

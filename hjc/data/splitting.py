@@ -6,6 +6,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from hjc.arrays import BoolArray, IntArray
+from hjc.errors import check_range
 from hjc.taxonomy.tree import Taxonomy
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -61,8 +62,7 @@ def near_duplicate_groups(texts: "list[str] | tuple[str, ...]", threshold: float
     Raises:
         ValueError: threshold is not in (0, 1].
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold: got {threshold}, allowed are above 0 to 1")
+    check_range("threshold", threshold, 0 < threshold <= 1, "above 0 to 1")
     same = identical_groups(texts)
     _, first = np.unique(same, return_index=True)  # group numbers are in order of first appearance
     weights = _tfidf([texts[i] for i in first.tolist()])

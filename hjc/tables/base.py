@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -12,6 +13,7 @@ from hjc.tables.source import Source
 
 #: a chunk is closed early when its rows hold so many characters, so that long texts do not fill the memory
 CHUNK_CHARACTERS = 32 << 20
+Held = TypeVar("Held", bound=Chunk)
 #: white space and characters without a width that programs leave around names and codes
 INVISIBLE = " \t\r\n\f\v\u00a0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
@@ -36,6 +38,20 @@ def find_column(columns: Sequence[str], name: str, path: str) -> int:
     if len(columns) == 1 and any(s in columns[0] for s in ",;\t|"):
         hint += " The header looks unsplit: set the separator (--separator)."
     raise ValueError(f"{path}: no column {name!r}; columns are {shown}{hint}")
+
+
+def chunked(items: Iterable[tuple[int, Any, int]], rows: int, kind: type[Held]) -> Iterator[Held]:
+    """Chunks of so many rows, from the line, the row and the characters of each."""
+    held, lines, size = list[Any](), list[int](), 0
+    for line, row, characters in items:
+        held.append(row)
+        lines.append(line)
+        size += characters
+        if len(held) >= rows or size >= CHUNK_CHARACTERS:
+            yield kind(held, lines)
+            held, lines, size = [], [], 0
+    if held:
+        yield kind(held, lines)
 
 
 class Reader(ABC):
@@ -105,8 +121,10 @@ class CellsReader(Reader):
     _count_widths = True
 
     def _chunks(self) -> Iterator[Chunk]:
-        width, size = len(self.columns), 0
-        rows, lines, blank = list[list[str]](), list[int](), list[int]()
+        return chunked(self._rows(), self.rows, TextChunk)
+
+    def _rows(self) -> Iterator[tuple[int, list[str], int]]:
+        width, blank = len(self.columns), list[int]()
         for start, cells, taken in self._records:
             if len(cells) != width:
                 if not cells:
@@ -119,15 +137,6 @@ class CellsReader(Reader):
                 self.rejects.padded += self._count_widths and len(cells) < width
                 self.rejects.surplus += self._count_widths and len(cells) > width
                 cells = (cells + [""] * (width - len(cells)))[:width]
-            if blank:
-                rows += [[""] for _ in blank]
-                lines += blank
-                blank = []
-            rows.append(cells)
-            lines.append(start)
-            size += sum(map(len, cells))
-            if len(rows) >= self.rows or size >= CHUNK_CHARACTERS:
-                yield TextChunk(rows, lines)
-                rows, lines, size = [], [], 0
-        if rows:
-            yield TextChunk(rows, lines)
+            yield from ((line, [""], 0) for line in blank)
+            blank.clear()
+            yield start, cells, sum(map(len, cells))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hjc.tables.base import CHUNK_CHARACTERS, Reader
+from hjc.tables.base import Reader, chunked
 from hjc.tables.chunks import Chunk, JsonChunk, WrittenFloat
 from hjc.tables.options import ReadOptions
 from hjc.tables.rejects import Rejects
@@ -96,19 +96,14 @@ class JsonReader(Reader):
         yield from self._rest
 
     def _read(self, entries: Iterable[Entry], rejects: Rejects) -> Iterator[JsonChunk]:
-        rows, lines, characters = list[tuple[str, dict[str, Any]]](), list[int](), 0
-        for number, text, row, reason in entries:
-            if row is None:
-                rejects.add(number, reason, text)
-                continue
-            rows.append((text, row))
-            lines.append(number)
-            characters += len(text)
-            if len(rows) >= self.rows or characters >= CHUNK_CHARACTERS:
-                yield JsonChunk(rows, lines)
-                rows, lines, characters = [], [], 0
-        if rows:
-            yield JsonChunk(rows, lines)
+        def rows() -> Iterator[tuple[int, tuple[str, dict[str, Any]], int]]:
+            for number, text, row, reason in entries:
+                if row is None:
+                    rejects.add(number, reason, text)
+                else:
+                    yield number, (text, row), len(text)
+
+        return chunked(rows(), self.rows, JsonChunk)
 
 
 def _up_to_text(lines: Iterator[str], head: list[str]) -> bool:

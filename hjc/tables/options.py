@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hjc.errors import check_choice
+
 #: formats of one file that are read and written
 FORMATS = ("csv", "tsv", "parquet", "jsonl", "xlsx")
 #: formats that are only read: old Excel, a folder of Hugging Face datasets, a pair of plain text files
@@ -37,8 +39,7 @@ class ReadOptions:
     codes_path: str = ""
 
     def __post_init__(self) -> None:
-        if self.format not in ("auto", *READABLE):
-            raise ValueError(f"format: got {self.format!r}, allowed are auto, {', '.join(READABLE)}")
+        check_choice("format", self.format, ("auto", *READABLE))
         if self.separator not in ("auto", "tab") and (len(self.separator) != 1 or self.separator in '"\r\n'):
             raise ValueError(f"separator: got {self.separator!r}, allowed are auto, tab or one character but no quote")
         if len(self.quote) > 1:
@@ -62,8 +63,7 @@ def format_of(path: str | Path, given: str | None = None, *, option: str = "--fo
     """
     allowed = FORMATS if writing else READABLE
     if given is not None and given != "auto":
-        if given not in allowed:
-            raise ValueError(f"{option}: got {given!r}, allowed are {', '.join(allowed)}")
+        check_choice(option, given, allowed)
         return given
     if path == "-":
         return "csv"

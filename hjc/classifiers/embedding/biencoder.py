@@ -24,7 +24,7 @@ from hjc.corpus.passages import split_description
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.nn.pairs import NO_TARGET, Negative, PairBatches
-from hjc.tables.whole import read_table
+from hjc.tables import read_table
 
 logger = logging.getLogger(__name__)
 

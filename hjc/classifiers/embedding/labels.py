@@ -22,7 +22,7 @@ from hjc.corpus.passages import split_description
 from hjc.errors import check_choice, name_some
 from hjc.index import VectorIndex
 from hjc.index.pooling import pool_neighbours
-from hjc.tables.whole import read_table
+from hjc.tables import read_table
 from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)

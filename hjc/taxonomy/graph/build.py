@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hjc.crosswalk.chain import read_links
 from hjc.crosswalk.correspondence import Correspondence
 from hjc.crosswalk.mapping import build_crosswalk
-from hjc.crosswalk.readers import read_identifiers
+from hjc.crosswalk.readers import read_identifiers, read_links
 from hjc.errors import check_choice
 from hjc.taxonomy.graph.category_graph import CategoryGraph, combine
 from hjc.taxonomy.graph.files import leaf_texts, read_items
