@@ -28,8 +28,8 @@ from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError
 from hjc.index import normalise
-from hjc.nn.joint import JointSpace, triplet_loss
 from hjc.nn.settings import TrainerSettings
+from hjc.nn.spaces import JointSpace, triplet_loss
 from hjc.taxonomy import Taxonomy, from_edges
 from hjc.taxonomy.graph.category_graph import CategoryGraph
 from tests.strategies import taxonomies

@@ -27,8 +27,8 @@ from hjc.data.jobdata import JobData
 from hjc.data.sample import load_sample
 from hjc.evaluation import evaluate_model
 from hjc.index import normalise
-from hjc.nn.prototypes import PrototypeSpace
 from hjc.nn.settings import TrainerSettings
+from hjc.nn.spaces import PrototypeSpace
 from hjc.taxonomy import Taxonomy, from_edges, write_taxonomy_csv
 from hjc.training.config import compose
 from hjc.training.workflow import run_training

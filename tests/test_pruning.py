@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from hjc.nn import pruning
-from hjc.nn.encoder import load_encoder
+from hjc.nn.encoder import load_encoder, train_tokenizer
 from hjc.nn.pruning import PruningError, prune, prune_tokenizer
 from hjc.nn.settings import NeuralSettings
-from hjc.nn.tiny import train_tokenizer
 from tests.encoder_zoo import FAMILIES, corpus, family_tokenizer, write_encoder
 
 TOKENIZERS = {

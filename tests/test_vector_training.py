@@ -12,8 +12,8 @@ import torch
 
 from hjc.classifiers.embedding.means import leaf_means
 from hjc.nn.fitting import FitResult
-from hjc.nn.prototypes import PrototypeSpace
 from hjc.nn.settings import TrainerSettings
+from hjc.nn.spaces import PrototypeSpace
 from hjc.nn.vector_training import VectorRows, fit_on_vectors
 from tests.toy_space import ToyEncoder, rows, tree
 

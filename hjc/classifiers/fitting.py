@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import numpy as np
 
 from hjc.arrays import Float32, IntArray
 from hjc.data.jobdata import JobData
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.settings import Run, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 #: trainer settings that only bound how long a run takes, or say where it runs
@@ -51,16 +48,6 @@ def draw(size: int, most: int, seed: int) -> IntArray:
     return np.sort(np.random.default_rng(seed).permutation(size)[:most])
 
 
-@contextmanager
-def working_folder(run_dir: Path | None) -> Iterator[Path]:
-    """The run directory, or a temporary folder where there is none."""
-    if run_dir is not None:
-        yield Path(run_dir)
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        yield Path(scratch)
-
-
 def class_weights(train: JobData, kind: str) -> Float32:
     """(n,) weight of each row by the frequency of its gold code, mean 1; ``kind``: none | balanced | sqrt."""
     if kind == "none":
@@ -72,8 +59,9 @@ def class_weights(train: JobData, kind: str) -> Float32:
     return (weight * len(train) / weight.sum()).astype(np.float32)
 
 
-def run_fingerprint(settings: Any, trainer: TrainerSettings, train: JobData, valid: JobData | None) -> str:
-    """SHA-256 that identifies a run for resuming: settings, tree and data; not what only bounds how long it takes."""
+def run_of(settings: Any, trainer: TrainerSettings, train: JobData, valid: JobData | None, run_dir: Path | None) -> Run:
+    """The run, identified for resuming by settings, tree and data; not by what only bounds how long it takes."""
     kept = {k: v for k, v in asdict(trainer).items() if k not in NOT_IDENTITY}
     parts = [asdict(settings), kept, train.taxonomy.hash, train.hash, valid.hash if valid else None]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Run(trainer, None if run_dir is None else Path(run_dir), fingerprint)

@@ -10,7 +10,7 @@ import torch
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.fitting import check_data, class_weights, run_fingerprint
+from hjc.classifiers.fitting import check_data, class_weights, run_of
 from hjc.classifiers.storage import ModelDir, ModelDirError
 from hjc.classifiers.vectors import ENCODER, TextVectors, unit_rows
 from hjc.data.jobdata import JobData
@@ -100,9 +100,7 @@ class NeuralClassifier(Classifier):
             s,
             (train.texts, train.gold, weight),
             None if valid is None else (valid.texts, valid.gold, valid.weight),
-            t,
-            None if run_dir is None else Path(run_dir),
-            run_fingerprint(s, t, train, valid),
+            run_of(s, t, train, valid, run_dir),
         )
         if s.lora_rank:
             network.encoder = merge_lora(network.encoder)

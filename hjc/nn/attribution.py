@@ -101,10 +101,15 @@ def integrated_gradients(
             here = embed(given)
             padding = embed(torch.full_like(given, tokenizer.pad_token_id))
             there = torch.where(inner[None, :, None], padding, here)
-        forward = _Targets(network, targets)
+
+        def forward(vectors: Tensor) -> Tensor:  # not network.features: the encoder may be frozen
+            mask = torch.ones(vectors.shape[:2], dtype=torch.int64, device=device)
+            hidden = network.encoder(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+            return _of(targets, network.head(network.norm(pool(hidden, mask, network.pooling).float())))
+
         with torch.no_grad():
             value, baseline = forward(here)[0], forward(there)[0]
-            expected = forward.of(network(given, torch.ones_like(given)))[0]
+            expected = _of(targets, network(given, torch.ones_like(given)))[0]
         if not torch.allclose(value, expected, rtol=_SAME, atol=_SAME):
             raise AttributionError(
                 f"the encoder {settings.encoder} computes something else from token vectors than from tokens, so that "
@@ -132,24 +137,13 @@ def _double(x: Tensor) -> Float64:
     return x.double().cpu().numpy()
 
 
-class _Targets:
-    """Token vectors (B, T, H) -> targets (B, K), of a network in evaluation mode; also where its encoder is frozen."""
-
-    def __init__(self, network: Network, targets: Sequence[Target]) -> None:
-        self.network, self.targets = network, targets
-
-    def __call__(self, vectors: Tensor) -> Tensor:
-        mask = torch.ones(vectors.shape[:2], dtype=torch.int64, device=vectors.device)
-        hidden = self.network.encoder(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
-        pooled = pool(hidden, mask, self.network.pooling).float()
-        return self.of(self.network.head(self.network.norm(pooled)))
-
-    def of(self, log_proba: Tensor) -> Tensor:
-        columns = []
-        for own, other in self.targets:
-            value = log_proba[:, own].logsumexp(-1)
-            columns.append(value if other is None else value - log_proba[:, other].logsumexp(-1))
-        return torch.stack(columns, dim=1)
+def _of(targets: Sequence[Target], log_proba: Tensor) -> Tensor:
+    """(B, L) log-probabilities -> (B, K) targets."""
+    columns = []
+    for own, other in targets:
+        value = log_proba[:, own].logsumexp(-1)
+        columns.append(value if other is None else value - log_proba[:, other].logsumexp(-1))
+    return torch.stack(columns, dim=1)
 
 
 def _encode(tokenizer: Any, settings: NeuralSettings, text: str) -> tuple[IntArray, IntArray, IntArray, int]:

@@ -58,21 +58,6 @@ class PairCorpus:
     last: int
     pad: int
 
-    @classmethod
-    def make(
-        cls, tokenizer: Any, texts: Sequence[str], labels: Sequence[str], max_length: int, label_length: int
-    ) -> "PairCorpus":
-        """Cut texts to ``max_length`` and labels to ``label_length`` tokens (their special tokens included)."""
-        first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
-        last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
-        if first is None or last is None:
-            raise ValueError("the tokenizer names no cls_token or sep_token, which pairs of texts need")
-        parts = [
-            _bare(tokenize(tokenizer, part, length), {int(first), int(last)})
-            for part, length in ((texts, max_length), (labels, label_length))
-        ]
-        return cls(parts[0], parts[1], int(first), int(last), int(tokenizer.pad_token_id))
-
     def lengths(self, rows: IntArray, labels: IntArray) -> IntArray:
         """Tokens of pairs, special tokens included."""
         return self.texts.lengths[rows] + self.labels.lengths[labels] + 3
@@ -113,8 +98,17 @@ class CrossEncoder:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def corpus(self, texts: Sequence[str], labels: Sequence[str]) -> PairCorpus:
-        """Both tokenised once."""
-        return PairCorpus.make(self.tokenizer, texts, labels, self.max_length, self.label_length)
+        """Both tokenised once, cut to their lengths (special tokens included)."""
+        t = self.tokenizer
+        first = t.cls_token_id if t.cls_token_id is not None else t.bos_token_id
+        last = t.sep_token_id if t.sep_token_id is not None else t.eos_token_id
+        if first is None or last is None:
+            raise ValueError("the tokenizer names no cls_token or sep_token, which pairs of texts need")
+        own, theirs = (
+            _bare(tokenize(t, part, length), {first, last})
+            for part, length in ((texts, self.max_length), (labels, self.label_length))
+        )
+        return PairCorpus(own, theirs, first, last, t.pad_token_id)
 
     @torch.inference_mode()
     def score(self, corpus: PairCorpus, rows: IntArray, labels: IntArray, *, progress: bool = True) -> Float32:

@@ -10,9 +10,18 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from hjc.errors import check_choice
@@ -21,7 +30,6 @@ from hjc.nn.hub import resolve_folder
 from hjc.nn.offline import XLMR_SPECIAL_TOKENS
 from hjc.nn.pruning import prune
 from hjc.nn.settings import POOLINGS, NeuralSettings
-from hjc.nn.tiny import build_tiny
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +100,63 @@ def pool(hidden: Tensor, mask: Tensor, kind: str) -> Tensor:
     check_choice("model.pooling", kind, POOLINGS)
     lowest = torch.finfo(hidden.dtype).min
     return hidden.masked_fill(~mask.bool().unsqueeze(-1), lowest).amax(1)
+
+
+# ------------------------------------------------------------------ a random small encoder
+
+TINY_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # XLM-R's ids 0-3; <mask> follows
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Byte-level BPE over NFKC text: every input has pieces, whatever its script.
+
+    Raises:
+        ValueError: no texts, or a vocabulary smaller than the 256 bytes and the special tokens.
+    """
+    if not any(texts):
+        raise ValueError("encoder 'tiny' learns its tokenizer from the training texts, and there are none")
+    least = 256 + len(TINY_SPECIAL)
+    if vocabulary < least:
+        raise ValueError(f"model.tiny_vocabulary: got {vocabulary}, allowed are integers from {least}")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(TINY_SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")]
+    )
+    return tokenizer
+
+
+def build_tiny(settings: NeuralSettings, texts: Sequence[str], seed: int) -> tuple[PreTrainedModel, Tokenizer]:
+    """A random small XLM-R, its weights from ``seed`` alone, and its tokenizer: for tests and work from scratch."""
+    tokenizer = train_tokenizer(texts, settings.tiny_vocabulary)
+    hidden = settings.tiny_hidden
+    heads = next(n for n in (4, 2, 1) if hidden % n == 0)
+    config = XLMRobertaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=hidden,
+        num_hidden_layers=settings.tiny_layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden,
+        max_position_embeddings=settings.max_length + 2,  # positions start at pad + 1 = 2
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        attn_implementation="sdpa",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = XLMRobertaModel(config, add_pooling_layer=False)
+    return model, tokenizer
 
 
 # ------------------------------------------------------------------ reading a Hugging Face folder

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from hjc.metrics import RowScores, level_metrics
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.settings import Run, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 
@@ -181,16 +181,16 @@ def validation_metrics(scores: RowScores, taxonomy: Taxonomy) -> dict[str, float
     return metrics
 
 
-def resumes(checkpoints: Path, found: bool, fingerprint: str, settings: TrainerSettings) -> bool:
+def resumes(checkpoints: Path, found: bool, run: Run) -> bool:
     """Whether to go on from the checkpoints of the same run that were ``found``; if not, the folder is made empty.
 
     Raises:
         ValueError: they are of other settings or other data.
     """
-    run = checkpoints / "run.json"
-    if found and settings.resume:
-        known = json.loads(run.read_text(encoding="utf-8")).get("fingerprint") if run.exists() else None
-        if known != fingerprint:
+    file = checkpoints / "run.json"
+    if found and run.settings.resume:
+        known = json.loads(file.read_text(encoding="utf-8")).get("fingerprint") if file.exists() else None
+        if known != run.fingerprint:
             raise ValueError(
                 f"{checkpoints} holds checkpoints of a run with other settings or other data. Give this run another "
                 "directory, or delete that folder, or set trainer.resume=false to start over in it."
@@ -199,5 +199,6 @@ def resumes(checkpoints: Path, found: bool, fingerprint: str, settings: TrainerS
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoints.mkdir(parents=True)
-        run.write_text(json.dumps({"fingerprint": fingerprint, "trainer": asdict(settings)}, indent=1), "utf-8")
+        content = {"fingerprint": run.fingerprint, "trainer": asdict(run.settings)}
+        file.write_text(json.dumps(content, indent=1), "utf-8")
     return False

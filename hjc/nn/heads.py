@@ -15,8 +15,10 @@ or rows; the only loop is over the D levels.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,50 +40,40 @@ class VectorModule(nn.Module):
 
 
 class Head(VectorModule):
-    """Base: a linear map to scores, and the tree as integer buffers. The loss is -log P(gold) in nats.
+    """Base: a linear map to scores, one softmax over leaves, and the tree as integer buffers. The loss is -log P(gold)
+    in nats; an inner gold node is the sum of its slice of leaves.
 
-    The buffers are rebuilt from the taxonomy, never stored in a checkpoint: the tree has one home.
+    The buffers are rebuilt from the taxonomy, never stored in a checkpoint: the tree has one home. With ``hidden`` 0
+    there is no map: what is given are the scores.
     """
 
     def __init__(self, taxonomy: Taxonomy, hidden: int, num_scores: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(hidden, num_scores)
-        nn.init.normal_(self.linear.weight, std=0.02)
-        nn.init.zeros_(self.linear.bias)
+        self.linear: nn.Module = nn.Identity()
+        if hidden:
+            self.linear = nn.Linear(hidden, num_scores)
+            nn.init.normal_(self.linear.weight, std=0.02)
+            nn.init.zeros_(self.linear.bias)
+        self._constants(leaf_slice=taxonomy.leaf_slice, parents=taxonomy.parents, leaves=taxonomy.leaves)
+        # breadth-first order: the nodes of a level are one slice
+        edges = [int((taxonomy.level <= d).sum()) for d in range(taxonomy.depth + 1)]
+        self.level_slices = list(itertools.pairwise(edges))
 
-    def _constant(self, name: str, value) -> None:  # type: ignore[no-untyped-def]
-        self.register_buffer(
-            name, value.clone() if isinstance(value, Tensor) else torch.tensor(np.array(value)), persistent=False
-        )
+    def _constants(self, **arrays: npt.NDArray[Any]) -> None:
+        for name, value in arrays.items():
+            self.register_buffer(name, torch.tensor(np.array(value)), persistent=False)
 
     def scores(self, features: Tensor) -> Tensor:
         """(B, H) -> (B, num_scores) in float32, also under autocast: log-probabilities need the digits."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.linear(features.float())
+            found: Tensor = self.linear(features.float())
+            return found
 
     def forward(self, features: Tensor) -> Tensor:
         return self.leaf_log_proba(self.scores(features))
 
     def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return self.negative_log_likelihood(self.scores(features), gold, label_smoothing)
-
-    def leaf_log_proba(self, scores: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        raise NotImplementedError
-
-
-class _NodeHead(Head):
-    """Shared by the heads that score every node: sums down the paths, level by level."""
-
-    def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
-        super().__init__(taxonomy, hidden, len(taxonomy))
-        self._constant("parents", taxonomy.parents)
-        self._constant("leaves", taxonomy.leaves)
-        # breadth-first order: the nodes of a level are one slice
-        edges = [int((taxonomy.level <= d).sum()) for d in range(taxonomy.depth + 1)]
-        self.level_slices = list(itertools.pairwise(edges))
 
     def sum_paths(self, values: Tensor) -> Tensor:
         """(B, N) values -> (B, L) sums over the path of each leaf."""
@@ -95,8 +87,29 @@ class _NodeHead(Head):
             start_above, above = start, here
         return torch.cat(levels, dim=1)[:, self.leaves]
 
+    def logits(self, scores: Tensor) -> Tensor:
+        """(B, num_scores) -> (B, L) logits of the leaves, of which one softmax is taken."""
+        return scores
 
-class TopDownHead(_NodeHead):
+    def leaf_log_proba(self, scores: Tensor) -> Tensor:
+        return F.log_softmax(self.logits(scores), dim=-1)
+
+    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        logits, span = self.logits(scores), self.leaf_slice[gold]
+        normaliser = logits.logsumexp(-1)
+        target = logits.gather(1, span[:, :1]).squeeze(1)
+        inner = span[:, 1] - span[:, 0] > 1
+        if bool(inner.any()):
+            column = torch.arange(logits.shape[1], device=logits.device)
+            within = (column >= span[inner, :1]) & (column < span[inner, 1:])
+            target = target.clone()
+            target[inner] = logits[inner].masked_fill(~within, -torch.inf).logsumexp(-1)
+        if label_smoothing:
+            target = (1 - label_smoothing) * target + label_smoothing * logits.mean(-1)
+        return normaliser - target
+
+
+class TopDownHead(Head):
     """Chained softmax among siblings.
 
     The loss touches only the sibling groups on the gold path, gathered as (B, D, S): its cost does not grow with the
@@ -104,18 +117,14 @@ class TopDownHead(_NodeHead):
     """
 
     def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
-        super().__init__(taxonomy, hidden)
+        super().__init__(taxonomy, hidden, len(taxonomy))
         group, spans = taxonomy.group, taxonomy.group_slice
         widths = spans[:, 1] - spans[:, 0]
-        members = torch.as_tensor(spans[:, :1]) + torch.arange(int(widths.max()))
-        inside = torch.arange(int(widths.max())) < torch.as_tensor(widths)[:, None]
+        place = np.arange(widths.max())
+        members = np.minimum(spans[:, :1] + place, len(taxonomy) - 1)  # (G, S), clamped where outside
         self.num_groups = len(spans)
-        self._constant("group", group)
-        self._constant("members", members.clamp(max=len(taxonomy) - 1))  # (G, S), clamped where outside
-        self._constant("outside", ~inside)
-        self._constant("widths", widths)
-        self._constant("node_path", taxonomy.node_path)
-        self._constant("level", taxonomy.level)
+        self._constants(group=group, members=members, outside=place >= widths[:, None], widths=widths)
+        self._constants(node_path=taxonomy.node_path, level=taxonomy.level)
 
     def conditional_log_proba(self, scores: Tensor) -> Tensor:
         """(B, N) scores -> (B, N) log P(node | parent): log-softmax within every sibling group at once."""
@@ -147,53 +156,21 @@ class TopDownHead(_NodeHead):
         return ((normaliser - target) * counts).sum(1)
 
 
-class _LeafSoftmax:
-    """-log P(gold) under one softmax over leaves; an inner gold node is the sum of its slice of leaves."""
-
-    def _leaf_buffers(self, taxonomy: Taxonomy) -> None:
-        self._constant("leaf_slice", taxonomy.leaf_slice)  # type: ignore[attr-defined]
-
-    def _leaf_loss(self, logits: Tensor, gold: Tensor, label_smoothing: float) -> Tensor:
-        span = self.leaf_slice[gold]  # type: ignore[attr-defined]
-        normaliser = logits.logsumexp(-1)
-        target = logits.gather(1, span[:, :1]).squeeze(1)
-        inner = span[:, 1] - span[:, 0] > 1
-        if bool(inner.any()):
-            column = torch.arange(logits.shape[1], device=logits.device)
-            within = (column >= span[inner, :1]) & (column < span[inner, 1:])
-            target = target.clone()
-            target[inner] = logits[inner].masked_fill(~within, -torch.inf).logsumexp(-1)
-        if label_smoothing:
-            target = (1 - label_smoothing) * target + label_smoothing * logits.mean(-1)
-        return normaliser - target
-
-
-class BottomUpHead(_LeafSoftmax, Head):
+class BottomUpHead(Head):
     """One softmax over the leaves."""
 
     def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
         super().__init__(taxonomy, hidden, taxonomy.num_leaves)
-        self._leaf_buffers(taxonomy)
-
-    def leaf_log_proba(self, scores: Tensor) -> Tensor:
-        return F.log_softmax(scores, dim=-1)
-
-    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        return self._leaf_loss(scores, gold, label_smoothing)
 
 
-class PathSumHead(_LeafSoftmax, _NodeHead):
+class PathSumHead(Head):
     """One softmax over leaves; the logit of a leaf is the sum of the scores of the nodes on its path."""
 
     def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
-        super().__init__(taxonomy, hidden)
-        self._leaf_buffers(taxonomy)
+        super().__init__(taxonomy, hidden, len(taxonomy))
 
-    def leaf_log_proba(self, scores: Tensor) -> Tensor:
-        return F.log_softmax(self.sum_paths(scores), dim=-1)
-
-    def negative_log_likelihood(self, scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        return self._leaf_loss(self.sum_paths(scores), gold, label_smoothing)
+    def logits(self, scores: Tensor) -> Tensor:
+        return self.sum_paths(scores)
 
 
 def build_head(hierarchy: str, taxonomy: Taxonomy, hidden: int) -> Head:

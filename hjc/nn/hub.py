@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from hjc.nn.offline import Bundle, bundle_for, bundled_folder, is_installed
+from hjc.nn.offline import BUNDLES, Bundle, bundled_folder, is_installed
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def resolve_folder(encoder: str, revision: str | None = None) -> Path:
         raise EncoderNotFoundError(f"{encoder!r} is neither a folder here nor a hub name: {error}") from error
     if (cached := _cached(encoder, revision)) is not None:
         return cached
-    bundle = bundle_for(encoder)
+    bundle = BUNDLES.get(encoder)
     problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _probe(encoder, revision)
     if problem is None:
         return _download(encoder, revision)

@@ -11,17 +11,6 @@ import numpy as np
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 
-def build_loggers(names: Sequence[str], directory: Path) -> list[Logger]:
-    """Loggers writing below ``directory``. Raises ImportError with the extra to install."""
-    loggers: list[Logger] = []
-    for name in names:
-        try:
-            loggers.append(_build(name, directory))
-        except ModuleNotFoundError as error:
-            raise ImportError(f'the {name} logger needs: pip install "hjc[{name}]"') from error
-    return loggers
-
-
 def _build(name: str, directory: Path) -> Logger:
     if name == "csv":
         old, number = directory / "metrics.csv", 1
@@ -44,11 +33,17 @@ def _build(name: str, directory: Path) -> Logger:
 
 @contextmanager
 def open_loggers(names: Sequence[str], directory: Path) -> Iterator[list[Logger]]:
-    """:func:`build_loggers`; at the end what they hold is written, also after an error.
+    """Loggers writing below ``directory``; at the end what they hold is written, also after an error.
 
-    The CSV of an earlier start of the run is kept as metrics_1.csv and so on.
+    The CSV of an earlier start of the run is kept as metrics_1.csv and so on. Raises ImportError with the extra to
+    install.
     """
-    loggers = build_loggers(names, directory)
+    loggers: list[Logger] = []
+    for name in names:
+        try:
+            loggers.append(_build(name, directory))
+        except ModuleNotFoundError as error:
+            raise ImportError(f'the {name} logger needs: pip install "hjc[{name}]"') from error
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Previous log files in this directory will be deleted.*")

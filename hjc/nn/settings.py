@@ -1,6 +1,7 @@
 """Typed settings of the neural classifier. Plain dataclasses: no torch, no Hydra; Hydra only fills them."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hjc.errors import check_choice
@@ -135,3 +136,15 @@ class TrainerSettings:
         check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)
         for logger in self.loggers:
             check_choice("trainer.loggers", logger, ("csv", "tensorboard", "wandb"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How to fit, and where: ``folder`` gets checkpoints and logs (None: a temporary one, none to resume from).
+
+    ``fingerprint`` identifies settings and data: only a run with the same one goes on from checkpoints.
+    """
+
+    settings: TrainerSettings
+    folder: Path | None
+    fingerprint: str

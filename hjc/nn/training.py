@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from hjc.nn.heads import VectorModule
 from hjc.nn.loggers import log, open_loggers
 from hjc.nn.module import OptimisedModule, TrainingModule
 from hjc.nn.network import Network
-from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.taxonomy import Taxonomy
 
@@ -129,9 +129,7 @@ def fit_network(
     model: NeuralSettings,
     train: TextRows,
     valid: TextRows | None,
-    settings: TrainerSettings,
-    run_dir: Path | None,
-    fingerprint: str,
+    run: Run,
 ) -> FitResult:
     """Fit in place; afterwards the network holds the best weights by validation log-loss at the deepest level.
 
@@ -145,12 +143,7 @@ def fit_network(
 
     held_out = None if valid is None else batchable(valid)
     return fit_module(
-        lambda steps: TrainingModule(network, taxonomy, settings, steps),
-        batchable(train),
-        held_out,
-        settings,
-        run_dir,
-        fingerprint,
+        lambda steps: TrainingModule(network, taxonomy, run.settings, steps), batchable(train), held_out, run
     )
 
 
@@ -160,16 +153,14 @@ def fit_end_to_end(
     taxonomy: Taxonomy,
     train: TextRows,
     valid: TextRows | None,
-    trainer: TrainerSettings,
-    run_dir: Path | None,
-    fingerprint: str,
+    run: Run,
 ) -> FitResult:
     """Fit ``encoder`` and ``head`` in place; see :func:`fit_module`.
 
     The head takes the place of a classification head: it gets the pooled vectors without normalisation or dropout (that
     of the encoder itself is at work), and normalises them itself.
     """
-    seed_everything(trainer.seed)
+    seed_everything(run.settings.seed)
     plain = NeuralSettings(
         pooling=encoder.pooling,
         max_length=encoder.max_length,
@@ -180,7 +171,7 @@ def fit_end_to_end(
     )
     network = Network(encoder.model, taxonomy, plain)
     network.head = head
-    result = fit_network(network, encoder.tokenizer, taxonomy, plain, train, valid, trainer, run_dir, fingerprint)
+    result = fit_network(network, encoder.tokenizer, taxonomy, plain, train, valid, run)
     encoder.model.to(encoder.device).eval()
     head.eval()
     return result
@@ -190,16 +181,13 @@ def fit_module(
     build: Callable[[int], OptimisedModule],
     train: Examples,
     valid: Examples | None,
-    settings: TrainerSettings,
-    run_dir: Path | None,
-    fingerprint: str,
+    run: Run,
     start: Callable[[], float] | None = None,
 ) -> FitResult:
     """Fit a module's ``network`` in place; afterwards it holds the best weights by the ``valid/log_loss`` it logs.
 
-    Without validation rows it holds the last weights (or their moving average). ``run_dir/checkpoints`` keeps what a
-    resume needs: a later call with the same ``fingerprint`` (settings and data) goes on where a killed run stopped.
-    Without ``run_dir`` a temporary folder is used.
+    Without validation rows it holds the last weights (or their moving average). ``checkpoints`` in the run's folder
+    keeps what a resume needs: a later call with the same run goes on where a killed one stopped.
 
     Args:
         build: makes the module, given the optimiser steps of the whole schedule.
@@ -211,16 +199,17 @@ def fit_module(
         ValueError: the run directory holds checkpoints of other settings or other data.
         DivergedError: the training diverged before there were weights worth keeping.
     """
-    if run_dir is None:
+    settings = run.settings
+    if run.folder is None:
         with tempfile.TemporaryDirectory() as scratch:
-            return fit_module(build, train, valid, settings, Path(scratch), fingerprint, start)
+            return fit_module(build, train, valid, replace(run, folder=Path(scratch)), start)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     per_epoch = len(train.epoch(0, settings))
     module = build(total_steps(per_epoch, settings))
-    checkpoints = run_dir / "checkpoints"
+    checkpoints = run.folder / "checkpoints"
     last = checkpoints / "last.ckpt"
-    resumed = resumes(checkpoints, last.exists(), fingerprint, settings)
+    resumed = resumes(checkpoints, last.exists(), run)
     validated = valid is not None
     best = ModelCheckpoint(
         checkpoints,
@@ -246,7 +235,7 @@ def fit_module(
     if start is not None:
         first = start()
         before = {name: value.detach().cpu().clone() for name, value in module.network.state_dict().items()}
-    with limits, quiet_lightning(), open_loggers(settings.loggers, run_dir / "logs") as loggers:
+    with limits, quiet_lightning(), open_loggers(settings.loggers, run.folder / "logs") as loggers:
         if start is not None and not resumed:
             log(loggers, {"valid/log_loss": first}, 0)
             early.best_score = torch.tensor(first)
@@ -267,7 +256,7 @@ def fit_module(
             logger=loggers,
             use_distributed_sampler=False,
             enable_model_summary=False,
-            default_root_dir=str(run_dir),
+            default_root_dir=str(run.folder),
             plugins=WholeFiles(),
         )
         try:

@@ -74,7 +74,7 @@ def fit_on_vectors(
     total = total_steps(-(-n // settings.batch_size), settings)
     every = max(1, per_epoch // settings.validate_per_epoch)
     optimizer, schedule = adamw(module, None, settings, total)
-    best = _Best(module, taxonomy, valid, settings.patience)
+    best = _Best(module, taxonomy, valid)
     step, stop = 0, False
     with ExitStack() as stack:
         limits = stack.enter_context(Limits(settings.max_minutes))
@@ -102,10 +102,11 @@ def fit_on_vectors(
                 if step % every == 0 or step == total or stop:
                     log(loggers, best.look(step / per_epoch), step)
                     module.train()
-                    stop = stop or best.exhausted
+                    stop = stop or 0 < settings.patience <= best.worse
                 if stop:
                     break
-    best.restore()
+    if best.state:
+        module.load_state_dict(best.state)
     module.eval()
     return limits.result(
         step * size,
@@ -120,18 +121,25 @@ def fit_on_vectors(
 class _Best:
     """Validates, and remembers the best state."""
 
-    def __init__(self, module: VectorModule, taxonomy: Taxonomy, valid: VectorRows | None, patience: int) -> None:
-        self.module, self.taxonomy, self.valid, self.patience = module, taxonomy, valid, patience
+    def __init__(self, module: VectorModule, taxonomy: Taxonomy, valid: VectorRows | None) -> None:
+        self.module, self.taxonomy, self.valid = module, taxonomy, valid
         self.log_loss: float | None = None
         self.epoch: float | None = None
         self.state: dict[str, Tensor] = {}
         self.worse = 0
 
+    @torch.no_grad()
     def look(self, epoch: float) -> dict[str, float]:
         """Validate now; the figures for the loggers."""
         if self.valid is None:
             return {}
-        metrics = self._metrics(self.valid)
+        self.module.eval()
+        device, parts = next(self.module.parameters()).device, []
+        for start in range(0, len(self.valid.gold), VALID_ROWS):
+            chunk = slice(start, start + VALID_ROWS)
+            log_proba = self.module(torch.as_tensor(self.valid.vectors[chunk], device=device)).float().cpu().numpy()
+            parts.append(score_rows(self.taxonomy, log_proba, self.valid.gold[chunk]))
+        metrics = validation_metrics(RowScores.concat(parts), self.taxonomy)
         value = metrics["valid/log_loss"]
         if self.log_loss is None or value < self.log_loss:
             self.log_loss, self.epoch, self.worse = value, round(epoch, 3), 0
@@ -139,23 +147,3 @@ class _Best:
         else:
             self.worse += 1
         return metrics
-
-    @torch.no_grad()
-    def _metrics(self, valid: VectorRows) -> dict[str, float]:
-        self.module.eval()
-        device = next(self.module.parameters()).device
-        parts = []
-        for start in range(0, len(valid.gold), VALID_ROWS):
-            chunk = slice(start, start + VALID_ROWS)
-            log_proba = self.module(torch.as_tensor(valid.vectors[chunk], device=device)).float().cpu().numpy()
-            parts.append(score_rows(self.taxonomy, log_proba, valid.gold[chunk]))
-        return validation_metrics(RowScores.concat(parts), self.taxonomy)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether patience is over."""
-        return bool(self.patience) and self.worse >= self.patience
-
-    def restore(self) -> None:
-        if self.state:
-            self.module.load_state_dict(self.state)

@@ -18,7 +18,7 @@ from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelTexts
 from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
-from hjc.classifiers.fitting import check_data, run_fingerprint, working_folder
+from hjc.classifiers.fitting import check_data, run_of
 from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.corpus.passages import split_description
 from hjc.data.jobdata import JobData
@@ -84,18 +84,15 @@ class BiEncoderClassifier(EmbeddingClassifier):
                 len(train),
                 len(batches),
             )
-        with working_folder(run_dir) as folder:
-            self.fit_result = fit_encoder(
-                encoder,
-                train.texts,
-                texts,
-                batches,
-                t,
-                folder,
-                run_fingerprint(s, t, train, valid),
-                scale=s.ranking_scale,
-                score=None if valid is None else lambda: self._score(encoder, labels, valid),
-            )
+        self.fit_result = fit_encoder(
+            encoder,
+            train.texts,
+            texts,
+            batches,
+            run_of(s, t, train, valid, run_dir),
+            scale=s.ranking_scale,
+            score=None if valid is None else lambda: self._score(encoder, labels, valid),
+        )
         self.encoder = encoder
         self.labels = self._index(labels)
         self._fit_scale(valid)

@@ -11,7 +11,7 @@ from hjc.classifiers.base import chunks
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.rerankers import Answers, Retrieved, Retriever
 from hjc.classifiers.embedding.settings import USE, RetrievalSettings
-from hjc.classifiers.fitting import run_fingerprint
+from hjc.classifiers.fitting import run_of
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.progress import rows_progress
@@ -79,8 +79,8 @@ class CrossEncoderReranker:
         held_out = None
         if valid is not None:
             held_out = self._lists(owner, owner.labels, valid.take(np.arange(min(len(valid), VALID_ROWS))))
-        identity = run_fingerprint(s, self.trainer, train, valid)
-        self.fit_result = fit_cross_encoder(self.model, lists, held_out, self.trainer, run_dir, identity)
+        run = run_of(s, self.trainer, train, valid, run_dir)
+        self.fit_result = fit_cross_encoder(self.model, lists, held_out, run)
         self.status = self.fit_result.status
 
     def _lists(self, owner: Retriever, index: LabelIndex, data: JobData) -> Any:

@@ -1,7 +1,7 @@
 """Jobs and the categories of every level in one space, with hierarchy triplets and a similarity graph.
 
 After "Hierarchical Job Classification with Similarity Graph Integration" (arXiv:2507.09949); the loss is
-:class:`hjc.nn.joint.JointSpace`. Prediction needs no torch where the encoder does not.
+:class:`hjc.nn.spaces.JointSpace`. Prediction needs no torch where the encoder does not.
 """
 
 import time
@@ -89,7 +89,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
                 encoder that cannot be fitted with ``freeze_encoder=False``.
             FileNotFoundError: there is no ``model.graph``.
         """
-        from hjc.nn.joint import JointSpace  # torch
+        from hjc.nn.spaces import JointSpace  # torch
 
         valid = check_data(train, valid, self.taxonomy)
         s, t, started = self.settings, self.trainer, time.monotonic()

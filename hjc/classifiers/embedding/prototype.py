@@ -37,7 +37,7 @@ class PrototypeClassifier(SpaceClassifier):
     * ``average``: unit mean of a leaf's training vectors and its label vector, which counts as ``label_weight`` rows.
       A row whose gold code is an inner node is spread evenly over the leaves under it. A leaf without rows keeps its
       label vector.
-    * ``finetuned``: trainable vectors that start as the average; see :class:`hjc.nn.prototypes.PrototypeSpace` for
+    * ``finetuned``: trainable vectors that start as the average; see :class:`hjc.nn.spaces.PrototypeSpace` for
       the losses. The label texts of a leaf are training texts of it with ``label_weight`` in all, so that a leaf
       without rows is not only ever pushed away. The encoder is frozen (vectors are computed once) or learns along.
     """
@@ -98,7 +98,7 @@ class PrototypeClassifier(SpaceClassifier):
         run_dir: Path | None,
     ) -> tuple[Float32, float, Any]:
         """(L, H) fitted prototypes, the scale that was learnt with them, and what the trainer tells."""
-        from hjc.nn.prototypes import PrototypeSpace  # torch
+        from hjc.nn.spaces import PrototypeSpace  # torch
 
         s = self.settings
         self.labels = one_each(prototypes)

@@ -12,7 +12,7 @@ from hjc.classifiers.embedding.base import EmbeddingClassifier
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.scale import DEFAULT_SCALE
 from hjc.classifiers.embedding.settings import USE
-from hjc.classifiers.fitting import class_weights, run_fingerprint
+from hjc.classifiers.fitting import class_weights, run_of
 from hjc.data.jobdata import JobData
 
 
@@ -96,8 +96,8 @@ class SpaceClassifier(EmbeddingClassifier):
 
         texts = ((*train.texts, *encoded.texts.texts), gold, weight)
         held_texts = None if valid is None else (valid.texts, valid.gold, valid.weight)
-        fingerprint = run_fingerprint(s, t, train, valid)
-        return fit_end_to_end(self.encoder, space, self.taxonomy, texts, held_texts, t, run_dir, fingerprint)
+        run = run_of(s, t, train, valid, run_dir)
+        return fit_end_to_end(self.encoder, space, self.taxonomy, texts, held_texts, run)
 
     def _what_happened(
         self, details: Any, started: float, encode_seconds: float, valid: JobData | None, vectors: Float32 | None

@@ -1,8 +1,10 @@
-"""Jobs and the categories of every level in one space: scores, and the three terms of the loss.
+"""Trainable vectors that texts are compared with by cosine: of the leaves (prototypes), or of the nodes of every level.
 
-After "Hierarchical Job Classification with Similarity Graph Integration" (arXiv:2507.09949), from two levels to any
-tree. B rows, N nodes, L leaves, D levels, H width, T triplets. All triplets of a step are drawn by functions that are
-given, from a generator seeded with (seed, step), so that a resumed run draws what an unbroken one would have drawn.
+The space of all levels is after "Hierarchical Job Classification with Similarity Graph Integration"
+(arXiv:2507.09949), from two levels to any tree. All triplets of a step are drawn by functions that are given, from a
+generator seeded with (seed, step), so that a resumed run draws what an unbroken one would have drawn.
+
+B rows, N nodes, L leaves, D levels, H width, K hard negatives, T triplets.
 """
 
 import math
@@ -14,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hjc.arrays import Float32, IntArray
-from hjc.nn.heads import VectorModule
-from hjc.nn.prototypes import cosines, tree_rules
+from hjc.errors import check_choice
+from hjc.nn.heads import VectorModule, build_head
 from hjc.taxonomy import Taxonomy
 
 #: (number, generator) -> (T, 3) nodes: anchor, near, far
@@ -24,6 +26,75 @@ Draw = Callable[[int, np.random.Generator], IntArray]
 #: what a step of the optimiser on the linear map is multiplied by: all H numbers that make up a coordinate change at
 #: once, so that the rate of the other parameters would tear the space apart
 PROJECTION_STEP = 0.05
+
+
+def cosines(features: Tensor, vectors: Tensor) -> Tensor:
+    """(B, H) and (M, H) -> (B, M) cosines in float32, also under autocast."""
+    with torch.autocast(features.device.type, enabled=False):
+        return F.normalize(features.float(), dim=-1) @ F.normalize(vectors.float(), dim=-1).T
+
+
+class PrototypeSpace(VectorModule):
+    """Prototypes (L, H) and a scale s; log P(leaf) = log softmax(s cos).
+
+    ``softmax``: the loss is -log P(gold).
+
+    ``contrastive``: with cosine distance D = 1 - cos, 1/2 D(gold)^2 + mean over the K nearest wrong prototypes of
+    1/2 max(0, margin - D)^2 (Hadsell, Chopra & LeCun 2006, eq. 4, as the O*NET category-embedding document uses it).
+    The nearest wrong prototypes are looked up anew for every batch. The scale does not enter that loss: it learns from
+    -log P(gold) with the cosines held fixed, so that probabilities can be validated on the way.
+
+    A gold inner node: its nearest leaf is drawn near, leaves under it are never wrong.
+
+    Args:
+        prototypes: (L, H) start.
+        scale: start of s, above 0.
+    """
+
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        prototypes: Float32,
+        *,
+        loss: str = "softmax",
+        margin: float = 0.5,
+        negatives: int = 10,
+        scale: float = 20.0,
+    ) -> None:
+        super().__init__()
+        check_choice("model.loss", loss, ("contrastive", "softmax"))
+        self.kind, self.margin, self.negatives = loss, margin, negatives
+        self.prototypes = nn.Parameter(torch.tensor(np.asarray(prototypes, dtype=np.float32)))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.rules = build_head("bottomup", taxonomy, 0)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(B, H) -> (B, L) s cos."""
+        return self.log_scale.exp() * cosines(features, self.prototypes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.rules(self.scores(features))
+
+    def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        cosine = cosines(features, self.prototypes)
+        if self.kind == "softmax":
+            return self.rules.loss(self.log_scale.exp() * cosine, gold, label_smoothing)
+        calibration = self.rules.loss(self.log_scale.exp() * cosine.detach(), gold, label_smoothing)
+        # the value reported is that of the contrastive loss; the calibration lends its gradient alone
+        return self.contrastive(cosine, gold) + calibration - calibration.detach()
+
+    def contrastive(self, cosine: Tensor, gold: Tensor) -> Tensor:
+        """(B, L) cosines and (B,) gold nodes -> (B,) contrastive losses."""
+        span = self.rules.leaf_slice[gold]  # type: ignore[index]
+        column = torch.arange(cosine.shape[1], device=cosine.device)
+        right = (column >= span[:, :1]) & (column < span[:, 1:])
+        pull = 0.5 * (1 - cosine.masked_fill(~right, -torch.inf).amax(1)).square()
+        k = min(self.negatives, cosine.shape[1])
+        # where fewer than K leaves are wrong, -inf is drawn, and lies beyond any margin
+        hard, index = cosine.masked_fill(right, -torch.inf).topk(k, dim=1)
+        wrong = ~right.gather(1, index)
+        push = 0.5 * (self.margin - (1 - hard.where(wrong, torch.zeros_like(hard)))).clamp(min=0).square()
+        return pull + (push * wrong).sum(1) / wrong.sum(1).clamp(min=1)
 
 
 def triplet_loss(vectors: Tensor, triplets: Tensor, margin: float) -> Tensor:
@@ -80,7 +151,7 @@ class JointSpace(VectorModule):
         self.log_level_scale = nn.Parameter(torch.full((taxonomy.depth,), math.log(level_scale)))
         width = self.nodes.shape[1]
         self.change = nn.Parameter(torch.zeros(width, width)) if projection else None
-        self.rules = tree_rules(hierarchy, taxonomy)
+        self.rules = build_head(hierarchy, taxonomy, 0)
         self.weights, self.margin, self.draws, self.triplets, self.seed = weights, margin, draws, triplets, seed
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # in checkpoints: a resumed run goes on
         columns = [torch.as_tensor(taxonomy.level_nodes(d)) for d in range(1, taxonomy.depth + 1)]
@@ -107,12 +178,12 @@ class JointSpace(VectorModule):
         return self.log_scale.exp()[self.depth_of] * cosine
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.rules.leaf_log_proba(self.scores(self.cosines(features)))
+        return self.rules(self.scores(self.cosines(features)))
 
     def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
         cosine = self.cosines(features)
         classify, hierarchy, similarity = self.weights
-        coherent = self.rules.negative_log_likelihood(self.scores(cosine), gold, label_smoothing)
+        coherent = self.rules.loss(self.scores(cosine), gold, label_smoothing)
         losses = classify * (coherent + self.level_losses(cosine, gold, label_smoothing))
         for kind, (weight, draw) in enumerate(zip((hierarchy, similarity), self.draws, strict=True)):
             if weight and draw is not None:
