@@ -30,11 +30,6 @@ class RowsBar:
         if self.shown:
             self.bar.update(self.task, completed=self.done, rate=f"{self.done / max(elapsed, 1e-9):,.0f} rows/s")
 
-    def tell(self, line: str) -> None:
-        """A line above the bar; nothing where the bar does not show."""
-        if self.shown:
-            self.bar.console.print(line, markup=False, highlight=False)
-
 
 @contextmanager
 def rows_progress(

@@ -18,15 +18,13 @@ from hjc.rerank import (
     Reranker,
     RerankResult,
     RulesReranker,
-    as_data,
     endpoint_of_user,
-    load_prompt,
 )
 from hjc.rerank.backends import similarity_log_weights
 from hjc.rerank.budget import Budget, BudgetReached
-from hjc.rerank.chat_extractor import GAPS as EXTRACT_GAPS
-from hjc.rerank.chat_reranker import GAPS
-from hjc.rerank.prompts import parse_prompt
+from hjc.rerank.chat_questions import EXTRACT_GAPS
+from hjc.rerank.chat_questions import RERANK_GAPS as GAPS
+from hjc.rerank.prompts import as_data, load_prompt, parse_prompt
 from hjc.rerank.replies import BadAnswer, parse_object, retry_after
 from hjc.rerank.rules import listwise_log_loss, pair_features
 
@@ -69,8 +67,6 @@ def test_rules_choose_and_abstain() -> None:
     assert result.chosen == 1 and np.exp(result.scores).sum() == pytest.approx(1)
     leader = reranker.rerank(Extraction(title="Kitchen manager", seniority="manager"), CANDIDATES)
     assert leader.chosen == 0
-    strict = RulesReranker(abstain_below=0.999).rerank("Person", CANDIDATES)
-    assert strict.status == "declined" and str(strict.abstain).endswith("below 0.999") and strict.chosen is None
     empty = reranker.rerank(Extraction(reason="empty text"), CANDIDATES)
     assert empty.abstain == "empty text" and np.argmax(empty.scores) == 0
     assert reranker.rerank("", CANDIDATES).abstain == "empty text"
@@ -116,7 +112,7 @@ def test_fit_learns_what_tells(rng_seed: int = 3) -> None:
         other = listwise_log_loss([factor * (x[i] @ w) for i in kept], [data[2][i] for i in kept])
         assert other > report["log_loss"] - 1e-6
     again = RulesReranker.from_dict(json.loads(json.dumps(fitted.to_dict())))
-    assert again.fingerprint == fitted.fingerprint != RulesReranker().fingerprint
+    assert again.to_dict() == fitted.to_dict() != RulesReranker().to_dict()
     assert np.array_equal(again.rerank("Cook", CANDIDATES).scores, fitted.rerank("Cook", CANDIDATES).scores)
 
 
@@ -131,8 +127,6 @@ def test_rules_bad_input() -> None:
         RulesReranker({"colour": 1.0})
     with pytest.raises(ValueError, match="not finite"):
         RulesReranker({"industry": math.nan})
-    with pytest.raises(ValueError, match="abstain_below: got 2"):
-        RulesReranker(abstain_below=2)
     with pytest.raises(ValueError, match="no query has a right and a wrong candidate"):
         RulesReranker().fit(["Cook"], [CANDIDATES], [[False] * 3])
     with pytest.raises(ValueError, match=r"row 0 has shape \(2,\)"):

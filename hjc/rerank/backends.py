@@ -3,21 +3,20 @@
 A back end sees a query (an extraction, or plain text) and k candidate leaves; it says nothing about other leaves. What
 it gives is a distribution over the candidates, whatever it is made of, so that the classifier can go on with
 probabilities: :class:`~hjc.rerank.rules.RulesReranker` normalises a linear score,
-:class:`~hjc.rerank.chat_reranker.ChatReranker` puts the mass of the model's (calibrated) confidence on the chosen one
+:class:`~hjc.rerank.chat_questions.ChatReranker` puts the mass of the model's (calibrated) confidence on the chosen one
 and shares the rest by similarity.
 """
 
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import log_softmax
 
 from hjc.arrays import Float64
+from hjc.errors import check_choice
 from hjc.rerank.extraction import Extraction
 
 Query = Extraction | str
@@ -44,6 +43,10 @@ class Candidate:
     score: float = 0.0
 
 
+#: a list of candidates for each query
+CandidateLists = Sequence[Sequence[Candidate]]
+
+
 @dataclass(frozen=True, eq=False)
 class RerankResult:
     """What a back end made of k candidates.
@@ -62,8 +65,7 @@ class RerankResult:
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.status not in STATUSES:
-            raise ValueError(f"status: got {self.status!r}, allowed are {', '.join(STATUSES)}")
+        check_choice("status", self.status, STATUSES)
         if (self.abstain is None) != (self.status == "chosen"):
             raise ValueError(f"status {self.status!r} with abstain={self.abstain!r}: all but 'chosen' need a reason")
 
@@ -78,8 +80,11 @@ class RerankResult:
         return float(np.exp(self.scores.max())) if len(self.scores) else 0.0
 
 
+Results = list[RerankResult]
+
+
 class Reranker(ABC):
-    """A back end. ``fingerprint`` changes when its results may differ (part of cache keys and model cards)."""
+    """A back end."""
 
     name: ClassVar[str]
     #: factor of the similarities of candidates where the back end has nothing else to go by
@@ -89,29 +94,15 @@ class Reranker(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: what was fitted, and what was asked."""
 
-    @property
-    def fingerprint(self) -> str:
-        return sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
-
     @abstractmethod
-    def decide(
-        self,
-        queries: Sequence[Query],
-        candidates: Sequence[Sequence[Candidate]],
-        advance: Callable[[int], None] | None = None,
-    ) -> list[RerankResult]:
+    def decide(self, queries: Sequence[Query], candidates: CandidateLists) -> Results:
         """The results of queries that have candidates and words."""
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankResult:
         """One query. No candidates: an abstention, never an error."""
         return self.rerank_batch([query], [candidates])[0]
 
-    def rerank_batch(
-        self,
-        queries: Sequence[Query],
-        candidates: Sequence[Sequence[Candidate]],
-        advance: Callable[[int], None] | None = None,
-    ) -> list[RerankResult]:
+    def rerank_batch(self, queries: Sequence[Query], candidates: CandidateLists) -> Results:
         """Many queries, in order; ``candidates`` holds a list for each. A query without words is declined.
 
         Raises:
@@ -122,7 +113,7 @@ class Reranker(ABC):
         for some in candidates:
             check_candidates(some)
         asked = [i for i, reason in enumerate(reasons) if not reason]
-        found = iter(self.decide([queries[i] for i in asked], [candidates[i] for i in asked], advance))
+        found = iter(self.decide([queries[i] for i in asked], [candidates[i] for i in asked]))
         return [
             self.abstain(some, reason, "declined") if reason else next(found)
             for some, reason in zip(candidates, reasons, strict=True)
@@ -135,7 +126,7 @@ class Reranker(ABC):
         return RerankResult(similarity_log_weights(candidates, self.scale), reason, status, details or {})
 
 
-def check_batch(queries: Sequence[Query], candidates: Sequence[Sequence[Candidate]]) -> None:
+def check_batch(queries: Sequence[Query], candidates: CandidateLists) -> None:
     """Raise ValueError unless there is a list of candidates for each query."""
     if len(queries) != len(candidates):
         raise ValueError(f"candidates: got {len(candidates)} lists, expected one for each of {len(queries)} queries")

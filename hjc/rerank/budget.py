@@ -71,12 +71,8 @@ class Usage:
     downgrades: int = 0
 
 
-@dataclass(frozen=True)
-class Reservation:
-    """Tokens that a request under way may use."""
-
-    prompt: int
-    completion: int
+#: tokens of prompt and answer that a request under way may use
+Reservation = tuple[int, int]
 
 
 class Budget:
@@ -100,19 +96,19 @@ class Budget:
             BudgetReached: a limit might be exceeded.
         """
         s, u = self._settings, self._usage
-        new = Reservation(len(characters) // BYTES_PER_TOKEN + TOKENS_AROUND, s.max_tokens or UNLIMITED_ANSWER)
+        new = (len(characters) // BYTES_PER_TOKEN + TOKENS_AROUND, s.max_tokens or UNLIMITED_ANSWER)
         with self._lock:
             if s.max_requests and u.requests >= s.max_requests:
                 raise BudgetReached(f"max_requests={s.max_requests} is reached")
-            prompt = u.prompt_tokens + self._reserved_prompt + new.prompt
-            completion = u.completion_tokens + self._reserved_completion + new.completion
+            prompt = u.prompt_tokens + self._reserved_prompt + new[0]
+            completion = u.completion_tokens + self._reserved_completion + new[1]
             if s.max_total_tokens and prompt + completion + u.unreported_tokens > s.max_total_tokens:
                 raise BudgetReached(f"max_total_tokens={s.max_total_tokens} might be exceeded")
             if s.max_cost and self.cost(prompt, completion) + self._unreported_cost > s.max_cost:
                 raise BudgetReached(f"max_cost={s.max_cost:g} {s.currency} might be exceeded")
             u.requests += 1
-            self._reserved_prompt += new.prompt
-            self._reserved_completion += new.completion
+            self._reserved_prompt += new[0]
+            self._reserved_completion += new[1]
         return new
 
     def settle(
@@ -131,14 +127,14 @@ class Budget:
             billed: whether a request without a report may have cost something (time-outs, cut-off bodies).
         """
         with self._lock:
-            self._reserved_prompt -= reservation.prompt
-            self._reserved_completion -= reservation.completion
+            self._reserved_prompt -= reservation[0]
+            self._reserved_completion -= reservation[1]
             if tokens is not None:
                 self._usage.prompt_tokens += tokens[0]
                 self._usage.completion_tokens += tokens[1]
                 prompt, completion = (max(0, own - told) for own, told in zip(counted, tokens, strict=True))
             else:
-                prompt, completion = (reservation.prompt, reservation.completion) if billed else (0, 0)
+                prompt, completion = reservation if billed else (0, 0)
             if prompt + completion:
                 self._usage.unreported += 1
                 self._usage.unreported_tokens += prompt + completion

@@ -36,6 +36,11 @@ class Rejected(ValueError):
     """Raised by the check of a request: the answer fits the schema, but is outside what was asked."""
 
 
+def schema_of(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON schema of an object with these properties, all of them required, and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
 @dataclass(frozen=True)
 class ChatRequest:
     """One question.
@@ -141,16 +146,12 @@ class ChatClient:
 
     # ------------------------------------------------------------------ questions
 
-    def complete(self, request: ChatRequest) -> Answer:
-        """Ask one question.
+    def _complete(self, request: ChatRequest, stop: Event) -> Answer:
+        """Ask one question; once ``stop`` is set nothing more is sent.
 
         Raises:
             ChatError: no usable answer; BudgetReached: not sent. EndpointError: the endpoint does not work.
         """
-        return self._complete(request, Event())
-
-    def _complete(self, request: ChatRequest, stop: Event) -> Answer:
-        """See :meth:`complete`; once ``stop`` is set nothing more is sent."""
         key = self._request_key(request)
         known = self.cache.get([key]).get(key)
         if known is not None:
@@ -179,9 +180,7 @@ class ChatClient:
         """The address is no part of it: a model has one name."""
         return request_key(self.settings.model, list(request.messages), request.schema, self._parameters())
 
-    def complete_many(
-        self, requests: Sequence[ChatRequest], advance: Callable[[int], None] | None = None
-    ) -> list[Answer | ChatError]:
+    def complete_many(self, requests: Sequence[ChatRequest]) -> list[Answer | ChatError]:
         """Ask many questions, some at once; in order. A question without a usable answer gives its error.
 
         Equal questions are asked once. What was answered stays in the cache, also when this is interrupted.
@@ -203,8 +202,6 @@ class ChatClient:
                         out.append(futures[key].result())
                     except ChatError as error:
                         out.append(error)
-                    if advance is not None:
-                        advance(1)
             except BaseException:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)

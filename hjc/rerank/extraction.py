@@ -8,10 +8,9 @@ calls to apply do, and ``notes`` says so.
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
-from typing import Any, Protocol
 
 from hjc.corpus.prepare.phrases import Phrases, built_in, fold, words_of
 from hjc.data.markup import has_html, squeeze, strip_html
@@ -62,41 +61,16 @@ class Extraction:
         """Whether there is no word to search for."""
         return not (self.title or self.duties or self.skills)
 
-    def text(self, *, max_chars: int = 0) -> str:
-        """The text to embed: title, duties and skills on lines of their own, cut at a blank to ``max_chars``."""
-        whole = "\n".join(part for part in (self.title, self.duties, self.skills) if part)
-        if not max_chars or len(whole) <= max_chars:
-            return whole
-        return whole[: max_chars + 1].rsplit(None, 1)[0][:max_chars]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "notes": list(self.notes)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Extraction":
-        """What :meth:`to_dict` wrote."""
-        return cls(**{**values, "notes": tuple(values.get("notes", ()))})
-
-
-class Extractor(Protocol):
-    """Anything that makes extractions of ads; ``fingerprint`` changes when results may differ (cache keys)."""
-
-    name: str
-    fingerprint: str
-
-    def extract(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> list[Extraction]:
-        """One extraction a text, in order. ``titles``: of the title column, "" where there is none."""
-        ...
+    def text(self) -> str:
+        """The text to embed: title, duties and skills on lines of their own."""
+        return "\n".join(part for part in (self.title, self.duties, self.skills) if part)
 
 
 class RulesExtractor:
-    """:func:`extract` behind the protocol of extractors."""
-
-    name = "rules"
-    fingerprint = "rules 1"
+    """:func:`extract` for many ads."""
 
     def extract(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> list[Extraction]:
+        """One extraction a text, in order. ``titles``: of the title column, "" where there is none."""
         if titles is not None and len(titles) != len(texts):
             raise ValueError(f"titles: got {len(titles)}, expected one for each of {len(texts)} texts")
         return [extract(text, title or "") for text, title in zip_longest(texts, titles or (), fillvalue="")]
@@ -188,6 +162,11 @@ def _kind_of_line(found: Sequence[str]) -> str | None:
     return kind if 2 * size >= sum(map(len, found)) else None
 
 
+#: words from the first to before the last, and the kind of heading that they are; characters likewise
+Hit = tuple[int, int, str]
+Span = tuple[int, int]
+
+
 def _marks(line: str) -> list[tuple[int, int, str]]:
     """(begin, end, kind) of the headings of a line, positions in characters.
 
@@ -196,8 +175,8 @@ def _marks(line: str) -> list[tuple[int, int, str]]:
     """
     tokens = list(_WORD.finditer(line))
     found = [t[0].casefold() for t in tokens]
-    hits_ = list(headings().find(found))
-    if not hits_:
+    hits = list(headings().find(found))
+    if not hits:
         return []
     if len(tokens) <= 7 and line[-1:] not in ".;,:":
         kind = _kind_of_line(found)
@@ -205,20 +184,18 @@ def _marks(line: str) -> list[tuple[int, int, str]]:
             return [(0, len(line), kind)]
     marks: list[tuple[int, int, str]] = []
     at = 0
-    for begin, end, kind in hits_:
-        if tokens[begin].start() < at:
+    for hit in hits:
+        if tokens[hit[0]].start() < at:
             continue
-        mark = _before_colon(line, tokens, begin, end, kind) or _in_passing(line, tokens, begin, end, kind)
-        if mark is not None:
-            marks.append((max(at, mark[0]), mark[1], kind))
+        if (mark := _before_colon(line, tokens, hit) or _in_passing(line, tokens, hit)) is not None:
+            marks.append((max(at, mark[0]), mark[1], hit[2]))
             at = mark[1]
     return marks
 
 
-def _before_colon(
-    line: str, tokens: Sequence["re.Match[str]"], begin: int, end: int, kind: str
-) -> tuple[int, int] | None:
-    """(begin, end) in characters of a heading that a colon ends. Labels of a value must stand right before it."""
+def _before_colon(line: str, tokens: Sequence["re.Match[str]"], hit: Hit) -> Span | None:
+    """Where a heading stands that a colon ends. Labels of a value must stand right before it."""
+    begin, end, kind = hit
     stop = tokens[end - 1].end()
     colon = line.find(":", stop, stop + 60)
     if colon < 0 or line.startswith("//", colon + 1) or (line[colon - 1].isdigit() and line[colon + 1 :][:1].isdigit()):
@@ -239,10 +216,9 @@ def _before_colon(
     return (start, colon + 1) if len(line[start:colon].split()) <= HEADING_WORDS else None
 
 
-def _in_passing(
-    line: str, tokens: Sequence["re.Match[str]"], begin: int, end: int, kind: str
-) -> tuple[int, int] | None:
-    """(begin, end) of a heading without a colon in a line that goes on."""
+def _in_passing(line: str, tokens: Sequence["re.Match[str]"], hit: Hit) -> Span | None:
+    """Where a heading without a colon stands in a line that goes on."""
+    begin, end, kind = hit
     if kind not in _PASSAGES and kind != "lead":
         return None
     first, last = tokens[begin], tokens[end - 1]

@@ -10,7 +10,6 @@ enforced: what it may answer is limited instead (numbers of candidates, closed s
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -35,11 +34,6 @@ class Prompt:
     def gaps(self) -> frozenset[str]:
         """Names of the gaps of both parts."""
         return frozenset((*Template(self.system).get_identifiers(), *Template(self.user).get_identifiers()))
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes with every change of the texts."""
-        return sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:16]
 
     def fill(self, values: Mapping[str, str]) -> list[dict[str, str]]:
         """Messages for a chat endpoint. Values must be escaped already where they are data.

@@ -6,7 +6,7 @@ logistic regression over pairs (is this candidate right?), then fits one factor 
 is what is used, has the least log-loss.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,17 @@ from scipy.special import log_softmax, logsumexp
 
 from hjc.arrays import BoolArray, Float64
 from hjc.corpus.prepare.phrases import fold, words_of
-from hjc.rerank.backends import Candidate, Query, Reranker, RerankResult, check_batch, check_candidates, is_empty
+from hjc.rerank.backends import (
+    Candidate,
+    CandidateLists,
+    Query,
+    Reranker,
+    RerankResult,
+    Results,
+    check_batch,
+    check_candidates,
+    is_empty,
+)
 from hjc.rerank.extraction import Extraction
 from hjc.rerank.titles import clean_title, industry_of, seniority_of
 
@@ -109,7 +119,6 @@ class RulesReranker(Reranker):
 
     Args:
         weights: of some features; the others keep their defaults.
-        abstain_below: decline when the best candidate has less probability than this (0: never).
 
     Raises:
         ValueError: an unknown feature, or a weight that is no finite number.
@@ -117,48 +126,33 @@ class RulesReranker(Reranker):
 
     name = "rules"
 
-    def __init__(self, weights: Mapping[str, float] | None = None, *, abstain_below: float = 0.0) -> None:
+    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         if unknown := sorted(set(weights or ()) - set(FEATURES)):
             raise ValueError(f"weights: unknown features {unknown}, allowed are {', '.join(FEATURES)}")
-        if not 0 <= abstain_below <= 1:
-            raise ValueError(f"abstain_below: got {abstain_below}, allowed are numbers from 0 to 1")
         self.weights = {name: float((weights or {}).get(name, DEFAULT_WEIGHTS[name])) for name in FEATURES}
         if bad := [name for name, w in self.weights.items() if not np.isfinite(w)]:
             raise ValueError(f"weights: {bad} are not finite")
-        self.abstain_below = float(abstain_below)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` gives the back end again."""
-        return {"weights": self.weights, "abstain_below": self.abstain_below}
+        return {"weights": self.weights}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RulesReranker":
-        return cls(values["weights"], abstain_below=values.get("abstain_below", 0.0))
+        return cls(values["weights"])
 
     def _vector(self) -> Float64:
         return np.array([self.weights[name] for name in FEATURES])
 
-    def decide(
-        self,
-        queries: Sequence[Query],
-        candidates: Sequence[Sequence[Candidate]],
-        advance: Callable[[int], None] | None = None,
-    ) -> list[RerankResult]:
+    def decide(self, queries: Sequence[Query], candidates: CandidateLists) -> Results:
         """See :class:`~hjc.rerank.backends.Reranker`."""
-        out = []
-        for query, some in zip(queries, candidates, strict=True):
-            scores = log_softmax(pair_features(query, some) @ self._vector())
-            best = float(np.exp(scores.max()))
-            why = f"confidence {best:.3f} below {self.abstain_below:g}" if best < self.abstain_below else None
-            out.append(RerankResult(scores, why, "declined" if why else "chosen"))
-            if advance is not None:
-                advance(1)
-        return out
+        pairs = zip(queries, candidates, strict=True)
+        return [RerankResult(log_softmax(pair_features(query, some) @ self._vector())) for query, some in pairs]
 
     def fit(
         self,
         queries: Sequence[Query],
-        candidates: Sequence[Sequence[Candidate]],
+        candidates: CandidateLists,
         relevant: Sequence[npt.ArrayLike],
         *,
         C: float = 1.0,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from hjc.errors import check_choice, check_range
+
 STRUCTURED = ("auto", "json_schema", "json_object", "none")
 
 
@@ -60,18 +62,14 @@ class ChatSettings:
     cache: str = ""
 
     def __post_init__(self) -> None:
-        if self.structured not in STRUCTURED:
-            raise ValueError(f"structured: got {self.structured!r}, allowed are {', '.join(STRUCTURED)}")
+        check_choice("structured", self.structured, STRUCTURED)
         for name in ("timeout", "max_backoff"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed are numbers above 0")
+            check_range(name, getattr(self, name), getattr(self, name) > 0, "numbers above 0")
         for name in ("concurrency", "give_up_after"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed are integers from 1")
+            check_range(name, getattr(self, name), getattr(self, name) >= 1, "integers from 1")
         for name in ("max_tokens", "retries", "answer_retries", "backoff", "max_retry_after", "prompt_price",
                      "completion_price", "max_requests", "max_total_tokens", "max_cost"):  # fmt: skip
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed are numbers from 0")
+            check_range(name, getattr(self, name), getattr(self, name) >= 0, "numbers from 0")
         if self.max_cost and not (self.prompt_price or self.completion_price):
             raise ValueError("max_cost without prompt_price and completion_price would never be reached; give prices")
         if overridden := sorted({"messages", "model", "stream", "n", "response_format"} & set(self.extra)):

@@ -146,12 +146,13 @@ def seniority_of(title: str) -> str:
     return next((kind for kind in SENIORITIES if kind in found), "")
 
 
-def industry_of(*texts: str, enough: int = 2) -> str:
+def industry_of(*texts: str) -> str:
     """One of :data:`INDUSTRIES`, or "": the sector whose words are most frequent (each different word once a text).
 
     Args:
         texts: the first (the title) counts three times.
-        enough: fewer counts than this are no evidence; ties go to the sector with the earliest word.
+
+    Fewer than two counts are no evidence; ties go to the sector with the earliest word.
     """
     counts: Counter[str] = Counter()
     for i, text in enumerate(texts):
@@ -163,4 +164,4 @@ def industry_of(*texts: str, enough: int = 2) -> str:
                 seen.add(key)
                 counts[kind] += 3 if i == 0 else 1
     best = counts.most_common(1)
-    return best[0][0] if best and best[0][1] >= enough else ""
+    return best[0][0] if best and best[0][1] >= 2 else ""

@@ -55,10 +55,6 @@ class Vocabulary:
         self._prefix_lengths = tuple(sorted({len(p) for p in self._prefix}, reverse=True))
         self._suffix_lengths = tuple(sorted({len(p) for p in self._suffix}, reverse=True))
 
-    def kind(self, words: Sequence[str]) -> str | None:
-        """The kind of a whole phrase, given as folded words."""
-        return self._exact.get(tuple(words))
-
     def begins(self, words: Sequence[str]) -> bool:
         """Whether folded words begin with a phrase."""
         if not words or words[0] not in self._first:

@@ -17,7 +17,8 @@ from hjc.classifiers.treemath import within
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
 from hjc.progress import rows_progress
-from hjc.rerank import Candidate, ChatClient, ChatReranker, Prompt, RerankResult, RulesReranker
+from hjc.rerank import Candidate, ChatClient, ChatReranker, RerankResult, RulesReranker
+from hjc.rerank.prompts import Prompt
 
 STATE = "reranker.json"
 #: rows that the weights of the rules are learnt from

@@ -9,8 +9,9 @@ With a single candidate its weight is 1, whatever the confidence.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,43 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from hjc.arrays import BoolArray, Float64
-from hjc.rerank.backends import Candidate, Query, Reranker, RerankResult, similarity_log_weights
+from hjc.errors import check_range
+from hjc.rerank.backends import (
+    Candidate,
+    CandidateLists,
+    Query,
+    Reranker,
+    RerankResult,
+    Results,
+    similarity_log_weights,
+)
 from hjc.rerank.budget import ChatError
-from hjc.rerank.chat import Answer, ChatClient, ChatRequest, Rejected
-from hjc.rerank.extraction import Extraction
+from hjc.rerank.chat import Answer, ChatClient, ChatRequest, Rejected, schema_of
+from hjc.rerank.extraction import Extraction, RulesExtractor
 from hjc.rerank.prompts import Prompt, as_data, load_prompt
+from hjc.rerank.vocabulary import INDUSTRIES, SENIORITIES
 
-#: the gaps of a prompt for re-ranking
-GAPS = frozenset(("ad", "candidates", "numbers"))
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "outcome": {"type": "string", "enum": ["choose", "decline"]},
-        "number": {"type": "integer"},
-        "confidence": {"type": "number"},
-        "reason": {"type": "string"},
-    },
-    "required": ["outcome", "number", "confidence", "reason"],
-    "additionalProperties": False,
-}
+#: the gaps of a prompt for re-ranking, and of one for extraction
+RERANK_GAPS = frozenset(("ad", "candidates", "numbers"))
+EXTRACT_GAPS = frozenset(("title", "ad", "seniorities", "industries"))
+_TEXT = {"type": "string"}
+CHOICE = schema_of(
+    outcome={"type": "string", "enum": ["choose", "decline"]},
+    number={"type": "integer"},
+    confidence={"type": "number"},
+    reason=_TEXT,
+)
+EXTRACTION = schema_of(
+    is_job={"type": "boolean"},
+    title=_TEXT,
+    duties=_TEXT,
+    skills=_TEXT,
+    seniority={"type": "string", "enum": ["", *SENIORITIES]},
+    industry={"type": "string", "enum": ["", *INDUSTRIES]},
+    reason=_TEXT,
+)
+#: characters of an extracted field; an answer is no place for whole ads
+MAX_FIELD = 3_000
 #: confidences are clipped to this and one less this
 CLIP = 0.01
 
@@ -72,10 +91,10 @@ class ChatReranker(Reranker):
             raise ValueError(
                 f"scale, slope, intercept: got {scale}, {slope}, {intercept}; expected finite, scale from 0"
             )
-        if max_ad_chars < 1 or max_candidate_chars < 1:
-            raise ValueError(f"max_ad_chars, max_candidate_chars: got {max_ad_chars}, {max_candidate_chars}; from 1")
+        for name, value in (("max_ad_chars", max_ad_chars), ("max_candidate_chars", max_candidate_chars)):
+            check_range(name, value, value >= 1, "integers from 1")
         self.client = client
-        self.prompt = prompt if isinstance(prompt, Prompt) else load_prompt(prompt, GAPS)
+        self.prompt = prompt if isinstance(prompt, Prompt) else load_prompt(prompt, RERANK_GAPS)
         self.scale, self.slope, self.intercept = float(scale), float(slope), float(intercept)
         self.max_ad_chars, self.max_candidate_chars = max_ad_chars, max_candidate_chars
 
@@ -107,21 +126,16 @@ class ChatReranker(Reranker):
             )
         numbers = ", ".join(map(str, range(1, len(order) + 1)))
         messages = self.prompt.fill({"ad": ad, "candidates": "\n".join(lines), "numbers": numbers})
-        return ChatRequest(messages, SCHEMA, "choice", _check(len(order))), order
+        return ChatRequest(messages, CHOICE, "choice", _check(len(order))), order
 
-    def decide(
-        self,
-        queries: Sequence[Query],
-        candidates: Sequence[Sequence[Candidate]],
-        advance: Callable[[int], None] | None = None,
-    ) -> list[RerankResult]:
+    def decide(self, queries: Sequence[Query], candidates: CandidateLists) -> Results:
         """See :class:`~hjc.rerank.backends.Reranker`. A query without a usable answer keeps its similarities.
 
         Raises:
             EndpointError: the endpoint does not work. Answers so far are in the cache: run it again later.
         """
         asked = [self.request(query, some) for query, some in zip(queries, candidates, strict=True)]
-        answers = self.client.complete_many([request for request, _ in asked], advance)
+        answers = self.client.complete_many([request for request, _ in asked])
         return [
             self._result(some, order, answer)
             for some, (_, order), answer in zip(candidates, asked, answers, strict=True)
@@ -204,3 +218,64 @@ def _logit(confidence: npt.ArrayLike) -> Float64:
 
 def _log_loss(p: Float64, y: BoolArray) -> float:
     return float(-np.mean(np.log(np.clip(np.where(y, p, 1 - p), 1e-12, None))))
+
+
+# ------------------------------------------------------------------ extraction
+
+
+class ChatExtractor:
+    """Asks a chat model for the parts of an ad. ``notes`` say chat, or chat_failed with the rules' extraction.
+
+    Args:
+        prompt: a built-in name or a path of a file.
+        max_ad_chars: of the ad, mark-up and boilerplate included.
+    """
+
+    name = "chat"
+
+    def __init__(self, client: ChatClient, *, prompt: str | Prompt = "extract", max_ad_chars: int = 8000) -> None:
+        check_range("max_ad_chars", max_ad_chars, max_ad_chars >= 1, "integers from 1")
+        self.client = client
+        self.prompt = prompt if isinstance(prompt, Prompt) else load_prompt(prompt, EXTRACT_GAPS)
+        self.max_ad_chars = max_ad_chars
+        self._rules = RulesExtractor()
+
+    def request(self, text: str, title: str = "") -> ChatRequest:
+        """The question about one ad."""
+        values = {
+            "title": as_data(title, 300), "ad": as_data(text, self.max_ad_chars),
+            "seniorities": ", ".join(SENIORITIES), "industries": ", ".join(INDUSTRIES),
+        }  # fmt: skip
+        return ChatRequest(self.prompt.fill(values), EXTRACTION, "extraction")
+
+    def extract(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> list[Extraction]:
+        """See :class:`~hjc.rerank.extraction.RulesExtractor`. Ads without a letter are not sent.
+
+        Raises:
+            EndpointError: the endpoint does not work. Answers so far are in the cache.
+        """
+        out = self._rules.extract(texts, titles)  # checks the arguments too
+        sent = [i for i, found in enumerate(out) if not (found.reason and found.empty and not _letters(texts[i]))]
+        pairs = list(zip_longest(texts, titles or (), fillvalue=""))
+        answers = self.client.complete_many([self.request(*pairs[i]) for i in sent])
+        for i, answer in zip(sent, answers, strict=True):
+            if isinstance(answer, ChatError):
+                out[i] = replace(out[i], notes=(*out[i].notes, "chat_failed"))
+            else:
+                out[i] = _extraction(answer.value)
+        return out
+
+
+def _letters(text: str) -> bool:
+    return any(map(str.isalpha, text))
+
+
+def _extraction(value: dict[str, Any]) -> Extraction:
+    if not value["is_job"]:
+        return Extraction(reason=value["reason"].strip()[:300] or "no advertisement of one job", notes=("chat",))
+    title, duties, skills = (value[name].strip()[:MAX_FIELD] for name in ("title", "duties", "skills"))
+    reason = "" if title or duties or skills else "the model extracted nothing"
+    return Extraction(
+        title=title, duties=duties, skills=skills, seniority=value["seniority"], industry=value["industry"],
+        reason=reason, notes=("chat",),
+    )  # fmt: skip
