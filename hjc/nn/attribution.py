@@ -5,6 +5,7 @@ stay), the gradient with respect to the token vectors is integrated along the st
 add up to f(text) - f(baseline) but for the error of the quadrature, which is checked.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,27 +164,20 @@ def _encode(tokenizer: Any, settings: NeuralSettings, text: str) -> tuple[IntArr
     ids = np.array(encoded["input_ids"], dtype=np.int64)
     spans = np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2) - len(settings.prefix)
     inside = (np.array(encoded["special_tokens_mask"]) == 0) & (spans[:, 1] > 0)
-    starts, ends = np.full(len(ids), -1), np.full(len(ids), -1)
-    for i in np.flatnonzero(inside).tolist():
-        first, last = max(int(spans[i, 0]), 0), int(spans[i, 1])
-        starts[i], ends[i] = place[first], place[last - 1] + 1
+    starts, ends = np.full((2, len(ids)), -1, dtype=np.int64)
+    starts[inside], ends[inside] = place[np.maximum(spans[inside, 0], 0)], place[spans[inside, 1] - 1] + 1
     last = int(spans[inside, 1].max()) if inside.any() else 0
     read = len(text) if last >= len(cleaned.rstrip()) and len(cleaned) == len(" ".join(text.split())) else (
         int(place[last - 1]) + 1 if last else 0
     )  # fmt: skip
-    return ids, starts.astype(np.int64), ends.astype(np.int64), read
+    return ids, starts, ends, read
 
 
 def _places(text: str, cleaned: str) -> IntArray:
     """Where in the text each character of its cleaned form stands (blanks: where the gap begins)."""
     out: list[int] = []
-    at = 0
-    for word in text.split():
-        start = text.index(word, at)
-        if out:
-            out.append(at)
-        out.extend(range(start, start + len(word)))
-        at = start + len(word)
+    for word in re.finditer(r"\S+", text):
+        out += [*([out[-1] + 1] if out else []), *range(*word.span())]
         if len(out) >= len(cleaned):
             break
     return np.array(out[: len(cleaned)], dtype=np.int64)

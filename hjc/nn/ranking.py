@@ -18,12 +18,11 @@ from torch.nn import functional as F
 
 from hjc.arrays import Float32, IntArray
 from hjc.nn.batching import TokenCorpus, collate, tokenize
-from hjc.nn.cross_encoder import CrossEncoder, PairCorpus
 from hjc.nn.fitting import FitResult, seed_everything
 from hjc.nn.module import OptimisedModule
 from hjc.nn.pairs import PairBatches
 from hjc.nn.settings import Run, TrainerSettings
-from hjc.nn.text_encoder import TorchTextEncoder
+from hjc.nn.text_encoder import CrossEncoder, PairCorpus, TorchTextEncoder
 from hjc.nn.training import Examples, fit_module
 
 #: what stands before the names of the tensors of label texts

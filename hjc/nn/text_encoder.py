@@ -1,17 +1,26 @@
-"""Texts to unit vectors with a Hugging Face encoder: what the embedding family compares. No head, no tree."""
+"""Texts to unit vectors with a Hugging Face encoder (what the embedding family compares), and a cross-encoder: text and
+label read together, one score a pair. No head, no tree. P pairs, T tokens."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hjc.arrays import Float32
-from hjc.nn.batching import text_batches
+from hjc.arrays import Float32, IntArray
+from hjc.nn.batching import (
+    INFERENCE_ROWS,
+    INFERENCE_TOKENS,
+    TokenCorpus,
+    collate,
+    inference_batches,
+    text_batches,
+    tokenize,
+)
 from hjc.nn.encoder import (
     encoder_from_config,
     load_encoder,
@@ -24,7 +33,7 @@ from hjc.nn.encoder import (
 from hjc.nn.settings import NeuralSettings
 from hjc.progress import rows_progress
 
-WEIGHTS = "encoder.safetensors"
+WEIGHTS, PAIR_WEIGHTS = "encoder.safetensors", "cross_encoder.safetensors"
 
 
 class TorchTextEncoder:
@@ -117,3 +126,126 @@ class TorchTextEncoder:
         model = encoder_from_config(folder)
         load_weights(model, folder / WEIGHTS)
         return cls._with(model, load_tokenizer(folder), settings)
+
+
+# ------------------------------------------------------------------ pairs
+
+
+class PairScorer(nn.Module):
+    """Encoder output (P, T, H) -> pooled -> dropout -> (P,) scores."""
+
+    def __init__(self, encoder: Any, pooling: str, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(int(encoder.config.hidden_size), 1)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(P, T) tokens of pairs -> (P,) float32 scores."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = pool(hidden, attention_mask, self.pooling).float()
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.head(self.dropout(pooled)).squeeze(-1)
+
+
+@dataclass(frozen=True)
+class PairCorpus:
+    """Token ids of n texts and m labels, without special tokens; a pair is ``<s> text </s> label </s>``.
+
+    Attributes:
+        first, last, pad: ids of the special tokens.
+    """
+
+    texts: TokenCorpus
+    labels: TokenCorpus
+    first: int
+    last: int
+    pad: int
+
+    def lengths(self, rows: IntArray, labels: IntArray) -> IntArray:
+        """Tokens of pairs, special tokens included."""
+        return self.texts.lengths[rows] + self.labels.lengths[labels] + 3
+
+    def collate(self, rows: Sequence[int] | IntArray, labels: Sequence[int] | IntArray) -> dict[str, Tensor]:
+        """Pairs (row, label) -> ``input_ids`` and ``attention_mask`` (P, T), padded right."""
+        pairs = [
+            [self.first, *self.texts.row(row), self.last, *self.labels.row(label), self.last]
+            for row, label in zip(rows, labels, strict=True)
+        ]
+        return collate(TokenCorpus.of(pairs), np.arange(len(pairs)), self.pad)
+
+
+def _bare(corpus: TokenCorpus, special: set[int]) -> TokenCorpus:
+    """Without the special tokens that the tokenizer puts at both ends of a row."""
+    rows = []
+    for row in map(corpus.row, range(len(corpus))):
+        inner = [i for i, token in enumerate(row) if token not in special]
+        rows.append(row[inner[0] : inner[-1] + 1] if inner else [])
+    return TokenCorpus.of(rows)
+
+
+class CrossEncoder:
+    """Scores pairs of text and label; higher is a better fit. Scores of different texts are not on one scale.
+
+    Args:
+        network: on any device.
+        tokenizer: right-padding fast tokenizer.
+        max_length, label_length: tokens of texts and of labels.
+        precision: ``32`` or ``bf16`` when scoring.
+    """
+
+    def __init__(
+        self, network: PairScorer, tokenizer: Any, *, max_length: int, label_length: int, precision: str = "32"
+    ) -> None:
+        self.network, self.tokenizer = network, tokenizer
+        self.max_length, self.label_length, self.precision = max_length, label_length, precision
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def corpus(self, texts: Sequence[str], labels: Sequence[str]) -> PairCorpus:
+        """Both tokenised once, cut to their lengths (special tokens included)."""
+        t = self.tokenizer
+        first = t.cls_token_id if t.cls_token_id is not None else t.bos_token_id
+        last = t.sep_token_id if t.sep_token_id is not None else t.eos_token_id
+        if first is None or last is None:
+            raise ValueError("the tokenizer names no cls_token or sep_token, which pairs of texts need")
+        own, theirs = (
+            _bare(tokenize(t, part, length), {first, last})
+            for part, length in ((texts, self.max_length), (labels, self.label_length))
+        )
+        return PairCorpus(own, theirs, first, last, t.pad_token_id)
+
+    @torch.inference_mode()
+    def score(self, corpus: PairCorpus, rows: IntArray, labels: IntArray, *, progress: bool = True) -> Float32:
+        """(P,) scores of the pairs (rows[i], labels[i]); sorted by length inside, so that little is padded."""
+        self.network.eval().to(self.device)
+        out = np.empty(len(rows), dtype=np.float32)
+        with rows_progress("re-ranking pairs", len(rows), enabled=progress) as bar:
+            for batch in inference_batches(corpus.lengths(rows, labels), INFERENCE_TOKENS, INFERENCE_ROWS):
+                tensors = {k: v.to(self.device) for k, v in corpus.collate(rows[batch], labels[batch]).items()}
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+                    out[batch] = self.network(**tensors).float().cpu().numpy()
+                bar.advance(len(batch))
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write weights, configuration and tokenizer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(self.network, folder / PAIR_WEIGHTS)
+        save_encoder(self.network.encoder, self.tokenizer, folder)
+
+    @classmethod
+    def load(cls, folder: Path, *, pooling: str, max_length: int, label_length: int, precision: str) -> "CrossEncoder":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError, ValueError: a file is missing or does not fit.
+        """
+        network = PairScorer(encoder_from_config(folder), pooling)
+        load_weights(network, folder / PAIR_WEIGHTS)
+        network.eval()
+        return cls(
+            network, load_tokenizer(folder), max_length=max_length, label_length=label_length, precision=precision
+        )

@@ -27,11 +27,19 @@ from hjc.nn.batching import (
     tokenize,
     training_batches,
 )
-from hjc.nn.callbacks import DivergedError, Progress, RandomState, Watch, WholeFiles, quiet_lightning
 from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, seed_everything, total_steps
 from hjc.nn.heads import VectorModule
 from hjc.nn.loggers import log, open_loggers
-from hjc.nn.module import OptimisedModule, TrainingModule
+from hjc.nn.module import (
+    DivergedError,
+    OptimisedModule,
+    Progress,
+    RandomState,
+    TrainingModule,
+    Watch,
+    WholeFiles,
+    quiet_lightning,
+)
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder

@@ -49,10 +49,10 @@ class CrossEncoderReranker:
         Raises:
             ValueError: the encoder cannot be trained (``use-multilingual``), or the tree has fewer than two leaves.
         """
-        from hjc.nn.cross_encoder import CrossEncoder, PairScorer
         from hjc.nn.encoder import load_encoder
         from hjc.nn.fitting import seed_everything
         from hjc.nn.ranking import fit_cross_encoder
+        from hjc.nn.text_encoder import CrossEncoder, PairScorer
 
         s, seed = self.settings, self.trainer.seed
         encoder = s.cross_encoder or s.encoder
@@ -124,6 +124,6 @@ class CrossEncoderReranker:
         self.model.save(folder / FOLDER)
 
     def load(self, folder: Path) -> None:
-        from hjc.nn.cross_encoder import CrossEncoder
+        from hjc.nn.text_encoder import CrossEncoder
 
         self.model = CrossEncoder.load(folder / FOLDER, pooling=self.settings.pooling, **self._lengths())
