@@ -177,9 +177,8 @@ def test_approximate_back_ends_find_nearly_all(backend: str, tmp_path: Path) -> 
     centres = rng.normal(size=(60, 16))
     x = (centres[rng.integers(0, 60, 4000)] + 0.3 * rng.normal(size=(4000, 16))).astype(np.float32)
     q = x[:200] + 0.1 * rng.normal(size=(200, 16)).astype(np.float32)
-    index, true = VectorIndex(x, backend=backend), VectorIndex(x, backend="exact").search(q, 10)
+    index = VectorIndex(x, backend=backend)
     assert index.recall(q, 10) > 0.9
-    np.testing.assert_array_equal(index.search(q, 10, exact=True).position, true.position)
     found = index.search(q, 10)
     assert (np.diff(found.similarity, axis=1) <= 0).all()
     rows = np.arange(200)[:, None]

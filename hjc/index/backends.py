@@ -7,21 +7,11 @@ Both give candidates only: similarities are computed by :mod:`hjc.index.exact` f
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from hjc.arrays import Float32, IntArray
-
-
-class Approximate(Protocol):
-    """What an approximate back end can do."""
-
-    def candidates(self, queries: Float32, k: int) -> IntArray:
-        """(B, k) positions, in any order; -1 where fewer were found."""
-        ...
-
-    def save(self, path: Path) -> None: ...
 
 
 def is_installed(backend: str) -> bool:
@@ -65,6 +55,7 @@ class Usearch:
         )  # fmt: skip
 
     def candidates(self, queries: Float32, k: int) -> IntArray:
+        """(B, k) positions, in any order; -1 where fewer were found."""
         # usearch gives another shape for one query: there are two always
         found = self.index.search(queries if len(queries) > 1 else np.repeat(queries, 2, axis=0), k, threads=1)
         keys = np.asarray(found.keys)[: len(queries)].astype(np.int64)
@@ -110,6 +101,7 @@ class Faiss:
         return cls(index)
 
     def candidates(self, queries: Float32, k: int) -> IntArray:
+        """As of :meth:`Usearch.candidates`."""
         return np.asarray(self.index.search(queries, k)[1], dtype=np.int64)
 
     def save(self, path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import Float32, IntArray
-from hjc.errors import check_choice
+from hjc.errors import check_choice, check_range
 from hjc.index.exact import Neighbours
 
 POOLINGS = ("max", "logsumexp")
@@ -24,15 +24,15 @@ def check_groups(groups: npt.ArrayLike, n: int, num_groups: int) -> IntArray:
     g = np.asarray(groups)
     if g.shape != (n,) or g.dtype.kind not in "iu":
         raise ValueError(f"groups: got {g.dtype} of shape {g.shape}, expected ({n},) integers, one for each vector")
-    if n and (g.min() < 0 or g.max() >= num_groups):
-        raise ValueError(f"groups: got {g.min()} to {g.max()}, allowed are 0 to {num_groups - 1}")
+    if n:
+        inside = g.min() >= 0 and g.max() < num_groups
+        check_range("groups", f"{g.min()} to {g.max()}", inside, f"0 to {num_groups - 1}")
     return g.astype(np.int64)
 
 
 def _check(pooling: str, temperature: float) -> None:
     check_choice("pooling", pooling, POOLINGS)
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"temperature: got {temperature}, expected a number above 0")
+    check_range("temperature", temperature, math.isfinite(temperature) and temperature > 0, "numbers above 0")
 
 
 def pool_all(

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import Float32
-from hjc.errors import check_choice
-from hjc.index.backends import BACKENDS, Approximate, is_installed
+from hjc.errors import check_choice, check_range
+from hjc.index.backends import BACKENDS, Faiss, Usearch, is_installed
 from hjc.index.exact import Neighbours, as_vectors, exact_search, normalise, pair_similarity
 from hjc.index.pooling import check_groups, pool_all, pool_neighbours
 
@@ -38,7 +38,7 @@ class VectorIndex:
     """
 
     def __init__(self, vectors: npt.ArrayLike, *, backend: str = "auto", threads: int = 1) -> None:
-        self._ann: Approximate | None = None
+        self._ann: Usearch | Faiss | None = None
         self._set(normalise(as_vectors(vectors, "vectors")), backend)
         if self.backend != "exact":
             self._ann = BACKENDS[self.backend].build(self.vectors, threads)
@@ -61,19 +61,18 @@ class VectorIndex:
 
     # ------------------------------------------------------------------ search
 
-    def search(self, queries: npt.ArrayLike, k: int, *, exact: bool = False) -> Neighbours:
+    def search(self, queries: npt.ArrayLike, k: int) -> Neighbours:
         """The k nearest vectors of each query (all, where the index has fewer), nearest first, ties by position.
 
         Args:
             queries: (B, H), of any length.
-            exact: go round an approximate back end.
 
         Raises:
             ValueError: k below 1, or queries of another width or with NaN.
         """
         q = self._queries(queries)
         k = _check_k(k)
-        if self._ann is None or exact:
+        if self._ann is None:
             return exact_search(self.vectors, q, k)
         k = min(k, len(self))
         found = self._ann.candidates(q, k)
@@ -212,8 +211,7 @@ def resolve_backend(backend: str, n: int) -> str:
 
 
 def _check_k(k: int) -> int:
-    if k < 1 or int(k) != k:
-        raise ValueError(f"k: got {k}, expected an integer from 1")
+    check_range("k", k, k >= 1 and int(k) == k, "integers from 1")
     return int(k)
 
 

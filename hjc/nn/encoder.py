@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from hjc.errors import check_choice
+from hjc.errors import check_choice, check_range
 from hjc.files import replacing
 from hjc.nn.hub import resolve_folder
 from hjc.nn.offline import XLMR_SPECIAL_TOKENS
@@ -116,8 +116,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     if not any(texts):
         raise ValueError("encoder 'tiny' learns its tokenizer from the training texts, and there are none")
     least = 256 + len(TINY_SPECIAL)
-    if vocabulary < least:
-        raise ValueError(f"model.tiny_vocabulary: got {vocabulary}, allowed are integers from {least}")
+    check_range("model.tiny_vocabulary", vocabulary, vocabulary >= least, f"integers from {least}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -178,8 +177,8 @@ def _no_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
 
 def _truncate(config: Any, num_layers: int) -> None:
     """Keep the first layers; transformers then leaves the weights of the others unread."""
-    if not 0 <= num_layers <= config.num_hidden_layers:
-        raise ValueError(f"model.num_layers: got {num_layers}, allowed are 0 (all) to {config.num_hidden_layers}")
+    layers = config.num_hidden_layers
+    check_range("model.num_layers", num_layers, 0 <= num_layers <= layers, f"0 (all) to {layers}")
     if num_layers:
         config.num_hidden_layers = num_layers
         if getattr(config, "layer_types", None):

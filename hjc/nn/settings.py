@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hjc.errors import check_choice
+from hjc.errors import check_choice, check_range
 from hjc.plugins import Registry
 
 #: ``model.hierarchy`` of neural models -> the class of the head, a subclass of :class:`hjc.nn.heads.Head`
@@ -80,8 +80,7 @@ class NeuralSettings:
             raise ValueError(f"model.hierarchy: got {self.hierarchy!r}, allowed are {allowed}; {absent}")
         check_choice("model.pooling", self.pooling, POOLINGS)
         check_choice("model.head_init", self.head_init, HEAD_INITS)
-        if self.max_length < 4:
-            raise ValueError(f"model.max_length: got {self.max_length}, allowed are integers from 4")
+        check_range("model.max_length", self.max_length, self.max_length >= 4, "integers from 4")
 
 
 @dataclass(kw_only=True, slots=True)

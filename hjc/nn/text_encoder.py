@@ -193,15 +193,13 @@ class CrossEncoder:
     Args:
         network: on any device.
         tokenizer: right-padding fast tokenizer.
-        max_length, label_length: tokens of texts and of labels.
+        max_length: tokens of a text, and of a label.
         precision: ``32`` or ``bf16`` when scoring.
     """
 
-    def __init__(
-        self, network: PairScorer, tokenizer: Any, *, max_length: int, label_length: int, precision: str = "32"
-    ) -> None:
+    def __init__(self, network: PairScorer, tokenizer: Any, *, max_length: int, precision: str = "32") -> None:
         self.network, self.tokenizer = network, tokenizer
-        self.max_length, self.label_length, self.precision = max_length, label_length, precision
+        self.max_length, self.precision = max_length, precision
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def corpus(self, texts: Sequence[str], labels: Sequence[str]) -> PairCorpus:
@@ -211,10 +209,7 @@ class CrossEncoder:
         last = t.sep_token_id if t.sep_token_id is not None else t.eos_token_id
         if first is None or last is None:
             raise ValueError("the tokenizer names no cls_token or sep_token, which pairs of texts need")
-        own, theirs = (
-            _bare(tokenize(t, part, length), {first, last})
-            for part, length in ((texts, self.max_length), (labels, self.label_length))
-        )
+        own, theirs = (_bare(tokenize(t, part, self.max_length), {first, last}) for part in (texts, labels))
         return PairCorpus(own, theirs, first, last, t.pad_token_id)
 
     @torch.inference_mode()
@@ -237,7 +232,7 @@ class CrossEncoder:
         save_encoder(self.network.encoder, self.tokenizer, folder)
 
     @classmethod
-    def load(cls, folder: Path, *, pooling: str, max_length: int, label_length: int, precision: str) -> "CrossEncoder":
+    def load(cls, folder: Path, *, pooling: str, max_length: int, precision: str) -> "CrossEncoder":
         """Read what :meth:`save` wrote.
 
         Raises:
@@ -246,6 +241,4 @@ class CrossEncoder:
         network = PairScorer(encoder_from_config(folder), pooling)
         load_weights(network, folder / PAIR_WEIGHTS)
         network.eval()
-        return cls(
-            network, load_tokenizer(folder), max_length=max_length, label_length=label_length, precision=precision
-        )
+        return cls(network, load_tokenizer(folder), max_length=max_length, precision=precision)

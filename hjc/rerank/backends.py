@@ -8,6 +8,7 @@ and shares the rest by similarity.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -110,8 +111,6 @@ class Reranker(ABC):
         """
         check_batch(queries, candidates)
         reasons = ["no candidates" if not some else is_empty(q) for q, some in zip(queries, candidates, strict=True)]
-        for some in candidates:
-            check_candidates(some)
         asked = [i for i, reason in enumerate(reasons) if not reason]
         found = iter(self.decide([queries[i] for i in asked], [candidates[i] for i in asked]))
         return [
@@ -127,19 +126,14 @@ class Reranker(ABC):
 
 
 def check_batch(queries: Sequence[Query], candidates: CandidateLists) -> None:
-    """Raise ValueError unless there is a list of candidates for each query."""
+    """Raise ValueError unless each query has a list of candidates: different leaves, with scores that are numbers."""
     if len(queries) != len(candidates):
         raise ValueError(f"candidates: got {len(candidates)} lists, expected one for each of {len(queries)} queries")
-
-
-def check_candidates(candidates: Sequence[Candidate]) -> None:
-    """Raise ValueError for a leaf that is a candidate twice, or a score that is no number."""
-    leaves = [c.leaf for c in candidates]
-    if len(set(leaves)) != len(leaves):
-        twice = sorted({leaf for leaf in leaves if leaves.count(leaf) > 1})
-        raise ValueError(f"candidates: leaves {twice[:5]} occur more than once; keep the best text of each leaf")
-    if bad := [c.code for c in candidates if not np.isfinite(c.score)]:
-        raise ValueError(f"candidates: the scores of {bad[:5]} are not finite")
+    for some in candidates:
+        if twice := sorted(leaf for leaf, times in Counter(c.leaf for c in some).items() if times > 1):
+            raise ValueError(f"candidates: leaves {twice[:5]} occur more than once; keep the best text of each leaf")
+        if bad := [c.code for c in some if not np.isfinite(c.score)]:
+            raise ValueError(f"candidates: the scores of {bad[:5]} are not finite")
 
 
 def similarity_log_weights(candidates: Sequence[Candidate], scale: float) -> Float64:

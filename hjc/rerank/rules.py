@@ -25,7 +25,6 @@ from hjc.rerank.backends import (
     RerankResult,
     Results,
     check_batch,
-    check_candidates,
     is_empty,
 )
 from hjc.rerank.extraction import Extraction
@@ -178,7 +177,6 @@ class RulesReranker(Reranker):
             if y.shape != (len(some),):
                 raise ValueError(f"relevant: row {i} has shape {y.shape}, expected ({len(some)},)")
             if y.any() and not y.all() and not is_empty(query):
-                check_candidates(some)
                 xs.append(pair_features(query, some))
                 ys.append(y)
         if not xs:

@@ -39,7 +39,7 @@ class CrossEncoderReranker:
 
     def _lengths(self) -> dict[str, Any]:
         s = self.settings
-        return {"max_length": s.max_length, "label_length": s.max_length, "precision": s.precision}
+        return {"max_length": s.max_length, "precision": s.precision}
 
     def fit(self, owner: Retriever, train: JobData, valid: JobData | None, run_dir: Path | None) -> None:
         """Fine-tune the pre-trained encoder of the settings on pairs of training texts and labels.
