@@ -217,7 +217,7 @@ def test_without_validation_rows(caplog: pytest.LogCaptureFixture) -> None:
 def test_messages(tmp_path: Path) -> None:
     for bad, match in (
         ({"reranker": "llm"}, r"model\.reranker"),
-        ({"candidates": -1}, "candidates=-1"),
+        ({"candidates": -1}, "candidates: got -1"),
         ({"candidate_grid": [0]}, "candidate_grid"),
         ({"decline_below": 1.0}, "decline_below"),
         ({"reranker": "chat"}, r"needs model\.chat\.endpoint"),
