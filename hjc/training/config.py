@@ -139,10 +139,14 @@ def register() -> None:
     store.store(name="config_schema", node=Config)
     for name, settings in MODELS.items():
         store.store(group="model", name=f"{name}_schema", node=settings)
-    OmegaConf.register_new_resolver("hjc.slug", _slug, replace=True)
-    OmegaConf.register_new_resolver("hjc.dirname", _dirname, replace=True)
-    OmegaConf.register_new_resolver("hjc.run_name", _run_name, replace=True)
-    OmegaConf.register_new_resolver("hjc.hierarchy", _default_hierarchy, replace=True)
+    resolvers: dict[str, Callable[..., str]] = {
+        "slug": _slug,
+        "dirname": _dirname,
+        "run_name": _run_name,
+        "hierarchy": _default_hierarchy,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(f"hjc.{name}", resolver, replace=True)
 
 
 register()
@@ -322,10 +326,9 @@ def explain(error: Exception) -> str:
         return _unknown_key(f"data.sources.{m[1]}")
     if full_key and re.search(r"Key '([^']+)' (?:is )?not in", text):
         return _unknown_key(full_key[1])
-    if m := re.search(r"Could not (?:override|append value to config|delete)[^']*'([^']+)'", text):
-        return _unknown_key(m[1].partition("@")[0])
-    if m := re.search(r"Could not append override '(?:\+*)([^'=]+)=", text):
-        return _unknown_key(m[1].partition("@")[0])
+    refused = r"Could not (?:(?:override|append value to config|delete)[^']*'([^']+)'|append override '\+*([^'=]+)=)"
+    if m := re.search(refused, text):
+        return _unknown_key((m[1] or m[2]).partition("@")[0])
     if full_key:
         first = str(error.__cause__ or error).splitlines()[0]
         if "is not a ListConfig, list or tuple" in first:

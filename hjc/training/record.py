@@ -79,32 +79,22 @@ class Record:
         started = time.monotonic() - sum(timing.get(key, 0.0) for key in ("fit_seconds", "save_seconds"))
         return cls(values, timing, started, earlier.get("training"), trained=earlier["status"] in SAVED)
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What makes two runs the same: settings, tree and data, not where, when and how they are evaluated."""
-        config = {k: v for k, v in self.values["config"].items() if k not in ("run_dir", "name", "evaluation")}
-        trainer = {k: v for k, v in config.get("trainer", {}).items() if k not in NOT_IDENTITY}
-        sets = {name: d["hash"] for name, d in self.values["data"].items() if name in ("train", "valid")}
-        return {**config, "trainer": trainer, "taxonomy_hash": self.values["taxonomy"]["hash"], "data_hash": sets}
-
     def earlier(self, directory: Path) -> dict[str, Any] | None:
-        """The record of the same run, with its model saved, in ``directory``.
+        """The record of the same run, with its model saved, in ``directory``; None where it is to be trained again.
 
         Raises:
             ConfigError: a finished run with other settings lies there.
         """
         values = training_record(directory)
-        if values.get("status") not in (*DONE, *SAVED):
+        if not self.resume or values.get("status") not in (*DONE, *SAVED):
             return None
-        other = Record(values=values, timing={}, started=0.0)
-        changed = differences(other.identity, self.identity)
-        if changed and self.resume:
+        if changed := differences(identity(values), identity(self.values)):
             raise ConfigError(
                 f"{directory} holds a finished run with other settings ({'; '.join(changed[:4])}"
                 f"{f'; and {len(changed) - 4} more' if len(changed) > 4 else ''}). Give this run another run_dir, or "
                 "train again in that directory with trainer.resume=false"
             )
-        return None if changed else values
+        return values
 
     def write(self, directory: Path) -> None:
         """Write train.yaml, whole or not at all."""
@@ -128,6 +118,14 @@ class Record:
             self.values["evaluated_again"] = datetime.now(UTC).isoformat(timespec="seconds")
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             self.write(directory)
+
+
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes two runs the same: settings, tree and data, not where, when and how they are evaluated."""
+    config = {k: v for k, v in values["config"].items() if k not in ("run_dir", "name", "evaluation")}
+    trainer = {k: v for k, v in config.get("trainer", {}).items() if k not in NOT_IDENTITY}
+    sets = {name: d["hash"] for name, d in values["data"].items() if name in ("train", "valid")}
+    return {**config, "trainer": trainer, "taxonomy_hash": values["taxonomy"]["hash"], "data_hash": sets}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -82,7 +82,7 @@ def _run(config: Config, directory: Path, first: bool, out: Console) -> RunResul
     earlier = record.earlier(directory)
     if first:
         write_training_counts(directory, splits.train)
-    if earlier is not None and config.trainer.resume:
+    if earlier is not None:
         status = str(earlier.get("outcome", earlier["status"]))
         if earlier["status"] in SAVED:
             say(f"the model of this run is trained and saved: going on with its evaluation in {directory}")
