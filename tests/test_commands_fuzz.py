@@ -182,7 +182,8 @@ COMMANDS: dict[str, tuple[Callable[[], pd.DataFrame], str, str]] = {
 #: damages that these commands are right to read: a line is put aside and named; text is text whatever its name; a table
 #: of two columns is source and target, whatever they are called
 READ = {
-    *((c, "open_quote") for c in ("prepare", "sample", "split", "manifest", "suspicious", "translate", "crosswalk, coded table", "revise")),
+    *((c, "open_quote") for c in ("prepare", "sample", "split", "manifest", "suspicious")),
+    *((c, "open_quote") for c in ("translate", "crosswalk, coded table", "revise")),
     *((command, "no_parquet") for command in COMMANDS if "correspondence" in command or "counts" in command),
     ("crosswalk, correspondence", "renamed"), ("revise, correspondence", "renamed"),
 }  # fmt: skip
