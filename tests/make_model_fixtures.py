@@ -146,8 +146,9 @@ def train(name: str, *overrides: str) -> None:
 
 
 def make_all() -> None:
-    from hjc.calibration import Chain, ConditionalTemperature, Temperature, VectorScaling
     from hjc.classifiers.calibrated import CalibratedClassifier
+
+    from hjc.calibration import Chain, ConditionalTemperature, Temperature, VectorScaling
     from hjc.classifiers.embedding.biencoder import BiEncoderClassifier
     from hjc.classifiers.embedding.joint import JointEmbeddingClassifier
     from hjc.classifiers.embedding.prototype import PrototypeClassifier
