@@ -8,7 +8,7 @@ import numpy as np
 
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.record import stored_recipe
+from hjc.classifiers.load import stored_recipe
 from hjc.classifiers.storage import read_model_dir, write_model_dir
 from hjc.taxonomy import Taxonomy
 

@@ -8,10 +8,11 @@ import pytest
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
-from hjc.classifiers.vectors import dense, unit_rows
+from hjc.classifiers.vectors import dense
 from hjc.data import load_sample
 from hjc.evaluation.drift_profile import add_vectors, describe_vectors, read_profile
 from hjc.evaluation.model import calibrate_model
+from hjc.index import normalise
 from hjc.statistics.drift import COLUMNS, Profile, compare_profiles
 from hjc.statistics.two_sample import classifier_test, mmd_test
 from tests.stub_classifier import StubClassifier
@@ -44,7 +45,7 @@ def profile_of(model, texts, languages=None, sample=1000, vectors=True):
 def test_nothing_changed_is_flagged_at_the_nominal_rate(sample):
     """Random halves of one population, over and over: p-values of both tests are uniform, or on the safe side."""
     model, held = sample
-    vectors = unit_rows(dense(model.text_vectors(held.texts)))
+    vectors = normalise(dense(model.text_vectors(held.texts)))
     rng, p_mmd, p_auc, flagged = np.random.default_rng(0), [], [], 0
     for seed in range(60):
         order = rng.permutation(len(vectors))
@@ -140,7 +141,7 @@ def test_stored_with_the_model_and_compared_by_the_command(sample, tmp_path, cal
     assert not any(text in json.dumps(state) for text in held.texts[:50] if len(text) > 8)
     rest = profile_of(model, held.texts[400:])
     a = rest.features_for(profile)
-    b = (unit_rows(dense(model.text_vectors(held.texts[400:]))) - profile.projection[0]) @ profile.projection[1]
+    b = (normalise(dense(model.text_vectors(held.texts[400:]))) - profile.projection[0]) @ profile.projection[1]
     np.testing.assert_allclose(a, b, atol=1e-6)
     path = tmp_path / "new.csv"
     path.write_text("title\n" + "\n".join('"' + t.replace('"', "") + '"' for t in held.texts[400:]) + "\n")

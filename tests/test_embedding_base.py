@@ -14,10 +14,9 @@ from scipy.optimize import minimize_scalar
 
 import hjc
 from hjc.classifiers import CLASSIFIERS
-from hjc.classifiers.embedding.base import EmbeddingClassifier
+from hjc.classifiers.embedding.base import EmbeddingClassifier, fit_scale
 from hjc.classifiers.embedding.encoders import UseEncoder, load_pretrained, read_encoder
 from hjc.classifiers.embedding.labels import POOLING_SCALE, LabelIndex, label_texts
-from hjc.classifiers.embedding.scale import fit_scale
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings
 from hjc.classifiers.fitting import check_data
 from hjc.classifiers.storage import ModelDirError

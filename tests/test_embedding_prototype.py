@@ -18,8 +18,7 @@ from rich.console import Console
 import hjc
 from hjc.classifiers.embedding import prototype
 from hjc.classifiers.embedding.encoders import UseEncoder
-from hjc.classifiers.embedding.labels import LabelIndex
-from hjc.classifiers.embedding.means import label_means, leaf_means, node_label_vectors, node_means
+from hjc.classifiers.embedding.labels import LabelIndex, label_means, leaf_means, node_label_vectors, node_means
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
 from hjc.data import TextRecipe

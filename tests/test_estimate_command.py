@@ -10,7 +10,7 @@ import hjc
 from experiments.statistics_simulation.simulation import random_taxonomy, random_world
 from hjc.apply.estimate import METHODS, Gathered, shares_table
 from hjc.classifiers import CLASSIFIERS
-from hjc.classifiers.calibration_file import write_calibration
+from hjc.classifiers.derived import write_calibration
 from hjc.evaluation.drift_profile import profile_rows, read_profile, write_profile
 from hjc.evaluation.validation import describe_validation
 from hjc.statistics import CodeTotals, Confusion, correct_counts, difference_estimate, em_prior_shift, make_audit

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 import hjc
 from hjc.classifiers import stored_classifier
-from hjc.classifiers.calibration_file import write_calibration
-from hjc.classifiers.derived import verify_derived
+from hjc.classifiers.derived import verify_derived, write_calibration
 from hjc.classifiers.paths import inside, is_safe
 from hjc.errors import ModelDirError
 from hjc.evaluation.drift_profile import read_profile, write_profile

@@ -11,9 +11,10 @@ from hjc.classifiers.features import word_vectors
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.neural import NeuralClassifier
-from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, dense, unit_rows
+from hjc.classifiers.vectors import ENCODER, TF_IDF, TextVectors, dense
 from hjc.data import JobData
 from hjc.explain.neighbours import nearest_texts
+from hjc.index import normalise
 from hjc.taxonomy import write_taxonomy_csv
 from tests.stub_classifier import StubClassifier
 from tests.test_explain import DATA, MODEL, TREE
@@ -78,7 +79,7 @@ def test_folding_keeps_inner_products_on_average():
     assert abs(error[off].mean()) < 0.01 and error[off].std() < 2 / np.sqrt(2048)
     np.testing.assert_array_equal(folded, dense(model.text_vectors(words), 2048))
     x = np.array([[3.0, 4.0], [0.0, 0.0]])
-    np.testing.assert_allclose(unit_rows(x), [[0.6, 0.8], [0, 0]], atol=1e-7)
+    np.testing.assert_allclose(normalise(x), [[0.6, 0.8], [0, 0]], atol=1e-7)
     assert dense(TextVectors(ENCODER, x)).dtype == np.float32
     with pytest.raises(ValueError, match="a stub model cannot place texts in a space; linear"):
         StubClassifier(TREE).text_vectors(["a"])

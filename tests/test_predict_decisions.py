@@ -12,7 +12,7 @@ import hjc
 from hjc.apply.decisions import DecisionPlan
 from hjc.apply.predict import CodeColumns
 from hjc.classifiers import CLASSIFIERS
-from hjc.classifiers.calibration_file import write_calibration
+from hjc.classifiers.derived import write_calibration
 from hjc.data import JobData
 from hjc.decision import back_off, bayes_decision
 from hjc.evaluation.validation import describe_validation

@@ -9,7 +9,7 @@ import hjc
 from hjc.calibration import ConditionalTemperature, Identity, Temperature, fit_calibrator
 from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.base import CalibratedClassifier
-from hjc.classifiers.calibration_file import write_calibration
+from hjc.classifiers.derived import write_calibration
 from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
 from hjc.decision import fit_conformal, fit_hierarchical_conformal, fit_thresholds

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hjc.classifiers.embedding.means import leaf_means
+from hjc.classifiers.embedding.labels import leaf_means
 from hjc.nn.fitting import FitResult
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.spaces import PrototypeSpace

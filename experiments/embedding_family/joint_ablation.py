@@ -15,8 +15,7 @@ from prototypes import FROZEN, read, write
 
 from hjc.classifiers.embedding import joint
 from hjc.classifiers.embedding.joint import JointEmbeddingClassifier, title_graph
-from hjc.classifiers.embedding.labels import LabelIndex, label_texts
-from hjc.classifiers.embedding.means import label_means, node_label_vectors
+from hjc.classifiers.embedding.labels import LabelIndex, label_means, label_texts, node_label_vectors
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import JointSettings, PrototypeSettings
 from hjc.crosswalk.correspondence import Correspondence

@@ -21,11 +21,12 @@ from common import ROOT, data_folder
 import hjc
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.vectors import dense, unit_rows
+from hjc.classifiers.vectors import dense
 from hjc.data import JobData, load_sample
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin, review_plan
+from hjc.index import normalise
 from hjc.taxonomy import load_taxonomy
 
 PICKS = ("random", "stratified", "uncertain", "margin", "entropy", "diverse", "k_center")
@@ -73,7 +74,7 @@ def pick(strategy: str, model: LinearClassifier, data: JobData, n: int, seed: in
         return np.argsort(
             -{"margin": margin, "entropy": entropy}[strategy](np.exp(x, dtype=np.float64)), kind="stable"
         )[:n]
-    vectors = unit_rows(dense(model.text_vectors(data.texts)))
+    vectors = normalise(dense(model.text_vectors(data.texts)))
     return k_center(vectors, n) if strategy == "k_center" else kmeans_plus_plus(vectors, n, weights=u, seed=seed)
 
 
@@ -127,7 +128,7 @@ def neural(directory: str) -> Iterator[Line]:
     bald_score = np.zeros(len(data))
     for rows, passes in model.iter_dropout_log_proba(data.texts, 8):
         bald_score[rows] = bald(np.exp(passes, dtype=np.float64))
-    vectors, u = unit_rows(model.vectors(data.texts)), np.clip(1 - np.exp(x.max(axis=1).astype(float)), 0, 1)
+    vectors, u = normalise(model.vectors(data.texts)), np.clip(1 - np.exp(x.max(axis=1).astype(float)), 0, 1)
     n, p = CHECKED // 2, np.exp(x, dtype=np.float64)
     chosen = {
         "random": review_plan(u, n, "random").rows,

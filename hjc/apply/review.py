@@ -16,10 +16,11 @@ from hjc.apply.loop import Columns, Part, Summary, read_parts, write_parts
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.features import word_vectors
-from hjc.classifiers.vectors import TextVectors, dense, unit_rows
+from hjc.classifiers.vectors import TextVectors, dense
 from hjc.decision import ReviewPlan, review_plan
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin
 from hjc.errors import check_choice, check_range
+from hjc.index import normalise
 from hjc.metrics.level_proba import LevelProba
 from hjc.tables import Reader, Writer
 
@@ -186,9 +187,9 @@ class Reviewing:
 
     def _vectors(self, texts: list[str]) -> FloatArray:
         if self.base.vector_space is not None:
-            return unit_rows(dense(self.base.text_vectors(texts)))
+            return normalise(dense(self.base.text_vectors(texts)))
         self.notes.append("the model has no vectors of its own: texts are compared by tf-idf of their words")
-        return unit_rows(dense(TextVectors("words", word_vectors(texts).transform(texts))))
+        return normalise(dense(TextVectors("words", word_vectors(texts).transform(texts))))
 
 
 def write_review(review: Review, reader: Reader, writer: Writer, classifier: Classifier, prefix: str = "hjc_") -> int:

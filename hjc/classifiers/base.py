@@ -10,8 +10,8 @@ import pandas as pd
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import Calibrator, fit_calibrator
-from hjc.classifiers.calibration_file import write_calibration
-from hjc.classifiers.record import stored_recipe
+from hjc.classifiers.derived import write_calibration
+from hjc.classifiers.load import stored_recipe
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe

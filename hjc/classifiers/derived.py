@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from hjc.classifiers.commit import DERIVED, model_root
-from hjc.classifiers.paths import CONFIG, inside, read_json
+from hjc.calibration import Calibrator
+from hjc.calibration.base import FILE_NAME as CALIBRATION
+from hjc.classifiers.paths import CONFIG, DERIVED, inside, model_root, read_json
 from hjc.errors import ModelDirError
 from hjc.files import open_replacing, write_text
+from hjc.taxonomy import Taxonomy
 
 MODEL, CONTENT = "model_sha256", "content_sha256"
 _WAY_OUT = (
@@ -52,6 +54,30 @@ def read_derived(directory: str | os.PathLike[str], name: str) -> dict[str, Any]
     """
     found = _read(directory, name)
     return None if found is None else found[0]
+
+
+def write_calibration(directory: str | Path, calibrator: Calibrator, details: Mapping[str, Any] | None = None) -> Path:
+    """Write calibration.json into the directory of the finished model that it belongs to.
+
+    Args:
+        details: plain JSON to be kept with it (how it was fitted).
+    """
+    return write_derived(directory, CALIBRATION, {**calibrator.to_dict(), **(details or {})})
+
+
+def read_calibration(directory: str | Path, taxonomy: Taxonomy) -> Calibrator | None:
+    """The calibrator of a model directory, None where there is none.
+
+    Raises:
+        ModelDirError: the file is damaged, was altered, or belongs to another model.
+    """
+    state = read_derived(directory, CALIBRATION)
+    if state is None:
+        return None
+    try:
+        return Calibrator.from_dict(taxonomy, state)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelDirError(f"{Path(directory) / CALIBRATION}: {error}") from error
 
 
 def verify_derived(directory: str | os.PathLike[str]) -> dict[str, bool]:

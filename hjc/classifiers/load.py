@@ -1,20 +1,26 @@
-"""``hjc.load``: a classifier from its model directory."""
+"""``hjc.load``, and what lies in a model directory beside the weights: recipe of its texts, record of its training."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from hjc.classifiers import read_classifier
-from hjc.classifiers.base import Classifier
-from hjc.classifiers.commit import model_root
-from hjc.classifiers.record import PROVENANCE, training_record
-from hjc.classifiers.storage import CONFIG, ModelDirError
+from hjc.classifiers.derived import read_calibration
+from hjc.classifiers.paths import check_entry, model_root
+from hjc.classifiers.storage import CONFIG, ModelDirError, read_config
+from hjc.data.recipe import TextRecipe
+from hjc.data.settings import DataSettings
 
-__all__ = ["PROVENANCE", "load", "training_record"]
+if TYPE_CHECKING:
+    from hjc.classifiers.base import Classifier
 
-CALIBRATION = "calibration.json"
+PROVENANCE = "train.yaml"
 
 
-def load(directory: str | os.PathLike[str]) -> Classifier:
+def load(directory: str | os.PathLike[str]) -> "Classifier":
     """A fitted classifier from the directory that ``save_pretrained`` or ``train.py`` wrote.
 
     A calibration in the directory becomes ``classifier.calibrator``; ``classifier.calibrated()`` applies it.
@@ -35,8 +41,54 @@ def load(directory: str | os.PathLike[str]) -> Classifier:
         if (path.parent / CONFIG).exists():
             raise ModelDirError(f"{path} is a folder inside a run; give the run directory {path.parent}")
     classifier = read_classifier(path)
-    if (model_root(path) / CALIBRATION).exists():
-        from hjc.classifiers.calibration_file import read_calibration
-
-        classifier.calibrator = read_calibration(path, classifier.taxonomy)
+    classifier.calibrator = read_calibration(path, classifier.taxonomy)
     return classifier
+
+
+def training_record(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """What train.yaml says about the run in a directory; empty when the model was saved without one.
+
+    Raises:
+        ModelDirError: the file is no YAML mapping.
+    """
+    path = Path(directory) / PROVENANCE
+    check_entry(path.parent, path)
+    if not path.exists():
+        return {}
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ModelDirError(f"{path}: cannot be read as YAML ({error}); remove it, the model works without") from None
+    if not isinstance(record, dict):
+        raise ModelDirError(f"{path}: no YAML mapping; remove it, the model works without")
+    return record
+
+
+def training_data_settings(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """The ``data`` section that a model was trained with; empty when it has no train.yaml."""
+    config = training_record(directory).get("config")
+    data = config.get("data") if isinstance(config, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def stored_recipe(directory: str | os.PathLike[str], config: Mapping[str, Any] | None = None) -> TextRecipe:
+    """How the texts of the model in a directory are made: from config.json, of older models from train.yaml.
+
+    Args:
+        config: of config.json, where it has been read.
+
+    Raises:
+        FileNotFoundError, ModelDirError: no model directory, or the recipe is damaged or from a newer hjc.
+    """
+    config = read_config(directory) if config is None else config
+    source = CONFIG if "recipe" in config else PROVENANCE
+    try:
+        if "recipe" in config:
+            return TextRecipe.from_dict(config["recipe"])
+        data = training_data_settings(directory)
+        known = {key: data[key] for key in TextRecipe().settings() if data.get(key) is not None}
+        if data.get("text_columns"):
+            known["text_columns"] = [str(name) for name in data["text_columns"]]
+        return TextRecipe.of(DataSettings(sample=bool(data.get("sample")) or "text_columns" not in known, **known))
+    except (TypeError, ValueError) as error:
+        raise ModelDirError(f"{Path(directory) / source}: {error}") from error

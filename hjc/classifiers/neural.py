@@ -12,8 +12,9 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.fitting import check_data, class_weights, run_of
 from hjc.classifiers.storage import ModelDir, ModelDirError
-from hjc.classifiers.vectors import ENCODER, TextVectors, unit_rows
+from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
+from hjc.index import normalise
 from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
     encoder_from_config,
@@ -135,7 +136,7 @@ class NeuralClassifier(Classifier):
         return encode_texts(network, self.tokenizer, texts, s).numpy()
 
     def text_vectors(self, texts: Sequence[str]) -> TextVectors:
-        return TextVectors(ENCODER, unit_rows(self.vectors(texts)))
+        return TextVectors(ENCODER, normalise(self.vectors(texts)))
 
     def iter_dropout_log_proba(
         self, texts: Sequence[str], passes: int = 10, seed: int = 0

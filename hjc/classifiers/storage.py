@@ -23,18 +23,21 @@ import numpy as np
 import numpy.typing as npt
 
 import hjc
-from hjc.classifiers.commit import (
+from hjc.classifiers.paths import (
     COMMIT,
     SAVING,
+    check_entries,
+    check_entry,
     finish_commit,
     gathered,
+    inside,
     make_parents,
     model_root,
     names_in,
+    read_json,
     remove,
 )
 from hjc.classifiers.paths import CONFIG as CONFIG
-from hjc.classifiers.paths import check_entries, check_entry, inside, read_json
 from hjc.data.recipe import TextRecipe
 from hjc.errors import ModelDirError as ModelDirError
 from hjc.errors import name_some
@@ -46,8 +49,6 @@ FORMAT_VERSION = 1
 TAXONOMY = "taxonomy.csv"
 #: files of a run that are written again after the model, so their checksums are not kept
 UNLISTED = frozenset({"metrics.json", "metrics.csv", "train.yaml", "README.md"})
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,6 @@ def write_model_dir(
     taxonomy: Taxonomy,
     recipe: TextRecipe,
     files: Callable[[Path], None] | None = None,
-    metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write or replace the model in ``directory``; files of the run that are not the model's stay.
 
@@ -117,7 +117,6 @@ def write_model_dir(
         parameters: plain JSON (str, int, finite float, bool, None, lists, dicts with str keys).
         taxonomy, recipe: the tree, stored as taxonomy.csv; how the texts are made that the model takes.
         files: called with an empty folder, into which the classifier writes its own files (subfolders allowed).
-        metrics: stored as metrics.json.
 
     Raises:
         ModelDirError: ``directory`` holds a config.json of another program, or links where files of the model go, or
@@ -147,7 +146,7 @@ def write_model_dir(
         staging = target / f"{SAVING}{secrets.token_hex(4)}"
         staging.mkdir()
         try:
-            _stage(staging, config, taxonomy, files, metrics)
+            _stage(staging, config, taxonomy, files)
             for name in names_in(staging):
                 make_parents(target, name)
             os.replace(staging, target / COMMIT)  # from here on the new model is the valid one
@@ -164,7 +163,6 @@ def _stage(
     config: Mapping[str, Any],
     taxonomy: Taxonomy,
     files: Callable[[Path], None] | None,
-    metrics: Mapping[str, Any] | None,
 ) -> None:
     """Write all files of a model into an empty folder, config.json last, and have them on the disk."""
     if files is not None:
@@ -177,10 +175,13 @@ def _stage(
             f"taxonomy {taxonomy.name!r} changes when written to CSV and read back (order of siblings or white "
             "space in codes); build it with hjc.taxonomy.from_edges before training"
         )
-    checksums = {name: _fingerprint(staging / name) for name in names_in(staging) if name not in UNLISTED}
-    if metrics is not None:
-        _write_json(staging / "metrics.json", _plain_json(metrics))
-    _write_json(staging / CONFIG, {**config, "files": checksums})
+    checksums = {
+        name: {"sha256": _sha256(staging / name), "size": (staging / name).stat().st_size}
+        for name in names_in(staging)
+        if name not in UNLISTED
+    }
+    text = json.dumps({**config, "files": checksums}, indent=2, ensure_ascii=False)
+    (staging / CONFIG).write_text(text + "\n", encoding="utf-8")
     mode = (staging / CONFIG).stat().st_mode  # safetensors makes files that only their owner can read
     for name in names_in(staging):
         (staging / name).chmod(mode)
@@ -200,10 +201,6 @@ def _plain_json(value: Mapping[str, Any]) -> Any:
     return back
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _refuse_foreign(target: Path) -> None:
     """A folder with the config.json of another program (a Hugging Face model, say) is not ours to overwrite."""
     if (target / CONFIG).exists():
@@ -215,16 +212,9 @@ def _refuse_foreign(target: Path) -> None:
             raise ModelDirError(f"{target} holds a {CONFIG} that hjc did not write; save to another directory")
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
-    return {"sha256": _sha256(path), "size": path.stat().st_size}
-
-
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------------- reading

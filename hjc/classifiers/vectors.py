@@ -25,12 +25,6 @@ class TextVectors(NamedTuple):
         return np.asarray(product.toarray() if sparse.issparse(product) else product)
 
 
-def unit_rows(x: FloatArray) -> FloatArray:
-    """Rows scaled to length 1; zeros stay."""
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.asarray(x / np.where(length > 0, length, 1), dtype=np.float32)
-
-
 def dense(vectors: TextVectors, columns: int = FOLDED) -> FloatArray:
     """(n, H) float32. Sparse rows are folded to ``columns`` by a fixed random sign and place of each of their columns.
 

@@ -94,7 +94,7 @@ def recipe_of(run_dir: str, given: list[str] | None) -> "TextRecipe":
     Raises:
         FileNotFoundError, ModelDirError: there is no model. ValueError: neither columns are known.
     """
-    from hjc.classifiers.record import stored_recipe
+    from hjc.classifiers.load import stored_recipe
 
     recipe = stored_recipe(run_dir)
     if not given and not recipe.columns:
@@ -104,7 +104,7 @@ def recipe_of(run_dir: str, given: list[str] | None) -> "TextRecipe":
 
 def trained_column(run_dir: str, key: str) -> str:
     """What ``data.KEY`` named in the training; "" where that is not known, or the model is of the bundled sample."""
-    from hjc.classifiers.record import training_data_settings
+    from hjc.classifiers.load import training_data_settings
 
     trained = training_data_settings(run_dir)
     return "" if trained.get("sample") else str(trained.get(key) or "")

@@ -7,10 +7,11 @@ import numpy as np
 
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.derived import read_derived, write_derived
-from hjc.classifiers.vectors import TF_IDF, dense, unit_rows
+from hjc.classifiers.vectors import TF_IDF, dense
 from hjc.data.jobdata import JobData
 from hjc.errors import ModelDirError
 from hjc.evaluation.validation import update_profile
+from hjc.index import normalise
 from hjc.statistics.drift import Profile
 from hjc.taxonomy import Taxonomy
 
@@ -44,7 +45,7 @@ def add_vectors(profile: Profile, classifier: Classifier, texts: Sequence[str]) 
     wanted = profile.choose(len(texts))
     found = classifier.text_vectors([texts[i] for i in wanted.tolist()]) if len(wanted) else None
     profile.space = f"{space}, folded" if space == TF_IDF else space
-    profile.keep(unit_rows(dense(found)) if found is not None else np.zeros((0, 0)))
+    profile.keep(normalise(dense(found)) if found is not None else np.zeros((0, 0)))
 
 
 def describe_vectors(profile: Profile, classifier: Classifier, texts: Sequence[str]) -> None:

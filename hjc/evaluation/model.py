@@ -17,7 +17,7 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import ClasswiseCounts
 from hjc.calibration.base import FILE_NAME
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.calibration_file import read_calibration, write_calibration
+from hjc.classifiers.derived import read_calibration, write_calibration
 from hjc.data.jobdata import JobData
 from hjc.evaluation.decided import DecisionTables, decision_tables
 from hjc.evaluation.drift_profile import PROFILE_FILE, describe_vectors, profile_rows, write_profile

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from hjc.classifiers.record import stored_recipe, training_record
+from hjc.classifiers.load import stored_recipe, training_record
 from hjc.classifiers.storage import read_model_dir
 from hjc.files import write_text
 from hjc.report.text import fill, interval

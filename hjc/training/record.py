@@ -22,7 +22,7 @@ import yaml
 import hjc
 from hjc.classifiers import classifier_class
 from hjc.classifiers.fitting import NOT_IDENTITY
-from hjc.classifiers.record import PROVENANCE, training_record
+from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.data import Splits
 from hjc.files import write_text
 from hjc.taxonomy import Taxonomy

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from hjc.arrays import BoolArray, IntArray
-from hjc.classifiers.embedding.candidates import nearest_leaves
-from hjc.classifiers.embedding.rerankers import Ad, Answers, Retrieved, Retriever
+from hjc.classifiers.embedding.candidates import Ad, Answers, Retrieved, Retriever, nearest_leaves
 from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.classifiers.fitting import draw
 from hjc.classifiers.treemath import within
@@ -28,7 +27,7 @@ BATCH = 64
 
 
 class BackendReranker:
-    """Rules with weights learnt from training rows, or a chat endpoint. See :class:`~.rerankers.CandidateReranker`."""
+    """A re-ranker: rules with weights learnt from training rows, or a chat endpoint."""
 
     def __init__(self, settings: RetrievalSettings, trainer: TrainerSettings) -> None:
         self.settings, self.trainer = settings, trainer
@@ -95,7 +94,7 @@ class BackendReranker:
         return results
 
     def score(self, owner: Retriever, found: Retrieved, leaf: IntArray) -> Answers:
-        """See the protocol; a row that the back end leaves to people comes back with its reason."""
+        """See :data:`~.candidates.Answers`; a row that the back end leaves to people comes back with its reason."""
         results = self._rerank(found.ads, self._candidates(owner, found, leaf))
         scores = np.stack([result.scores for result in results]).astype(np.float32)
         return scores, {i: (r.status, r.abstain) for i, r in enumerate(results) if r.abstain is not None}

@@ -5,25 +5,25 @@ level is coherent. A subclass says in ``fit`` how encoder and label vectors come
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from hjc.arrays import Float32, FloatArray, IntArray
 from hjc.classifiers.base import Classifier, chunks
 from hjc.classifiers.embedding.encoders import TextEncoder, read_encoder
-from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_texts
-from hjc.classifiers.embedding.means import label_means
-from hjc.classifiers.embedding.scale import DEFAULT_SCALE, MAX_ROWS, fit_scale
+from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_means, label_texts
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.fitting import draw
 from hjc.classifiers.storage import ModelDir
 from hjc.classifiers.treemath import gold_log_proba, log_softmax
-from hjc.classifiers.vectors import ENCODER, TextVectors, unit_rows
+from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
+from hjc.index import normalise
 from hjc.nn.settings import TrainerSettings
 from hjc.taxonomy import Taxonomy
 
@@ -31,6 +31,42 @@ logger = logging.getLogger(__name__)
 
 #: texts encoded, then scored, together when predicting
 PREDICT_ROWS = 2048
+#: scale where there are no validation rows: that of the ranking loss with which sentence encoders are trained
+DEFAULT_SCALE = 20.0
+#: bounds of the search; at the lower one the distribution is all but uniform
+LOWEST, HIGHEST = 0.5, 500.0
+#: validation rows used at most: the scale is one number
+MAX_ROWS = 4000
+
+
+def fit_scale(
+    taxonomy: Taxonomy,
+    scores: Float32,
+    gold: IntArray,
+    weight: Float32,
+    to_log_proba: Callable[[Float32], Float32] = log_softmax,
+) -> float:
+    """The scale s > 0 that minimises the weighted mean of -ln P(gold), with log P = to_log_proba(s * scores).
+
+    Args:
+        scores: (B, L) cosines, or what else ``to_log_proba`` takes.
+        gold: (B,) node numbers, leaves or inner nodes.
+        weight: (B,) not negative.
+        to_log_proba: from scaled scores to (B, L) leaf log-probabilities.
+
+    Raises:
+        ValueError: there are no rows of positive weight.
+    """
+    if not len(gold) or not weight.sum() > 0:
+        raise ValueError("fit_scale: got no validation rows of positive weight")
+    share, span = weight / weight.sum(), taxonomy.leaf_slice[gold]
+
+    def loss(log_scale: float) -> float:
+        log_proba = to_log_proba(np.float32(np.exp(log_scale)) * scores)
+        return -float(share @ gold_log_proba(log_proba, span))
+
+    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(found.x))
 
 
 class EmbeddingClassifier(Classifier):
@@ -122,7 +158,7 @@ class EmbeddingClassifier(Classifier):
         return self._fitted()[0].encode(texts, progress=progress)
 
     def text_vectors(self, texts: Sequence[str]) -> TextVectors:
-        return TextVectors(ENCODER, unit_rows(self.vectors(list(texts))))
+        return TextVectors(ENCODER, normalise(self.vectors(list(texts))))
 
     def category_vectors(self) -> FloatArray:
         """(L, H) unit vectors of the leaves: of one with several texts, their mean."""

@@ -13,10 +13,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from hjc.classifiers.embedding.base import EmbeddingClassifier
+from hjc.classifiers.embedding.base import MAX_ROWS, EmbeddingClassifier, fit_scale
 from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelTexts
-from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
 from hjc.classifiers.fitting import check_data, run_of
 from hjc.classifiers.treemath import gold_log_proba, log_softmax

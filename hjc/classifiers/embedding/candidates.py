@@ -1,4 +1,4 @@
-"""The k nearest leaves of a text, their vote, and what a re-ranker's scores do to the distribution. Pure NumPy.
+"""The k nearest leaves of a text, their vote, and what a re-ranker's scores do to the distribution.
 
 B rows, L leaves, k candidates. The retrieval distribution P0 = softmax(scale * cos) keeps what it says about all other
 leaves; among the candidates its mass m is shared out anew:
@@ -11,7 +11,7 @@ so the result is a distribution over leaves, coherent at every level, whatever t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ from scipy.optimize import minimize
 
 from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
 from hjc.classifiers.base import top_k_columns
+from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.treemath import gold_log_proba, within
+from hjc.rerank.extraction import Extraction, RulesExtractor
 from hjc.taxonomy import Taxonomy
 
 
@@ -135,3 +137,51 @@ def choose_candidates(
             }
         )
     return lines
+
+
+@dataclass(frozen=True)
+class Ad:
+    """A text, what was extracted from it, and what of it is encoded."""
+
+    text: str
+    extraction: Extraction
+    query: str
+
+
+def read_ads(texts: Sequence[str], extraction: bool) -> list[Ad]:
+    """Ads with their extractions; ``query`` is the whole text without ``extraction``, or where that finds none."""
+    found = RulesExtractor().extract(texts)
+    return [
+        Ad(text, part, (part.text() if extraction else "") or text) for text, part in zip(texts, found, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """Ads of B texts, their unit vectors (B, H), and the cosines (B, L) of these with the leaves."""
+
+    ads: Sequence[Ad]
+    vectors: FloatArray
+    cosines: FloatArray
+
+    def at(self, rows: IntArray) -> "Retrieved":
+        return Retrieved([self.ads[i] for i in rows.tolist()], self.vectors[rows], self.cosines[rows])
+
+    def of(self, leaf: IntArray) -> FloatArray:
+        """(B, k) cosines with the leaves (B, k) of each row."""
+        return np.take_along_axis(self.cosines, leaf, axis=1)
+
+
+class Retriever(Protocol):
+    """What a re-ranker asks of the classifier that it belongs to."""
+
+    taxonomy: Taxonomy
+    labels: LabelIndex | None
+    scale: float
+
+    def retrieve(self, texts: Sequence[str]) -> Retrieved: ...
+
+
+#: (B, k) scores of the candidates (B, k) of B ads, higher is better, and row -> (status, reason) where it has none:
+#: declined, failed (no usable answer) or budget (not asked: a limit was reached)
+Answers = tuple[FloatArray, dict[int, tuple[str, str]]]

@@ -8,8 +8,8 @@ import numpy as np
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import chunks
+from hjc.classifiers.embedding.candidates import Answers, Retrieved, Retriever
 from hjc.classifiers.embedding.labels import LabelIndex
-from hjc.classifiers.embedding.rerankers import Answers, Retrieved, Retriever
 from hjc.classifiers.embedding.settings import USE, RetrievalSettings
 from hjc.classifiers.fitting import run_of
 from hjc.data.jobdata import JobData
@@ -26,7 +26,7 @@ CHUNK = 2048
 
 
 class CrossEncoderReranker:
-    """Fine-tuned on lists of the right label and the nearest wrong ones. See :class:`~.rerankers.CandidateReranker`."""
+    """A re-ranker, fine-tuned on lists of the right label and the nearest wrong ones."""
 
     #: a forward pass for each pair
     choice_rows = 500
@@ -108,7 +108,7 @@ class CrossEncoderReranker:
         return Lists(corpus, usable, labels[usable], data.weight[usable].astype(np.float32))
 
     def score(self, owner: Retriever, found: Retrieved, leaf: IntArray) -> Answers:
-        """See the protocol; never declines."""
+        """See :data:`~.candidates.Answers`; never declines."""
         assert owner.labels is not None
         labels = owner.labels.nearest_texts(found.vectors, leaf)
         used, index = np.unique(labels, return_inverse=True)

@@ -13,13 +13,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from hjc.arrays import Float32
+from hjc.classifiers.embedding.base import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import label_texts
-from hjc.classifiers.embedding.means import label_means, node_label_vectors, node_means
-from hjc.classifiers.embedding.prototype import one_each
-from hjc.classifiers.embedding.scale import MAX_ROWS, fit_scale
+from hjc.classifiers.embedding.labels import label_means, label_texts, node_label_vectors, node_means
+from hjc.classifiers.embedding.prototype import Encoded, SpaceClassifier, SpaceFit, one_each
 from hjc.classifiers.embedding.settings import EmbeddingSettings, JointSettings
-from hjc.classifiers.embedding.space import Encoded, SpaceClassifier, SpaceFit
 from hjc.classifiers.fitting import check_data, draw
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
 from hjc.classifiers.treemath import group_log_softmax, log_softmax, sum_paths

@@ -19,13 +19,20 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import read_classifier
 from hjc.classifiers.base import chunks
 from hjc.classifiers.embedding.backend_reranker import BackendReranker
-from hjc.classifiers.embedding.base import PREDICT_ROWS, EmbeddingClassifier
-from hjc.classifiers.embedding.candidates import Mix, Scored, choose_candidates, nearest_leaves, reranked, unanimous
+from hjc.classifiers.embedding.base import MAX_ROWS, PREDICT_ROWS, EmbeddingClassifier
+from hjc.classifiers.embedding.candidates import (
+    Mix,
+    Retrieved,
+    Scored,
+    choose_candidates,
+    nearest_leaves,
+    read_ads,
+    reranked,
+    unanimous,
+)
 from hjc.classifiers.embedding.cross_reranker import CrossEncoderReranker
 from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex
-from hjc.classifiers.embedding.rerankers import CandidateReranker, Retrieved, read_ads
-from hjc.classifiers.embedding.scale import MAX_ROWS
 from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.classifiers.fitting import check_data, draw
 from hjc.classifiers.storage import ModelDir
@@ -71,7 +78,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         self.vote_level = taxonomy.check_level(self.settings.vote_level or taxonomy.depth)
         self.num_candidates = self.settings.candidates or DEFAULT_CANDIDATES
         self.mix = Mix()
-        self.reranker: CandidateReranker | None = None
+        self.reranker: BackendReranker | CrossEncoderReranker | None = None
 
     # ------------------------------------------------------------------ fitting
 
@@ -119,7 +126,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
         self.fit_result = RetrievalFit(status, self.num_candidates, self.scale, grid, details)
         return self
 
-    def _build_reranker(self, settings: RetrievalSettings) -> CandidateReranker | None:
+    def _build_reranker(self, settings: RetrievalSettings) -> BackendReranker | CrossEncoderReranker | None:
         """The unfitted re-ranker that the settings name; None for ``none``."""
         if settings.reranker == "none":
             return None
