@@ -3,6 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from hjc.metrics.bootstrap import intervals_of
+from hjc.metrics.levels import level_rows, metrics_of
 from hjc.taxonomy import Taxonomy, from_edges
 
 #: digits, punctuation that CSV quotes, and letters beyond ASCII
@@ -54,3 +56,10 @@ def random_log_proba(num_leaves: int, rows: int, seed: int, scale: float = 3.0) 
     logits = np.random.default_rng(seed).normal(scale=scale, size=(rows, num_leaves))
     logits -= logits.max(axis=1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def bootstrap_intervals(scores, taxonomy, level, resamples):
+    """95 % intervals of every metric of a level, of rows of weight 1."""
+    at = level_rows(scores, taxonomy, level)
+    ones = np.ones(len(at.rows))
+    return intervals_of(at, resamples, ones, metrics_of(at, ones))

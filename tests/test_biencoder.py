@@ -305,7 +305,7 @@ def test_excluded_passages(tmp_path: Path) -> None:
     named = BiEncoderClassifier(tree, settings(negatives_file=str(file)))
     assert named._excluded() == [(baker, "Butcher", butcher), (baker, "fitter", NO_TARGET)]
     file.write_text("text,code\nButcher,111\n", "utf-8")
-    with pytest.raises(ValueError, match="lacks the columns 'target'"):
+    with pytest.raises(ValueError, match="lacks 'target'"):
         named._excluded()
     file.write_text("text,code,target\nButcher,999,\n", "utf-8")
     with pytest.raises(ValueError, match="none of the 1 rows"):

@@ -13,10 +13,9 @@ def test_brier_parts_add_up_exactly():
     c, w = rng.random(500), rng.uniform(0, 3, 500)
     y = rng.random(500) < c**2
     p = brier_decomposition(c, y, weights=w)
-    assert p.top_brier == pytest.approx(
-        p.reliability - p.resolution + p.uncertainty + p.within_variance - p.within_covariance
-    )
-    assert p.top_brier == pytest.approx(np.average((c - y) ** 2, weights=w))
+    parts = p["reliability"] - p["resolution"] + p["uncertainty"] + p["within_variance"] - p["within_covariance"]
+    assert p["top_brier"] == pytest.approx(parts)
+    assert p["top_brier"] == pytest.approx(np.average((c - y) ** 2, weights=w))
 
 
 def test_tables_of_every_level():

@@ -18,7 +18,7 @@ from rich.console import Console
 import hjc
 from hjc.classifiers.embedding import prototype
 from hjc.classifiers.embedding.encoders import UseEncoder
-from hjc.classifiers.embedding.labels import LabelIndex, label_means, leaf_means, node_label_vectors, node_means
+from hjc.classifiers.embedding.labels import LabelIndex, category_means, label_means, node_label_vectors
 from hjc.classifiers.embedding.prototype import PrototypeClassifier
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
 from hjc.data import TextRecipe
@@ -75,9 +75,10 @@ def test_means_against_loops(taxonomy: Taxonomy, seed: int, label_weight: float)
     length = np.linalg.norm(expected, axis=1, keepdims=True)
     sure = length[:, 0] > 1e-6
     expected = np.where(length > 1e-12, expected / np.maximum(length, 1e-12), labels)
-    nodes = node_means(taxonomy, vectors, gold, weight, labels, label_weight)
+    train = JobData(taxonomy, ("",) * n, gold, weight=weight)
+    nodes = category_means(train, vectors, labels, label_weight)
     np.testing.assert_allclose(nodes[sure], expected[sure], atol=2e-5)
-    found = leaf_means(taxonomy, vectors, gold, weight, labels[taxonomy.leaves], label_weight)
+    found = category_means(train, vectors, labels[taxonomy.leaves], label_weight)
     np.testing.assert_allclose(
         found[sure[taxonomy.leaves]], expected[taxonomy.leaves][sure[taxonomy.leaves]], atol=2e-5
     )

@@ -19,10 +19,10 @@ from hjc.data.jobdata import JobData
 from hjc.evaluation import Evaluation, evaluate_model
 from hjc.evaluation.evaluate import FRAME_COLUMNS, UNKNOWN, evaluation_of, metric_key
 from hjc.evaluation.model import batches
-from hjc.metrics import METRICS, Resamples, bootstrap_intervals, level_metrics, score_rows
+from hjc.metrics import METRICS, Resamples, level_metrics, score_rows
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy, from_prefix_codes
-from tests.strategies import random_log_proba
+from tests.strategies import bootstrap_intervals, random_log_proba
 
 TREE = from_prefix_codes(["111", "112", "121", "122", "123", "211", "221", "222", "223"], [1, 2, 3], name="nine")
 

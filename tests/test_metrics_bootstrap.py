@@ -12,7 +12,6 @@ from hjc.metrics import (
     METRICS,
     Resamples,
     RowScores,
-    bootstrap_intervals,
     level_metrics,
     replicate_metrics,
     score_rows,
@@ -20,7 +19,7 @@ from hjc.metrics import (
 from hjc.metrics.bootstrap import CENTRED, PoissonStream, percentile_interval
 from hjc.metrics.calibration_error import bin_members, errors_of_bins, sums_by
 from hjc.taxonomy import Taxonomy, from_prefix_codes
-from tests.strategies import random_log_proba, taxonomies
+from tests.strategies import bootstrap_intervals, random_log_proba, taxonomies
 
 FLOATS = [m for m in METRICS if m not in COUNTS]
 

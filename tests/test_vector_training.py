@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hjc.classifiers.embedding.labels import leaf_means
+from hjc.classifiers.embedding.labels import category_means
+from hjc.data.jobdata import JobData
 from hjc.nn.fitting import FitResult
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.spaces import PrototypeSpace
@@ -68,7 +69,8 @@ def test_it_learns_and_keeps_the_best_state() -> None:
 def test_a_fit_that_only_gets_worse_ends_where_it_began() -> None:
     """Validation rows that say the opposite: the state before the first step is the best one."""
     train, right = labelled(), labelled(1)
-    begin = leaf_means(TREE, train.vectors, train.gold, train.weight, start(), 0.0)
+    data = JobData(TREE, ("",) * len(train.gold), train.gold, weight=train.weight)
+    begin = category_means(data, train.vectors, start(), 0.0)
     space = PrototypeSpace(TREE, begin, scale=2.0)
     wrong = VectorRows(right.vectors, np.roll(right.gold, 24), right.weight)
     settings = TrainerSettings(epochs=50, patience=2, batch_size=16, loggers=[])

@@ -5,12 +5,11 @@ from hjc.calibration.classwise import ClasswiseCounts
 from hjc.calibration.diagnostics import brier_decomposition, calibration_table, isotonic_gain
 from hjc.calibration.fit import KINDS, CalibrationFit, choose, cross_fit, fit_calibrator
 from hjc.calibration.scaling import ConditionalTemperature, Temperature, VectorScaling
-from hjc.calibration.summary import CalibrationRows, assign_folds, summarise
+from hjc.calibration.summary import assign_folds, summarise
 
 __all__ = [
     "KINDS",
     "CalibrationFit",
-    "CalibrationRows",
     "Calibrator",
     "Chain",
     "ClasswiseCounts",

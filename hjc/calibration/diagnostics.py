@@ -1,7 +1,6 @@
 """Is a classifier calibrated? A table from row scores: calibration errors, Brier scores, an isotonic check."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,40 +14,28 @@ from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
 
-@dataclass(frozen=True)
-class BrierParts:
-    """top_brier = reliability - resolution + uncertainty + within_variance - within_covariance."""
-
-    top_brier: float
-    reliability: float
-    resolution: float
-    uncertainty: float
-    within_variance: float
-    within_covariance: float
-
-
 def brier_decomposition(
     confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = ECE_BINS, weights: npt.ArrayLike | None = None
-) -> BrierParts:
+) -> dict[str, float]:
     """Brier score of the top code's probability (is it the right one?), decomposed on equal-mass bins (Murphy 1973, J.
     Appl. Meteorol. 12).
 
-    With the two within-bin terms of Stephenson, Coelho & Jolliffe (2008, Weather and Forecasting 23) the identity is
-    exact.
+    top_brier = reliability - resolution + uncertainty + within_variance - within_covariance: exact with the two
+    within-bin terms of Stephenson, Coelho & Jolliffe (2008, Weather and Forecasting 23).
     """
     c, y, w = checked_rows(confidence, correct, weights)
     b = equal_mass_bins(c, y, bins, w)
     w = w / w.sum()
     base = float(w @ y)
     dc, dy = c - b.confidence[b.member], y - b.accuracy[b.member]
-    return BrierParts(
-        top_brier=float(w @ (c - y) ** 2),
-        reliability=float(b.share @ (b.confidence - b.accuracy) ** 2),
-        resolution=float(b.share @ (b.accuracy - base) ** 2),
-        uncertainty=base * (1 - base),
-        within_variance=float(w @ dc**2),
-        within_covariance=float(2 * w @ (dc * dy)),
-    )
+    return {
+        "top_brier": float(w @ (c - y) ** 2),
+        "reliability": float(b.share @ (b.confidence - b.accuracy) ** 2),
+        "resolution": float(b.share @ (b.accuracy - base) ** 2),
+        "uncertainty": base * (1 - base),
+        "within_variance": float(w @ dc**2),
+        "within_covariance": float(2 * w @ (dc * dy)),
+    }
 
 
 def calibration_table(taxonomy: Taxonomy, scores: RowScores) -> pd.DataFrame:
@@ -73,7 +60,7 @@ def calibration_table(taxonomy: Taxonomy, scores: RowScores) -> pd.DataFrame:
                 "ece_l2": math.sqrt(max(float(b.share @ ((b.accuracy - b.confidence) ** 2 - noise)), 0.0)),
                 "isotonic_gain": isotonic_gain(c, y),
                 "brier": found["brier"],
-                **vars(brier_decomposition(c, y)),
+                **brier_decomposition(c, y),
             }
         )
     return pd.DataFrame(lines)

@@ -87,17 +87,10 @@ class Rows:
 
     @classmethod
     def make(
-        cls, taxonomy: Taxonomy, parts: Sequence[FloatArray], gold: IntArray, weight: npt.NDArray[Any] | None = None
+        cls, taxonomy: Taxonomy, parts: Sequence[FloatArray], gold: IntArray, weight: Float64 | None = None
     ) -> "Rows":
-        """Raises ValueError where shapes do not fit or a row has no code."""
-        for k, part in enumerate(parts):
-            if part.shape != (len(gold), taxonomy.num_leaves):
-                raise ValueError(
-                    f"part {k}: got log-probabilities {part.shape}, expected {(len(gold), taxonomy.num_leaves)}"
-                )
-        if (gold < 0).any():
-            raise ValueError("gold: every row needs a code")
-        own = np.ones(len(gold)) if weight is None else np.asarray(weight, dtype=np.float64)
+        """From log-probabilities (n, L) of the parts for rows that all have a code."""
+        own = np.ones(len(gold)) if weight is None else weight
         return cls(tuple(np.maximum(p, np.float32(PART_FLOOR)) for p in parts), taxonomy.leaf_slice[gold], own)
 
     def take(self, rows: IntArray) -> "Rows":
@@ -173,18 +166,12 @@ def fit_combination(rows: Rows, family: str, support: IntArray, *, part: int = 0
     return Combination(family, full, bias, support)
 
 
-@dataclass(frozen=True)
-class CombinationFit:
-    """The chosen combination, and a line per candidate: family, by_support, log_loss (out of fold), se, chosen."""
-
-    combination: Combination
-    table: pd.DataFrame
-
-
 def choose_combination(
     rows: Rows, counts: IntArray, *, families: Sequence[str] = FAMILIES, by_support: bool = True, seed: int = 0
-) -> CombinationFit:
+) -> tuple[Combination, pd.DataFrame]:
     """The candidate with the least cross-validated log-loss; every single part with a power of its own is one of them.
+
+    Also a line per candidate: family, by_support, log_loss (out of fold), se, chosen.
 
     Args:
         counts: (L,) training rows of each leaf.
@@ -197,8 +184,7 @@ def choose_combination(
     if n < 2 * FOLDS:
         raise ValueError(f"got {n} validation rows; weights of a hybrid need at least {2 * FOLDS}")
     plain = np.zeros(len(counts), dtype=np.int64)
-    classes = support_class(counts)
-    _, classes = np.unique(classes, return_inverse=True)  # no empty class
+    _, classes = np.unique(support_class(counts), return_inverse=True)  # no empty class
     candidates: list[tuple[str, int, bool]] = [("single", part, False) for part in range(len(rows.parts))]
     for family in families:
         if family != "single" and len(rows.parts) > 1:
@@ -212,18 +198,12 @@ def choose_combination(
                 fitted = fit_combination(inside, family, classes if supported else plain, part=part)
                 held[i, out] = losses(fitted, rows.take(out))
                 bar.advance(1)
-    lines = [
-        {
-            "family": family,
-            "part": part if family == "single" else -1,
-            "by_support": supported,
-            "log_loss": float(np.average(held[i], weights=rows.weight)),
-            "se": float(held[i].std(ddof=1) / np.sqrt(n)),
-        }
-        for i, (family, part, supported) in enumerate(candidates)
-    ]
-    best = min(range(len(lines)), key=lambda i: float(str(lines[i]["log_loss"])))
+    table = pd.DataFrame(candidates, columns=["family", "part", "by_support"])
+    table["part"] = table["part"].where(table["family"] == "single", -1)
+    table["log_loss"] = np.average(held, axis=1, weights=rows.weight)
+    table["se"] = held.std(axis=1, ddof=1) / np.sqrt(n)
+    best = int(table["log_loss"].argmin())
+    table["chosen"] = table.index == best
     family, part, supported = candidates[best]
     chosen = fit_combination(rows, family, classes if supported else plain, part=part)
-    table = pd.DataFrame(lines).assign(chosen=[i == best for i in range(len(lines))])
-    return CombinationFit(chosen, table)
+    return chosen, table

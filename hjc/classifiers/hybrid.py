@@ -114,29 +114,20 @@ class HybridClassifier(Classifier):
             weight = weight / np.maximum(total[rows.gold], 1e-12)
         made = Rows.make(self.taxonomy, self._parts_log_proba(rows.texts), rows.gold, weight)
         families = ("mixture", "loglinear") if self.settings.kind == "auto" else (self.settings.kind,)
-        found = choose_combination(
-            made,
-            self._leaf_counts(train),
-            families=families,
-            by_support=self.settings.by_support,
-            seed=self.settings.seed,
-        )
-        self.combination = found.combination
-        self.fit_result = HybridFit(
-            "finished",
-            found.combination.family,
-            bool(found.combination.support.any()),
-            found.table.to_dict("records"),  # type: ignore[arg-type]
-        )
+        # rows with an inner gold code support no single leaf
+        counts = np.bincount(train.gold[train.gold >= 0], minlength=len(self.taxonomy))[self.taxonomy.leaves]
+        by_support, seed = self.settings.by_support, self.settings.seed
+        found, table = choose_combination(made, counts, families=families, by_support=by_support, seed=seed)
+        lines: Any = table.to_dict("records")
+        self.combination = found
+        self.fit_result = HybridFit("finished", found.family, bool(found.support.any()), lines)
         return self
 
-    def _leaf_counts(self, train: JobData) -> IntArray:
-        """(L,) training rows of each leaf; rows with an inner gold code support no single leaf."""
-        by_node = np.bincount(train.gold[train.gold >= 0], minlength=len(self.taxonomy))
-        return by_node[self.taxonomy.leaves].astype(np.int64)
-
     def _parts_log_proba(self, texts: Sequence[str]) -> list[FloatArray]:
-        return [_on_tree(part, self.taxonomy, texts) for part in self.parts]
+        """(B, L) log-probabilities of each part over the leaves of the hybrid's tree."""
+        own = self.taxonomy
+        parts = ((part.taxonomy, part.leaf_log_proba(texts)) for part in self.parts)
+        return [found if tree == own else tree.aggregate(found, own.depth) for tree, found in parts]
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class; 2,048 texts at a time."""
@@ -174,12 +165,6 @@ class HybridClassifier(Classifier):
             raise ValueError(f"{WEIGHTS}: weights {shapes} do not fit {count} parts and the taxonomy")
         self.combination = made
         return self
-
-
-def _on_tree(part: Classifier, taxonomy: Taxonomy, texts: Sequence[str]) -> FloatArray:
-    """(B, L) log-probabilities of a part over the leaves of the hybrid's tree."""
-    log_proba = part.leaf_log_proba(texts)
-    return log_proba if part.taxonomy == taxonomy else part.taxonomy.aggregate(log_proba, taxonomy.depth)
 
 
 def _is_cut(deeper: Taxonomy, taxonomy: Taxonomy) -> bool:

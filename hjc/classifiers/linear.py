@@ -218,17 +218,20 @@ class LinearClassifier(Classifier):
 
     # ------------------------------------------------------------------ predict
 
-    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+    def _fitted(self) -> tuple[TextFeatures, LinearNodes]:
+        """Features and estimators; raises NotFittedError before ``fit``."""
         self.check_fitted()
-        assert self.features is not None
+        assert self.features is not None and self._nodes is not None
+        return self.features, self._nodes
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        features, _ = self._fitted()
         for rows, chunk in chunks(texts, self.settings.batch_size):
-            yield rows, self.rows_log_proba(self.features.transform(chunk))
+            yield rows, self.rows_log_proba(features.transform(chunk))
 
     def rows_log_proba(self, rows: sparse.csr_matrix) -> FloatArray:
         """(b, F) float32 CSR feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in."""
-        self.check_fitted()
-        nodes, tree, floor = self._nodes, self.taxonomy, self.settings.floor
-        assert nodes is not None
+        (_, nodes), tree, floor = self._fitted(), self.taxonomy, self.settings.floor
         leaf_prior = self._leaf_prior
         if self.settings.hierarchy == "topdown":
             assert self._topdown is not None
@@ -269,15 +272,11 @@ class LinearClassifier(Classifier):
 
     def oov_share(self, text: str) -> float:
         """See the base class."""
-        self.check_fitted()
-        assert self.features is not None
-        return self.features.oov_share(text)
+        return self._fitted()[0].oov_share(text)
 
     def text_vectors(self, texts: Sequence[str]) -> TextVectors:
         """Tf-idf rows."""
-        self.check_fitted()
-        assert self.features is not None
-        return TextVectors(TF_IDF, self.features.transform(list(texts)))
+        return TextVectors(TF_IDF, self._fitted()[0].transform(list(texts)))
 
     @property
     def exact_levels(self) -> Sequence[int]:
@@ -287,28 +286,27 @@ class LinearClassifier(Classifier):
 
     def node_weights(self, node: int) -> tuple[Float64, float]:
         """Weights (F,) and constant that score a node; zeros where the score is 0 by definition, and for node -1."""
-        self.check_fitted()
-        assert self._nodes is not None
-        tree, row = self.taxonomy, node + 1  # row 0 is the root's
+        (_, nodes), tree = self._fitted(), self.taxonomy
+        row = node + 1  # row 0 is the root's
         start, stop = tree.group_slice[tree.group[node]]
         if self.settings.hierarchy in ("bottomup", "flat_logreg"):
             row = int(tree.leaf_slice[node, 0])
         elif self.settings.hierarchy == "topdown" and stop - start == 2 and node == start + 1:
             row = -1  # a pair of siblings has one estimator, the first one's
-        if node < 0 or not 0 <= row < len(self._nodes.bias):
-            return np.zeros(self._nodes.weights.shape[1]), 0.0
-        return self._nodes.weights[[row]].toarray()[0].astype(np.float64), float(self._nodes.bias[row])
+        if node < 0 or not 0 <= row < len(nodes.bias):
+            return np.zeros(nodes.weights.shape[1]), 0.0
+        return nodes.weights[[row]].toarray()[0].astype(np.float64), float(nodes.bias[row])
 
     # ------------------------------------------------------------------ storage
 
     def write_files(self, folder: Path) -> None:
         """features.json, idf_*.npy, row_counts.npy and napkinXC's files (flat_logreg: coefficient arrays)."""
-        assert self.features is not None and self._nodes is not None
-        self.features.save(folder)
+        features, nodes = self._fitted()
+        features.save(folder)
         np.save(folder / "row_counts.npy", self.row_counts, allow_pickle=False)
         if self.settings.hierarchy == "flat_logreg":
-            np.save(folder / "coefficients.npy", self._nodes.weights.toarray(), allow_pickle=False)
-            np.save(folder / "intercepts.npy", self._nodes.bias, allow_pickle=False)
+            np.save(folder / "coefficients.npy", nodes.weights.toarray(), allow_pickle=False)
+            np.save(folder / "intercepts.npy", nodes.bias, allow_pickle=False)
             return
         (folder / "napkinxc").mkdir()
         for name, content in self._files.items():

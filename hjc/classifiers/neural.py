@@ -111,6 +111,11 @@ class NeuralClassifier(Classifier):
 
     # ------------------------------------------------------------------ prediction
 
+    def _fitted(self) -> Network:
+        self.check_fitted()
+        assert self.network is not None
+        return self.network
+
     def to(self, device: str | torch.device) -> Self:
         """Move the model. Without this it predicts on the first GPU where there is one, else on the CPU."""
         self.device = torch.device(device)
@@ -120,9 +125,7 @@ class NeuralClassifier(Classifier):
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class. Rows are sorted by token length within windows, so that little is padded."""
-        self.check_fitted()
-        network, s = self.network, self.settings
-        assert network is not None
+        network, s = self._fitted(), self.settings
         for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
             with torch.inference_mode():
                 log_proba = network(**batch)
@@ -130,9 +133,7 @@ class NeuralClassifier(Classifier):
 
     def vectors(self, texts: Sequence[str]) -> FloatArray:
         """(n, H) float32: the pooled vectors that the head sees, for comparing texts."""
-        self.check_fitted()
-        network, s = self.network, self.settings
-        assert network is not None
+        network, s = self._fitted(), self.settings
         return encode_texts(network, self.tokenizer, texts, s).numpy()
 
     def text_vectors(self, texts: Sequence[str]) -> TextVectors:
@@ -146,9 +147,7 @@ class NeuralClassifier(Classifier):
         Raises:
             ValueError: the model has no dropout, so that all passes would be equal.
         """
-        self.check_fitted()
-        network, s = self.network, self.settings
-        assert network is not None
+        network, s = self._fitted(), self.settings
         for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
             found = dropout_passes(network, batch, passes, seed + int(rows[0]))
             yield rows, found.float().cpu().numpy()
@@ -157,9 +156,9 @@ class NeuralClassifier(Classifier):
 
     def write_files(self, folder: Path) -> None:
         """Weights (safetensors), encoder configuration, tokenizer."""
-        assert self.network is not None
-        save_weights(self.network, folder / WEIGHTS)
-        save_encoder(self.network.encoder, self.tokenizer, folder)
+        network = self._fitted()
+        save_weights(network, folder / WEIGHTS)
+        save_encoder(network.encoder, self.tokenizer, folder)
 
     @classmethod
     def read_files(cls, model: ModelDir) -> Self:

@@ -114,25 +114,17 @@ def resampled_rates(
     return np.stack(rates, axis=1), areas
 
 
-def risk_coverage_band(
-    confidence: npt.ArrayLike,
-    correct: npt.ArrayLike,
-    weights: npt.ArrayLike | None = None,
-    *,
-    points: int = 101,
-    replicates: int = 300,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """For plots: risk at even coverages, with pointwise 95 % bootstrap bands: coverage, risk, low, high."""
-    c, y, w = checked_rows(confidence, correct, weights)
-    at = np.linspace(0, 1, points)[1:]
+def risk_coverage_band(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, replicates: int = 300) -> pd.DataFrame:
+    """For plots: risk at 100 even coverages, with pointwise 95 % bootstrap bands: coverage, risk, low, high."""
+    c, y, w = checked_rows(confidence, correct, None)
+    at = np.linspace(0, 1, 101)[1:]
     curve = risk_coverage(c, y, w)  # between its points errors are spread evenly
 
     def risk(mass: Float64, wrong: Float64) -> Float64:
         reached = at * mass[-1]
         return np.asarray(np.interp(reached, np.r_[0.0, mass], np.r_[0.0, wrong]) / reached)
 
-    _, mass, wrong = _cumulated(c, y, w, Resamples.draw(len(c), replicates, seed))
+    _, mass, wrong = _cumulated(c, y, w, Resamples.draw(len(c), replicates))
     draws = np.array([risk(m, e) for m, e in zip(mass, wrong, strict=True)])
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     own = risk(curve.coverage, curve.risk * curve.coverage)

@@ -1,17 +1,13 @@
 """Metrics of hierarchical classification: pure functions on leaf log-probabilities, without torch.
 
 ``LevelProba`` sums a batch of leaf log-probabilities up the tree, once; ``score_rows`` reduces it to a few numbers a
-row and level (:class:`RowScores`); ``level_metrics`` turns those into metrics, ``bootstrap_intervals`` into intervals.
+row and level (:class:`RowScores`); ``level_metrics`` turns those into metrics, ``intervals_of`` into intervals.
 """
 
 from hjc.metrics.baseline import log_loss_baseline, prior_log_proba, score_constant
-from hjc.metrics.bootstrap import (
-    Resamples,
-    bootstrap_intervals,
-    replicate_metrics,
-)
+from hjc.metrics.bootstrap import Resamples, intervals_of, replicate_metrics
 from hjc.metrics.calibration_error import ECE_BINS, equal_mass_bins, expected_calibration_error
-from hjc.metrics.level_proba import LevelProba, as_leaf_log_proba
+from hjc.metrics.level_proba import LevelProba
 from hjc.metrics.levels import COUNTS, METRICS, RECALL_AT, level_metrics
 from hjc.metrics.rows import RowScores, iter_batches, score_batches, score_rows
 from hjc.metrics.triplets import triplet_accuracy
@@ -24,10 +20,9 @@ __all__ = [
     "LevelProba",
     "Resamples",
     "RowScores",
-    "as_leaf_log_proba",
-    "bootstrap_intervals",
     "equal_mass_bins",
     "expected_calibration_error",
+    "intervals_of",
     "iter_batches",
     "level_metrics",
     "log_loss_baseline",

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from hjc.arrays import Float64, IntArray
 from hjc.metrics.calibration_error import bin_members, errors_of_bins
-from hjc.metrics.levels import LevelRows, bin_values, check_weights, level_rows, metrics_of, ratios
+from hjc.metrics.levels import LevelRows, bin_values, check_weights, level_rows, ratios
 from hjc.metrics.rows import RowScores
 from hjc.taxonomy.tree import Taxonomy
 
@@ -236,23 +236,13 @@ def percentile_interval(
     return low, high
 
 
-def bootstrap_intervals(
-    scores: RowScores,
-    taxonomy: Taxonomy,
-    level: int | None,
-    resamples: Resamples,
-    weights: npt.ArrayLike | None = None,
-    confidence: float = 0.95,
-) -> dict[str, tuple[float, float]]:
-    """Bootstrap percentile intervals of the metrics of one level: name -> (low, high). Counts have none."""
-    at, w = level_rows(scores, taxonomy, level), check_weights(weights, len(scores))
-    return intervals_of(at, resamples, w[at.rows], metrics_of(at, w[at.rows]), confidence)
-
-
 def intervals_of(
     at: LevelRows, resamples: Resamples, weights: Float64, point: Mapping[str, float], confidence: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """:func:`bootstrap_intervals` of rows laid out already, with their weights (m,) and metrics ``point``."""
+    """Bootstrap percentile intervals of the metrics ``point`` of rows (m,) with their weights: name -> (low, high).
+
+    Counts have none.
+    """
     return {
         name: percentile_interval(values, point[name], confidence, centred=name in CENTRED)
         for name, values in replicates_of(at, resamples, weights).items()

@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 from hjc.arrays import Float32, FloatArray, IntArray
 from hjc.classifiers.base import Classifier, chunks
 from hjc.classifiers.embedding.encoders import TextEncoder, read_encoder
-from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_means, label_texts
+from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_keys, label_means, label_texts
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.fitting import draw
 from hjc.classifiers.storage import ModelDir
@@ -194,8 +194,8 @@ class EmbeddingClassifier(Classifier):
         """
         encoder, own = self._fitted()
         made, labels = self._on(taxonomy), self._other_texts(taxonomy)
-        known = {key: i for i, key in enumerate(own.keys(self.taxonomy))}
-        place = np.array([known.get(key, -1) for key in labels.keys(taxonomy)])
+        known = {key: i for i, key in enumerate(label_keys(own, self.taxonomy))}
+        place = np.array([known.get(key, -1) for key in label_keys(labels, taxonomy)])
         vectors = own.vectors[place]
         if len(new := np.flatnonzero(place < 0)):
             vectors[new] = encoder.encode([labels.texts[i] for i in new.tolist()], "encoding new labels")
@@ -214,8 +214,8 @@ class EmbeddingClassifier(Classifier):
         if not file or Path(file).expanduser().is_file():
             return label_texts(taxonomy, self.settings)
         bare = replace(self.settings, label_file="")
-        found, there = label_texts(taxonomy, bare), set(label_texts(self.taxonomy, bare).keys(self.taxonomy))
-        said = [key for key in self._fitted()[1].keys(self.taxonomy) if key not in there]
+        found, there = label_texts(taxonomy, bare), set(label_keys(label_texts(self.taxonomy, bare), self.taxonomy))
+        said = [key for key in label_keys(self._fitted()[1], self.taxonomy) if key not in there]
         column = {code: leaf for leaf, code in enumerate(taxonomy.leaf_codes)}
         kept = [(column[code], text) for code, text in said if code in column]
         pairs = [*zip(found.leaf.tolist(), found.texts, strict=True), *kept]

@@ -15,15 +15,13 @@ import numpy as np
 
 from hjc.classifiers.embedding.base import MAX_ROWS, EmbeddingClassifier, fit_scale
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import LabelTexts
+from hjc.classifiers.embedding.labels import LabelTexts, read_texts
 from hjc.classifiers.embedding.settings import USE, BiEncoderSettings
 from hjc.classifiers.fitting import check_data, run_of
 from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.corpus.passages import split_description
 from hjc.data.jobdata import JobData
-from hjc.errors import name_some
 from hjc.nn.pairs import NO_TARGET, Negative, PairBatches
-from hjc.tables import read_table
 
 logger = logging.getLogger(__name__)
 
@@ -130,15 +128,10 @@ class BiEncoderClassifier(EmbeddingClassifier):
 
     def _from_negatives_file(self) -> list[tuple[int, str, int]]:
         """Rows of a file of `hjc data from-taxonomy`: columns text, code and target."""
-        path, tree = Path(self.settings.negatives_file).expanduser(), self.taxonomy
-        table = read_table(path)
-        if absent := {"text", "code", "target"} - set(table.columns):
-            raise ValueError(
-                f"model.negatives_file: {path} lacks the columns {name_some(sorted(absent))}; "
-                "`hjc data from-taxonomy` writes such files"
-            )
-        if self.settings.label_languages and "language" in table.columns:
-            table = table[table["language"].isin([*self.settings.label_languages, ""]) | table["language"].isna()]
+        s, tree = self.settings, self.taxonomy
+        path, table = read_texts(
+            "model.negatives_file", s.negatives_file, ("text", "code", "target"), s.label_languages
+        )
         cells = zip(table["code"].tolist(), table["text"].tolist(), table["target"].tolist(), strict=True)
         found = {
             (tree.index_of[code], " ".join(text.split()), tree.index_of.get(target, NO_TARGET)): None

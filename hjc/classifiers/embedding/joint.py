@@ -15,7 +15,7 @@ import numpy as np
 from hjc.arrays import Float32
 from hjc.classifiers.embedding.base import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import label_means, label_texts, node_label_vectors, node_means
+from hjc.classifiers.embedding.labels import category_means, label_means, label_texts, node_label_vectors
 from hjc.classifiers.embedding.prototype import Encoded, SpaceClassifier, SpaceFit, one_each
 from hjc.classifiers.embedding.settings import EmbeddingSettings, JointSettings
 from hjc.classifiers.fitting import check_data, draw
@@ -100,9 +100,10 @@ class JointEmbeddingClassifier(SpaceClassifier):
         titles = node_label_vectors(self.taxonomy, s, self.encoder, label_means(index))
         vectors = self.encoder.encode(train.texts, "encoding training texts")
         valid_vectors = self._encode_valid(valid)
-        encoded, encode_seconds = Encoded(texts, index, vectors, valid_vectors), time.monotonic() - started
+        encode_seconds = time.monotonic() - started
+        encoded = Encoded(texts, index, train, vectors, valid, valid_vectors)
         self.graph = levelled(given) if given is not None else title_graph(self.taxonomy, titles, s.encoder)
-        start = node_means(self.taxonomy, vectors, train.gold, train.weight, titles)
+        start = category_means(train, vectors, titles)
         self.take(start, None, np.ones(self.taxonomy.depth, dtype=np.float32))
         samplers = triplet_samplers(self.taxonomy, self.graph)
         before = self.triplet_accuracy()
@@ -110,7 +111,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
             self.taxonomy,
             self.nodes,
             hierarchy=s.hierarchy,
-            scale=self._start_scale(encoded, train, valid),
+            scale=self._start_scale(encoded),
             level_scale=self._level_scale(train, vectors),
             weights=(s.classification_weight, s.hierarchy_weight, s.similarity_weight),
             margin=s.margin,
@@ -119,7 +120,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
             projection=s.projection,
             seed=t.seed,
         )
-        details = self._fit_space(space, encoded, train, valid, 1.0, run_dir)
+        details = self._fit_space(space, encoded, 1.0, run_dir)
         if not s.freeze_encoder:
             valid_vectors = self._encode_valid(valid)
         linear = None if space.projection is None else space.projection.detach().cpu().numpy()

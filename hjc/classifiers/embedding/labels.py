@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import sparse
 
 from hjc.arrays import Float32, Float64, IntArray
@@ -21,6 +22,7 @@ from hjc.classifiers.embedding.encoders import TextEncoder
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.storage import load_arrays, save_arrays
 from hjc.corpus.passages import split_description
+from hjc.data.jobdata import JobData
 from hjc.errors import check_choice, name_some
 from hjc.index import VectorIndex, normalise
 from hjc.index.pooling import pool_neighbours
@@ -38,11 +40,6 @@ POOLING_SCALE = 20.0
 #: texts that count where the index is approximate
 NEIGHBOURS = 1000
 INDEX = "label_index"
-
-
-def _keys(leaf: IntArray, texts: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, str]]:
-    codes = taxonomy.leaf_codes
-    return [(codes[i], text) for i, text in zip(leaf.tolist(), texts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -68,10 +65,6 @@ class LabelTexts:
         """From (text, leaf); the same pair counts once, texts of a leaf keep their order."""
         ordered = sorted(dict.fromkeys(pairs), key=lambda pair: pair[1])
         return cls(tuple(t for t, _ in ordered), np.array([n for _, n in ordered], np.int64), tuple(missing))
-
-    def keys(self, taxonomy: Taxonomy) -> list[tuple[str, str]]:
-        """(code of the leaf, text) of each text."""
-        return _keys(self.leaf, self.texts, taxonomy)
 
 
 def label_texts(taxonomy: Taxonomy, settings: EmbeddingSettings) -> LabelTexts:
@@ -127,22 +120,32 @@ def node_text(taxonomy: Taxonomy, node: int, language: str, mode: str) -> str:
     return ". ".join(part for part in (title.rstrip("."), description) if part)
 
 
-def _from_file(taxonomy: Taxonomy, settings: EmbeddingSettings) -> list[tuple[str, int]]:
-    path = Path(settings.label_file).expanduser()
+def read_texts(option: str, file: str, needed: Sequence[str], languages: Sequence[str]) -> tuple[Path, pd.DataFrame]:
+    """The path and the rows of a file of texts, of these languages (all without) or of none.
+
+    Raises:
+        FileNotFoundError, ValueError: the file that ``option`` gives is not there, or lacks a needed column.
+    """
+    path = Path(file).expanduser()
     table = read_table(path)
-    if absent := {"code", "text"} - set(table.columns):
+    if absent := set(needed) - set(table.columns):
         raise ValueError(
-            f"model.label_file: {path} has the columns {name_some(list(table.columns))}; it needs code and text, and "
+            f"{option}: {path} has the columns {name_some(list(table.columns))}; it needs {' and '.join(needed)}, and "
             f"lacks {name_some(sorted(absent))}"
         )
+    if languages and "language" in table.columns:
+        table = table[table["language"].isin([*languages, ""]) | table["language"].isna()]
+    return path, table
+
+
+def _from_file(taxonomy: Taxonomy, settings: EmbeddingSettings) -> list[tuple[str, int]]:
+    path, table = read_texts("model.label_file", settings.label_file, ("code", "text"), settings.label_languages)
     if settings.label_kinds:
         if "kind" not in table.columns:
             raise ValueError(f"model.label_kinds: {path} has no column kind; leave label_kinds empty")
         for kind in settings.label_kinds:
             check_choice("model.label_kinds", kind, tuple(sorted(table["kind"].dropna().unique())))
         table = table[table["kind"].isin(settings.label_kinds)]
-    if settings.label_languages and "language" in table.columns:
-        table = table[table["language"].isin([*settings.label_languages, ""]) | table["language"].isna()]
     column = {code: leaf for leaf, code in enumerate(taxonomy.leaf_codes)}
     found = [
         (" ".join(text.split()), column[code])
@@ -182,10 +185,6 @@ class LabelIndex:
             raise ValueError(f"got {len(self.vectors)} vectors, {len(self.leaf)} leaves and {len(self.texts)} texts")
         if len(self.leaf) and (np.diff(self.leaf) < 0).any():
             raise ValueError("leaf: must be ascending, so that the texts of a leaf lie side by side")
-
-    def keys(self, taxonomy: Taxonomy) -> list[tuple[str, str]]:
-        """(code of the leaf, text) of each text."""
-        return _keys(self.leaf, self.texts, taxonomy)
 
     @property
     def num_leaves(self) -> int:
@@ -266,6 +265,12 @@ class LabelIndex:
         return made
 
 
+def label_keys(labels: LabelTexts | LabelIndex, taxonomy: Taxonomy) -> list[tuple[str, str]]:
+    """(code of the leaf, text) of each text."""
+    codes = taxonomy.leaf_codes
+    return [(codes[i], text) for i, text in zip(labels.leaf.tolist(), labels.texts, strict=True)]
+
+
 # ---------------------------------------------------------------------- mean vectors of categories
 
 
@@ -283,50 +288,25 @@ def sum_by_leaf(vectors: Float32, leaf: IntArray, weight: Float32, leaves: int) 
     return np.asarray(pick @ vectors.astype(np.float64))
 
 
-def leaf_sums(taxonomy: Taxonomy, vectors: Float32, gold: IntArray, weight: Float32) -> tuple[Float64, Float64]:
-    """(L, H) sums of the training vectors of each leaf, and (L,) the weights in them.
+def category_means(train: JobData, vectors: Float32, labels: Float32, label_weight: float = 1.0) -> Float32:
+    """(L, H) unit vectors of leaves where ``labels`` are those of the leaves, (N, H) of nodes where they are of all.
 
-    A row whose gold code is an inner node is spread evenly over the leaves under it.
+    Each is the mean of the training vectors (n, H) at or under it and ``label_weight`` times its label vector, which
+    alone it has without training rows (or where vectors cancel out). A row whose gold code is an inner node is spread
+    evenly over the leaves under it.
     """
-    spans = taxonomy.leaf_slice[gold]
+    taxonomy = train.taxonomy
+    spans = taxonomy.leaf_slice[train.gold]
     width = spans[:, 1] - spans[:, 0]
-    row = np.repeat(np.arange(len(gold)), width)
-    first = np.repeat(np.cumsum(width) - width, width)
-    leaf = np.repeat(spans[:, 0], width) + np.arange(len(row)) - first
-    share = (weight / width).astype(np.float64)[row]
-    spread = sparse.csr_matrix((share, (leaf, row)), shape=(taxonomy.num_leaves, len(gold)))
-    return np.asarray(spread @ vectors.astype(np.float64)), np.asarray(spread.sum(axis=1)).ravel()
-
-
-def leaf_means(
-    taxonomy: Taxonomy,
-    vectors: Float32,
-    gold: IntArray,
-    weight: Float32,
-    labels: Float32,
-    label_weight: float,
-) -> Float32:
-    """(L, H) unit vectors: the mean of a leaf's training vectors and ``label_weight`` times its label vector (L, H).
-
-    A leaf without training rows (or whose vectors cancel out) has its label vector.
-    """
-    total, _ = leaf_sums(taxonomy, vectors, gold, weight)
+    row = np.repeat(np.arange(len(spans)), width)
+    leaf = np.arange(len(row)) + np.repeat(spans[:, 0] - np.cumsum(width) + width, width)
+    share = (train.weight / width).astype(np.float64)[row]
+    spread = sparse.csr_matrix((share, (leaf, row)), shape=(taxonomy.num_leaves, len(spans)))
+    total = np.asarray(spread @ vectors.astype(np.float64))
+    if len(labels) != len(total):
+        upto = np.concatenate([np.zeros((1, total.shape[1])), np.cumsum(total, axis=0)])
+        total = upto[taxonomy.leaf_slice[:, 1]] - upto[taxonomy.leaf_slice[:, 0]]
     return _unit(labels, total + label_weight * labels.astype(np.float64))
-
-
-def node_means(
-    taxonomy: Taxonomy,
-    vectors: Float32,
-    gold: IntArray,
-    weight: Float32,
-    labels: Float32,
-    label_weight: float = 1.0,
-) -> Float32:
-    """(N, H) unit vectors: for each node the mean of all training vectors under it and of its label vector (N, H)."""
-    total, _ = leaf_sums(taxonomy, vectors, gold, weight)
-    upto = np.concatenate([np.zeros((1, total.shape[1])), np.cumsum(total, axis=0)])
-    below = upto[taxonomy.leaf_slice[:, 1]] - upto[taxonomy.leaf_slice[:, 0]]
-    return _unit(labels, below + label_weight * labels.astype(np.float64))
 
 
 def node_label_vectors(

@@ -14,21 +14,24 @@ import numpy as np
 from hjc.arrays import Float32
 from hjc.classifiers.embedding.base import DEFAULT_SCALE, EmbeddingClassifier
 from hjc.classifiers.embedding.encoders import load_pretrained
-from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_means, label_texts, leaf_means
+from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, category_means, label_means, label_texts
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
 from hjc.classifiers.fitting import check_data, class_weights, run_of
 from hjc.data.jobdata import JobData
+from hjc.index import normalise
 from hjc.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Label texts with their vectors; (n, H) vectors of the training rows and, if any, of the validation rows."""
+    """Label texts, training rows and, if any, validation rows, with their (n, H) vectors."""
 
     texts: LabelTexts
     labels: LabelIndex
-    train: Float32
-    valid: Float32 | None
+    train: JobData
+    train_vectors: Float32
+    valid: JobData | None
+    valid_vectors: Float32 | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +64,7 @@ class SpaceClassifier(EmbeddingClassifier):
         if self.settings.encoder == USE and not self.settings.freeze_encoder:
             raise ValueError(f"model.freeze_encoder=false: {USE} cannot be trained; take another model.encoder")
 
-    def _fit_space(
-        self,
-        space: Any,
-        encoded: Encoded,
-        train: JobData,
-        valid: JobData | None,
-        label_weight: float,
-        run_dir: Path | None,
-    ) -> Any:
+    def _fit_space(self, space: Any, encoded: Encoded, label_weight: float, run_dir: Path | None) -> Any:
         """Fit a :class:`hjc.nn.heads.VectorModule`, with the encoder or on its vectors.
 
         The label texts of a leaf are training texts of it, with ``label_weight`` in all.
@@ -78,12 +73,10 @@ class SpaceClassifier(EmbeddingClassifier):
             :class:`~hjc.nn.fitting.FitResult`.
         """
         s, t, leaf = self.settings, self.trainer, encoded.labels.leaf
+        train, valid = encoded.train, encoded.valid
         gold = np.concatenate([train.gold, self.taxonomy.leaves[leaf]])
-        of_rows, of_labels = (
-            train.weight * class_weights(train, t.class_weights),
-            label_weight / np.bincount(leaf)[leaf],
-        )
-        weight = np.concatenate([of_rows, of_labels]).astype(np.float32)
+        of_rows = train.weight * class_weights(train, t.class_weights)
+        weight = np.concatenate([of_rows, label_weight / np.bincount(leaf)[leaf]]).astype(np.float32)
         # A step moves cosines, and the scale turns cosines into log-odds: of an encoder whose cosines lie close
         # together (E5: scales of 100 to 200) the same step would be five to ten times as large, and tear it apart.
         scales = [p for name, p in space.named_parameters() if name in ("log_scale", "log_level_scale")]
@@ -92,10 +85,10 @@ class SpaceClassifier(EmbeddingClassifier):
         if s.freeze_encoder:
             from hjc.nn.vector_training import VectorRows, fit_on_vectors
 
-            rows = VectorRows(np.concatenate([encoded.train, encoded.labels.vectors]), gold, weight)
+            rows = VectorRows(np.concatenate([encoded.train_vectors, encoded.labels.vectors]), gold, weight)
             held_out = None
-            if valid is not None and encoded.valid is not None:
-                held_out = VectorRows(encoded.valid, valid.gold, valid.weight)
+            if valid is not None and encoded.valid_vectors is not None:
+                held_out = VectorRows(encoded.valid_vectors, valid.gold, valid.weight)
             return fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
         from hjc.nn.training import fit_end_to_end
 
@@ -125,11 +118,11 @@ class SpaceClassifier(EmbeddingClassifier):
             "scale": round(self.scale, 4),
         }
 
-    def _start_scale(self, encoded: Encoded, train: JobData, valid: JobData | None) -> float:
+    def _start_scale(self, encoded: Encoded) -> float:
         """The scale for vectors that are about to be fitted: by validation rows, else by training rows."""
-        if valid is None or encoded.valid is None:
-            return self._scale_for(train, encoded.train)
-        return self._scale_for(valid, encoded.valid)
+        if encoded.valid is None:
+            return self._scale_for(encoded.train, encoded.train_vectors)
+        return self._scale_for(encoded.valid, encoded.valid_vectors)
 
     def _encode_valid(self, valid: JobData | None) -> Float32 | None:
         assert self.encoder is not None
@@ -183,13 +176,11 @@ class PrototypeClassifier(SpaceClassifier):
         if train_vectors is None:
             labels = index
         else:
-            prototypes = leaf_means(
-                self.taxonomy, train_vectors, train.gold, train.weight, label_means(index), s.label_weight
-            )
+            prototypes = category_means(train, train_vectors, label_means(index), s.label_weight)
             labels = one_each(prototypes)
             if s.prototype == "finetuned":
-                encoded = Encoded(texts, index, train_vectors, valid_vectors)
-                fitted, self.scale, details = self._finetune(prototypes, encoded, train, valid, run_dir)
+                encoded = Encoded(texts, index, train, train_vectors, valid, valid_vectors)
+                fitted, self.scale, details = self._finetune(prototypes, encoded, run_dir)
                 labels = one_each(fitted)
         self.labels = labels
         trained = time.monotonic() - started - encode_seconds
@@ -203,14 +194,7 @@ class PrototypeClassifier(SpaceClassifier):
         )
         return self
 
-    def _finetune(
-        self,
-        prototypes: Float32,
-        encoded: Encoded,
-        train: JobData,
-        valid: JobData | None,
-        run_dir: Path | None,
-    ) -> tuple[Float32, float, Any]:
+    def _finetune(self, prototypes: Float32, encoded: Encoded, run_dir: Path | None) -> tuple[Float32, float, Any]:
         """(L, H) fitted prototypes, the scale that was learnt with them, and what the trainer tells."""
         from hjc.nn.spaces import PrototypeSpace  # torch
 
@@ -222,12 +206,10 @@ class PrototypeClassifier(SpaceClassifier):
             loss=s.loss,
             margin=s.margin,
             negatives=s.negatives,
-            scale=self._start_scale(encoded, train, valid),
+            scale=self._start_scale(encoded),
         )
-        details = self._fit_space(space, encoded, train, valid, s.label_weight, run_dir)
-        fitted = space.prototypes.detach().cpu().numpy()
-        length = np.linalg.norm(fitted, axis=1, keepdims=True)
-        return fitted / np.maximum(length, 1e-12), float(space.log_scale.detach().exp()), details
+        details = self._fit_space(space, encoded, s.label_weight, run_dir)
+        return normalise(space.prototypes.detach().cpu().numpy()), float(space.log_scale.detach().exp()), details
 
     def for_taxonomy(self, taxonomy: Taxonomy) -> Self:
         """See the base class. Prototypes of codes that both trees have as leaves stay; others get their label vector,
