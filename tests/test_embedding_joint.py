@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hjc
+from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers.embedding import joint
 from hjc.classifiers.embedding.joint import (
     JointEmbeddingClassifier,
@@ -23,7 +24,7 @@ from hjc.classifiers.embedding.joint import (
 )
 from hjc.classifiers.embedding.settings import USE, JointSettings
 from hjc.classifiers.storage import ModelDirError
-from hjc.classifiers.treemath import group_log_softmax, sum_paths
+from hjc.classifiers.treemath import group_log_softmax
 from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError

@@ -67,7 +67,8 @@ class Calibrator(ABC):
         return make(taxonomy, **state["parameters"])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.taxonomy.name!r})"
+        plain = (f"{k}={v}" for k, v in self.parameters().items() if isinstance(v, int | float | str))
+        return f"{type(self).__name__}({', '.join(plain)})"
 
 
 class Identity(Calibrator):
@@ -98,6 +99,3 @@ class Chain(Calibrator):
 
     def parameters(self) -> dict[str, Any]:
         return {"steps": [step.to_dict() for step in self.steps]}
-
-    def __repr__(self) -> str:
-        return f"Chain({', '.join(map(repr, self.steps))})"

@@ -1,5 +1,6 @@
 """Array helpers on trees: log-sum-exp over segments, tempered conditionals, chaining them down to the leaves."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,13 @@ def segment_logsumexp(x: FloatArray, starts: npt.ArrayLike) -> Float64:
         return np.asarray(np.log(total) + finite)
 
 
-def chain(taxonomy: Taxonomy, conditional_log_proba: FloatArray) -> Float64:
-    """Conditionals (B, N), log P(node | parent), -> leaf log-probabilities (B, L): sums along the paths."""
-    out = np.array(conditional_log_proba, dtype=np.float64)
-    for level in range(2, taxonomy.depth + 1):
-        start, stop = np.searchsorted(taxonomy.level, [level, level + 1])  # breadth-first: levels are contiguous
-        out[:, start:stop] += out[:, taxonomy.parents[start:stop]]
-    return np.asarray(out[:, taxonomy.leaves])
+def sum_paths(values: FloatArray, taxonomy: Taxonomy) -> FloatArray:
+    """(B, N) values of nodes, such as log P(node | parent) -> (B, L) sums over the path of each leaf."""
+    total = values.copy()
+    bounds = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2))  # nodes lie in order of their level
+    for start, stop in pairwise(bounds.tolist()):
+        total[:, start:stop] += total[:, taxonomy.parents[start:stop]]
+    return np.ascontiguousarray(total[:, taxonomy.leaves])
 
 
 def tempered_conditionals(taxonomy: Taxonomy, log_proba: FloatArray, power: npt.ArrayLike) -> Float64:

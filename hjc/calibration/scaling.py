@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from hjc.arrays import Float64, FloatArray
 from hjc.calibration.base import Calibrator
-from hjc.calibration.conditionals import chain, log_softmax, segment_logsumexp, tempered_conditionals
+from hjc.calibration.conditionals import log_softmax, segment_logsumexp, sum_paths, tempered_conditionals
 from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.taxonomy.tree import Taxonomy
 
@@ -40,9 +40,6 @@ class Temperature(Calibrator):
     def parameters(self) -> dict[str, Any]:
         return {"temperature": self.temperature}
 
-    def __repr__(self) -> str:
-        return f"Temperature({self.temperature:.3f})"
-
 
 class ConditionalTemperature(Calibrator):
     """A temperature for each sibling group's conditionals P(node | parent), chained back to leaf probabilities.
@@ -70,14 +67,10 @@ class ConditionalTemperature(Calibrator):
     def transform(self, log_proba: FloatArray) -> FloatArray:
         x = as_leaf_log_proba(self.taxonomy, log_proba)
         conditional = tempered_conditionals(self.taxonomy, x, 1 / self.group_temperature)
-        return chain(self.taxonomy, conditional).astype(x.dtype, copy=False)
+        return sum_paths(conditional, self.taxonomy).astype(x.dtype, copy=False)
 
     def parameters(self) -> dict[str, Any]:
         return {"per": self.per, "temperature": self.temperature.tolist()}
-
-    def __repr__(self) -> str:
-        low, high = self.temperature.min(), self.temperature.max()
-        return f"ConditionalTemperature(per={self.per!r}, {low:.3f} to {high:.3f})"
 
 
 class VectorScaling(Calibrator):
@@ -113,6 +106,3 @@ class VectorScaling(Calibrator):
 
     def parameters(self) -> dict[str, Any]:
         return {"level": self.level, "slope": self.slope.tolist(), "bias": self.bias.tolist()}
-
-    def __repr__(self) -> str:
-        return f"VectorScaling(level={self.level}, |bias| up to {np.abs(self.bias).max():.2f})"

@@ -12,27 +12,20 @@ if TYPE_CHECKING:
     from hjc.classifiers.base import Classifier
     from hjc.taxonomy import Taxonomy
 
-#: name in config.json and in ``model.name`` -> (module, class); imported on first use, so that the linear baseline
-#: never imports torch
-CLASSIFIERS: dict[str, tuple[str, str]] = {
-    "neural": ("hjc.classifiers.neural", "NeuralClassifier"),
-    "linear": ("hjc.classifiers.linear", "LinearClassifier"),
-    "prototype": ("hjc.classifiers.embedding.prototype", "PrototypeClassifier"),
-    "biencoder": ("hjc.classifiers.embedding.biencoder", "BiEncoderClassifier"),
-    "joint": ("hjc.classifiers.embedding.joint", "JointEmbeddingClassifier"),
-    "retrieval": ("hjc.classifiers.embedding.retrieval", "RetrieveAndRerankClassifier"),
-    "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier"),
+_EMBEDDING, _SETTINGS = "hjc.classifiers.embedding", "hjc.classifiers.embedding.settings"
+#: name in config.json and in ``model.name`` -> module and class, module and class of its settings; imported on first
+#: use, so that the linear baseline never imports torch. Settings are plain dataclasses and import nothing heavy
+_OWN = {
+    "neural": ("hjc.classifiers.neural", "NeuralClassifier", "hjc.nn.settings", "NeuralSettings"),
+    "linear": ("hjc.classifiers.linear", "LinearClassifier", "hjc.classifiers.linear_settings", "LinearSettings"),
+    "prototype": (f"{_EMBEDDING}.prototype", "PrototypeClassifier", _SETTINGS, "PrototypeSettings"),
+    "biencoder": (f"{_EMBEDDING}.biencoder", "BiEncoderClassifier", _SETTINGS, "BiEncoderSettings"),
+    "joint": (f"{_EMBEDDING}.joint", "JointEmbeddingClassifier", _SETTINGS, "JointSettings"),
+    "retrieval": (f"{_EMBEDDING}.retrieval", "RetrieveAndRerankClassifier", _SETTINGS, "RetrievalSettings"),
+    "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier", _SETTINGS, "HybridSettings"),
 }
-#: name -> (module, class) of its settings, which are plain dataclasses and import nothing heavy
-SETTINGS: dict[str, tuple[str, str]] = {
-    "neural": ("hjc.nn.settings", "NeuralSettings"),
-    "linear": ("hjc.classifiers.linear_settings", "LinearSettings"),
-    "prototype": ("hjc.classifiers.embedding.settings", "PrototypeSettings"),
-    "biencoder": ("hjc.classifiers.embedding.settings", "BiEncoderSettings"),
-    "joint": ("hjc.classifiers.embedding.settings", "JointSettings"),
-    "retrieval": ("hjc.classifiers.embedding.settings", "RetrievalSettings"),
-    "hybrid": ("hjc.classifiers.embedding.settings", "HybridSettings"),
-}
+CLASSIFIERS = {name: found[:2] for name, found in _OWN.items()}
+SETTINGS = {name: found[2:] for name, found in _OWN.items()}
 REGISTRY = Registry("classifier", "hjc.classifiers", CLASSIFIERS)
 
 

@@ -27,6 +27,7 @@ from scipy import sparse
 from scipy.special import logsumexp
 
 from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier, chunks
 from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.fitting import check_rows
@@ -41,7 +42,6 @@ from hjc.classifiers.napkinxc_weights import (
 )
 from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
-from hjc.classifiers.treemath import sum_paths
 from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.jobdata import JobData
@@ -64,8 +64,6 @@ class LinearClassifier(Classifier):
 
     Attributes:
         row_counts: (N,) training rows under each node (inner-node gold counts for its ancestors and itself), weighted.
-        fit_report: what ``fit`` did with rows: ``rows``, ``rows_used``, ``inner_gold``, ``inner_gold_dropped``,
-            ``zero_weight``, ``unseen_leaves``.
     """
 
     name: ClassVar[str] = "linear"
@@ -77,7 +75,6 @@ class LinearClassifier(Classifier):
         self.settings = settings if settings is not None else LinearSettings()
         self.features: TextFeatures | None = None
         self.row_counts: FloatArray = np.zeros(len(taxonomy))
-        self.fit_report: dict[str, int] = {}
         self._nodes: LinearNodes | None = None
         self._files: dict[str, bytes] = {}
         self._leaf_prior: FloatArray = np.zeros((0, 1))
@@ -122,8 +119,6 @@ class LinearClassifier(Classifier):
             self._fit_napkinxc(rows if len(take) == len(gold) else rows[take], gold[take])
         self.row_counts = count_rows(self.taxonomy, gold, weight)
         self._ready()
-        self.fit_report["rows_used"] = len(usable)
-        self.fit_report["unseen_leaves"] = int((self.row_counts[self.taxonomy.leaves] == 0).sum())
         return self
 
     def _usable_rows(self, train: JobData) -> IntArray:
@@ -139,12 +134,6 @@ class LinearClassifier(Classifier):
                 stacklevel=3,
             )
         weightless = (train.weight == 0) & ~dropped if self.settings.weights == "exact" else np.zeros_like(dropped)
-        self.fit_report = {
-            "rows": len(train),
-            "inner_gold": int(inner.sum()),
-            "inner_gold_dropped": int(dropped.sum()),
-            "zero_weight": int(weightless.sum()),
-        }
         return np.flatnonzero(~dropped & ~weightless)
 
     def _fit_napkinxc(self, rows: sparse.csr_matrix, gold: IntArray) -> None:

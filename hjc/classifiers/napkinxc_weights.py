@@ -23,7 +23,7 @@ from scipy.special import log_expit
 from sklearn.utils.extmath import safe_sparse_dot
 
 from hjc.arrays import FloatArray, IntArray
-from hjc.classifiers.treemath import sum_paths
+from hjc.calibration.conditionals import sum_paths
 from hjc.taxonomy import Taxonomy
 
 #: what an estimator answers that saw only its own class (+) or only others (-), as in napkinXC

@@ -68,10 +68,10 @@ class NgramTable:
             width = len(unique)
         self._depths = at_depth
 
-    def occurrences(
+    def count(
         self, symbols: IntArray, lengths: IntArray, low: int, high: int, *, whole_if_short: bool = False
-    ) -> tuple[IntArray, IntArray]:
-        """Sequence number and column of each known n-gram of ``low`` to ``high`` symbols, in no particular order.
+    ) -> sparse.csr_matrix:
+        """(S, T) float32 CSR: how often each sequence has each known n-gram of ``low`` to ``high`` symbols.
 
         symbols: (s,) numbers, -1 for one that no term has; lengths: (S,) of each sequence. whole_if_short: a sequence
         shorter than ``low`` counts as one n-gram of all its symbols (scikit-learn's char_wb), else it has none.
@@ -103,15 +103,9 @@ class NgramTable:
                 wanted &= (lengths[owner[place]] == depth) & (starts[owner[place]] == place)
             owners.append(owner[place[wanted]])
             columns.append(column[wanted])
-        return np.concatenate(owners), np.concatenate(columns)
-
-    def count(
-        self, symbols: IntArray, lengths: IntArray, low: int, high: int, *, whole_if_short: bool = False
-    ) -> sparse.csr_matrix:
-        """(S, T) float32 CSR of the counts; arguments as in :meth:`occurrences`."""
-        owner, column = self.occurrences(symbols, lengths, low, high, whole_if_short=whole_if_short)
-        ones = np.ones(len(owner), dtype=np.float32)
-        return sparse.csr_matrix((ones, (owner, column)), shape=(len(lengths), self.num_columns))
+        cells = np.concatenate(owners), np.concatenate(columns)
+        ones = np.ones(len(cells[0]), dtype=np.float32)
+        return sparse.csr_matrix((ones, cells), shape=(len(lengths), self.num_columns))
 
 
 class CharNgrams:

@@ -1,7 +1,5 @@
 """Formulas that several classifiers share. B rows, N nodes, L leaves; natural logarithms throughout."""
 
-from itertools import pairwise
-
 import numpy as np
 
 from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
@@ -20,15 +18,6 @@ def group_log_softmax(scores: FloatArray, taxonomy: Taxonomy) -> FloatArray:
     starts, group = taxonomy.group_slice[:, 0], taxonomy.group
     shifted = scores - np.maximum.reduceat(scores, starts, axis=1)[:, group]
     return shifted - np.log(np.add.reduceat(np.exp(shifted), starts, axis=1))[:, group]
-
-
-def sum_paths(values: FloatArray, taxonomy: Taxonomy) -> FloatArray:
-    """(B, N) values of nodes, such as log P(node | parent) -> (B, L) sums over the path of each leaf."""
-    total = values.copy()
-    bounds = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2))  # nodes lie in order of their level
-    for start, stop in pairwise(bounds.tolist()):
-        total[:, start:stop] += total[:, taxonomy.parents[start:stop]]
-    return np.ascontiguousarray(total[:, taxonomy.leaves])
 
 
 def gold_log_proba(log_proba: FloatArray, span: IntArray) -> Float64:

@@ -14,35 +14,23 @@ if TYPE_CHECKING:
     from hjc.evaluation.decided import DecisionTables
     from hjc.evaluation.evaluate import Evaluation
 
-#: metric -> (column head, format); percentages are scaled by 100
+#: metric -> (column head, format, which of them a narrow terminal goes without first; 0: none does); percentages are
+#: scaled by 100
 _COLUMNS = {
-    "log_loss": ("log-loss", "{:.3f}"),
-    "recall@1": ("R@1 %", "{:.1f}"),
-    "recall@3": ("R@3", "{:.1f}"),
-    "recall@5": ("R@5", "{:.1f}"),
-    "recall@10": ("R@10", "{:.1f}"),
-    "macro_recall": ("macro", "{:.1f}"),
-    "hierarchical_f1": ("hF1", "{:.1f}"),
-    "lca_level": ("LCA", "{:.2f}"),
-    "mistake_severity": ("sev.", "{:.2f}"),
-    "ece": ("ECE", "{:.3f}"),
-    "brier": ("Brier", "{:.3f}"),
+    "log_loss": ("log-loss", "{:.3f}", 0),
+    "recall@1": ("R@1 %", "{:.1f}", 0),
+    "recall@3": ("R@3", "{:.1f}", 2),
+    "recall@5": ("R@5", "{:.1f}", 8),
+    "recall@10": ("R@10", "{:.1f}", 5),
+    "macro_recall": ("macro", "{:.1f}", 6),
+    "hierarchical_f1": ("hF1", "{:.1f}", 9),
+    "lca_level": ("LCA", "{:.2f}", 3),
+    "mistake_severity": ("sev.", "{:.2f}", 1),
+    "ece": ("ECE", "{:.3f}", 7),
+    "brier": ("Brier", "{:.3f}", 4),
 }
 _WITH_INTERVAL = ("log_loss", "recall@1")
-
-
-#: what a narrow terminal goes without, first to go first
-_DISPENSABLE = (
-    "mistake_severity",
-    "recall@3",
-    "lca_level",
-    "brier",
-    "recall@10",
-    "macro_recall",
-    "ece",
-    "recall@5",
-    "hierarchical_f1",
-)
+_DISPENSABLE = tuple(sorted((m for m in _COLUMNS if _COLUMNS[m][2]), key=lambda m: _COLUMNS[m][2]))
 
 
 def evaluation_table(

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from hjc.arrays import Float32
+from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers.embedding.base import MAX_ROWS, fit_scale
 from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import category_means, label_means, label_texts, node_label_vectors
@@ -20,7 +21,7 @@ from hjc.classifiers.embedding.prototype import Encoded, SpaceClassifier, SpaceF
 from hjc.classifiers.embedding.settings import EmbeddingSettings, JointSettings
 from hjc.classifiers.fitting import check_data, draw
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
-from hjc.classifiers.treemath import group_log_softmax, log_softmax, sum_paths
+from hjc.classifiers.treemath import group_log_softmax, log_softmax
 from hjc.data.jobdata import JobData
 from hjc.errors import TaxonomyError
 from hjc.index import normalise
@@ -129,13 +130,11 @@ class JointEmbeddingClassifier(SpaceClassifier):
         self.take(normalise(space.nodes.detach().cpu().numpy()), linear, scales / np.float32(self.scale))
         placed = None if valid_vectors is None else self._place(valid_vectors)
         self._fit_scale(valid, placed)
-        after = self.triplet_accuracy()
+        accuracy: dict[str, Any] = {f"start_{kind}_triplet_accuracy": value for kind, value in before.items()}
+        accuracy |= {f"{kind}_triplet_accuracy": value for kind, value in self.triplet_accuracy().items()}
         self.fit_result = JointFit(
             **self._what_happened(details, started, encode_seconds, valid, placed),
-            hierarchy_triplet_accuracy=after["hierarchy"],
-            similarity_triplet_accuracy=after["similarity"],
-            start_hierarchy_triplet_accuracy=before["hierarchy"],
-            start_similarity_triplet_accuracy=before["similarity"],
+            **accuracy,
             graph=", ".join(str(source.get("kind")) for source in self.graph.provenance.get("sources", [])),
             graph_links=self.graph.links,
         )
