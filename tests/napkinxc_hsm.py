@@ -4,8 +4,9 @@ import numpy as np
 from scipy import sparse
 
 from hjc.arrays import FloatArray
+from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers.napkinxc_weights import LinearNodes, hinge_log_proba, node_log_proba
-from hjc.classifiers.treemath import group_log_softmax, sum_paths
+from hjc.classifiers.treemath import group_log_softmax
 from hjc.taxonomy import Taxonomy
 
 

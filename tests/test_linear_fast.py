@@ -8,12 +8,12 @@ from scipy import sparse
 from scipy.special import logsumexp
 from sklearn.feature_extraction.text import CountVectorizer
 
+from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers import ngrams
 from hjc.classifiers.linear import count_rows
 from hjc.classifiers.napkinxc_weights import LinearNodes
 from hjc.classifiers.ngrams import CharNgrams, WordNgrams
 from hjc.classifiers.topdown import TopDown, scale_scores
-from hjc.classifiers.treemath import sum_paths
 from hjc.classifiers.unseen import prior
 from hjc.taxonomy import from_edges
 from tests.napkinxc_hsm import conditional_log_proba
