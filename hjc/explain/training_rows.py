@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hjc.classifiers.record import PROVENANCE, training_data_settings, training_record
+from hjc.classifiers.load import PROVENANCE, training_data_settings, training_record
 from hjc.data import JobData, TextRecipe, load_job_data
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings, SourceSettings
