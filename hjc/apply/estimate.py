@@ -17,6 +17,7 @@ from hjc.apply.spool import Spool
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.evaluation.validation_scores import ValidationScores
+from hjc.evaluation.watch import Watch
 from hjc.statistics import (
     Audit,
     CodeTotals,
@@ -34,6 +35,8 @@ from hjc.taxonomy import Taxonomy
 FROM_CONFUSION, FROM_AUDIT = ("misclassification", "calibration"), ("difference", "ppi")
 FROM_VALIDATION = (*FROM_CONFUSION, "prior_shift")
 METHODS = ("classify_and_count", "summed", *FROM_VALIDATION, *FROM_AUDIT)
+#: flag of shares of rows that do not look like those of the validation
+OTHER = "other texts"
 
 
 def one_hot(taxonomy: Taxonomy, level: int, part: Part, codes: Sequence[str]) -> tuple[IntArray, FloatArray]:
@@ -106,6 +109,7 @@ class Gathered:
         spool: level log-probabilities of every row, where the method or pairing needs them again.
         confusion, audit, audit_domain (of each audited row), prior (K,) with the rows behind it: what the method needs.
         replicates, seed: of the bootstrap of methods that correct.
+        watch: the rows beside those of the model's training and validation; None where codes were counted.
     """
 
     taxonomy: Taxonomy
@@ -121,6 +125,7 @@ class Gathered:
     prior: tuple[Float64, float] | None = None
     replicates: int = 0
     seed: int = 0
+    watch: Watch | None = None
 
     @property
     def domains(self) -> list[tuple[str, ...]]:
@@ -204,12 +209,14 @@ def gather(
     own = bootstrap if method in ("classify_and_count", "summed") else 0
     totals = CodeTotals(tree if columns.code else taxonomy, level, replicates=own, hard=method != "summed", seed=seed)
     spool = Spool(tree) if method == "prior_shift" or unit else None
-    spelling = Spelling(taxonomy)
+    spelling, watch = Spelling(taxonomy), None if columns.code else Watch(classifier)
     for part in read_parts(reader, replace(columns, more=[unit] if unit else ()), summary):
         batches: Iterable[tuple[IntArray, FloatArray]] = ((at, x) for at, x, _ in part.batches(classifier))
         if columns.code:
             batches = [one_hot(taxonomy, level, part, spelling.mend(part.cells[columns.code]))]
         for at, log_proba in batches:
+            if watch is not None:
+                watch.see(at, part.texts, part.languages, log_proba)
             domain = [part.domain[i] for i in at.tolist()]
             if method != "prior_shift":
                 totals.update(log_proba, part.weight[at], domain)
@@ -223,13 +230,33 @@ def gather(
         raise ValueError(f"{reader.label}: no row can be used: {summary.left_out()}")
     found = Gathered(
         taxonomy, level, method, columns.by, totals, spool, target, audit=audit, audit_domain=audit_domain or (),
-        replicates=bootstrap, seed=seed,
+        replicates=bootstrap, seed=seed, watch=watch,
     )  # fmt: skip
     if validation is not None and method in FROM_CONFUSION:
         found.confusion = validation.confusion(level, calibrated)
     elif validation is not None and method == "prior_shift":
         found.prior = validation.prior(level, calibrated), validation.prior_rows(level, calibrated)
     return found
+
+
+def judge(found: Gathered, table: pd.DataFrame) -> list[str]:
+    """What is to be said of the rows behind a table of shares or changes; its ``flag`` says "other texts" too.
+
+    Not where an audit corrects the shares: it is a sample of these very rows.
+    """
+    watch = found.watch
+    if watch is None or found.method in FROM_AUDIT:
+        return []
+    report, said = watch.report(), watch.notes()
+    if watch.is_other(report):
+        table["flag"] = [f"{flag}, {OTHER}" if flag else OTHER for flag in table["flag"]]
+    if watch.is_other(report) or (report is not None and report.verdict != "proceed"):
+        prior = "" if found.method == "prior_shift" else ", or --method prior_shift where only the shares have moved"
+        said.append(
+            "these rows are not like those of the model's validation, and shares and intervals may not hold: correct "
+            f"them by an audit (hjc review, then --audit FILE){prior}"
+        )
+    return said
 
 
 def shares_table(found: Gathered, confidence: float = 0.95) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:  # decisions have columns of codes, too
     from hjc.apply.decisions import DecisionPlan
+    from hjc.evaluation.watch import Watch
 
 ABSTAINED = "abstained: no code of the chosen levels is probable enough"
 
@@ -130,18 +130,26 @@ def code_table(
     *,
     summary: Summary | None = None,
     progress: Progress | None = None,
+    watch: "Watch | None" = None,
 ) -> Summary:
     """Code every row of ``reader`` and write it to ``writer``, never holding more than one chunk.
 
     Args:
         columns: the recipe's, and the language's for decisions that depend on it.
         progress, summary: see :func:`hjc.apply.loop.read_parts`.
+        watch: is shown the texts.
 
     Raises:
         ValueError: a column does not exist, or a probability is no number.
     """
     summary = summary if summary is not None else Summary()
-    write_parts(reader, writer, columns, partial(code_rows, classifier, plan), summary, progress)
+
+    def coded(part: Part) -> dict[str, list[Any]]:
+        if watch is not None:
+            watch.see(part.good, part.texts, part.languages)
+        return code_rows(classifier, plan, part)
+
+    write_parts(reader, writer, columns, coded, summary, progress)
     return summary
 
 

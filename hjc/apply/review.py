@@ -20,6 +20,7 @@ from hjc.classifiers.vectors import TextVectors, dense
 from hjc.decision import ReviewPlan, review_plan
 from hjc.decision.review import bald, entropy, k_center, kmeans_plus_plus, margin
 from hjc.errors import check_choice, check_range
+from hjc.evaluation.watch import Watch
 from hjc.index import normalise
 from hjc.metrics.level_proba import LevelProba
 from hjc.tables import Reader, Writer
@@ -134,9 +135,11 @@ class Reviewing:
         by_column = self.strata is not None and self.strata != PREDICTED
         read = replace(self.columns, more=[self.strata] if by_column and self.strata else ())
         found = [pd.DataFrame({"row": [], "node": [], "proba": [], "score": [], "stratum": []})]
+        watch = Watch(self.classifier, count=False)
         with self.open_table() as reader:
             for part in read_parts(reader, read, self.summary):
                 for at, log_proba, _ in part.batches(self.classifier):
+                    watch.see(at, part.texts, part.languages, log_proba)
                     levels = LevelProba.of(tree, log_proba)
                     proba = levels.confidence[:, at_level]
                     score = SCORES.get(self.strategy)
@@ -148,6 +151,7 @@ class Reviewing:
                     found.append(pd.DataFrame({**rows, "score": scored}))
         if len(found) == 1:
             raise ValueError(f"no row can be used: {self.summary.left_out()}")
+        self.notes += watch.notes()
         return pd.concat(found[1:]).sort_values("row", ignore_index=True)
 
     def _pick(self, found: pd.DataFrame, wrong: Float64) -> IntArray:

@@ -47,6 +47,8 @@ class Classifier(ABC):
     takes_trainer: ClassVar[bool] = False
     calibrator: Calibrator | None = None
     fit_result: Any = None
+    #: where it lies with what is kept of its training and validation rows; ``hjc.load`` sets it
+    directory: Path | None = None
     #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,
     #: the other methods take texts that are made already, as those of JobData are
     recipe: TextRecipe = TextRecipe()
@@ -280,7 +282,7 @@ class CalibratedClassifier(Classifier):
         self.base = base
         self.calibrator = calibrator if calibrator is not None else base.calibrator
         self.has_outcomes, self.vector_space = base.has_outcomes, base.vector_space
-        self.has_vocabulary = base.has_vocabulary
+        self.has_vocabulary, self.directory = base.has_vocabulary, base.directory
         if self.calibrator is None and base.is_fitted:
             raise ValueError(
                 "the model has no calibration: it was trained without validation rows or with "

@@ -1,4 +1,5 @@
-"""Files that are made from a finished model and decisions rest on: calibration, validation outcomes, drift profile.
+"""Files that are made from a finished model and decisions rest on: calibration, validation outcomes, drift profile,
+hashes of the training texts.
 
 Each holds the SHA-256 of the config.json that it was made for (``model_sha256``) and one of its own content, so that a
 file of another model and a damaged or edited one are named. It finds damage, it does not stop a forger. Files of an

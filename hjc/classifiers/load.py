@@ -41,6 +41,7 @@ def load(directory: str | os.PathLike[str]) -> "Classifier":
         if (path.parent / CONFIG).exists():
             raise ModelDirError(f"{path} is a folder inside a run; give the run directory {path.parent}")
     classifier = read_classifier(path)
+    classifier.directory = path
     classifier.calibrator = read_calibration(path, classifier.taxonomy)
     return classifier
 

@@ -78,16 +78,17 @@ def estimate(
     """Estimate shares and counts per code at every level, with standard errors and intervals that add up the tree.
 
     OUT has the columns of --by, then level, code, title, share, se, low, high, count, count_low, count_high, rows,
-    method and flag (few rows, imprecise, negative, no audit). Probabilities are calibrated where the model can.
+    method and flag (few rows, imprecise, negative, no audit, other texts). Probabilities are calibrated where the
+    model can.
 
     With --change OUT has share_old, share_new, change, se, low, high and significant instead. Errors that the periods
     share (the same validation rows, the same units in both) are taken into account.
     """
     from hjc.apply.change import change_table, check_request
-    from hjc.apply.estimate import FROM_VALIDATION, gather, read_audit, shares_table
+    from hjc.apply.estimate import FROM_VALIDATION, gather, judge, read_audit, shares_table
     from hjc.apply.loop import Columns, Summary
     from hjc.classifiers.load import load
-    from hjc.cli.streams import best_of, recipe_of
+    from hjc.cli.streams import best_of, recipe_of, spoken
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.tables import check_output, format_of, open_table, write_frame
 
@@ -113,16 +114,17 @@ def estimate(
             )  # fmt: skip
     with open_table(source, options[source], rows=batch_size) as reader:
         gathered = gather(
-            classifier, reader, columns, level=depth, method=method, validation=validation, calibrated=calibrated,
-            target=target, summary=summary, unit=unit_column, bootstrap=bootstrap, seed=seed, audit=audited,
-            audit_domain=audited_domain,
+            classifier, reader, spoken(columns, run_dir, reader), level=depth, method=method, validation=validation,
+            calibrated=calibrated, target=target, summary=summary, unit=unit_column, bootstrap=bootstrap, seed=seed,
+            audit=audited, audit_domain=audited_domain,
         )  # fmt: skip
     if change is None:
         found = shares_table(gathered, confidence)
     else:
         found = change_table(gathered, change_column or domains[-1], *change, confidence=confidence)
+    said = judge(gathered, found)
     write_frame(found, output, kind, float_format="%.8g", safe_cells=writing.safe_cells)
-    session.note(summary.left_out())
+    session.notes([summary.left_out(), *said])
     if not code_column:
         how = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"
         session.note(f"probabilities: {how}; method: {method}; see docs/decisions.md on when it is right")

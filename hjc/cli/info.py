@@ -6,7 +6,7 @@ from hjc.cli.aliases import Json, RunDir
 def info(run_dir: RunDir, as_json: Json = False) -> None:
     """Classifier, settings, taxonomy, sizes, metrics and provenance of a model. Verifies the checksums of its files.
 
-    Those of calibration.json, calibration_scores.npz and drift_profile.json too, where they have one.
+    Those of the files made after the model (calibration.json, training_texts.npz ...) too, where they have one.
     """
     from json import dumps
 

@@ -100,7 +100,8 @@ def predict(
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.predict import Plan, code_table
     from hjc.classifiers.load import load
-    from hjc.cli.streams import note_summary, progress_of, recipe_of, streams, trained_column
+    from hjc.cli.streams import note_summary, progress_of, recipe_of, spoken, streams
+    from hjc.evaluation.watch import Watch
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
     columns, summary, validation = Columns(recipe_of(run_dir, text_column)), Summary(), None
@@ -108,8 +109,10 @@ def predict(
         reader,
         open_writer,
     ):
+        columns = spoken(columns, run_dir, reader, language_column or "")
         columns.find(reader)
         classifier = load(run_dir)
+        watch = Watch(classifier, count=False, scores=False)
         plan = Plan(
             classifier.taxonomy, levels=tuple(level or ()), top_k=top_k, prefix=prefix, title_language=language,
             outcomes=classifier.has_outcomes,
@@ -124,14 +127,13 @@ def predict(
                 validation = ValidationScores.load(run_dir, classifier.taxonomy)
             decisions = DecisionPlan(plan, validation, calibrated=calibrated, **asdict(rules))
             plan = replace(plan, decisions=decisions)
-            trained = trained_column(run_dir, "language_column")
-            columns = replace(columns, language=language_column or (trained if trained in reader.columns else None))
             if rules.conformal_by == "language" and columns.language is None:
                 raise ValueError("--conformal-by language: which column has the language? Give --language-column NAME")
             session.notes(f"warning: {sentence}" for sentence in decisions.notes)
         writer = open_writer(plan.columns)
         with progress_of(reader, quiet) as progress:
-            code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary)
+            code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary, watch=watch)
+        session.note(f"warning: {kind}" if (kind := watch.kind()) else "")
         if plan.decisions is not None:
             session.note("" if quiet else plan.decisions.message())
             session.note(plan.decisions.warning())

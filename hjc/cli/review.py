@@ -48,7 +48,7 @@ def review(
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.review import Reviewing, review_columns, write_review
     from hjc.classifiers.load import load
-    from hjc.cli.streams import best_of, recipe_of
+    from hjc.cli.streams import best_of, recipe_of, spoken
     from hjc.tables import Reader, check_output, format_of, open_output, open_table
 
     columns, summary, options = Columns(recipe_of(run_dir, text_column)), Summary(), reading.of(source)
@@ -62,6 +62,7 @@ def review(
 
     new = review_columns(prefix, answer_column, blind)
     with table() as reader:
+        columns = spoken(columns, run_dir, reader)
         if taken := [c for c in new if c in reader.columns]:
             raise ValueError(
                 f"the input already has {', '.join(map(repr, taken))}; choose other names with --prefix and "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from hjc.cli import session
 from hjc.cli.aliases import Reading, Writing
 
 if TYPE_CHECKING:
-    from hjc.apply.loop import Summary
+    from hjc.apply.loop import Columns, Summary
     from hjc.classifiers.base import Classifier
     from hjc.data.recipe import TextRecipe
     from hjc.tables import Reader, Writer
@@ -108,6 +109,12 @@ def trained_column(run_dir: str, key: str) -> str:
 
     trained = training_data_settings(run_dir)
     return "" if trained.get("sample") else str(trained.get(key) or "")
+
+
+def spoken(columns: "Columns", run_dir: str, reader: "Reader", given: str = "") -> "Columns":
+    """The columns with the language's: the one given, or that of the training where the table has it."""
+    trained = trained_column(run_dir, "language_column")
+    return replace(columns, language=given or (trained if trained in reader.columns else None))
 
 
 def best_of(model: "Classifier", raw: bool) -> "tuple[Classifier, bool]":

@@ -114,6 +114,8 @@ class DataSettings:
     #: keep texts whose tf-idf cosine is above this on one side of the split (0: identical texts only)
     near_duplicates: float = 0.0
     seed: int = 1
+    #: keep salted hashes of the training texts with the model, to count those among rows that it is evaluated on
+    keep_hashes: bool = True
 
     def __post_init__(self) -> None:
         check_choice("data.format", self.format, FORMATS)

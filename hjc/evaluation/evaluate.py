@@ -47,6 +47,8 @@ class Evaluation:
         baseline: metrics of a model without text (:func:`hjc.metrics.log_loss_baseline`), shown in the table.
         decided: tables of calibration and decisions; None where they were not asked for.
         name: what the set is called in files.
+        trained_on: rows whose text the model was trained on, as far as it keeps hashes.
+        notes: sentences about rows that were trained on, or are of another kind than the model's validation rows.
     """
 
     taxonomy: Taxonomy
@@ -61,6 +63,8 @@ class Evaluation:
     baseline: Mapping[str, float] | None = None
     decided: "DecisionTables | None" = None
     name: str = "test"
+    trained_on: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> dict[str, float]:

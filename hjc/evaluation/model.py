@@ -25,6 +25,7 @@ from hjc.evaluation.evaluate import Evaluation, evaluation_of
 from hjc.evaluation.rules import RuleRows
 from hjc.evaluation.validation import describe_validation
 from hjc.evaluation.validation_scores import SCORES_FILE, ValidationScores
+from hjc.evaluation.watch import Watch
 from hjc.metrics import LevelProba, Resamples, RowScores, log_loss_baseline, score_rows
 from hjc.progress import rows_progress
 
@@ -91,9 +92,12 @@ def evaluate_model(
     classwise = {v: ClasswiseCounts(tree) for v in variants if decisions}
     known = None if in_sample else validation
     rules = {v: RuleRows(tree, rows.gold, rows.language, known, v == "calibrated") for v in classwise if not in_sample}
+    watch = None if in_sample else Watch(model)
     clock = [0.0]
     found = batches(model, rows, progress=progress, clock=clock)
     for at, log_proba in _in_larger_steps(found, min(4096, STEP_CELLS // tree.num_leaves)):
+        if watch is not None:
+            watch.see(at, rows.texts, rows.language, log_proba)
         for v in variants:
             x = log_proba if v == "raw" or model.calibrator is None else model.calibrator.transform(log_proba)
             levels = LevelProba.of(tree, x)
@@ -126,6 +130,8 @@ def evaluate_model(
         baseline=None if train_gold is None else log_loss_baseline(tree, train_gold, rows.gold),
         decided=DecisionTables.concat(tables) if tables else None,
         name=name,
+        trained_on=0 if watch is None else watch.trained,
+        notes=() if watch is None else tuple(watch.notes()),
     )
 
 

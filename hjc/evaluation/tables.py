@@ -158,6 +158,8 @@ def show(evaluation: "Evaluation", console: Console, heading: str, slices: Seque
     if evaluation.decided is not None:
         title = f"{evaluation.name}: calibration and automatic coding"
         console.print(decisions_table(evaluation.decided, title=title))
+    for note in evaluation.notes:
+        console.print(note, markup=False, soft_wrap=True)
 
 
 def decisions_table(tables: "DecisionTables", title: str | None = None, width: int | None = None) -> Table:

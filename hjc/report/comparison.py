@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from hjc.arrays import Float64, IntArray
 from hjc.errors import name_some
+from hjc.evaluation.training_texts import overlap
 from hjc.metrics import Resamples, RowScores, level_metrics, replicate_metrics
 from hjc.metrics.bootstrap import CENTRED, percentile_interval
 from hjc.progress import rows_progress
@@ -119,6 +120,7 @@ def compare_runs(
         sizes[set_name], depth[set_name] = len(parts[0]), tree.depth
         for name, (_, s) in zip(names, stored, strict=True):
             rates[name][set_name] = s.rows_per_second
+            notes += [f"{set_name}, {name}: {note}" for note in overlap(len(s), int(s.about.get("trained_on", 0)))]
         group = parts[at].group
         clustered |= group is not None
         resamples = Resamples.draw(len(parts[0]), bootstrap, seed, group)

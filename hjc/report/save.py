@@ -76,7 +76,10 @@ def save_evaluations(
     source = folder if run_dir is None else Path(run_dir)
     record = training_record(source)
     about = run_facts(source, record)
-    written = [StoredScores.of(n, e.scores, e.data, e.seconds, about).write(folder) for n, e in sets.items()]
+    written = [
+        StoredScores.of(n, e.scores, e.data, e.seconds, {**about, "trained_on": e.trained_on}).write(folder)
+        for n, e in sets.items()
+    ]
     if not report or not sets:
         return None
     from hjc.report.run import REPORT, write_report  # matplotlib takes a moment

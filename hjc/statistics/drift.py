@@ -63,6 +63,8 @@ class Profile:
         self.taxonomy, self._oov = taxonomy, oov
         self.rows = 0
         self.languages: Counter[str] = Counter()
+        #: number of words -> rows (empty in profiles of an older hjc)
+        self.sizes: Counter[int] = Counter()
         self.length: Float64 = np.zeros(len(_LENGTH_EDGES) - 1)
         self.oov: Float64 = np.zeros(len(_OOV_EDGES) - 1)
         self.confidence: Float64 = np.zeros((taxonomy.depth, len(_CONFIDENCE_EDGES) - 1))
@@ -80,17 +82,19 @@ class Profile:
 
     def update(
         self,
-        log_proba: FloatArray,
+        log_proba: FloatArray | None,
         *,
         texts: Sequence[str] | None = None,
         languages: Sequence[str] | None = None,
     ) -> None:
-        """Add a batch (B, L) with, where known, its texts and languages."""
-        levels = LevelProba.of(self.taxonomy, log_proba)
+        """Add a batch (B, L), or texts alone, with, where known, its texts and languages."""
+        none = np.empty((0, self.taxonomy.num_leaves), dtype=np.float32)
+        levels = LevelProba.of(self.taxonomy, none if log_proba is None else log_proba)
+        rows = len(texts or ()) if log_proba is None else len(levels)
         for name, given in (("texts", texts), ("languages", languages)):
-            if given is not None and len(given) != len(levels):
-                raise ValueError(f"{name}: got {len(given)} for {len(levels)} rows")
-        self.rows += len(levels)
+            if given is not None and len(given) != rows:
+                raise ValueError(f"{name}: got {len(given)} for {rows} rows")
+        self.rows += rows
         self.confidence_sum += levels.confidence.sum(axis=0)
         for d in range(self.taxonomy.depth):
             self.prior[d] += levels.at(d + 1).sum(axis=0)
@@ -98,9 +102,27 @@ class Profile:
         if languages is not None:
             self.languages.update(str(v) for v in languages)
         if texts is not None:
+            self.sizes.update(len(t.split()) for t in texts)
             self.length += _histogram([len(t) for t in texts], _LENGTH_EDGES)
             if self._oov is not None:
                 self.oov += _histogram([self._oov(t) for t in texts], _OOV_EDGES)
+
+    def set_scores(self, confidence: Float64, prior: Sequence[Float64]) -> None:
+        """Confidences (n, D) of the rows, n from 0, and sums of probabilities by level, in place of those seen."""
+        self.confidence = np.stack([_histogram(values, _CONFIDENCE_EDGES) for values in confidence.T])
+        self.confidence_sum, self.prior = confidence.sum(axis=0), list(prior)
+
+    @property
+    def median_words(self) -> float:
+        """The median number of words of a text; NaN in profiles of an older hjc."""
+        counts = sorted(self.sizes.items())
+        return float(np.median(np.repeat(*np.array(counts).T))) if counts else math.nan
+
+    @property
+    def median_characters(self) -> float:
+        """About the median number of characters of a text, from the histogram; NaN without texts."""
+        below = np.r_[0, np.cumsum(self.length)]
+        return float(np.interp(below[-1] / 2, below, _LENGTH_EDGES)) if below[-1] else math.nan
 
     def choose(self, n: int) -> IntArray:
         """Positions among ``n`` further rows whose features are wanted; give them to :meth:`keep` at once.
@@ -162,6 +184,7 @@ class Profile:
             "taxonomy_hash": self.taxonomy.hash,
             "rows": self.rows,
             "languages": dict(self.languages),
+            "sizes": dict(self.sizes),
             "length": self.length.tolist(),
             "oov": self.oov.tolist(),
             "confidence": self.confidence.tolist(),
@@ -179,6 +202,7 @@ class Profile:
             raise ValueError("drift profile: another format or another tree; make it again from the training rows")
         out = cls(taxonomy)
         out.rows, out.languages = int(state["rows"]), Counter(state["languages"])
+        out.sizes = Counter({int(words): int(rows) for words, rows in state.get("sizes", {}).items()})
         out.length, out.oov = np.array(state["length"]), np.array(state["oov"])
         out.confidence, out.confidence_sum = np.array(state["confidence"]), np.array(state["confidence_sum"])
         out.prior = [np.array(p) for p in state["prior"]]
@@ -258,7 +282,8 @@ def compare_profiles(reference: Profile, new: Profile, *, seed: int = 0) -> Drif
         add_psi("text length", 0, reference.length, new.length)
     if reference.oov.sum() and new.oov.sum():
         add_psi("out of vocabulary", 0, reference.oov, new.oov)
-    for d in range(reference.taxonomy.depth):
+    scored = reference.confidence.any() and new.confidence.any()
+    for d in range(reference.taxonomy.depth if scored else 0):
         add_psi("confidence", d + 1, reference.confidence[d], new.confidence[d])
         add_psi("predicted shares", d + 1, reference.prior[d], new.prior[d])
         distance = jensen_shannon(reference.prior[d], new.prior[d])

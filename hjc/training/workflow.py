@@ -24,6 +24,7 @@ from hjc.evaluation import Evaluation, evaluate_model
 from hjc.evaluation.decided import TABLES
 from hjc.evaluation.model import calibrate_model
 from hjc.evaluation.tables import show
+from hjc.evaluation.training_texts import keep_training_texts
 from hjc.files import locked
 from hjc.report.card import write_card
 from hjc.report.save import save_evaluations
@@ -211,6 +212,8 @@ def finish(
     directory = Path(config.run_dir)
     settings = config.evaluation
     started = time.monotonic()
+    classifier.directory = directory
+    keep_training_texts(directory, splits.train.texts, splits.valid.texts, config.data.keep_hashes)
     evaluated = record.values["status"] == "evaluated"  # only its report is missing, which needs the rows' scores
     for name in ("metrics.json", "metrics.csv", *TABLES):
         (directory / name).unlink(missing_ok=True)
