@@ -153,6 +153,12 @@ def test_every_module_stands_in_a_room() -> None:
 
 
 @pytest.mark.slow
+def test_imported_files_are_there() -> None:
+    """mypy lets a module of ours that is gone pass as one that is not installed."""
+    ours = {(n, other) for n in MODULES for other, _ in imported(n) if other.split(".")[0] == "hjc"}
+    assert [f"{n} imports {other}" for n, other in sorted(ours) if other not in MODULES] == []
+
+
 def test_imports_point_downward() -> None:
     assert upward() == []
 
