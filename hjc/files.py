@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -87,6 +87,13 @@ def check_folder(path: PathLike) -> None:
     """Raise NotADirectoryError where the folder to be written to is a file."""
     if Path(path).exists() and not Path(path).is_dir():
         raise NotADirectoryError(f"{path} is a file; -o takes a folder")
+
+
+def binary(stream: TextIO | None) -> IO[bytes]:
+    """The bytes of a standard stream. Raises OSError where the caller closed it."""
+    if stream is None:
+        raise OSError("standard input or output is closed; give the name of a file")
+    return stream.buffer
 
 
 def stem(path: str) -> str:

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from hjc.nn.encoder import (
-    encoder_from_config,
     load_encoder,
-    load_tokenizer,
     max_tokens,
     merge_lora,
     pool,
+    read_encoder,
     save_encoder,
 )
 from hjc.nn.hub import EncoderNotFoundError
@@ -87,9 +86,8 @@ def test_config_builds_runs_and_reloads(name, zoo, tmp_path):
 
     save_encoder(model, tokenizer, tmp_path)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    again = encoder_from_config(tmp_path)
+    again, reread = read_encoder(tmp_path, settings.max_length)
     again.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)
-    reread = load_tokenizer(tmp_path)
     assert encode(reread, TEXTS)["input_ids"].tolist() == batch["input_ids"].tolist()
     assert torch.equal(hidden_states(again, batch), hidden)
     assert max_tokens(again) == max_tokens(model) >= settings.max_length

@@ -17,11 +17,10 @@ from hjc.data.jobdata import JobData
 from hjc.index import normalise
 from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
-    encoder_from_config,
     load_encoder,
-    load_tokenizer,
     load_weights,
     merge_lora,
+    read_encoder,
     save_encoder,
     save_weights,
 )
@@ -166,8 +165,8 @@ class NeuralClassifier(Classifier):
         if (head := str(model.parameters.get("hierarchy"))) not in HEADS:
             raise ModelDirError(f"{model.path}: this model needs the head {head!r}; {HEADS.absent(head)}")
         self = cls(model.taxonomy, model.settings(NeuralSettings))
-        self.tokenizer = load_tokenizer(model.path)
-        network = Network(encoder_from_config(model.path), model.taxonomy, self.settings)
+        encoder, self.tokenizer = read_encoder(model.path, self.settings.max_length)
+        network = Network(encoder, model.taxonomy, self.settings)
         load_weights(network, model.file(WEIGHTS))
         network.eval()
         self.network = network.to(self.device)

@@ -67,6 +67,7 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Entry point of the ``hjc`` command."""
+    session.fill_closed_streams()
     arguments = sys.argv[1:]
     if arguments[:1] != ["train"] and "--debug" in arguments:  # allowed anywhere, not only before the command
         arguments.remove("--debug")

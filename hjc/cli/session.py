@@ -26,6 +26,17 @@ def note(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+def fill_closed_streams() -> None:
+    """Standard streams that the caller closed: no file that is opened later gets their number, and notes go nowhere.
+
+    ``sys.stdin`` and ``sys.stdout`` stay None, so that a table read or written there is an error and not lost.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(number)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  as long as the process
+
+
 def notes(messages: Iterable[str]) -> None:
     """Several lines on standard error."""
     for message in messages:

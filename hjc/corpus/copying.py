@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from hjc.files import binary
 from hjc.tables import Reader, ReadOptions, Rejects, check_output, find_column, format_of, open_output, open_table
 
 
@@ -95,7 +96,7 @@ def rereadable(path: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "input"
         with copy.open("wb") as stream:
-            shutil.copyfileobj(sys.stdin.buffer, stream)
+            shutil.copyfileobj(binary(sys.stdin), stream)
         yield str(copy)
 
 

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "encoder_config.json", "tokenizer.json", "tokenizer_config.json"
 TINY = "tiny"
 UNLIMITED = 1_000_000  # tokens; files write 1e30 for it
+TRIED = 64  # tokens that a stored encoder is tried out with
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -303,13 +304,6 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     (directory / TOKENIZER_CONFIG_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
-    """Read what :func:`save_tokenizer` wrote. No network."""
-    if not (directory / TOKENIZER_FILE).is_file():
-        raise FileNotFoundError(f"{directory} has no {TOKENIZER_FILE}: not a complete model directory")
-    return _wrap(*_read_backend(directory))
-
-
 # ------------------------------------------------------------------ model directory
 
 
@@ -346,15 +340,29 @@ def save_encoder(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, d
     save_tokenizer(tokenizer, directory)
 
 
-def encoder_from_config(directory: Path) -> PreTrainedModel:
-    """An encoder with the architecture of encoder_config.json, its weights untrained: load its state dict next."""
+def read_encoder(directory: Path, max_length: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The encoder and tokenizer that :func:`save_encoder` wrote, the weights untrained: load the state dict next.
+
+    A text is run through them, so that files which a stranger made fail here and not at the first row.
+
+    Raises:
+        Exception: they do not fit each other; whatever transformers, tokenizers and torch raise.
+    """
     path = directory / CONFIG_FILE
     content = json.loads(path.read_text(encoding="utf-8"))
     if "model_type" not in content:
         raise ValueError(f"{path} names no model_type: not an encoder configuration")
     config = AutoConfig.for_model(**content)
     options = _no_pooler(_encoder_class(config))
-    return _bare(AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa", **options))
+    model = _bare(AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa", **options)).eval()
+    if not (directory / TOKENIZER_FILE).is_file():
+        raise FileNotFoundError(f"{directory} has no {TOKENIZER_FILE}: not a complete model directory")
+    tokenizer, rows = _wrap(*_read_backend(directory)), model.get_input_embeddings().num_embeddings
+    if max_tokens(model) < max_length or max(tokenizer.get_vocab().values(), default=rows) >= rows:
+        raise ValueError(f"{path}: its {rows} tokens and {max_tokens(model)} positions are fewer than the model uses")
+    with torch.inference_mode():
+        model(**tokenizer(["a " * TRIED], truncation=True, max_length=min(TRIED, max_length), return_tensors="pt"))
+    return model, tokenizer
 
 
 # ------------------------------------------------------------------ LoRA

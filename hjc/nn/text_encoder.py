@@ -22,11 +22,10 @@ from hjc.nn.batching import (
     tokenize,
 )
 from hjc.nn.encoder import (
-    encoder_from_config,
     load_encoder,
-    load_tokenizer,
     load_weights,
     pool,
+    read_encoder,
     save_encoder,
     save_weights,
 )
@@ -123,9 +122,9 @@ class TorchTextEncoder:
             FileNotFoundError: a file is missing.
             ValueError: the weights do not fit the configuration.
         """
-        model = encoder_from_config(folder)
+        model, tokenizer = read_encoder(folder, settings.max_length)
         load_weights(model, folder / WEIGHTS)
-        return cls._with(model, load_tokenizer(folder), settings)
+        return cls._with(model, tokenizer, settings)
 
 
 # ------------------------------------------------------------------ pairs
@@ -238,7 +237,8 @@ class CrossEncoder:
         Raises:
             FileNotFoundError, ValueError: a file is missing or does not fit.
         """
-        network = PairScorer(encoder_from_config(folder), pooling)
+        encoder, tokenizer = read_encoder(folder, max_length)
+        network = PairScorer(encoder, pooling)
         load_weights(network, folder / PAIR_WEIGHTS)
         network.eval()
-        return cls(network, load_tokenizer(folder), max_length=max_length, precision=precision)
+        return cls(network, tokenizer, max_length=max_length, precision=precision)

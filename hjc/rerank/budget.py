@@ -32,7 +32,7 @@ class BudgetReached(ChatError):
     status = "budget"
 
 
-class EndpointError(RuntimeError):
+class EndpointError(OSError):
     """The endpoint itself does not work (not there, key refused, no such model): going on makes no sense."""
 
 

@@ -90,8 +90,9 @@ class JsonChunk(Chunk):
         return out
 
     def objects(self, columns: Sequence[str]) -> list[str]:
-        # The line itself, so that numbers, escapes and the order of keys come out as they went in.
-        return [text.strip()[:-1].rstrip() for text, _ in self.rows]
+        # The line itself, so that numbers, escapes and the order of keys come out as they went in. A carriage return
+        # between its tokens is white space, and a line end to many readers.
+        return [text.strip()[:-1].rstrip().replace("\r", " ") for text, _ in self.rows]
 
     def arrays(self, schema: pa.Schema) -> list[pa.Array]:
         present = {name for _, row in self.rows for name in row}

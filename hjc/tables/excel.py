@@ -173,7 +173,9 @@ class SheetWriter:
             raise ValueError(
                 f"{self._label}: a sheet holds {MAX_ROWS:,} rows and {MAX_COLUMNS:,} columns; write CSV or Parquet"
             )
-        self._sheet.append([(self._text(v) if v else None) if isinstance(v, str) else v for v in row])
+        cells = [(self._text(v) if v else None) if isinstance(v, str) else v for v in row]
+        with self._on_disk():
+            self._sheet.append(cells)
 
     def _text(self, value: str) -> Any:
         text = _TO_ESCAPE.sub(lambda m: f"_x{ord(m[0]):04X}_", value)
@@ -187,4 +189,12 @@ class SheetWriter:
         return cell
 
     def save(self, stream: IO[bytes]) -> None:
-        self._book.save(stream)
+        with self._on_disk():
+            self._book.save(stream)
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # lxml has errors of its own for a full disk
+            raise OSError(f"{self._label}: cannot be written ({error}); is there room on the disk?") from error

@@ -17,6 +17,7 @@ from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
+from hjc.files import binary
 from hjc.tables.options import zip_member
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -75,7 +76,7 @@ class Source:
         if self.stream is not None:
             raw = self.stream
         elif self.path == "-":
-            raw = sys.stdin.buffer
+            raw = binary(sys.stdin)
         else:
             self.check()
             raw = self._stack.enter_context(Path(self.path).open("rb"))  # noqa: SIM115

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hjc.files import destination, is_special, locked
+from hjc.files import binary, destination, is_special, locked
 from hjc.tables.base import Reader
 from hjc.tables.chunks import Chunk
 from hjc.tables.excel import SheetWriter
@@ -88,7 +88,7 @@ class Place:
             FileNotFoundError: no such folder. BusyError: another process writes there.
         """
         if self.path == "-":
-            return sys.stdout.buffer
+            return binary(sys.stdout)
         self._lock()
         raw: IO[bytes] = self._files.enter_context((self.partial or Path(self.path)).open("wb"))
         if (opener := OPENERS.get(Path(self.path).suffix.lower())) is not None:

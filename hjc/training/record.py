@@ -173,8 +173,12 @@ def code_state() -> dict[str, Any] | None:
 
     def git(*arguments: str) -> str | None:
         try:
-            result = subprocess.run(
-                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
+            result = subprocess.run(  # without its locks: a killed git would leave one in the user's repository
+                ["git", "--no-optional-locks", "-C", str(folder), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):  # no git here: the wheel's version has to do
             return None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -196,12 +196,10 @@ def prepare_table(
     codes: list[str] = []
     kinds = settings.first_columns
     schema = pa.schema([(name, pa.float64() if kind == "number" else pa.string()) for name, kind in kinds.items()])
-    with tempfile.TemporaryDirectory(dir=temporary, prefix="hjc-prepare-") as folder:
-        spool = Path(folder) / "columns.arrow"
+    with tempfile.TemporaryFile(dir=temporary) as spool:  # without a name: nothing is left of it after a kill
         with (
             open_reader() as reader,
-            pa.OSFile(str(spool), "wb") as sink,
-            pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as waiting,
+            pa.ipc.new_stream(spool, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as waiting,
         ):
             if taken := sorted(set(settings.columns) & {c.strip() for c in reader.columns}):
                 raise ValueError(f"{reader.label} has a column {taken[0]!r} already; choose another prefix")
@@ -227,6 +225,7 @@ def prepare_table(
         report.duplicates = groups.counts()
         conflicts = label_conflicts(groups, codes) if settings.code_column else pd.DataFrame()
         report.conflicts = int(conflicts["group"].nunique()) if len(conflicts) else 0
+        spool.seek(0)
         _write(open_reader, open_writer, open_rejected, settings, spool, groups, codes, report)
     if report.rows_in != report.rows_out + sum(report.rejected.values()):
         raise RuntimeError(f"rows do not add up: {report.to_dict()}")
@@ -276,7 +275,7 @@ def _write(
     open_writer: OpenWriter,
     open_rejected: OpenWriter,
     settings: PrepareSettings,
-    spool: Path,
+    spool: IO[bytes],
     groups: DuplicateGroups,
     codes: list[str],
     report: PrepareReport,
@@ -286,8 +285,8 @@ def _write(
     same = _repeats(groups, codes) if len(groups.group) else groups.first
     kept = np.zeros(len(same), dtype=bool)  # a text stays once: its first row that is not rejected for another reason
     wanted = frozenset(settings.wanted or settings.languages)
-    with open_reader() as reader, pa.OSFile(str(spool), "rb") as source, ExitStack() as stack:
-        batches = pa.ipc.open_stream(source)
+    with open_reader() as reader, ExitStack() as stack:
+        batches = pa.ipc.open_stream(spool)
         writer = stack.enter_context(open_writer(reader, settings.columns))
         rejected = None
         if settings.drop:
