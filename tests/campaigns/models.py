@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import hjc
-from hjc.classifiers.calibration_file import write_calibration
+from hjc.classifiers.derived import write_calibration
 from hjc.evaluation.drift_profile import read_profile, write_profile
 from hjc.evaluation.validation_scores import ValidationScores
 from tests.campaigns.harness import MODELS, Tally, fresh, here, in_time, snapshot
