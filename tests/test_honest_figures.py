@@ -205,6 +205,22 @@ def test_languages_that_the_validation_rows_did_not_have(run: Path) -> None:
     assert watch.kind() == ""
 
 
+def test_rows_that_come_in_turns_are_sampled_evenly(run: Path) -> None:
+    """Every fifth row of a large batch may be of one language."""
+    model = hjc.load(run)
+    reference, languages = Profile(model.taxonomy), ["en", "pl", "de", "fr", "it"] * 600
+    texts = [f"senior nurse {i}" for i in range(3000)]
+    reference.update(None, texts=texts, languages=languages)
+    profile = (run / "drift_profile.json").read_bytes()
+    try:
+        write_profile(run, reference, "validation")
+        watch = Watch(model, scores=False)
+        watch.see(np.arange(3000), texts, languages)
+        assert watch.profile.rows == 500 and min(watch.profile.languages.values()) > 60
+    finally:
+        (run / "drift_profile.json").write_bytes(profile)
+
+
 def test_sizes_without_words_are_of_characters() -> None:
     """Profiles of an older hjc have no words, and some languages no blanks."""
     tree = from_edges(["1"], [""])

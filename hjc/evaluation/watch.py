@@ -22,7 +22,7 @@ from hjc.statistics.drift import DriftReport, Profile, compare_profiles
 LEAST_ROWS, REPORT_ROWS = 30, 200
 #: confidences that are compared
 MOST_COMPARED = 20_000
-#: of a larger batch an even sample of about so many rows is looked at
+#: of a larger batch an even random sample of so many rows is looked at
 SAMPLE = 500
 #: texts are of another kind where their median length is more than so many times that of validation rows, or less than
 #: this part of it, or where more than this share is in languages that validation rows did not have
@@ -49,6 +49,7 @@ class Watch:
         self.rows = self.trained = self.validated = 0
         self.profile = Profile(base.taxonomy, oov=base.oov_share if base.has_vocabulary else None)
         self._calibrated, self._confidence = calibrated, list[Float64]()
+        self._rng = np.random.default_rng(0)
         self._known: TrainingTexts | None = None
         self._reference: Profile | None = None
         self._validation: ValidationScores | None = None
@@ -80,10 +81,13 @@ class Watch:
             self.trained, self.validated = self.trained + int(trained.sum()), self.validated + int(validated.sum())
         if self._reference is None or not len(at):
             return
-        step = max(1, len(at) // SAMPLE)
-        some = at[::step].tolist()
+        # by chance, not every fifth: rows come in turns (of languages, say)
+        drawn = np.arange(len(at))
+        if len(at) > SAMPLE:
+            drawn = np.sort(self._rng.choice(len(at), SAMPLE, replace=False))
+        some = at[drawn].tolist()
         spoken = [languages[i] or "und" for i in some] if languages is not None and any(languages) else None
-        x = None if log_proba is None else log_proba[::step]
+        x = None if log_proba is None else log_proba[drawn]
         self.profile.update(x, texts=[texts[i] for i in some], languages=spoken)
         if x is not None and self._validation is not None and sum(map(len, self._confidence)) < MOST_COMPARED:
             self._confidence.append(LevelProba.of(self.profile.taxonomy, x).confidence)
