@@ -96,8 +96,8 @@ def read_weights(path: Path, num_features: int) -> LinearNodes:
         return part
 
     total = int(take("<i4", 1)[0])
-    if total < 1:
-        raise NapkinFileError(f"{path}: holds {total} estimators, expected at least one")
+    if not 1 <= total <= len(raw) // 12:  # the bytes that each has at least
+        raise NapkinFileError(f"{path}: says that it holds {total} estimators, which {len(raw)} bytes cannot")
     bias = np.empty(total, dtype=np.float32)
     seen = np.empty(total, dtype=np.int64)
     losses: set[int] = set()

@@ -88,7 +88,7 @@ def one_message() -> Iterator[None]:
         # The reader of our output (head, say) has had enough: not an error worth a message.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-    except (ValueError, OSError, ImportError, NotFittedError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, NotFittedError) as error:
         # "cannot import name X from hjc.y" is a bug of ours; a missing extra is not
         if debug or (isinstance(error, ImportError) and (error.name or "").startswith("hjc")):
             raise
