@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import hjc
 from hjc.classifiers import stored_classifier
-from hjc.classifiers.derived import verify_derived, write_calibration
+from hjc.classifiers.derived import read_derived, verify_derived, write_calibration, write_derived
 from hjc.classifiers.paths import inside, is_safe
 from hjc.errors import ModelDirError
 from hjc.evaluation.drift_profile import read_profile, write_profile
@@ -235,6 +235,13 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, name: str, valu
     np.save(model / name, array)
     fit_checksum(model, name)
     assert f"{name}: holds NaN or infinite numbers" in read(model)
+
+
+def test_what_is_hashed_is_what_will_be_read(model: Path) -> None:
+    """Numbers as keys are texts in JSON, which sort otherwise: 3, 12 against "12", "3"."""
+    write_derived(model, "drift_profile.json", {"sizes": {3: 1, 12: 2, 240: 1}, "share": 0.1, "none": None})
+    found = read_derived(model, "drift_profile.json")
+    assert found is not None and found["sizes"] == {"3": 1, "12": 2, "240": 1}
 
 
 def test_derived_files_are_verified(model: Path, call: Callable[..., tuple[int, str, str]]) -> None:

@@ -44,7 +44,8 @@ def write_derived(directory: str | os.PathLike[str], name: str, state: Mapping[s
         with open_replacing(path, sync=True) as stream:
             np.savez_compressed(stream, **arrays)
         return path
-    return write_text(path, json.dumps({**state, CONTENT: _hash(state)}, allow_nan=False) + "\n", sync=True)
+    state = json.loads(json.dumps(state, allow_nan=False))  # as it will be read: JSON turns numbers as keys into texts
+    return write_text(path, json.dumps({**state, CONTENT: _hash(state)}) + "\n", sync=True)
 
 
 def read_derived(directory: str | os.PathLike[str], name: str) -> dict[str, Any] | None:
