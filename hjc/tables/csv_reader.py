@@ -190,9 +190,11 @@ class CsvRecords:
         over = f"lines {start} to {start + len(lines) - 1}"
         if self.width is not None and len(cells) > self.width and (len(cells) > self.width + 1 or cells[-1]):
             return f"{len(cells)} cells instead of {self.width}, over {over}: is a quotation mark not closed?"
-        # Two stray marks (inches) make one row of several that are as good: told by their first cells, 17 and 18, say.
+        # Two stray marks (inches) make one row of several that are as good: each has all
+        # cells, and the first ones are alike, 17 and 18, say.
         first = [self._first_cell(line) for line in lines]
-        if "9" in first[0][1] and len({shape for _, shape in first}) == 1:
+        whole = all(line.count(self.separator) + 1 >= (self.width or 1) for line in lines)
+        if whole and "9" in first[0][1] and len({shape for _, shape in first}) == 1:
             longest, shortest = max(n for n, _ in first), min(n for n, _ in first)
             return (
                 f"{over} look like rows of their own: is a quotation mark not closed?" if longest < shortest + 2 else ""
