@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hjc.nn.heads import build_head
+from hjc.data.codesets import CodeSets
+from hjc.nn.heads import build_head, target_tensors
 from hjc.nn.settings import HIERARCHIES
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 
@@ -180,3 +181,37 @@ def test_overfits_separable_data_to_recall_one_at_every_level(hierarchy):
 def test_an_unknown_hierarchy_is_refused_with_the_allowed_words():
     with pytest.raises(ValueError, match="got 'sideways', allowed are topdown, bottomup, pathsum"):
         build_head("sideways", from_prefix_codes(["1", "2"], digits=[1]), 3)
+
+
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+@CASES
+@given(taxonomy=taxonomies(), seed=st.integers(0, 10**6))
+def test_the_loss_of_several_codes_is_minus_log_of_their_leaves_together(hierarchy, taxonomy, seed):
+    """The marginal likelihood against a sum over leaves; a leaf under two codes counts once, by the larger weight."""
+    head, features, _ = make(hierarchy, taxonomy, 5, seed)
+    rng = np.random.default_rng(seed)
+    codes = [list(dict.fromkeys(rng.integers(0, len(taxonomy), k).tolist())) for k in (1, 2, 3, 4, 1)]
+    row = np.repeat(np.arange(5), [len(c) for c in codes])
+    nodes = np.array([n for c in codes for n in c])
+    weights = rng.choice([0.25, 0.5, 1.0], len(nodes)).astype(np.float32)
+    sets = CodeSets.of_pairs(row, nodes, weights, 5)
+    got = head.losses(features, target_tensors(sets, np.arange(5), taxonomy)).tolist()
+    proba = np.exp(head(features).detach().numpy().astype(np.float64))
+    for i in range(5):
+        own = {n: w for r, n, w in zip(row, nodes, weights.tolist(), strict=True) if r == i}
+        if len(own) == 1:
+            own = dict.fromkeys(own, 1.0)  # what one code weighs beside itself
+        most = max(own.values())
+        total = 0.0
+        for leaf in range(taxonomy.num_leaves):
+            over = [w / most for n, w in own.items() if taxonomy.leaf_slice[n, 0] <= leaf < taxonomy.leaf_slice[n, 1]]
+            total += max(over, default=0.0) * proba[i, leaf]
+        assert got[i] == pytest.approx(-math.log(total), abs=1e-4)
+
+
+def test_label_smoothing_leaves_rows_of_several_codes_alone():
+    taxonomy = from_prefix_codes(["11", "12", "21"], [1, 2])
+    head, features, _ = make("topdown", taxonomy, 2, 0)
+    target = target_tensors(CodeSets.of_lists([[2, 3], [2]]), np.arange(2), taxonomy)
+    plain, smooth = head.losses(features, target), head.losses(features, target, 0.2)
+    assert plain[0] == smooth[0] and plain[1] != smooth[1]

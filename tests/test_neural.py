@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import hjc
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.storage import ModelDirError
 from hjc.data import JobData
+from hjc.data.codesets import CodeSets
 from hjc.errors import NotFittedError
 from hjc.nn.settings import HIERARCHIES, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy, from_prefix_codes
@@ -198,3 +200,16 @@ def test_title_vectors_make_an_untrained_code_better_than_a_coin_toss():
         proba[init] = float(np.exp(log_proba[untrained]))
     assert rank["titles"] == 0
     assert proba["titles"] > 2 * proba["random"]
+
+
+def test_either_of_two_codes_is_learnt_and_the_rest_is_as_before():
+    taxonomy = toy_tree()
+    data = toy_data(taxonomy)
+    first, second = taxonomy.leaves[:2].tolist()
+    both = [[first, second] if node in (first, second) else [node] for node in data.gold.tolist()]
+    rows = replace(data, gold=np.array([c[0] for c in both]), sets=CodeSets.of_lists(both))
+    model = NeuralClassifier(taxonomy, settings(), trainer()).fit(rows, rows)
+    proba = np.exp(model.leaf_log_proba(rows.texts))
+    either = np.isin(data.gold, [first, second])
+    assert proba[either][:, :2].sum(1).min() > 0.7
+    assert model.fit_result.best_valid_log_loss < 0.3

@@ -17,6 +17,7 @@ from hjc.calibration.base import Calibrator, Chain, Identity
 from hjc.calibration.conditionals import segment_logsumexp
 from hjc.calibration.scaling import ConditionalTemperature, Temperature, VectorScaling
 from hjc.calibration.summary import LOG_POWER_GRID, CalibrationRows, summarise
+from hjc.data.codesets import CodeSets
 from hjc.taxonomy.tree import Taxonomy
 
 #: from the simplest; ties in cross-validation go to the earlier
@@ -162,7 +163,7 @@ def tabulated(data: CalibrationRows) -> Float64:
 def fit_calibrator(
     taxonomy: Taxonomy,
     log_proba: FloatArray | Iterable[Any],
-    gold: npt.ArrayLike,
+    gold: npt.ArrayLike | CodeSets,
     weights: npt.ArrayLike | None = None,
     *,
     kinds: Sequence[str] = KINDS,
@@ -181,7 +182,7 @@ def fit_calibrator(
 
     Args:
         log_proba: (n, L) array, or an iterable of batches (one pass; see :func:`hjc.metrics.iter_batches`).
-        gold: (n,) node numbers; an inner node counts as "some leaf under it"; -1 rows are left out.
+        gold: (n,) node numbers; an inner node counts as "some leaf under it"; -1 rows are left out. Or sets of codes.
         weights: (n,) case weights.
         kinds: which of :data:`KINDS` to try.
         groups: (n,) near-duplicate groups that must not be split between folds.

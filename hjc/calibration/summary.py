@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import as_gold, segment_logsumexp
+from hjc.data.codesets import CodeSets, first_of, likeliest
 from hjc.metrics.level_proba import as_leaf_log_proba
 from hjc.metrics.rows import iter_batches
 from hjc.taxonomy.tree import Taxonomy
@@ -118,7 +119,7 @@ def default_vector_level(taxonomy: Taxonomy, most: int = 64) -> int:
 def summarise(
     taxonomy: Taxonomy,
     log_proba: FloatArray | Iterable[Any],
-    gold: npt.ArrayLike,
+    gold: npt.ArrayLike | CodeSets,
     weights: npt.ArrayLike | None = None,
     *,
     groups: npt.ArrayLike | None = None,
@@ -129,7 +130,8 @@ def summarise(
     """One pass over validation log-probabilities (see :func:`iter_batches`); a one-shot iterator will do.
 
     Args:
-        gold: (n,) node numbers, inner nodes allowed, -1 = unlabelled (left out).
+        gold: (n,) node numbers, inner nodes allowed, -1 = unlabelled (left out); or sets of them, of which the most
+            probable one counts, as any of them is right.
         weights: (n,) case weights, default 1.
         groups: (n,) integers; rows of one group (near-duplicates) stay in one fold.
         level: the level of vector scaling, default :func:`default_vector_level`.
@@ -137,8 +139,8 @@ def summarise(
     Raises:
         ValueError: shapes disagree, or no row is labelled.
     """
-    wanted = np.asarray(gold)
-    everything = as_gold(taxonomy, wanted, len(wanted))
+    target = gold if isinstance(gold, CodeSets) else np.asarray(gold)
+    everything = as_gold(taxonomy, first_of(target), len(target))
     weight = np.ones(len(everything)) if weights is None else np.asarray(weights, dtype=np.float64)
     if weight.shape != everything.shape or not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError(f"weights: got shape {weight.shape}, expected {everything.shape} numbers from 0")
@@ -156,9 +158,10 @@ def summarise(
         for start in range(0, len(keep), step):
             take = keep[start : start + step]
             x, r = x_all[take], rows[take]
-            values, widths, offset, row, lev, group = _path_conditionals(
-                taxonomy, taxonomy.node_log_proba(x.astype(np.float64)), everything[r]
-            )
+            node = taxonomy.node_log_proba(x.astype(np.float64))
+            if isinstance(target, CodeSets):
+                everything[r] = likeliest(target[r], node)
+            values, widths, offset, row, lev, group = _path_conditionals(taxonomy, node, everything[r])
             begin = np.cumsum(widths) - widths + width
             parts.append(
                 (

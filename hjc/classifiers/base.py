@@ -316,7 +316,7 @@ class CalibratedClassifier(Classifier):
             raise ValueError("a calibrated classifier needs validation rows with codes: pass valid")
         self.base.fit(train, valid, run_dir=run_dir)
         rows = valid.labelled()
-        found = fit_calibrator(self.taxonomy, self.base.iter_log_proba(rows.texts), rows.gold, groups=rows.group)
+        found = fit_calibrator(self.taxonomy, self.base.iter_log_proba(rows.texts), rows.target, groups=rows.group)
         self.calibrator = self.base.calibrator = found.calibrator
         return self
 

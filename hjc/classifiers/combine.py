@@ -20,8 +20,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
 
-from hjc.arrays import Float32, Float64, FloatArray, IntArray
+from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
 from hjc.classifiers.treemath import gold_log_proba, log_softmax, within
+from hjc.data.codesets import CodeSets, Target, first_of
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
@@ -79,27 +80,45 @@ class Combination:
 
 @dataclass(frozen=True)
 class Rows:
-    """Validation rows: log-probabilities of the parts, and which leaves the gold code of each row allows."""
+    """Validation rows: log-probabilities of the parts, and which leaves the codes of each row allow."""
 
     parts: tuple[FloatArray, ...]
-    span: IntArray  # (B, 2) columns from, to
+    span: IntArray  # (B, 2) columns from, to; of the main code
     weight: Float64
+    several: CodeSets | None = None
+    taxonomy: Taxonomy | None = None
 
     @classmethod
     def make(
-        cls, taxonomy: Taxonomy, parts: Sequence[FloatArray], gold: IntArray, weight: Float64 | None = None
+        cls, taxonomy: Taxonomy, parts: Sequence[FloatArray], gold: Target, weight: Float64 | None = None
     ) -> "Rows":
-        """From log-probabilities (n, L) of the parts for rows that all have a code."""
+        """From log-probabilities (n, L) of the parts for rows that all have a code, or several."""
         own = np.ones(len(gold)) if weight is None else weight
-        return cls(tuple(np.maximum(p, np.float32(PART_FLOOR)) for p in parts), taxonomy.leaf_slice[gold], own)
+        floored = tuple(np.maximum(p, np.float32(PART_FLOOR)) for p in parts)
+        sets = gold if isinstance(gold, CodeSets) else None
+        return cls(floored, taxonomy.leaf_slice[first_of(gold)], own, sets, taxonomy)
 
     def take(self, rows: IntArray) -> "Rows":
-        return Rows(tuple(p[rows] for p in self.parts), self.span[rows], self.weight[rows])
+        several = None if self.several is None else self.several[rows]
+        return Rows(tuple(p[rows] for p in self.parts), self.span[rows], self.weight[rows], several, self.taxonomy)
+
+    def inside(self) -> BoolArray:
+        """(B, L) leaves that the codes of a row allow."""
+        out = within(self.span, np.arange(self.parts[0].shape[1]))
+        if self.several is not None and self.taxonomy is not None:
+            many = np.flatnonzero(self.several.several)
+            out[many] = np.isfinite(self.several[many].leaf_log_weights(self.taxonomy))
+        return out
 
 
 def losses(combination: Combination, rows: Rows) -> Float64:
-    """(B,) -ln P(gold) of the combination."""
-    return -gold_log_proba(combination.log_proba(rows.parts), rows.span)
+    """(B,) -ln P(any of the codes) of the combination."""
+    log_proba = combination.log_proba(rows.parts)
+    out = -gold_log_proba(log_proba, rows.span)
+    if rows.several is not None:
+        many = np.flatnonzero(rows.several.several)
+        out[many] = -np.logaddexp.reduce(np.where(rows.inside()[many], log_proba[many], -np.inf), axis=1)
+    return out
 
 
 def fit_combination(rows: Rows, family: str, support: IntArray, *, part: int = 0) -> Combination:
@@ -110,7 +129,7 @@ def fit_combination(rows: Rows, family: str, support: IntArray, *, part: int = 0
         part: of ``single``: which one; its power is fitted (a temperature).
     """
     k, s = len(rows.parts), int(support.max()) + 1
-    inside = within(rows.span, np.arange(len(support)))
+    inside = rows.inside()
     share = rows.weight / rows.weight.sum()
     member = np.zeros((len(support), s))
     member[np.arange(len(support)), support] = 1.0

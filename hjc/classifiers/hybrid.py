@@ -112,7 +112,7 @@ class HybridClassifier(Classifier):
         if self.settings.balance:
             total = np.bincount(rows.gold, weights=weight, minlength=len(self.taxonomy))
             weight = weight / np.maximum(total[rows.gold], 1e-12)
-        made = Rows.make(self.taxonomy, self._parts_log_proba(rows.texts), rows.gold, weight)
+        made = Rows.make(self.taxonomy, self._parts_log_proba(rows.texts), rows.target, weight)
         families = ("mixture", "loglinear") if self.settings.kind == "auto" else (self.settings.kind,)
         # rows with an inner gold code support no single leaf
         counts = np.bincount(train.gold[train.gold >= 0], minlength=len(self.taxonomy))[self.taxonomy.leaves]

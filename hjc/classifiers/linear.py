@@ -44,6 +44,7 @@ from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
 from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.classifiers.vectors import TF_IDF, TextVectors
+from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
@@ -96,47 +97,53 @@ class LinearClassifier(Classifier):
 
         Rows whose gold is an inner node train, with topdown, the estimators down to that node. Where that is not
         possible they are dropped with a warning that says how many. Weights: see ``LinearSettings.weights``; only their
-        ratios matter.
+        ratios matter. Of a row with several codes: ``topdown`` learns from the text once for each code; ``bottomup``
+        and ``plt`` from one text that is right for all of them; ``flat_logreg`` from each by its share.
 
         Raises:
             ValueError: no row, a row without gold, another tree, weights that napkinXC cannot take, no frequent n-gram.
         """
         check_rows("train", train, self.taxonomy)
         settings = self.settings
-        usable = self._usable_rows(train)
+        sets = CodeSets.of_gold(train.gold) if train.sets is None else train.sets
+        usable = self._usable_codes(train, sets)
         if not len(usable):
             raise ValueError(f"no row to fit on: of {len(train)} rows all have an inner node as gold or weight 0")
-        gold = train.gold[usable]
-        weight = train.weight[usable].astype(np.float64) if settings.weights == "exact" else np.ones(len(usable))
+        texts, at = np.unique(sets.row[usable], return_inverse=True)  # of several codes each is an example of its own
+        gold, at = sets.nodes[usable], at.reshape(-1)
+        weight = train.weight[texts].astype(np.float64) if settings.weights == "exact" else np.ones(len(texts))
         self.features = TextFeatures(settings)
-        rows = self.features.fit_transform([train.texts[i] for i in usable.tolist()])
+        rows = self.features.fit_transform([train.texts[i] for i in texts.tolist()])
         if settings.hierarchy == "flat_logreg":
-            self._fit_logreg(rows, gold, weight)
+            self._fit_logreg(rows if len(at) == len(texts) else rows[at], gold, weight[at] * sets.share[usable])
         else:
             repeats = _repeats(weight)
-            take = np.repeat(np.arange(len(gold)), repeats)
             weight = repeats.astype(np.float64)
-            self._fit_napkinxc(rows if len(take) == len(gold) else rows[take], gold[take])
-        self.row_counts = count_rows(self.taxonomy, gold, weight)
+            self._fit_napkinxc(rows, gold, at, repeats)
+        self.row_counts = count_rows(self.taxonomy, gold, weight[at])
         self._ready()
         return self
 
-    def _usable_rows(self, train: JobData) -> IntArray:
-        inner = ~self.taxonomy.is_leaf[train.gold]
+    def _usable_codes(self, train: JobData, sets: CodeSets) -> IntArray:
+        """Which of the codes of all rows can be learnt from."""
+        inner = ~self.taxonomy.is_leaf[sets.nodes]
         can_use_inner = self.settings.hierarchy == "topdown" and self.settings.inner_gold == "auto"
-        dropped = np.zeros(len(train), dtype=bool) if can_use_inner else inner
+        dropped = np.zeros(len(inner), dtype=bool) if can_use_inner else inner
         if count := int(dropped.sum()):
-            codes = name_some(dict.fromkeys(self.taxonomy.codes[i] for i in train.gold[dropped].tolist()))
+            codes = name_some(dict.fromkeys(self.taxonomy.codes[i] for i in sets.nodes[dropped].tolist()))
             warnings.warn(
                 f"{count} of {len(train)} training rows are coded to inner nodes ({codes}) and were left out: "
                 f"model.hierarchy={self.settings.hierarchy} with model.inner_gold={self.settings.inner_gold} learns "
                 "from leaves only (topdown with auto uses them)",
                 stacklevel=3,
             )
-        weightless = (train.weight == 0) & ~dropped if self.settings.weights == "exact" else np.zeros_like(dropped)
+        weightless = np.zeros_like(dropped)
+        if self.settings.weights == "exact":
+            weightless = (train.weight == 0)[sets.row] & ~dropped
         return np.flatnonzero(~dropped & ~weightless)
 
-    def _fit_napkinxc(self, rows: sparse.csr_matrix, gold: IntArray) -> None:
+    def _fit_napkinxc(self, rows: sparse.csr_matrix, gold: IntArray, at: IntArray, repeats: IntArray) -> None:
+        """``gold`` (m,): the codes of the rows ``at`` (m,); ``repeats``: how often each row counts."""
         try:
             from napkinxc.models import HSM, OVR, PLT
         except ImportError as error:
@@ -164,7 +171,14 @@ class LinearClassifier(Classifier):
                 kind = HSM if settings.hierarchy == "topdown" else PLT
                 model = kind(folder, tree_structure=napkinxc_tree(tree, labels), **options)
             _seed_c_library(settings.seed)
-            model.fit(rows, labels[gold].tolist())
+            label: list[Any] = labels[gold].tolist()
+            if len(gold) > rows.shape[0] and settings.hierarchy != "topdown":
+                # an estimator of its own answers for each code: the row is right for all of its codes, wrong for none
+                label = [part.tolist() for part in np.split(labels[gold], np.flatnonzero(np.diff(at)) + 1)]
+                at = np.arange(rows.shape[0])
+            take = np.repeat(np.arange(len(at)), repeats[at])
+            alone = len(take) == rows.shape[0]
+            model.fit(rows if alone else rows[at[take]], label if alone else [label[i] for i in take.tolist()])
             self._take(Path(folder), rows.shape[1])
 
     def _take(self, folder: Path, num_features: int) -> None:

@@ -98,8 +98,8 @@ class NeuralClassifier(Classifier):
             self.tokenizer,
             self.taxonomy,
             s,
-            (train.texts, train.gold, weight),
-            None if valid is None else (valid.texts, valid.gold, valid.weight),
+            (train.texts, train.target, weight),
+            None if valid is None else (valid.texts, valid.target, valid.weight),
             run_of(s, t, train, valid, run_dir),
         )
         if s.lora_rank:

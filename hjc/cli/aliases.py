@@ -79,6 +79,10 @@ CodeColumn = Annotated[str, typer.Option("-c", "--code-column", help="Column wit
 LanguageColumn = Annotated[str, typer.Option(help="Column with the language.")]
 SourceColumn = Annotated[str, typer.Option(help="Column with the source.")]
 TrainedCodeColumn = Annotated[str | None, typer.Option(help="Column with the right code (as in training).")]
+OtherCodesColumn = Annotated[
+    str | None, typer.Option(help="Column with further codes that are right as well, 2221|2222 (as in training).")
+]
+CodeSeparator = Annotated[str | None, typer.Option(help="Between several codes in one cell (as in training).")]
 TrainedLanguageColumn = Annotated[
     str | None, typer.Option(help="Column with the language of a row (as in training, where it is there).")
 ]

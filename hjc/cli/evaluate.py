@@ -9,7 +9,9 @@ from hjc.cli import session
 from hjc.cli.aliases import (
     Bootstrap,
     Calibrated,
+    CodeSeparator,
     FolderOrNone,
+    OtherCodesColumn,
     Reading,
     RestoreZeros,
     RunDir,
@@ -28,6 +30,8 @@ def evaluate(
     output: FolderOrNone = None,
     text_column: TextColumns = None,
     code_column: TrainedCodeColumn = None,
+    other_codes_column: OtherCodesColumn = None,
+    code_separator: CodeSeparator = None,
     language_column: TrainedLanguageColumn = None,
     source_column: Annotated[
         str | None, typer.Option(help="Column with the source, to slice by (as in training).")
@@ -63,6 +67,8 @@ def evaluate(
         **recipe_of(run_dir, text_column).settings(),
         **replace(reading, input_format=reading.input_format or format).settings(),
         code_column=code_column or trained_column(run_dir, "code_column") or "code",
+        other_codes_column=other_codes_column or trained_column(run_dir, "other_codes_column"),
+        code_separator=code_separator or trained_column(run_dir, "code_separator"),
         language_column=language_column or trained_column(run_dir, "language_column"),
         source_column=source_column or trained_column(run_dir, "source_column"),
         restore_zeros=restore_zeros,
@@ -72,11 +78,13 @@ def evaluate(
     classifier = load(run_dir)
     if calibrated:
         classifier.calibrated()  # says what to do where there is none
-    given = {"language": language_column, "source": source_column}
+    given = {"language": language_column, "source": source_column, "other_codes": other_codes_column}
     trained_only = [key for key, column in given.items() if not column]  # used where the file has them
     rows, rejects = read_job_data(data, classifier.taxonomy, settings, if_present=trained_only)
     if not len(rows):
         raise ValueError(f"{data}: no row can be evaluated: {reject_reasons(rejects) or 'there are none'}")
+    if rows.sets is not None:
+        session.note(f"{int(rows.sets.several.sum()):,} rows have several codes: any of them counts as right")
     counts = read_training_counts(run_dir, classifier.taxonomy)
     found = evaluate_model(
         classifier, rows, name=name, validation=run_dir, calibrated=calibrated, bootstrap=bootstrap, seed=seed,

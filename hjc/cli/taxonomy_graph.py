@@ -123,7 +123,8 @@ def _pairs(tree: "Taxonomy", path: str) -> "Correspondence":
     stored = StoredScores.read(path)
     if stored.taxonomy != tree:
         raise ValueError(f"{path}: is coded to {stored.taxonomy!r}, not to {tree!r}")
-    ends = zip(stored.scores.gold.tolist(), stored.scores.top[:, -1].tolist(), strict=True)
+    held = stored.scores.gold if stored.scores.held is None else stored.scores.held[:, -1]
+    ends = zip(held.tolist(), stored.scores.top[:, -1].tolist(), strict=True)
     return Correspondence.from_pairs([(tree.codes[gold], tree.codes[top]) for gold, top in ends], name=path)
 
 

@@ -1,6 +1,7 @@
 """JobData: the one form in which texts and their codes reach a classifier. n rows, N nodes of the taxonomy."""
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float32, IntArray
+from hjc.data.codesets import CodeSets, Target
 from hjc.taxonomy.tree import Taxonomy
 
 #: gold of a row without a code
@@ -32,9 +34,11 @@ class JobData:
             one side of a split. None: not known.
         row: (n,) 0-based position of the row in its file.
         id: n identifiers from the file, "" where there is none.
+        sets: all acceptable codes of each row, its ``gold`` first; None where no row has more than one.
 
     Raises:
-        ValueError: columns differ in length, a weight is negative or not finite, or gold is not a node number.
+        ValueError: columns differ in length, a weight is negative or not finite, gold is not a node number, or the
+            first codes of ``sets`` are not those of ``gold``.
         TypeError: a text is not a string.
     """
 
@@ -47,6 +51,7 @@ class JobData:
     group: IntArray | None = None
     row: IntArray = None  # type: ignore[assignment]
     id: tuple[str, ...] = ()
+    sets: CodeSets | None = None
 
     def __post_init__(self) -> None:
         n = len(self.texts)
@@ -74,6 +79,13 @@ class JobData:
                 f"gold: got {self.gold.min()} to {self.gold.max()}, allowed are node numbers -1 (no code) to "
                 f"{len(self.taxonomy) - 1} of {self.taxonomy.name!r}"
             )
+        if self.sets is not None:
+            if not np.array_equal(self.sets.first, self.gold):
+                raise ValueError("sets: the first code of each row must be its gold code, and no row may be left out")
+            if self.sets.nodes.max(initial=0) >= len(self.taxonomy):
+                raise ValueError(f"sets: a code is no node number of {self.taxonomy.name!r}")
+            if not self.sets.several.any():
+                object.__setattr__(self, "sets", None)
         if n and not (np.isfinite(self.weight).all() and (self.weight >= 0).all()):
             raise ValueError("weight: got a negative or not finite value, allowed are numbers from 0")
 
@@ -98,10 +110,24 @@ class JobData:
         return np.asarray(self.gold >= 0)
 
     @property
+    def target(self) -> Target:
+        """What a row is learnt from and measured by: ``gold`` (n,), or ``sets`` where rows have several codes."""
+        return self.gold if self.sets is None else self.sets
+
+    @property
+    def code_lists(self) -> tuple[tuple[str, ...], ...]:
+        """n tuples of all acceptable codes, the main one first."""
+        if self.sets is None:
+            return tuple((code,) if code else () for code in self.codes)
+        named, ends = [self.taxonomy.codes[i] for i in self.sets.nodes.tolist()], self.sets.indptr.tolist()
+        return tuple(tuple(named[a:b]) for a, b in itertools.pairwise(ends))
+
+    @property
     def hash(self) -> str:
         """SHA-256 (hex) of texts and codes in their order: names a data set in a model's provenance."""
         digest = hashlib.sha256()
-        for text, code in zip(self.texts, self.codes, strict=True):
+        codes = self.codes if self.sets is None else map("|".join, self.code_lists)
+        for text, code in zip(self.texts, codes, strict=True):
             data = text.encode("utf-8", "surrogatepass")
             digest.update(b"%d:%s>%d:%s;" % (len(data), data, len(code), code.encode()))
         return digest.hexdigest()
@@ -121,7 +147,21 @@ class JobData:
             name: tuple(map(value.__getitem__, index.tolist())) if isinstance(value, tuple) else value[index]
             for name, value in columns.items()
         }
-        return replace(self, **taken)
+        return replace(self, **taken, sets=None if self.sets is None else self.sets[index])
+
+    def spread(self) -> "JobData":
+        """A row for each code: what a row weighs is shared among its codes. For methods that know one code a row.
+
+        Their loss, the mean of -ln P(code) over a row's codes, lies above that of the set, -ln P(any of them).
+        """
+        if self.sets is None:
+            return self
+        at = np.r_[self.sets.row, np.flatnonzero(self.gold < 0)]
+        node = np.r_[self.sets.nodes, np.full(len(at) - len(self.sets.nodes), UNLABELLED)]
+        share = np.r_[self.sets.share, np.ones(len(at) - len(self.sets.nodes))]
+        order = np.argsort(at, kind="stable")
+        found = replace(self, sets=None).take(at[order])
+        return replace(found, gold=node[order], weight=(found.weight * share[order]).astype(np.float32))
 
     def labelled(self) -> "JobData":
         """The rows that have a code."""
@@ -130,7 +170,8 @@ class JobData:
     def truncate(self, depth: int) -> "JobData":
         """The same rows on ``taxonomy.truncate(depth)``; deeper codes become their ancestor at that level."""
         new = np.r_[self.taxonomy.truncation_map(depth), UNLABELLED]  # gold -1 reads the last entry
-        return replace(self, taxonomy=self.taxonomy.truncate(depth), gold=new[self.gold])
+        sets = None if self.sets is None else self.sets.mapped(new[:-1])
+        return replace(self, taxonomy=self.taxonomy.truncate(depth), gold=new[self.gold], sets=sets)
 
     @classmethod
     def concat(cls, parts: Iterable["JobData"]) -> "JobData":
@@ -158,6 +199,8 @@ class JobData:
                 start += len(np.unique(piece))
             group = np.concatenate(pieces)
         joined: dict[str, Any] = {"group": group}
+        if any(part.sets is not None for part in items):
+            joined["sets"] = CodeSets.concat(part.sets or CodeSets.of_gold(part.gold) for part in items)
         for name in _COLUMNS:
             if name != "group":
                 columns = [getattr(part, name) for part in items]
@@ -169,26 +212,28 @@ class JobData:
         cls,
         taxonomy: Taxonomy,
         texts: Sequence[str],
-        codes: Sequence[str | None] | None = None,
+        codes: Sequence[str | Sequence[str] | None] | None = None,
         languages: Sequence[str] | None = None,
         sources: Sequence[str] | None = None,
         weights: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
         ids: Sequence[str] | None = None,
     ) -> "JobData":
-        """Build from plain lists. A code that is None or "" means the row has none.
+        """Build from plain lists. A code that is None or "" means the row has none; a list of codes, that any is right.
 
         Raises:
             TaxonomyError: a code is unknown.
             ValueError: lengths differ.
         """
         n = len(texts)
-        gold = np.full(n, UNLABELLED, np.int64)
+        gold, sets = np.full(n, UNLABELLED, np.int64), None
         if codes is not None:
             if len(codes) != n:
                 raise ValueError(f"codes: got {len(codes)} for {n} texts; every text needs a code, or None")
-            known = np.array([code is not None and code != "" for code in codes], dtype=bool)
-            gold[known] = taxonomy.encode([str(code) for code in codes if code is not None and code != ""])
+            given = [[c] if isinstance(c, str) else list(c) for c in (code or () for code in codes)]
+            row = np.repeat(np.arange(n), [len(some) for some in given])
+            found = CodeSets.of_pairs(row, taxonomy.encode([str(c) for some in given for c in some]), None, n)
+            gold, sets = found.first, found
         return cls(
             taxonomy=taxonomy,
             texts=tuple(texts),
@@ -198,4 +243,5 @@ class JobData:
             weight=None if weights is None else np.asarray(weights, dtype=np.float32),  # type: ignore[arg-type]
             group=None if groups is None else np.asarray(groups, dtype=np.int64),
             id=tuple(ids or ()),
+            sets=sets,
         )

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hjc.arrays import BoolArray, IntArray, ObjectArray
+from hjc.data.codecells import CodeCells
+from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe, present
 from hjc.data.settings import DataSettings, SourceSettings
@@ -138,7 +140,7 @@ def read_file(
     code_column = "code" if plain else source.code_column or ""
     optional = {
         key: "" if plain else getattr(source, f"{key}_column") or ""
-        for key in ("language", "source", "weight", "id", "group", "split")
+        for key in ("language", "source", "weight", "id", "group", "split", "other_codes")
     }
     if source.role != "split":
         optional["split"] = ""
@@ -168,10 +170,15 @@ def read_file(
     recipe = TextRecipe.of(settings)
     texts, touched = recipe.clean(recipe.join([table.column(name).tolist() for name in text_columns]))
     rows.counts.update(touched)
-    raw_codes = list(map(present, table.column(code_column)))
+    codes = CodeCells.of(
+        list(map(present, table.column(code_column))), cells.get("other_codes"), settings.code_separator
+    )
+    raw_codes = codes.main
     rows.reject(np.array([not text for text in texts], bool), "no text", raw_codes)
     rows.reject(np.array([not code for code in raw_codes], bool), "no code", texts)
+    rows.reject(codes.bad, "a code's weight, after =, is not a number above 0", codes.cells)
     gold = rows.nodes(taxonomy, raw_codes, settings)
+    sets = rows.sets(taxonomy, gold, codes, settings)
     weight = np.ones(n, np.float32)
     if "weight" in cells:
         weight = pd.to_numeric(pd.Series(cells["weight"], dtype="object"), errors="coerce").to_numpy(np.float64)
@@ -196,7 +203,10 @@ def read_file(
         weight=weight[used].astype(np.float32),
         row=used,
         id=tuple(ids[i] for i in order),
+        sets=None if sets is None else sets[used],
     )
+    if data.sets is not None:
+        rows.counts["several_codes"] = int(data.sets.several.sum())
     rows.counts["rejected"], rows.counts["used"] = len(rows.rejected), len(data)
     group = np.array(cells["group"], dtype=object)[used] if "group" in cells else None
     split = None if split is None else split[used]
@@ -244,6 +254,32 @@ class _Rows:
         if report:
             self.notes.append(f"{name}: {report}")
         return gold
+
+    def sets(self, taxonomy: Taxonomy, gold: IntArray, cells: "CodeCells", settings: DataSettings) -> CodeSets | None:
+        """All codes of the rows, that of ``gold`` (n,) first; None where no row names a second one.
+
+        Other codes that are not in the tree are left out and named in a note; the rows stay.
+        """
+        if not cells.others:
+            return None
+        row = np.array([i for i, *_ in cells.others], dtype=np.int64)
+        codes, _ = repair_codes(
+            taxonomy, [code for _, code, _ in cells.others], settings.restore_zeros, settings.code_width or None
+        )
+        node = np.array([taxonomy.index_of.get(code, -1) for code in codes], dtype=np.int64)
+        unknown, used = self.open[row] & (node < 0), self.open[row] & (node >= 0)
+        if count := int(unknown.sum()):
+            self.counts["other_codes_unknown"] = count
+            names = sorted({codes[i] for i in np.flatnonzero(unknown).tolist()})
+            self.notes.append(
+                f"{self.table.name}: {count:,} other codes are not in {taxonomy.name!r} and are left out, their rows "
+                f"stay: {name_some(names)}"
+            )
+        main, weight = np.flatnonzero(gold >= 0), np.array([w for *_, w in cells.others], dtype=np.float32)
+        at = np.r_[main, row[used]]
+        order = np.argsort(at, kind="stable")
+        nodes, weights = np.r_[gold[main], node[used]], np.r_[cells.weight[main], weight[used]]
+        return CodeSets.of_pairs(at[order], nodes[order], weights[order], len(gold))
 
     def note_duplicate_ids(self) -> None:
         times = Counter(filter(None, self.ids))

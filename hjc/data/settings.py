@@ -25,6 +25,7 @@ class SourceSettings:
     format: str = "auto"
     text_columns: list[str] | None = None
     code_column: str | None = None
+    other_codes_column: str | None = None
     language_column: str | None = None
     source_column: str | None = None
     weight_column: str | None = None
@@ -73,6 +74,11 @@ class DataSettings:
     #: put between the text columns; empty cells leave no separator behind
     text_joiner: str = "\n"
     code_column: str = "code"
+    #: further codes of a row that are right as well, in one cell; a weight may follow each: 2221|2222=0.5
+    other_codes_column: str = ""
+    #: between the codes of a cell. Given, the code column may hold several as well; "" there is one code in it, and |
+    #: between other codes
+    code_separator: str = ""
     language_column: str = ""
     source_column: str = ""
     weight_column: str = ""

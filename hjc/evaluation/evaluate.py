@@ -167,7 +167,7 @@ def evaluation_of(
     found: dict[tuple[int, int | None], Any] = {}
     levels: list[int | None] = [*range(1, taxonomy.depth + 1), None]
     # With every gold code at the deepest level, "overall" is that level.
-    same = bool((taxonomy.level[data.gold] == taxonomy.depth).all())
+    same = bool((scores.own_level(taxonomy) == taxonomy.depth).all()) and scores.held is None
     with rows_progress("metrics", len(levels) * sum(int(rows.sum()) for *_, rows in parts), progress) as bar:
         for level in levels:
             at = level_rows(scores, taxonomy, level)

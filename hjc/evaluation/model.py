@@ -18,6 +18,7 @@ from hjc.calibration import ClasswiseCounts
 from hjc.calibration.base import FILE_NAME
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.derived import read_calibration, write_calibration
+from hjc.data.codesets import likeliest
 from hjc.data.jobdata import JobData
 from hjc.evaluation.decided import DecisionTables, decision_tables
 from hjc.evaluation.drift_profile import PROFILE_FILE, describe_vectors, profile_rows, write_profile
@@ -55,8 +56,10 @@ def evaluate_model(
 ) -> Evaluation:
     """Evaluate a model at every level, overall and by slice, with bootstrap 95 % intervals.
 
-    Rows without a code are left out and counted. See :func:`hjc.metrics.level_metrics` for the definitions, and
-    ``Evaluation.table``, ``Evaluation.write`` for what to do with the result.
+    Any code of a row with several is right (:class:`hjc.metrics.RowScores`); rules, sets and the calibration by code
+    take the most probable of them. Rows without a code are left out and counted. See
+    :func:`hjc.metrics.level_metrics` for the definitions, and ``Evaluation.table``, ``Evaluation.write`` for what to
+    do with the result.
 
     Args:
         name: what the set is called in files.
@@ -88,10 +91,11 @@ def evaluate_model(
         validation = ValidationScores.load(validation, model.taxonomy) if kept else None
     tree, passed = model.taxonomy, "calibrated" if calibrated else "raw"
     variants = ["raw", "calibrated"] if decisions and model.calibrator is not None else [passed]
-    scores = {v: RowScores.empty(len(rows), tree.depth) for v in variants}
+    target, several = rows.target, rows.sets is not None
+    scores = {v: RowScores.empty(len(rows), tree.depth, several=several) for v in variants}
     classwise = {v: ClasswiseCounts(tree) for v in variants if decisions}
     known = None if in_sample else validation
-    rules = {v: RuleRows(tree, rows.gold, rows.language, known, v == "calibrated") for v in classwise if not in_sample}
+    rules = {v: RuleRows(tree, target, rows.language, known, v == "calibrated") for v in classwise if not in_sample}
     watch = None if in_sample else Watch(model)
     clock = [0.0]
     found = batches(model, rows, progress=progress, clock=clock)
@@ -101,9 +105,9 @@ def evaluate_model(
         for v in variants:
             x = log_proba if v == "raw" or model.calibrator is None else model.calibrator.transform(log_proba)
             levels = LevelProba.of(tree, x)
-            scores[v].put(at, score_rows(tree, levels, rows.gold[at]))
+            scores[v].put(at, score_rows(tree, levels, target[at]))
             if decisions:
-                classwise[v].update(levels, rows.gold[at])
+                classwise[v].update(levels, likeliest(target[at], levels.nodes))
             if v in rules:
                 rules[v].update(at, levels)
     groups = rows.group if cluster else None
@@ -127,7 +131,7 @@ def evaluate_model(
         unlabelled=len(data) - len(rows),
         clustered=groups is not None and bootstrap > 0,
         seconds=clock[0],
-        baseline=None if train_gold is None else log_loss_baseline(tree, train_gold, rows.gold),
+        baseline=None if train_gold is None else log_loss_baseline(tree, train_gold, target),
         decided=DecisionTables.concat(tables) if tables else None,
         name=name,
         trained_on=0 if watch is None else watch.trained,

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hjc.arrays import BoolArray, Float64, IntArray
+from hjc.data.codesets import Target, likeliest
 from hjc.decision import Decisions, HierarchicalConformal, SplitConformal, Thresholds, back_off
 from hjc.decision.conformal import lookup_quantiles
 from hjc.evaluation.validation_scores import ValidationScores
@@ -53,13 +54,14 @@ class RuleRows:
     """Counts what the rules do, batch by batch with :meth:`update`.
 
     Args:
-        gold: (n,) gold nodes; ``languages`` of the rows, "" where unknown.
+        gold: (n,) gold nodes, or sets of them, of which the most probable one counts.
+        languages: of the rows, "" where unknown.
         validation: what the model keeps of its validation rows; None: only the rules that need none.
         calibrated: which of its variants the probabilities are.
     """
 
     def __init__(
-        self, taxonomy: Taxonomy, gold: IntArray, languages: Sequence[str], validation: ValidationScores | None,
+        self, taxonomy: Taxonomy, gold: Target, languages: Sequence[str], validation: ValidationScores | None,
         calibrated: bool,
     ) -> None:  # fmt: skip
         self.taxonomy, self.gold = taxonomy, gold
@@ -91,7 +93,7 @@ class RuleRows:
 
     def update(self, rows: IntArray, levels: LevelProba) -> None:
         """Add a batch (B, L) at positions ``rows`` (B,)."""
-        tree, gold = self.taxonomy, self.gold[rows]
+        tree, gold = self.taxonomy, likeliest(self.gold[rows], levels.nodes)
         valid, everything = tree.level_column[gold] >= 0, np.ones(len(rows), dtype=bool)
         wanted, leaf = tree.node_path[gold], tree.node_path[levels.top[:, -1]]
         ways = {"most probable code of the level": levels.top, "path of the most probable leaf": leaf,

@@ -23,6 +23,7 @@ from hjc.calibration import (
     summarise,
 )
 from hjc.classifiers.base import Classifier
+from hjc.data.codesets import likeliest
 from hjc.data.jobdata import JobData
 from hjc.evaluation.validation_scores import ValidationScores, VariantScores
 from hjc.metrics import LevelProba, RowScores, score_rows
@@ -97,15 +98,18 @@ def describe_validation(classifier: Classifier, valid: JobData, *, seed: int = 0
     taxonomy, weight = classifier.taxonomy, np.ones(len(rows))  # data.weight is that of the training loss
     profile = Profile(taxonomy, oov=classifier.oov_share if classifier.has_vocabulary else None)
     kept = KeptBatches(classifier, rows.texts)
+    gold = rows.gold.copy()  # of several codes the most probable one, filled in the first pass
 
     def watched() -> Iterator[tuple[IntArray, FloatArray]]:
         for r, x in kept:
             update_profile(profile, r, x, rows.texts, rows.language)
+            if rows.sets is not None:
+                gold[r] = likeliest(rows.sets[r], taxonomy.node_log_proba(x.astype(np.float64)))
             yield r, x
 
-    data = summarise(taxonomy, watched(), rows.gold, groups=rows.group, folds=FOLDS, seed=seed)
+    data = summarise(taxonomy, watched(), rows.target, groups=rows.group, folds=FOLDS, seed=seed)
     fit = choose(data)
-    variants = {"raw": variant_scores(taxonomy, kept, rows.gold, weight)}
+    variants = {"raw": variant_scores(taxonomy, kept, gold, weight)}
     if not isinstance(fit.calibrator, Identity):
         by_fold = cross_fit(data, fit)
         fold = assign_folds(np.arange(len(rows)), rows.group, FOLDS, seed)
@@ -117,9 +121,9 @@ def describe_validation(classifier: Classifier, valid: JobData, *, seed: int = 0
                     if mine.any():
                         yield r[mine], calibrator.transform(x[mine])
 
-        variants["calibrated"] = variant_scores(taxonomy, calibrated(), rows.gold, weight)
+        variants["calibrated"] = variant_scores(taxonomy, calibrated(), gold, weight)
     return ValidationResult(
-        fit.calibrator, fit, ValidationScores(taxonomy, rows.gold, weight, variants, rows.language), profile
+        fit.calibrator, fit, ValidationScores(taxonomy, gold, weight, variants, rows.language), profile
     )
 
 

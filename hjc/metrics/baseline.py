@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import Float64
+from hjc.data.codesets import CodeSets, Target, first_of
 from hjc.metrics.levels import level_metrics
 from hjc.metrics.rows import RowScores, score_batches
 from hjc.taxonomy.tree import Taxonomy
@@ -43,9 +44,13 @@ def prior_log_proba(
     return result
 
 
-def score_constant(taxonomy: Taxonomy, leaf_log_proba: npt.ArrayLike, gold: npt.ArrayLike) -> RowScores:
+def score_constant(taxonomy: Taxonomy, leaf_log_proba: npt.ArrayLike, gold: npt.ArrayLike | CodeSets) -> RowScores:
     """Row scores of a model that gives every row the same leaf log-probabilities (L,)."""
-    nodes, inverse = np.unique(np.asarray(gold, dtype=np.int64), return_inverse=True)
+    if isinstance(gold, CodeSets):
+        nodes: Target = gold
+        inverse = np.arange(len(gold))
+    else:
+        nodes, inverse = np.unique(np.asarray(gold, dtype=np.int64), return_inverse=True)
     rows = np.broadcast_to(np.asarray(leaf_log_proba, dtype=np.float64), (len(nodes), taxonomy.num_leaves))
     batches = (rows[i : i + _BATCH] for i in range(0, len(nodes), _BATCH))
     return score_batches(taxonomy, batches, nodes).take(inverse.reshape(-1))
@@ -54,7 +59,7 @@ def score_constant(taxonomy: Taxonomy, leaf_log_proba: npt.ArrayLike, gold: npt.
 def log_loss_baseline(
     taxonomy: Taxonomy,
     train_gold: npt.ArrayLike,
-    gold: npt.ArrayLike | None = None,
+    gold: npt.ArrayLike | CodeSets | None = None,
     weights: npt.ArrayLike | None = None,
 ) -> dict[str, float]:
     """Metrics of the prior, at every level and overall: keys ``level_4/log_loss``, ``overall/recall@5`` and so on.
@@ -64,9 +69,11 @@ def log_loss_baseline(
         gold: gold nodes that it is scored on, as a rule the test set's; default the training rows themselves.
         weights: weights of the scored rows.
     """
-    scored = np.asarray(train_gold if gold is None else gold, dtype=np.int64)
-    w = None if weights is None else np.asarray(weights, dtype=np.float64)[scored >= 0]
-    scores = score_constant(taxonomy, prior_log_proba(taxonomy, train_gold), scored[scored >= 0])
+    wanted = train_gold if gold is None else gold
+    scored: Target = wanted if isinstance(wanted, CodeSets) else np.asarray(wanted, dtype=np.int64)
+    known = first_of(scored) >= 0
+    w = None if weights is None else np.asarray(weights, dtype=np.float64)[known]
+    scores = score_constant(taxonomy, prior_log_proba(taxonomy, train_gold), scored[known])
     out: dict[str, float] = {}
     for level in [*range(1, taxonomy.depth + 1), None]:
         where = "overall" if level is None else f"level_{level}"

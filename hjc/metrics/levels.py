@@ -52,7 +52,7 @@ class LevelRows:
         loss: -ln P(gold), inf where impossible; brier: multiclass; confidence: of the most probable code.
         rank: of the gold code; predicted, gold, shared: levels of the predicted code, the gold code and their lowest
             common ancestor; mistake: they differ.
-        code: the gold node at the level.
+        code: the gold node at the level; of several codes the main one, so that a prediction has no say in it.
     """
 
     rows: IntArray
@@ -109,15 +109,16 @@ def level_rows(scores: RowScores, taxonomy: Taxonomy, level: int | None) -> Leve
         raise ValueError(f"scores have {scores.depth} levels, taxonomy {taxonomy.name!r} has {taxonomy.depth}")
     d: Any
     if level is None:
-        rows = np.flatnonzero(scores.gold >= 0)
-        gold = scores.gold[rows]
-        d = taxonomy.level[gold] - 1
+        d = scores.own_level(taxonomy) - 1
+        rows = np.flatnonzero(d >= 0)
+        d = d[rows]
         predicted = taxonomy.node_path[scores.top[rows, -1], d]
     else:
         d = taxonomy.check_level(level) - 1
         rows = np.flatnonzero(scores.valid[:, d])
-        gold = taxonomy.node_path[scores.gold[rows], d]
         predicted = scores.top[rows, d]
+    code = taxonomy.node_path[scores.gold[rows], d]
+    gold = code if scores.held is None else scores.held[rows, -1 if level is None else d].astype(np.int64)
     shared = np.empty(len(rows), dtype=np.int16)
     for start in range(0, len(rows), _CHUNK):  # paths of all rows at once would need much memory
         some = slice(start, start + _CHUNK)
@@ -133,7 +134,7 @@ def level_rows(scores: RowScores, taxonomy: Taxonomy, level: int | None) -> Leve
         gold=levels[gold],
         shared=shared,
         mistake=predicted != gold,
-        code=gold.astype(np.int32),
+        code=code.astype(np.int32),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
+from hjc.data.codesets import CodeSets, Target, first_of
 from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy.tree import Taxonomy
 
@@ -23,8 +24,11 @@ SUM_TOLERANCE = 0.01
 class RowScores:
     """Scores of n rows at D levels (column d-1 is level d). Cells where ``valid`` is False hold fillers.
 
+    Of a row with several acceptable codes any is right: read "the gold column" as "a column of one of its codes";
+    ``rank`` is the best of theirs, ``log_p`` is of all together, and a level is ``valid`` where all are determined.
+
     Attributes:
-        gold: (n,) gold node, a leaf or an inner node.
+        gold: (n,) gold node, a leaf or an inner node; of several codes the main one.
         valid: (n, D) the gold code is determined at the level: an inner gold node is not, below its own level.
         rank: (n, D) 1-based rank of the gold column among the level's marginal probabilities. Ties go to the column
             that stands first (depth-first code order), the order in which ``Classifier.predict`` lists codes.
@@ -35,6 +39,9 @@ class RowScores:
         aps: (n, D) probability of the gold column and of those before it in rank: nonconformity of adaptive prediction
             sets (that of LAC is ``1 - exp(log_p)``). None unless it was asked for.
         path: (n,) nonconformity of hierarchical conformal prediction (:func:`path_scores`). None like ``aps``.
+        held: (n, D + 1) the node that ``top`` is held against: of the row's codes the nearest to it, -1 where that is
+            undetermined. The last column is for the ancestor of the most probable leaf at :meth:`own_level`. None where
+            no row has several codes: it is the gold code's own path.
     """
 
     gold: IntArray
@@ -46,6 +53,7 @@ class RowScores:
     sq: Float64
     aps: Float64 | None = None
     path: Float64 | None = None
+    held: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -64,9 +72,24 @@ class RowScores:
         keep = self.valid[:, level - 1]
         return self.confidence[keep, level - 1], self.rank[keep, level - 1] == 1
 
+    def gold_at(self, taxonomy: Taxonomy, level: int) -> IntArray:
+        """(n,) the node of a level that the most probable one there is held against; -1 where it is undetermined."""
+        if self.held is None:
+            return np.asarray(taxonomy.node_path[self.gold, level - 1])
+        return self.held[:, level - 1].astype(np.int64)
+
+    def own_level(self, taxonomy: Taxonomy) -> IntArray:
+        """(n,) the level that a row is scored at overall: its gold code's own, or the deepest that all its codes have;
+        0 without a code."""
+        own = np.where(self.gold >= 0, taxonomy.level[self.gold], 0)
+        return own if self.held is None else np.minimum(own, self.valid.sum(axis=1))
+
     @classmethod
-    def empty(cls, n: int, depth: int, conformal: bool = False) -> Self:
-        """n rows to be filled with :meth:`put`; until then no cell is valid and gold is -1."""
+    def empty(cls, n: int, depth: int, conformal: bool = False, several: bool = False) -> Self:
+        """n rows to be filled with :meth:`put`; until then no cell is valid and gold is -1.
+
+        ``several``: rows may have several codes, so that ``held`` is needed.
+        """
         return cls(
             gold=np.full(n, -1, dtype=np.int64),
             valid=np.zeros((n, depth), dtype=bool),
@@ -77,6 +100,7 @@ class RowScores:
             sq=np.full((n, depth), np.nan),
             aps=np.full((n, depth), np.nan) if conformal else None,
             path=np.full(n, np.nan) if conformal else None,
+            held=np.full((n, depth + 1), -1, dtype=np.int32) if several else None,
         )
 
     def put(self, rows: npt.ArrayLike, part: "RowScores") -> None:
@@ -106,13 +130,13 @@ class RowScores:
 
 
 def score_rows(
-    taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, gold: npt.ArrayLike, *, conformal: bool = False
+    taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, gold: npt.ArrayLike | CodeSets, *, conformal: bool = False
 ) -> RowScores:
     """Score a batch of leaf log-probabilities against gold nodes.
 
     Args:
         log_proba: (B, L) natural-log leaf probabilities, or these summed already; -inf is allowed, NaN is not.
-        gold: (B,) gold node numbers in 0..N-1, leaves or inner nodes.
+        gold: (B,) gold node numbers in 0..N-1, leaves or inner nodes; or B sets of them, of which any is right.
         conformal: also find ``aps`` and ``path``.
 
     Raises:
@@ -120,7 +144,8 @@ def score_rows(
             log-probabilities), or a gold number that is not a node.
     """
     levels = LevelProba.of(taxonomy, log_proba)
-    node = np.asarray(gold)
+    sets = gold if isinstance(gold, CodeSets) else None
+    node = np.asarray(gold if sets is None else sets.first)
     if node.shape != (len(levels),):
         raise ValueError(f"gold: got shape {node.shape}, expected ({len(levels)},) as log_proba has {len(levels)} rows")
     node = node.astype(np.int64)
@@ -130,7 +155,7 @@ def score_rows(
             f"gold: {bad} of {len(node)} rows are no node number of {taxonomy.name!r} (0 to {len(taxonomy) - 1}); "
             "leave unlabelled rows (-1) out with JobData.labelled()"
         )
-    out = RowScores.empty(len(levels), taxonomy.depth, conformal)
+    out = RowScores.empty(len(levels), taxonomy.depth, conformal, sets is not None)
     if not len(levels):
         return out
     _check_sums(levels)
@@ -160,25 +185,87 @@ def score_rows(
         safe, ok = np.maximum(column[tiny, d], 0), column[tiny, d] >= 0
         out.rank[tiny, d] = np.where(ok, _rank(in_logs, safe)[0], 0)
         out.log_p[tiny, d] = np.where(ok, np.minimum(in_logs[np.arange(len(tiny)), safe], 0.0), np.nan)
+    if sets is not None:
+        _score_sets(taxonomy, levels, sets, out)
     return out
 
 
+def _score_sets(taxonomy: Taxonomy, levels: LevelProba, sets: CodeSets, out: RowScores) -> None:
+    """Write the scores of the rows with several codes over those of their main codes, and ``held`` of all rows.
+
+    At a level the set is the columns that its codes have there, each once: P is their sum, the Brier score that of the
+    outcome "in the set" beside all other columns, ``sum_{k outside} p_k**2 + (1 - P)**2``.
+    """
+    assert out.held is not None
+    out.held[:, :-1] = np.where(out.valid, taxonomy.node_path[out.gold], -1)
+    many = np.flatnonzero(sets.several)
+    members = sets[many].padded()  # (M, S)
+    there, rows = members >= 0, np.arange(len(many))
+    for d in range(taxonomy.depth) if len(many) else ():
+        p, ordered = levels.at(d + 1)[many], levels.ordered(d + 1)[many]
+        column = np.where(there, taxonomy.level_column[members, d], 0)
+        ok = (column >= 0).all(axis=1)
+        column = np.maximum(column, 0)
+        inside = np.zeros(p.shape, dtype=bool)
+        np.put_along_axis(inside, np.where(there, column, column[:, :1]), True, axis=1)
+        mass = np.minimum(np.where(inside, p, 0.0).sum(axis=1), 1.0)
+        squares = np.where(inside, 0.0, p**2).sum(axis=1) + (1.0 - mass) ** 2
+        in_logs = np.where(inside, taxonomy.aggregate(levels.leaf[many].astype(np.float64), d + 1), -np.inf)
+        most = in_logs.max(axis=1)
+        scale = np.where(np.isfinite(most), most, 0.0)
+        with np.errstate(divide="ignore"):
+            log_p = np.log(np.exp(in_logs - scale[:, None]).sum(axis=1)) + scale
+        best = np.where(inside, ordered, -np.inf).argmax(axis=1)  # the first of ties, as in rank
+        far = log_p < -700.0
+        best[far] = in_logs[far].argmax(axis=1)
+        rank, above = _rank(ordered, best, p if out.aps is not None else None)
+        rank[far] = _rank(taxonomy.aggregate(levels.leaf[many[far]].astype(np.float64), d + 1), best[far])[0]
+        out.valid[many, d] = ok
+        out.rank[many, d] = np.where(ok, rank, 0)
+        out.log_p[many, d] = np.where(ok, np.minimum(log_p, 0.0), np.nan)
+        out.sq[many, d] = np.where(ok, squares, np.nan)
+        if out.aps is not None:
+            out.aps[many, d] = np.where(ok, above + p[rows, best], np.nan)
+        nodes = taxonomy.level_nodes(d + 1)[column]
+        out.held[many, d] = np.where(ok, _nearest(taxonomy, nodes, there, out.top[many, d]), -1)
+    if out.path is not None and len(many):
+        each = [path_scores(taxonomy, levels.path[many], levels.path_proba[many], np.maximum(m, 0)) for m in members.T]
+        out.path[many] = np.where(there, np.stack(each, axis=1), np.inf).min(axis=1)
+    own = out.own_level(taxonomy) - 1
+    out.held[:, -1] = taxonomy.node_path[out.gold, own]
+    if len(many):
+        at = own[many]
+        nodes = taxonomy.node_path[np.maximum(members, 0), at[:, None]]
+        out.held[many, -1] = _nearest(taxonomy, nodes, there, taxonomy.node_path[out.top[many, -1], at])
+
+
+def _nearest(taxonomy: Taxonomy, nodes: IntArray, there: BoolArray, top: IntArray) -> IntArray:
+    """(M,) of the nodes (M, S) that are ``there`` the one that shares most levels with ``top``, the first of ties."""
+    nodes = np.where(there, nodes, nodes[:, :1])
+    shared = taxonomy.lca_level(nodes, top[:, None])
+    return np.asarray(nodes[np.arange(len(nodes)), shared.argmax(axis=1)])
+
+
 def score_batches(
-    taxonomy: Taxonomy, log_proba: FloatArray | Iterable[Any], gold: npt.ArrayLike, *, conformal: bool = False
+    taxonomy: Taxonomy, log_proba: FloatArray | Iterable[Any], gold: Any, *, conformal: bool = False
 ) -> RowScores:
     """Score many rows, batch by batch (:func:`iter_batches`). Rows of gold -1 have no valid cell.
 
     Raises:
         ValueError: as :func:`score_rows`; a gold number that is no node and not -1.
     """
-    wanted = np.asarray(gold, dtype=np.int64)
+    target: Target = gold if isinstance(gold, CodeSets) else np.asarray(gold, dtype=np.int64)
+    wanted, several = first_of(target), isinstance(target, CodeSets)
     if len(wanted) and wanted.min() < -1:
         raise ValueError(f"gold: got node number {wanted.min()}, allowed are 0 to {len(taxonomy) - 1} and -1 (no code)")
-    out = RowScores.empty(len(wanted), taxonomy.depth, conformal)
+    target = target.filled(0) if isinstance(target, CodeSets) else np.maximum(wanted, 0)
+    out = RowScores.empty(len(wanted), taxonomy.depth, conformal, several)
     for rows, batch in iter_batches(log_proba):
-        out.put(rows, score_rows(taxonomy, batch, np.maximum(wanted[rows], 0), conformal=conformal))
+        out.put(rows, score_rows(taxonomy, batch, target[rows], conformal=conformal))
     unknown = wanted < 0
     out.gold[unknown], out.valid[unknown] = -1, False
+    if out.held is not None:
+        out.held[unknown] = -1
     return out
 
 

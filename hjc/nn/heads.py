@@ -15,6 +15,7 @@ or rows; the only loop is over the D levels.
 """
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hjc.arrays import IntArray
+from hjc.data.codesets import CodeSets, Target, first_of
 from hjc.nn.settings import HEADS
 from hjc.taxonomy import Taxonomy
 
@@ -37,6 +40,34 @@ class VectorModule(nn.Module):
     def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """(B, H) vectors and (B,) gold node numbers -> (B,) losses, before any weighting."""
         raise NotImplementedError
+
+    def loss_of_sets(self, features: Tensor, log_weights: Tensor) -> Tensor:
+        """(B,) losses of rows with several codes: -ln sum_leaves w P(leaf), their marginal likelihood.
+
+        Args:
+            features: (B, H). log_weights: (B, L), see :meth:`hjc.data.codesets.CodeSets.leaf_log_weights`. Labels are
+                not smoothed here: several codes are less sure already.
+        """
+        return -(self(features) + log_weights).logsumexp(-1)
+
+    def losses(self, features: Tensor, target: Mapping[str, Tensor], label_smoothing: float = 0.0) -> Tensor:
+        """(B,) losses of rows whose codes ``target`` holds, see :func:`target_tensors`."""
+        found = self.loss(features, target["gold"], label_smoothing)
+        if "several" not in target:
+            return found
+        rows = target["several"]
+        return found.index_copy(0, rows, self.loss_of_sets(features[rows], target["log_weights"]).to(found.dtype))
+
+
+def target_tensors(target: Target, rows: IntArray, taxonomy: Taxonomy) -> dict[str, Tensor]:
+    """The codes of some rows: ``gold`` (B,), and where rows have several, ``several`` (M,) their places in the batch
+    and ``log_weights`` (M, L)."""
+    part = target[rows]
+    out = {"gold": torch.from_numpy(first_of(part))}
+    if isinstance(part, CodeSets) and len(many := np.flatnonzero(part.several)):
+        out["several"] = torch.from_numpy(many)
+        out["log_weights"] = torch.from_numpy(part[many].leaf_log_weights(taxonomy))
+    return out
 
 
 class Head(VectorModule):

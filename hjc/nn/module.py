@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
+from hjc.data.codesets import Target
 from hjc.files import open_replacing
 from hjc.metrics import RowScores, score_rows
 from hjc.nn.fitting import Limits, adamw, all_finite, validation_metrics
@@ -98,22 +99,33 @@ class OptimisedModule(pl.LightningModule):
 
 
 class TrainingModule(OptimisedModule):
-    """Wraps a :class:`Network` for Lightning; the loss of a row is -log P(gold)."""
+    """Wraps a :class:`Network` for Lightning; the loss of a row is -log P(gold).
 
-    def __init__(self, network: Network, taxonomy: Taxonomy, settings: TrainerSettings, total_steps: int) -> None:
+    ``valid``: codes of the validation rows.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        taxonomy: Taxonomy,
+        settings: TrainerSettings,
+        total_steps: int,
+        valid: Target | None = None,
+    ) -> None:
         super().__init__(network, settings, total_steps)
-        self.taxonomy = taxonomy
+        self.taxonomy, self.valid = taxonomy, valid
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         features = self.network.features(batch["input_ids"], batch["attention_mask"])
-        return self.network.head.loss(features, batch["gold"], self.settings.label_smoothing)
+        return self.network.head.losses(features, batch, self.settings.label_smoothing)
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
         log_proba = self.network(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
+        assert self.valid is not None
         keep = (batch["row"] >= 0).cpu().numpy()  # rows that only fill a process's share do not count
         if keep.any():
-            gold = batch["gold"].cpu().numpy()[keep]
-            self.validated.append((batch["row"].cpu().numpy()[keep], score_rows(self.taxonomy, log_proba[keep], gold)))
+            row = batch["row"].cpu().numpy()[keep]
+            self.validated.append((row, score_rows(self.taxonomy, log_proba[keep], self.valid[row])))
 
     def on_validation_epoch_end(self) -> None:
         parts = self.take_validated()

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from hjc.arrays import Float32, IntArray
+from hjc.data.codesets import Target
 from hjc.nn.batching import (
     INFERENCE_ROWS,
     INFERENCE_TOKENS,
@@ -28,7 +29,7 @@ from hjc.nn.batching import (
     training_batches,
 )
 from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, seed_everything, total_steps
-from hjc.nn.heads import VectorModule
+from hjc.nn.heads import VectorModule, target_tensors
 from hjc.nn.loggers import log, open_loggers
 from hjc.nn.module import (
     DivergedError,
@@ -45,8 +46,8 @@ from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.taxonomy import Taxonomy
 
-#: texts, gold nodes (n,), weights (n,)
-TextRows = tuple[Sequence[str], IntArray, Float32]
+#: texts, gold nodes (n,) or sets of them, weights (n,)
+TextRows = tuple[Sequence[str], Target, Float32]
 
 
 class Examples:
@@ -68,21 +69,23 @@ class Examples:
 
 @dataclass(frozen=True)
 class Batchable(Examples):
-    """Texts with one code each: tokens, gold nodes (n,), weights (n,)."""
+    """Texts with their codes: tokens, gold nodes (n,) or sets of them, weights (n,)."""
 
     corpus: TokenCorpus
-    gold: IntArray
+    gold: Target
     weight: Float32
     pad_id: int
+    taxonomy: Taxonomy
 
     @property
     def lengths(self) -> IntArray:  # type: ignore[override]
         return self.corpus.lengths
 
     def batch(self, rows: IntArray) -> dict[str, Tensor]:
-        """See :class:`Examples`; ``gold`` (B,) beside the tokens."""
+        """See :class:`Examples`; the codes beside the tokens, see :func:`target_tensors`."""
         batch = collate(self.corpus, rows, self.pad_id)
-        return batch | {"gold": torch.from_numpy(self.gold[rows]), "weight": torch.from_numpy(self.weight[rows])}
+        target = target_tensors(self.gold, rows, self.taxonomy)
+        return batch | target | {"weight": torch.from_numpy(self.weight[rows])}
 
 
 def assembler(examples: Examples) -> Callable[[Sequence[int]], dict[str, Tensor]]:
@@ -147,11 +150,11 @@ def fit_network(
     def batchable(rows: TextRows) -> Batchable:
         texts, gold, weight = rows
         tokens = tokenize(tokenizer, texts, model.max_length, model.prefix)
-        return Batchable(tokens, gold, np.asarray(weight, dtype=np.float32), tokenizer.pad_token_id)
+        return Batchable(tokens, gold, np.asarray(weight, dtype=np.float32), tokenizer.pad_token_id, taxonomy)
 
-    held_out = None if valid is None else batchable(valid)
+    held_out, codes = (None, None) if valid is None else (batchable(valid), valid[1])
     return fit_module(
-        lambda steps: TrainingModule(network, taxonomy, run.settings, steps), batchable(train), held_out, run
+        lambda steps: TrainingModule(network, taxonomy, run.settings, steps, codes), batchable(train), held_out, run
     )
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hjc.arrays import Float32, IntArray
+from hjc.arrays import Float32
+from hjc.data.codesets import CodeSets, Target, first_of
 from hjc.metrics import RowScores, score_rows
 from hjc.nn.fitting import FitResult, Limits, adamw, total_steps, validation_metrics
-from hjc.nn.heads import VectorModule
+from hjc.nn.heads import VectorModule, target_tensors
 from hjc.nn.loggers import log, open_loggers
 from hjc.nn.settings import TrainerSettings
 from hjc.progress import rows_progress
@@ -29,14 +30,15 @@ VALID_ROWS = 1024
 
 @dataclass(frozen=True)
 class VectorRows:
-    """Labelled vectors: (n, H) float32, gold nodes (n,), weights (n,)."""
+    """Labelled vectors: (n, H) float32, gold nodes (n,) or sets of them, weights (n,)."""
 
     vectors: Float32
-    gold: IntArray
+    gold: Target
     weight: Float32
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        return tuple(torch.as_tensor(x, device=device) for x in (self.vectors, self.gold, self.weight))  # type: ignore[return-value]
+        """Vectors, main codes, weights."""
+        return tuple(torch.as_tensor(x, device=device) for x in (self.vectors, first_of(self.gold), self.weight))  # type: ignore[return-value]
 
 
 def fit_on_vectors(
@@ -87,7 +89,11 @@ def fit_on_vectors(
             module.train()
             for rows in order.split(size)[: total - step]:
                 optimizer.zero_grad()
-                losses = module.loss(vectors[rows], gold[rows], settings.label_smoothing)
+                target = {"gold": gold[rows]}
+                if isinstance(train.gold, CodeSets):
+                    found = target_tensors(train.gold, rows.cpu().numpy(), taxonomy)
+                    target = {name: value.to(device) for name, value in found.items()}
+                losses = module.losses(vectors[rows], target, settings.label_smoothing)
                 loss = (losses * weight[rows]).sum() / weight[rows].sum().clamp(min=1e-12)
                 loss.backward()
                 if settings.gradient_clip:
@@ -136,9 +142,9 @@ class _Best:
         self.module.eval()
         device, parts = next(self.module.parameters()).device, []
         for start in range(0, len(self.valid.gold), VALID_ROWS):
-            chunk = slice(start, start + VALID_ROWS)
-            log_proba = self.module(torch.as_tensor(self.valid.vectors[chunk], device=device)).float().cpu().numpy()
-            parts.append(score_rows(self.taxonomy, log_proba, self.valid.gold[chunk]))
+            rows = np.arange(start, min(start + VALID_ROWS, len(self.valid.gold)))
+            log_proba = self.module(torch.as_tensor(self.valid.vectors[rows], device=device)).float().cpu().numpy()
+            parts.append(score_rows(self.taxonomy, log_proba, self.valid.gold[rows]))
         metrics = validation_metrics(RowScores.concat(parts), self.taxonomy)
         value = metrics["valid/log_loss"]
         if self.log_loss is None or value < self.log_loss:

@@ -201,7 +201,7 @@ def _compare_level(
     """A line for each run and metric, compared with run number ``at`` in the same resamples."""
     if not scores[at].valid[:, level - 1].any():
         return []
-    gold = tree.node_path[scores[at].gold, level - 1]
+    gold = scores[at].gold_at(tree, level)
     codes = len(np.unique(gold[gold >= 0]))
     values = [level_metrics(s, tree, level) for s in scores]
     drawn = [replicate_metrics(s, tree, level, resamples) for s in scores]

@@ -86,12 +86,11 @@ def explanations_section(
 def _choose(evaluation: Evaluation, each: int, seed: int) -> list[tuple[int, bool]]:
     """(row, right): rows drawn at random of those that are right at the deepest level, and of those that are wrong."""
     scores, depth = evaluation.scores, evaluation.taxonomy.depth
-    gold = evaluation.taxonomy.level_column[np.maximum(scores.gold, 0), depth - 1]
-    top = evaluation.taxonomy.level_column[np.maximum(scores.top[:, depth - 1].astype(np.int64), 0), depth - 1]
+    hit = scores.rank[:, depth - 1] == 1
     known = scores.valid[:, depth - 1]
     rng, kinds = np.random.default_rng(seed), []
     for right in (True, False):
-        rows = np.flatnonzero(known & ((top == gold) == right))
+        rows = np.flatnonzero(known & (hit == right))
         kinds.append([(int(i), right) for i in np.sort(rng.choice(rows, min(each, len(rows)), replace=False))])
     # by turns, so that both are there should time run out
     return [pair for pairs in zip_longest(*kinds) for pair in pairs if pair is not None]
@@ -99,7 +98,7 @@ def _choose(evaluation: Evaluation, each: int, seed: int) -> list[tuple[int, boo
 
 def _explain(classifier: Classifier, evaluation: Evaluation, row: int, right: bool) -> LevelExplanation:
     tree, text = evaluation.taxonomy, evaluation.data.texts[row]
-    node, gold = int(evaluation.scores.top[row, -1]), int(evaluation.scores.gold[row])
+    node, gold = int(evaluation.scores.top[row, -1]), int(evaluation.scores.gold_at(tree, tree.depth)[row])
     columns = tree.level_column
     cheap: dict[str, Any] = {"only_lead": True, "steps": STEPS} if classifier.has_gradients else {}
     if right:

@@ -125,6 +125,10 @@ class StoredScores:
             s = self.scores
             columns[f"top_{d + 1}"] = pa.DictionaryArray.from_arrays(pa.array(s.top[:, d].astype(np.int32)), codes)
             columns |= {f"{name}_{d + 1}": pa.array(getattr(s, name)[:, d]) for name in _FIGURES}
+        if self.scores.held is not None:  # rows have several codes
+            for d in range(self.scores.depth + 1):
+                held = pa.array(self.scores.held[:, d].astype(np.int32) % len(codes))  # -1 is the last, ""
+                columns[f"held_{d + 1}"] = pa.DictionaryArray.from_arrays(held, codes)
         tree = self.taxonomy
         description = {
             "format_version": FORMAT_VERSION,
@@ -172,13 +176,17 @@ class StoredScores:
             index = np.array([tree.index_of.get(code, -1) for code in column.dictionary.to_pylist()], dtype=np.int64)
             return index[column.indices.to_numpy(zero_copy_only=False).astype(np.int64)] if n else np.zeros(0, np.int64)
 
-        scores = RowScores.empty(n, depth)
+        several = f"held_{depth + 1}" in table.column_names
+        scores = RowScores.empty(n, depth, several=several)
         scores.gold[:] = nodes("gold")
         for d in range(depth):
             scores.top[:, d] = nodes(f"top_{d + 1}")
             for name in _FIGURES:
                 getattr(scores, name)[:, d] = table.column(f"{name}_{d + 1}").to_numpy()
         scores.valid[:] = tree.level_column[scores.gold] >= 0
+        if scores.held is not None:
+            scores.held[:] = np.stack([nodes(f"held_{d + 1}") for d in range(depth + 1)], axis=1)
+            scores.valid[:] = scores.held[:, :-1] >= 0
         return cls(
             name=description["set"],
             taxonomy=tree,
@@ -260,8 +268,9 @@ def _description(path: str | os.PathLike[str], schema: pa.Schema) -> dict[str, A
 
 
 def write_training_counts(directory: str | os.PathLike[str], train: JobData) -> Path:
-    """Write training_counts.csv: ``code,rows`` for every code of the tree, rows coded to exactly that code."""
-    labelled = train.gold[train.gold >= 0]
+    """Write training_counts.csv: ``code,rows`` for every code of the tree, rows coded to exactly that code (of
+    several codes of a row each counts)."""
+    labelled = train.gold[train.gold >= 0] if train.sets is None else train.sets.nodes
     return write_counts(directory, train.taxonomy, np.bincount(labelled, minlength=len(train.taxonomy)))
 
 

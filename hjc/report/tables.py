@@ -87,7 +87,7 @@ class Confusion:
 def confusion(scores: RowScores, taxonomy: Taxonomy, level: int, limit: int = 45) -> Confusion:
     """Confusion of the most probable code of a level. Shown are the codes that occur; the ``limit`` most frequent."""
     rows = np.flatnonzero(scores.valid[:, level - 1])
-    gold = taxonomy.node_path[scores.gold[rows], level - 1]
+    gold = scores.gold_at(taxonomy, level)[rows]
     top = scores.top[rows, level - 1].astype(np.int64)
     columns = taxonomy.level_nodes(level)
     support = np.bincount(gold, minlength=len(taxonomy))[columns]
@@ -138,7 +138,7 @@ def named(names: Sequence[str]) -> Any:
 
 def by_group(scores: RowScores, taxonomy: Taxonomy, level: int, labels: Any) -> list[Share]:
     """recall@1 of a level by a bucket or name that each row has: one Share each, empty ones included."""
-    gold, hit = taxonomy.node_path[scores.gold, level - 1], scores.rank[:, level - 1] == 1
+    gold, hit = scores.gold_at(taxonomy, level), scores.rank[:, level - 1] == 1
     rows = pd.DataFrame({"label": labels, "hit": hit, "gold": gold})[scores.valid[:, level - 1]]
     found = rows.groupby("label", observed=False).agg(n=("hit", "size"), hits=("hit", "sum"), codes=("gold", "nunique"))
     return [Share(str(name), level, int(n), int(hits), int(codes)) for name, n, hits, codes in found.itertuples()]
@@ -149,7 +149,7 @@ def gold_counts(scores: RowScores, taxonomy: Taxonomy, level: int, counts: IntAr
 
     ``counts``: (N,) training rows of each node and all below it.
     """
-    gold = taxonomy.node_path[scores.gold, level - 1]
+    gold = scores.gold_at(taxonomy, level)
     return np.where(gold >= 0, counts[gold], -1)
 
 
@@ -173,7 +173,7 @@ def confused_pairs(
     """
     pair, at = ["gold", "predicted"], level - 1
     rows = pd.DataFrame({
-        "gold": taxonomy.node_path[scores.gold, at],
+        "gold": scores.gold_at(taxonomy, level),
         "predicted": scores.top[:, at].astype(np.int64),
         "confidence": scores.confidence[:, at],
         "text": pd.Series([" ".join(t.casefold().split()) for t in texts] or range(len(scores)), dtype=object),
@@ -193,7 +193,7 @@ def code_scores(scores: RowScores, taxonomy: Taxonomy, level: int, min_support: 
     the code that it is most often taken_for (-1: none)."""
     keep, at = scores.valid[:, level - 1], level - 1
     rank, top = scores.rank[keep, at], scores.top[keep, at].astype(np.int64)
-    rows = pd.DataFrame({"node": taxonomy.node_path[scores.gold[keep], at], "first": rank == 1, "five": rank <= 5})
+    rows = pd.DataFrame({"node": scores.gold_at(taxonomy, level)[keep], "first": rank == 1, "five": rank <= 5})
     found = rows.groupby("node").agg(n=("first", "size"), recall_1=("first", "mean"), recall_5=("five", "mean"))
     wrong = rows.assign(top=top)[rank > 1].groupby(["node", "top"]).size().reset_index(name="n")
     often = wrong.sort_values(["n", "top"], ascending=[False, True]).drop_duplicates("node").set_index("node")["top"]

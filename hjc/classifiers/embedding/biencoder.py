@@ -54,6 +54,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
         from hjc.nn.text_encoder import TorchTextEncoder
 
         valid = check_data(train, valid, self.taxonomy)
+        train = train.spread()  # a pair for each code of a row
         train = _with_weight(train)
         labels = self._label_texts()
         excluded = self._excluded() if s.hard_negatives else []

@@ -293,15 +293,19 @@ def category_means(train: JobData, vectors: Float32, labels: Float32, label_weig
 
     Each is the mean of the training vectors (n, H) at or under it and ``label_weight`` times its label vector, which
     alone it has without training rows (or where vectors cancel out). A row whose gold code is an inner node is spread
-    evenly over the leaves under it.
+    evenly over the leaves under it, one with several codes over these by their shares.
     """
     taxonomy = train.taxonomy
-    spans = taxonomy.leaf_slice[train.gold]
+    code, of_row, weight = train.gold, np.arange(len(train)), train.weight.astype(np.float64)
+    if train.sets is not None:
+        code, of_row = train.sets.nodes, train.sets.row
+        weight = weight[of_row] * train.sets.share
+    spans = taxonomy.leaf_slice[code]
     width = spans[:, 1] - spans[:, 0]
-    row = np.repeat(np.arange(len(spans)), width)
-    leaf = np.arange(len(row)) + np.repeat(spans[:, 0] - np.cumsum(width) + width, width)
-    share = (train.weight / width).astype(np.float64)[row]
-    spread = sparse.csr_matrix((share, (leaf, row)), shape=(taxonomy.num_leaves, len(spans)))
+    entry = np.repeat(np.arange(len(spans)), width)
+    leaf = np.arange(len(entry)) + np.repeat(spans[:, 0] - np.cumsum(width) + width, width)
+    share = (weight / width)[entry]
+    spread = sparse.csr_matrix((share, (leaf, of_row[entry])), shape=(taxonomy.num_leaves, len(train)))
     total = np.asarray(spread @ vectors.astype(np.float64))
     if len(labels) != len(total):
         upto = np.concatenate([np.zeros((1, total.shape[1])), np.cumsum(total, axis=0)])

@@ -17,6 +17,7 @@ from hjc.classifiers.embedding.encoders import load_pretrained
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, category_means, label_means, label_texts
 from hjc.classifiers.embedding.settings import USE, EmbeddingSettings, PrototypeSettings
 from hjc.classifiers.fitting import check_data, class_weights, run_of
+from hjc.data.codesets import CodeSets, Target
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
 from hjc.taxonomy import Taxonomy
@@ -74,7 +75,10 @@ class SpaceClassifier(EmbeddingClassifier):
         """
         s, t, leaf = self.settings, self.trainer, encoded.labels.leaf
         train, valid = encoded.train, encoded.valid
-        gold = np.concatenate([train.gold, self.taxonomy.leaves[leaf]])
+        own = self.taxonomy.leaves[leaf]
+        gold: Target = np.concatenate([train.gold, own])
+        if train.sets is not None:
+            gold = CodeSets.concat([train.sets, CodeSets.of_gold(own)])
         of_rows = train.weight * class_weights(train, t.class_weights)
         weight = np.concatenate([of_rows, label_weight / np.bincount(leaf)[leaf]]).astype(np.float32)
         # A step moves cosines, and the scale turns cosines into log-odds: of an encoder whose cosines lie close
@@ -88,12 +92,12 @@ class SpaceClassifier(EmbeddingClassifier):
             rows = VectorRows(np.concatenate([encoded.train_vectors, encoded.labels.vectors]), gold, weight)
             held_out = None
             if valid is not None and encoded.valid_vectors is not None:
-                held_out = VectorRows(encoded.valid_vectors, valid.gold, valid.weight)
+                held_out = VectorRows(encoded.valid_vectors, valid.target, valid.weight)
             return fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
         from hjc.nn.training import fit_end_to_end
 
         texts = ((*train.texts, *encoded.texts.texts), gold, weight)
-        held_texts = None if valid is None else (valid.texts, valid.gold, valid.weight)
+        held_texts = None if valid is None else (valid.texts, valid.target, valid.weight)
         run = run_of(s, t, train, valid, run_dir)
         return fit_end_to_end(self.encoder, space, self.taxonomy, texts, held_texts, run)
 
