@@ -1,7 +1,10 @@
 """Hierarchical job classification: code job ads to a tree of occupations, with coherent probabilities at every level.
 
-Importing ``hjc`` is light: its names are imported when they are first asked for. The evaluation
-function lives in the module of its name: ``from hjc.evaluation import evaluate_model``.
+    run = hjc.train("ads.csv", text=["title", "description"], code="isco", model="linear")
+    model = hjc.load(run.directory)
+    model.predict(["registered nurse, night shifts"], top_k=3)
+
+Importing ``hjc`` is light: its names are imported when they are first asked for.
 """
 
 from importlib import import_module
@@ -18,20 +21,29 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 #: name -> module that defines it, imported on first use
 _LAZY = {
     "Classifier": "hjc.classifiers.base",
+    "Evaluation": "hjc.evaluation",
+    "HierarchicalClassifier": "hjc.sklearn",
     "JobClassifier": "hjc.apply.job_classifier",
     "JobData": "hjc.data",
+    "LinearClassifier": "hjc.classifiers.linear",
+    "NeuralClassifier": "hjc.classifiers.neural",
     "Taxonomy": "hjc.taxonomy",
+    "TextRecipe": "hjc.data",
+    "compose": "hjc.training.config",
+    "evaluate_model": "hjc.evaluation",
     "load": "hjc.classifiers.load",
+    "named": "hjc.classifiers.keywords",
     "register_classifier": "hjc.classifiers",
     "register_head": "hjc.nn.settings",
+    "train": "hjc.training.python",
 }
 
 __all__ = ["NotFittedError", "TaxonomyError", "__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "taxonomy":  # `import hjc; hjc.taxonomy.isco08()`
-        return import_module("hjc.taxonomy")
+    if name in ("sklearn", "taxonomy"):  # `import hjc; hjc.taxonomy.isco08()`
+        return import_module(f"hjc.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'hjc' has no attribute {name!r}")
     value = getattr(import_module(_LAZY[name]), name)

@@ -1,6 +1,7 @@
 """Exceptions that callers may want to catch by name; everything else is a built-in exception."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 
 class TaxonomyError(ValueError):
@@ -21,6 +22,13 @@ def name_some(values: Iterable[object], limit: int = 5) -> str:
     shown = ", ".join(repr(str(v)) for v in items[:limit])
     more = len(items) - limit
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def nearest(got: str, options: Iterable[str], prefix: str = "") -> str:
+    """`` (did you mean x?); available: w, x, y`` with the hint only where something is near."""
+    options = sorted(options)
+    near = get_close_matches(got, options, n=1, cutoff=0.5)
+    return (f" (did you mean {prefix}{near[0]}?)" if near else "") + f"; available: {', '.join(options)}"
 
 
 def check_range(name: str, value: object, inside: bool, allowed: str) -> None:

@@ -31,6 +31,7 @@ ROOMS = (
     ("hjc.classifiers",),
     ("hjc.evaluation",),
     ("hjc.apply",),
+    ("hjc.sklearn",),
     ("hjc.explain",),
     ("hjc.report",),
     ("hjc.training", "hjc.configs"),

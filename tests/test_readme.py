@@ -33,7 +33,7 @@ ROOT = Path(hjc.__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]
 #: the pages whose commands are run here; other pages of docs/ have tests of their own
 RUN = ["README", "getting-started", "data", "taxonomy", "models", "training", "evaluation", "prediction",
-       "model-directory", "configuration", "extending"]  # fmt: skip
+       "model-directory", "configuration", "extending", "python"]  # fmt: skip
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="hjc is not run from a checkout")
 
 #: not run here: they take long, need a hub, or are run elsewhere (test_train_command). Their settings are composed.

@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hjc.classifiers.base import Classifier, top_k_columns
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.load import load
+from hjc.classifiers.treemath import top_k_columns
 from hjc.errors import check_range
 
 #: keys of a job in :meth:`JobClassifier.predict_batch` -> argument of :meth:`JobClassifier.predict`

@@ -8,7 +8,8 @@ import numpy as np
 
 from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
 from hjc.arrays import BoolArray, FloatArray, IntArray
-from hjc.classifiers.base import Classifier, top_k_columns
+from hjc.classifiers.base import Classifier
+from hjc.classifiers.treemath import top_k_columns
 from hjc.errors import check_range, name_some
 from hjc.tables import Reader, Writer
 from hjc.taxonomy import Taxonomy

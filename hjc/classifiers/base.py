@@ -12,10 +12,13 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import Calibrator, fit_calibrator
 from hjc.classifiers.derived import write_calibration
 from hjc.classifiers.load import stored_recipe
+from hjc.classifiers.ranking import ranked_codes
+from hjc.classifiers.rows import Codes, Texts, training_rows, validation_rows
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe
 from hjc.errors import NotFittedError
+from hjc.nn.settings import Callback
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ LOG_PROBA_FLOOR = -23.0
 class Classifier(ABC):
     """A text classifier over the leaves of a taxonomy.
 
-    A subclass implements ``fit``, ``iter_log_proba``, ``write_files`` and ``read_files``; everything that users see
+    A subclass implements ``fit_data``, ``iter_log_proba``, ``write_files`` and ``read_files``; what users see
     (probabilities of a level, top-k tables, the model directory) follows. What only some classifiers can do, a
     capability, is said by an attribute; its method raises ValueError where it is not there.
 
@@ -37,6 +40,7 @@ class Classifier(ABC):
         calibrator: of the log-probabilities, fitted on validation rows; ``hjc.load`` sets it where the directory holds
             one. It is not applied by this classifier: :meth:`calibrated` gives the one that applies it.
         fit_result: what happened in ``fit``, a dataclass with a ``status``; None where there is nothing to tell.
+        callback: given to ``fit``, while it runs.
     """
 
     #: the key under which ``hjc.load`` finds the class; stored in config.json
@@ -47,6 +51,7 @@ class Classifier(ABC):
     takes_trainer: ClassVar[bool] = False
     calibrator: Calibrator | None = None
     fit_result: Any = None
+    callback: Callback | None = None
     #: where it lies with what is kept of its training and validation rows; ``hjc.load`` sets it
     directory: Path | None = None
     #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,
@@ -66,7 +71,19 @@ class Classifier(ABC):
     has_gradients: bool = False
 
     def __init__(self, taxonomy: Taxonomy) -> None:
+        if not isinstance(taxonomy, Taxonomy):
+            raise TypeError(
+                f"taxonomy: got {taxonomy!r:.60}, expected a Taxonomy: hjc.taxonomy.isco08(), or "
+                "hjc.taxonomy.load_taxonomy('my_codes.csv')"
+            )
         self.taxonomy = taxonomy
+
+    def __repr__(self) -> str:
+        tree, known = self.taxonomy, self.parameters
+        parts = [str(known[key]) for key in ("encoder", "hierarchy") if known.get(key)]
+        parts += [f"{tree.name}: {tree.num_leaves:,} codes", f"{tree.depth} levels"]
+        parts += ["fitted" if self.is_fitted else "not fitted", *([f"from {self.directory}"] if self.directory else [])]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     @property
     @abstractmethod
@@ -97,9 +114,10 @@ class Classifier(ABC):
 
     # ------------------------------------------------------------------ to implement
 
-    @abstractmethod
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
-        """Fit on labelled rows (``train.gold >= 0`` everywhere). ``run_dir`` receives logs and resume files."""
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit on labelled rows (``train.gold >= 0`` everywhere). ``run_dir`` receives logs and resume files;
+        :attr:`callback` is told the figures of the steps, by classifiers that learn in steps."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be fitted: implement fit_data")
 
     @abstractmethod
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
@@ -204,6 +222,42 @@ class Classifier(ABC):
 
     # ------------------------------------------------------------------ derived
 
+    def fit(
+        self,
+        train: JobData | Texts,
+        valid: "JobData | tuple[Texts, Codes] | None" = None,
+        *,
+        codes: Codes | None = None,
+        run_dir: Path | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
+        """Fit on JobData, or on texts and codes.
+
+        Args:
+            train: rows with codes. Or texts: a list or Series of them, or a DataFrame with the columns of the recipe
+                (``model.recipe = TextRecipe(("title", "description"))``).
+            valid: rows to choose the best state by and to fit scales on; of texts ``(texts, codes)``. The linear
+                classifier needs none.
+            codes: of the texts: a list or Series, or the name of a column of the DataFrame.
+            run_dir: receives ``logs/`` and what an unfinished training goes on from.
+            callback: called as ``callback(step, figures)`` with what the loggers get (``train/loss``,
+                ``valid/log_loss`` ...), by classifiers that learn in steps; what it raises ends the training.
+
+        Texts that cannot be used (no text, no code, an unknown code) are left out, with a warning that counts them.
+
+        Raises:
+            TaxonomyError: most codes are not in the tree.
+            ValueError, TypeError: no rows, unlabelled rows, lengths that differ, another tree, or codes in the place
+                of ``valid``; the message says what to pass.
+        """
+        data = training_rows(train, codes, self.taxonomy, self.recipe)
+        held_out = validation_rows(valid, codes, self.taxonomy, self.recipe)
+        self.callback = callback
+        try:
+            return self.fit_data(data, held_out, run_dir=None if run_dir is None else Path(run_dir))
+        finally:
+            self.callback = None
+
     def leaf_log_proba(self, texts: Sequence[str]) -> FloatArray:
         """(B, L) float32 natural-log leaf probabilities of texts that are made already, in their order."""
         self.check_fitted()
@@ -246,22 +300,7 @@ class Classifier(ABC):
         if top_k < 1:
             raise ValueError(f"top_k: got {top_k}, allowed are integers from 1")
         texts = self.recipe.texts(rows)
-        nodes = self.taxonomy.level_nodes(level)
-        k = min(top_k, len(nodes))
-        columns = np.empty((len(texts), k), dtype=np.int64)
-        proba = np.empty((len(texts), k), dtype=np.float64)
-        for at, log_proba in self.iter_log_proba(texts):
-            columns[at], proba[at] = top_k_columns(self.taxonomy.aggregate(log_proba, level), k)
-        chosen = nodes[columns].ravel()
-        return pd.DataFrame(
-            {
-                "row": np.repeat(np.arange(len(texts)), k),
-                "rank": np.tile(np.arange(1, k + 1), len(texts)),
-                "code": [self.taxonomy.codes[i] for i in chosen],
-                "title": [self.taxonomy.title(int(i)) for i in chosen],
-                "probability": proba.ravel(),
-            }
-        )
+        return ranked_codes(self.taxonomy, len(texts), self.iter_log_proba(texts), level, top_k)
 
 
 class CalibratedClassifier(Classifier):
@@ -306,7 +345,7 @@ class CalibratedClassifier(Classifier):
     def parameters(self) -> Mapping[str, Any]:
         return {**self.base.parameters, "calibration": self.calibrator.kind if self.calibrator is not None else None}
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fit the base, then the calibrator on the rows of ``valid``.
 
         Raises:
@@ -314,7 +353,7 @@ class CalibratedClassifier(Classifier):
         """
         if valid is None or not len(valid.labelled()):
             raise ValueError("a calibrated classifier needs validation rows with codes: pass valid")
-        self.base.fit(train, valid, run_dir=run_dir)
+        self.base.fit(train, valid, run_dir=run_dir, callback=self.callback)
         rows = valid.labelled()
         found = fit_calibrator(self.taxonomy, self.base.iter_log_proba(rows.texts), rows.target, groups=rows.group)
         self.calibrator = self.base.calibrator = found.calibrator
@@ -355,22 +394,3 @@ class CalibratedClassifier(Classifier):
         assert self.calibrator is not None
         self.base.save_pretrained(directory)
         write_calibration(directory, self.calibrator)
-
-
-def chunks(items: Any, size: int) -> Iterator[tuple[IntArray, Any]]:
-    """``size`` of a sequence at a time, with their positions."""
-    for start in range(0, len(items), size):
-        part = items[start : start + size]
-        yield np.arange(start, start + len(part)), part
-
-
-def top_k_columns(log_proba: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
-    """The k largest columns of each row, largest first, ties by column: ``(columns (B, k), probabilities (B, k))``."""
-    x = np.asarray(log_proba, dtype=np.float64)
-    if k < x.shape[1]:
-        part = np.sort(np.argpartition(-x, k - 1, axis=1)[:, :k], axis=1)
-    else:
-        part = np.broadcast_to(np.arange(x.shape[1]), x.shape).copy()
-    values = np.take_along_axis(x, part, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(part, order, axis=1), np.exp(np.take_along_axis(values, order, axis=1))

@@ -10,7 +10,7 @@ import numpy as np
 
 from hjc.arrays import Float32, IntArray
 from hjc.data.jobdata import JobData
-from hjc.nn.settings import Run, TrainerSettings
+from hjc.nn.settings import Callback, Run, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 #: trainer settings that only bound how long a run takes, or say where it runs
@@ -59,9 +59,16 @@ def class_weights(train: JobData, kind: str) -> Float32:
     return (weight * len(train) / weight.sum()).astype(np.float32)
 
 
-def run_of(settings: Any, trainer: TrainerSettings, train: JobData, valid: JobData | None, run_dir: Path | None) -> Run:
+def run_of(
+    settings: Any,
+    trainer: TrainerSettings,
+    train: JobData,
+    valid: JobData | None,
+    run_dir: Path | None,
+    callback: Callback | None = None,
+) -> Run:
     """The run, identified for resuming by settings, tree and data; not by what only bounds how long it takes."""
     kept = {k: v for k, v in asdict(trainer).items() if k not in NOT_IDENTITY}
     parts = [asdict(settings), kept, train.taxonomy.hash, train.hash, valid.hash if valid else None]
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return Run(trainer, None if run_dir is None else Path(run_dir), fingerprint)
+    return Run(trainer, None if run_dir is None else Path(run_dir), fingerprint, callback)

@@ -10,11 +10,12 @@ import numpy as np
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import read_classifier
-from hjc.classifiers.base import Classifier, chunks
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.combine import FAMILIES, Combination, Rows, choose_combination
 from hjc.classifiers.embedding.settings import HybridSettings
 from hjc.classifiers.fitting import check_tree, draw
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
+from hjc.classifiers.treemath import chunks
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 
@@ -86,7 +87,7 @@ class HybridClassifier(Classifier):
             found |= {"family": self.combination.family, "weights": np.round(self.combination.weights, 4).tolist()}
         return found
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fit the weights on validation rows; the parts stay as they are.
 
         ``train`` tells how many training rows each leaf has. Rows that a part was trained on would make it look better

@@ -28,9 +28,10 @@ from scipy.special import logsumexp
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import sum_paths
-from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier, chunks
+from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
 from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.fitting import check_rows
+from hjc.classifiers.keywords import from_keywords
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_weights import (
     LinearNodes,
@@ -42,6 +43,7 @@ from hjc.classifiers.napkinxc_weights import (
 )
 from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
+from hjc.classifiers.treemath import chunks
 from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.codesets import CodeSets
@@ -63,6 +65,18 @@ _NAPKIN_FILES = ("weights.bin", "tree.bin", "tree.txt", "args.bin")
 class LinearClassifier(Classifier):
     """Tf-idf features and linear estimators on the tree. Trains in seconds to minutes; needs no torch.
 
+    Args:
+        taxonomy: the tree whose leaves are predicted.
+        settings: what the model is; stored with it. ``keywords`` are single ones of them.
+
+    >>> from hjc.taxonomy import from_edges
+    >>> tree = from_edges(["2", "5", "22", "51"], [None, None, "2", "5"])
+    >>> texts = ["registered nurse", "night nurse", "cook in a hotel", "hotel cook"]
+    >>> LinearClassifier(tree, min_df=1).fit(texts, codes=["22", "22", "51", "51"])
+    LinearClassifier(topdown, taxonomy: 2 codes, 2 levels, fitted)
+    >>> _.predict(["a nurse"])["code"].tolist()
+    ['22']
+
     Attributes:
         row_counts: (N,) training rows under each node (inner-node gold counts for its ancestors and itself), weighted.
     """
@@ -71,9 +85,9 @@ class LinearClassifier(Classifier):
     vector_space = TF_IDF
     has_vocabulary = True
 
-    def __init__(self, taxonomy: Taxonomy, settings: LinearSettings | None = None) -> None:
+    def __init__(self, taxonomy: Taxonomy, settings: LinearSettings | None = None, **keywords: Any) -> None:
         super().__init__(taxonomy)
-        self.settings = settings if settings is not None else LinearSettings()
+        self.settings = from_keywords(type(self), LinearSettings, settings, keywords)
         self.features: TextFeatures | None = None
         self.row_counts: FloatArray = np.zeros(len(taxonomy))
         self._nodes: LinearNodes | None = None
@@ -92,7 +106,7 @@ class LinearClassifier(Classifier):
 
     # ------------------------------------------------------------------ fit
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fit on labelled rows; ``valid`` and ``run_dir`` are not used (nothing is tuned, nothing resumes).
 
         Rows whose gold is an inner node train, with topdown, the estimators down to that node. Where that is not

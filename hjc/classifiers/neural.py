@@ -11,6 +11,7 @@ import torch
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.fitting import check_data, class_weights, run_of
+from hjc.classifiers.keywords import with_trainer
 from hjc.classifiers.storage import ModelDir, ModelDirError
 from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
@@ -42,6 +43,14 @@ class NeuralClassifier(Classifier):
         taxonomy: the tree whose leaves are predicted.
         settings: what the model is; stored with it.
         trainer: how it is fitted; not needed for prediction.
+        keywords: single settings of either. A name of ``model=`` as the encoder brings its pooling and prefix.
+
+    >>> from hjc.taxonomy import isco08
+    >>> model = NeuralClassifier(isco08(), encoder="e5", hierarchy="bottomup", epochs=1)
+    >>> model
+    NeuralClassifier(intfloat/multilingual-e5-small, bottomup, isco08: 436 codes, 4 levels, not fitted)
+    >>> model.settings.prefix, model.trainer.epochs
+    ('query: ', 1)
     """
 
     name: ClassVar[str] = "neural"
@@ -50,11 +59,14 @@ class NeuralClassifier(Classifier):
     has_dropout = has_gradients = True
 
     def __init__(
-        self, taxonomy: Taxonomy, settings: NeuralSettings | None = None, trainer: TrainerSettings | None = None
+        self,
+        taxonomy: Taxonomy,
+        settings: NeuralSettings | None = None,
+        trainer: TrainerSettings | None = None,
+        **keywords: Any,
     ) -> None:
         super().__init__(taxonomy)
-        self.settings = settings or NeuralSettings()
-        self.trainer = trainer or TrainerSettings()
+        self.settings, self.trainer = with_trainer(type(self), NeuralSettings, settings, trainer, keywords)
         self.network: Network | None = None
         self.tokenizer: Any = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,7 +81,7 @@ class NeuralClassifier(Classifier):
 
     # ------------------------------------------------------------------ fitting
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fine-tune on labelled rows; keep the best weights by validation log-loss at the deepest level.
 
         Gold codes may be inner nodes. ``run_dir`` receives ``checkpoints/`` (to resume) and ``logs/``; without it they
@@ -100,7 +112,7 @@ class NeuralClassifier(Classifier):
             s,
             (train.texts, train.target, weight),
             None if valid is None else (valid.texts, valid.target, valid.weight),
-            run_of(s, t, train, valid, run_dir),
+            run_of(s, t, train, valid, run_dir, self.callback),
         )
         if s.lora_rank:
             network.encoder = merge_lora(network.encoder)

@@ -1,5 +1,8 @@
 """Formulas that several classifiers share. B rows, N nodes, L leaves; natural logarithms throughout."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
@@ -32,3 +35,22 @@ def gold_log_proba(log_proba: FloatArray, span: IntArray) -> Float64:
 def within(span: IntArray, column: IntArray) -> BoolArray:
     """Whether columns (B, k) or (k,) lie in each row's span (B, 2)."""
     return (column >= span[:, :1]) & (column < span[:, 1:])
+
+
+def chunks(items: Any, size: int) -> Iterator[tuple[IntArray, Any]]:
+    """``size`` of a sequence at a time, with their positions."""
+    for start in range(0, len(items), size):
+        part = items[start : start + size]
+        yield np.arange(start, start + len(part)), part
+
+
+def top_k_columns(log_proba: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The k largest columns of each row, largest first, ties by column: ``(columns (B, k), probabilities (B, k))``."""
+    x = np.asarray(log_proba, dtype=np.float64)
+    if k < x.shape[1]:
+        part = np.sort(np.argpartition(-x, k - 1, axis=1)[:, :k], axis=1)
+    else:
+        part = np.broadcast_to(np.arange(x.shape[1]), x.shape).copy()
+    values = np.take_along_axis(x, part, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(part, order, axis=1), np.exp(np.take_along_axis(values, order, axis=1))

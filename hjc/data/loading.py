@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from hjc.arrays import IntArray
 from hjc.data.jobdata import JobData
-from hjc.data.reading import ReadFile, read_file
+from hjc.data.reading import ReadFile, read_file, read_frame
 from hjc.data.sample import load_sample
 from hjc.data.settings import DataSettings
 from hjc.data.splits import Splits, no_rejects
@@ -30,7 +31,13 @@ from hjc.files import write_text
 from hjc.taxonomy.tree import Taxonomy
 
 
-def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: Path | str | None = None) -> Splits:
+def load_job_data(
+    settings: DataSettings,
+    taxonomy: Taxonomy,
+    *,
+    rejects_path: Path | str | None = None,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> Splits:
     """Read all files of the settings and deal their rows.
 
     Given splits (train, valid, test files, or a split column) are taken as they are; texts that are in training and in
@@ -42,6 +49,7 @@ def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: P
 
     Args:
         rejects_path: write the table of rejects there (CSV); without rejects an empty table with its header.
+        frames: tables in memory that stand for paths of the settings.
 
     Raises:
         ValueError: nothing is left to train on although training files are given; a language of the filter occurs in
@@ -51,7 +59,7 @@ def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: P
     if settings.sample:
         splits = load_sample(taxonomy, settings.languages or None, settings.sample_training_ads)
     else:
-        splits = _load_files(settings, taxonomy)
+        splits = _load_files(settings, taxonomy, frames or {})
     if settings.max_train_rows and len(splits.train) > settings.max_train_rows:
         before = len(splits.train)
         splits.train = _draw(splits.train, settings.max_train_rows, settings.seed)
@@ -61,10 +69,15 @@ def load_job_data(settings: DataSettings, taxonomy: Taxonomy, *, rejects_path: P
     return splits
 
 
-def _load_files(settings: DataSettings, taxonomy: Taxonomy) -> Splits:
+def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str, pd.DataFrame]) -> Splits:
     sources = settings.all_sources()
     extra_from = len(sources) - len(settings.sources)
-    parts = [read_file(source, settings, taxonomy) for source in sources]
+    parts = [
+        read_frame(frames[source.path], source, settings, taxonomy)
+        if source.path in frames
+        else read_file(source, settings, taxonomy)
+        for source in sources
+    ]
     rejects = [part.rejects for part in parts if len(part.rejects)]
     counts: Counter[str] = sum((part.counts for part in parts), Counter())
     notes = [note for part in parts for note in part.notes]

@@ -4,11 +4,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hjc.arrays import BoolArray, IntArray, ObjectArray
 from hjc.data.codecells import CodeCells
@@ -19,7 +22,7 @@ from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import REJECT_COLUMNS, no_rejects, reject_reasons
 from hjc.errors import name_some
 from hjc.tables import ReadOptions, Table, read_rows
-from hjc.taxonomy.spelling import check_classification, repair_codes
+from hjc.taxonomy.spelling import check_classification, is_missing, repair_codes
 from hjc.taxonomy.tree import Taxonomy
 
 SPLIT_NAMES = {
@@ -211,6 +214,28 @@ def read_file(
     group = np.array(cells["group"], dtype=object)[used] if "group" in cells else None
     split = None if split is None else split[used]
     return ReadFile(data, source, split, group, rows.frame(), rows.counts, rows.notes)
+
+
+def read_frame(frame: pd.DataFrame, source: SourceSettings, settings: DataSettings, taxonomy: Taxonomy) -> ReadFile:
+    """As :func:`read_file`, of a table in memory: it is read as the Parquet file that it would make. Rows count from 1.
+
+    Raises:
+        TypeError: it is no DataFrame. ValueError, TaxonomyError: as :func:`read_file`.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"{source.path}: got a {type(frame).__name__}, expected a pandas DataFrame")
+    arrays, names = [], list(map(str, frame.columns))
+    for i in range(len(names)):
+        column = frame.iloc[:, i]
+        try:
+            arrays.append(pa.array(column, from_pandas=True))
+        except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers and text in one column
+            arrays.append(pa.array([None if is_missing(x) else str(x) for x in column], pa.string()))
+    stream = BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=names), stream)
+    stream.seek(0)
+    stream.name = source.path
+    return read_file(dataclasses.replace(source, format="parquet"), settings, taxonomy, stream)
 
 
 class _Rows:

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from hjc.nn.settings import Callback
 
 
 def _build(name: str, directory: Path) -> Logger:
@@ -31,14 +34,32 @@ def _build(name: str, directory: Path) -> Logger:
     )
 
 
+class CallbackLogger(Logger):
+    """A function that is told the figures of every step that is logged."""
+
+    name = version = ""
+
+    def __init__(self, callback: Callback) -> None:
+        super().__init__()
+        self.callback = callback
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+        if figures:
+            self.callback(int(step or 0), figures)
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+
 @contextmanager
-def open_loggers(names: Sequence[str], directory: Path) -> Iterator[list[Logger]]:
+def open_loggers(names: Sequence[str], directory: Path, callback: Callback | None = None) -> Iterator[list[Logger]]:
     """Loggers writing below ``directory``; at the end what they hold is written, also after an error.
 
     The CSV of an earlier start of the run is kept as metrics_1.csv and so on. Raises ImportError with the extra to
     install.
     """
-    loggers: list[Logger] = []
+    loggers: list[Logger] = [] if callback is None else [CallbackLogger(callback)]
     for name in names:
         try:
             loggers.append(_build(name, directory))

@@ -1,5 +1,6 @@
 """Typed settings of the neural classifier. Plain dataclasses: no torch, no Hydra; Hydra only fills them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ HIERARCHIES = tuple(HEADS.own)
 POOLINGS = ("mean", "cls", "max")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
+#: called with the step and the figures of every log line of a training, as the loggers get them: ``train/loss``,
+#: ``valid/log_loss``, ``valid/level_1/recall@1`` ... What it raises ends the training
+Callback = Callable[[int, Mapping[str, float]], None]
 HEAD_INITS = ("titles", "random")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
 
@@ -141,9 +145,11 @@ class TrainerSettings:
 class Run:
     """How to fit, and where: ``folder`` gets checkpoints and logs (None: a temporary one, none to resume from).
 
-    ``fingerprint`` identifies settings and data: only a run with the same one goes on from checkpoints.
+    ``fingerprint`` identifies settings and data: only a run with the same one goes on from checkpoints. ``callback``
+    is told what the loggers are told.
     """
 
     settings: TrainerSettings
     folder: Path | None
     fingerprint: str
+    callback: Callback | None = None

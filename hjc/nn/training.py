@@ -246,7 +246,7 @@ def fit_module(
     if start is not None:
         first = start()
         before = {name: value.detach().cpu().clone() for name, value in module.network.state_dict().items()}
-    with limits, quiet_lightning(), open_loggers(settings.loggers, run.folder / "logs") as loggers:
+    with limits, quiet_lightning(), open_loggers(settings.loggers, run.folder / "logs", run.callback) as loggers:
         if start is not None and not resumed:
             log(loggers, {"valid/log_loss": first}, 0)
             early.best_score = torch.tensor(first)

@@ -19,7 +19,7 @@ from hjc.metrics import RowScores, score_rows
 from hjc.nn.fitting import FitResult, Limits, adamw, total_steps, validation_metrics
 from hjc.nn.heads import VectorModule, target_tensors
 from hjc.nn.loggers import log, open_loggers
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.settings import Callback, TrainerSettings
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
@@ -48,6 +48,7 @@ def fit_on_vectors(
     valid: VectorRows | None,
     settings: TrainerSettings,
     run_dir: Path | None = None,
+    callback: Callback | None = None,
 ) -> FitResult:
     """Fit in place; afterwards the module holds the best state by validation log-loss at the deepest level.
 
@@ -58,6 +59,7 @@ def fit_on_vectors(
 
     Args:
         run_dir: ``run_dir/logs`` receives what the loggers write; None: nothing is logged.
+        callback: is told what is logged.
 
     Raises:
         ValueError: no rows, or none of positive weight.
@@ -80,7 +82,8 @@ def fit_on_vectors(
     step, stop = 0, False
     with ExitStack() as stack:
         limits = stack.enter_context(Limits(settings.max_minutes))
-        loggers = [] if run_dir is None else stack.enter_context(open_loggers(settings.loggers, run_dir / "logs"))
+        names = () if run_dir is None else settings.loggers
+        loggers = stack.enter_context(open_loggers(names, (run_dir or Path()) / "logs", callback))
         bar = stack.enter_context(rows_progress("fitting vectors", total * size))
         log(loggers, best.look(0.0), 0)
         while step < total and not stop:

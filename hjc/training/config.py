@@ -8,7 +8,7 @@ import csv
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +19,7 @@ from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -26,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hjc.classifiers import REGISTRY, SETTINGS, classifier_settings
 from hjc.data.settings import DataSettings, SourceSettings
-from hjc.errors import check_choice
+from hjc.errors import check_choice, nearest
 from hjc.nn.settings import HEADS, TrainerSettings
 
 #: where the YAML files are, also in an installed wheel
@@ -293,6 +294,23 @@ def quoted(argument: str) -> str:
     return joined if reads(joined) else argument
 
 
+def written(value: Any) -> str:
+    """A Python value in the grammar of Hydra's overrides.
+
+    >>> written(["my ads (2).csv", None, True, 0.1, {"path": "a'b"}])
+    "['my ads (2).csv',null,true,0.1,{path:'a\\\\'b'}]"
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (str, Path)):
+        return QuotedString(text=str(value), quote=Quote.single).with_quotes()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(written, value)) + "]"
+    return str(value)
+
+
 def _note_job(node: Any, run_dir: str, value: float | None, error: str = "") -> None:
     """Append one line to the sweep's results.csv, so that it can be read while the sweep goes on."""
     path = Path(node.sweep.dir) / "results.csv"
@@ -319,7 +337,7 @@ def explain(error: Exception) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = [o for o in error.options or [] if not o.endswith("_schema")]
         if group and options:
-            return f"{group}={option}: there is no {group} named {option!r}{_nearest(option, options)}"
+            return f"{group}={option}: there is no {group} named {option!r}{nearest(option, options)}"
     text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
     full_key = re.search(r"full_key: (\S+)", text)
     if (m := re.search(r"Key '([^']+)' not in 'SourceSettings'", text)) is not None:
@@ -339,22 +357,15 @@ def explain(error: Exception) -> str:
     return text.split("\nSet the environment variable")[0].strip()
 
 
-def _nearest(got: str, options: Iterable[str], prefix: str = "") -> str:
-    """`` (did you mean x?); available: w, x, y`` with the hint only where something is near."""
-    options = sorted(options)
-    near = get_close_matches(got, options, n=1, cutoff=0.5)
-    return (f" (did you mean {prefix}{near[0]}?)" if near else "") + f"; available: {', '.join(options)}"
-
-
 def _unknown_key(key: str) -> str:
     """``trainer.lerning_rate`` -> did you mean ``trainer.learning_rate``; also a misspelt section or group."""
     section, _, leaf = key.lstrip("+~").rpartition(".")
     if section.startswith("data.sources"):
-        return f"{key}: a source has no setting {leaf!r}{_nearest(leaf, {f.name for f in fields(SourceSettings)})}"
+        return f"{key}: a source has no setting {leaf!r}{nearest(leaf, {f.name for f in fields(SourceSettings)})}"
     if key.startswith("hydra."):
         return f"{key}: Hydra has no such setting; `python train.py --cfg hydra` lists them"
     if section and section not in SECTIONS:
-        return f"{key}: there is no section {section!r}{_nearest(section, SECTIONS)}"
+        return f"{key}: there is no section {section!r}{nearest(section, SECTIONS)}"
     options = _keys(section) if section else {f.name for f in fields(Config)} | set(EXTRA_GROUPS)
     missing = f"{section} has no setting {leaf!r}" if section else f"there is no setting {leaf!r} at the top"
     elsewhere = {name: f"{other}.{name}" for other in SECTIONS if other != section for name in _keys(other)}
@@ -364,11 +375,11 @@ def _unknown_key(key: str) -> str:
         owner = [name for name, cls in MODELS.items() if leaf in {f.name for f in fields(cls)}]
         return f"{key}: {leaf!r} is a setting of {', '.join(owner)} models only; the chosen model is of another kind"
     if section:
-        return f"{key}: {missing}{_nearest(leaf, options, section + '.')}"
+        return f"{key}: {missing}{nearest(leaf, options, section + '.')}"
     near = get_close_matches(leaf, elsewhere, n=1, cutoff=0.7)
     if near and not get_close_matches(leaf, options, n=1, cutoff=0.5):
         return f"{leaf}: {missing} (did you mean {elsewhere[near[0]]}?)"
-    return f"{leaf}: there is no setting or group {leaf!r}{_nearest(leaf, options)}"
+    return f"{leaf}: there is no setting or group {leaf!r}{nearest(leaf, options)}"
 
 
 def _keys(section: str) -> set[str]:

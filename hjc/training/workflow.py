@@ -8,24 +8,29 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
+from hjc.arrays import FloatArray
 from hjc.classifiers import build
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.embedding.settings import USE
 from hjc.classifiers.load import load, training_record
 from hjc.data import Splits, TextRecipe, load_job_data, summarise
+from hjc.errors import NotFittedError
 from hjc.evaluation import Evaluation, evaluate_model
 from hjc.evaluation.decided import TABLES
 from hjc.evaluation.model import calibrate_model
 from hjc.evaluation.tables import show
 from hjc.evaluation.training_texts import keep_training_texts
 from hjc.files import locked
+from hjc.nn.settings import Callback
 from hjc.report.card import write_card
 from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
@@ -36,7 +41,7 @@ from hjc.training.record import DONE, SAVED, Record, user_errors
 LOCK = ".training.lock"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """Where the model lies and how good it is; ``log_loss``: validation, deepest level, nats (None: no such rows)."""
 
@@ -44,9 +49,47 @@ class RunResult:
     status: str
     log_loss: float | None
     evaluations: Mapping[str, Evaluation]
+    #: the fitted model; None in the further processes of a distributed run
+    model: Classifier | None = None
+
+    def __repr__(self) -> str:
+        tests = ", ".join(f"{name}: {len(found.scores):,} rows" for name, found in self.evaluations.items())
+        return f"RunResult({self.model!r}, {self.status}, in {self.directory}, evaluated on {tests or 'nothing'})"
+
+    def predict(self, rows: Any, level: int | None = None, top_k: int = 1) -> pd.DataFrame:
+        """Of the model; see :meth:`hjc.Classifier.predict`."""
+        return self._trained().predict(rows, level, top_k)
+
+    def predict_proba(self, rows: Any, level: int | None = None) -> FloatArray:
+        """Of the model; see :meth:`hjc.Classifier.predict_proba`."""
+        return self._trained().predict_proba(rows, level)
+
+    def _trained(self) -> Classifier:
+        if self.model is None:
+            raise NotFittedError("the first process of a distributed run has the model; hjc.load it from the directory")
+        return self.model
 
 
-def run_training(config: Config, console: Console | None = None) -> RunResult:
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a Python caller hands over that no configuration can say.
+
+    Args:
+        frames: tables in memory that stand for paths in ``config.data``.
+        taxonomy: stands for ``config.taxonomy.path``.
+        callback: see :meth:`hjc.Classifier.fit`.
+    """
+
+    frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    taxonomy: Taxonomy | None = None
+    callback: Callback | None = None
+
+
+#: nothing but the configuration
+NOTHING = Given()
+
+
+def run_training(config: Config, console: Console | None = None, given: Given = NOTHING) -> RunResult:
     """Load the tree and the data, fit, save, evaluate on the validation rows and every test set.
 
     Writes into ``config.run_dir``: the model directory, ``train.yaml`` (provenance), ``metrics.json``, ``metrics.csv``,
@@ -66,17 +109,17 @@ def run_training(config: Config, console: Console | None = None) -> RunResult:
     out = console or Console(quiet=not first, highlight=False)
     with user_errors(directory), locked(directory / LOCK, busy) if first else nullcontext():
         try:
-            return _run(config, directory, first, out)
+            return _run(config, directory, first, out, given)
         except KeyboardInterrupt:
             if training_record(directory).get("status") in SAVED:
                 out.print("stopped by Ctrl-C; the model is saved, and the same command goes on with its evaluation")
             raise
 
 
-def _run(config: Config, directory: Path, first: bool, out: Console) -> RunResult:
+def _run(config: Config, directory: Path, first: bool, out: Console, given: Given) -> RunResult:
     say = partial(out.print, markup=False, soft_wrap=True)  # paths may hold square brackets
     check_encoder(config, directory)
-    taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None)
+    taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None, given)
     record = Record.begin(config, taxonomy, splits)
     say(f"run directory  {directory}\n{taxonomy!r}")
     summarise(splits).print(out)
@@ -96,7 +139,7 @@ def _run(config: Config, directory: Path, first: bool, out: Console) -> RunResul
         record.write(directory)
     classifier = build(taxonomy, config.model, config.trainer)
     classifier.recipe = TextRecipe.of(config.data)
-    status = fit(classifier, splits, directory, record, out)
+    status = fit(classifier, splits, directory, record, out, given.callback)
     if not first:
         return RunResult(directory, status, None, {})
     started = time.monotonic()
@@ -157,10 +200,10 @@ def check_encoder(config: Config, directory: Path) -> None:
         resolve_folder(encoder, config.model.revision)
 
 
-def load_inputs(config: Config, rejects_path: Path | None) -> tuple[Taxonomy, Splits]:
+def load_inputs(config: Config, rejects_path: Path | None, given: Given = NOTHING) -> tuple[Taxonomy, Splits]:
     """The tree and the data projected on it, both cut to ``taxonomy.depth``; rows without a code left out."""
-    taxonomy = load_taxonomy(config.taxonomy.path, digits=config.taxonomy.digits)
-    splits = load_job_data(config.data, taxonomy, rejects_path=rejects_path)
+    taxonomy = given.taxonomy or load_taxonomy(config.taxonomy.path, digits=config.taxonomy.digits)
+    splits = load_job_data(config.data, taxonomy, rejects_path=rejects_path, frames=given.frames)
     depth = config.taxonomy.depth
     if depth and depth < taxonomy.depth:
         taxonomy = taxonomy.truncate(depth)
@@ -178,12 +221,20 @@ def load_inputs(config: Config, rejects_path: Path | None) -> tuple[Taxonomy, Sp
     return taxonomy, splits
 
 
-def fit(classifier: Classifier, splits: Splits, directory: Path, record: Record, out: Console) -> str:
+def fit(
+    classifier: Classifier,
+    splits: Splits,
+    directory: Path,
+    record: Record,
+    out: Console,
+    callback: Callback | None = None,
+) -> str:
     """Fit; returns the status: finished | early_stopped | time_limit | interrupted | diverged."""
     started = time.monotonic()
     out.print(f"training {classifier.name} on {len(splits.train):,} rows")
     try:
-        classifier.fit(splits.train, splits.valid if len(splits.valid) else None, run_dir=directory)
+        told = {} if callback is None else {"callback": callback}
+        classifier.fit(splits.train, splits.valid if len(splits.valid) else None, run_dir=directory, **told)
     except KeyboardInterrupt:
         record.close(directory, "interrupted")
         if not classifier.is_fitted:
@@ -250,4 +301,4 @@ def finish(
     out.print(f"run finished: {directory}", markup=False, soft_wrap=True)
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
     log_loss = evaluations["valid"].metrics[deepest] if "valid" in evaluations else None
-    return RunResult(directory, status, log_loss, evaluations)
+    return RunResult(directory, status, log_loss, evaluations, classifier)

@@ -14,13 +14,14 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from hjc.arrays import Float32, FloatArray, IntArray
-from hjc.classifiers.base import Classifier, chunks
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.embedding.encoders import TextEncoder, read_encoder
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts, label_keys, label_means, label_texts
 from hjc.classifiers.embedding.settings import EmbeddingSettings
 from hjc.classifiers.fitting import draw
+from hjc.classifiers.keywords import with_trainer
 from hjc.classifiers.storage import ModelDir
-from hjc.classifiers.treemath import gold_log_proba, log_softmax
+from hjc.classifiers.treemath import chunks, gold_log_proba, log_softmax
 from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
@@ -76,6 +77,7 @@ class EmbeddingClassifier(Classifier):
         taxonomy: the tree whose leaves are predicted.
         settings: what the model is; stored with it.
         trainer: how it is fitted; not needed for prediction.
+        keywords: single settings of either: ``encoder="e5", epochs=1``.
     """
 
     settings_class: ClassVar[type[EmbeddingSettings]] = EmbeddingSettings
@@ -83,11 +85,15 @@ class EmbeddingClassifier(Classifier):
     vector_space = ENCODER
 
     def __init__(
-        self, taxonomy: Taxonomy, settings: EmbeddingSettings | None = None, trainer: TrainerSettings | None = None
+        self,
+        taxonomy: Taxonomy,
+        settings: EmbeddingSettings | None = None,
+        trainer: TrainerSettings | None = None,
+        **keywords: Any,
     ) -> None:
         super().__init__(taxonomy)
-        self.settings: Any = settings or self.settings_class()
-        self.trainer = trainer or TrainerSettings()
+        self.settings: Any
+        self.settings, self.trainer = with_trainer(type(self), self.settings_class, settings, trainer, keywords)
         self.encoder: TextEncoder | None = None
         self.labels: LabelIndex | None = None
         #: factor of the cosines before the softmax, fitted on validation rows

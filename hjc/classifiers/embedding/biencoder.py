@@ -38,7 +38,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
     name: ClassVar[str] = "biencoder"
     settings_class = BiEncoderSettings
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fine-tune on labelled rows; keep the best weights by validation log-loss (at the best scale) of all leaves.
 
         A gold code may be an inner node: a leaf under it is taken by chance in every epoch. ``run_dir`` receives
@@ -87,7 +87,7 @@ class BiEncoderClassifier(EmbeddingClassifier):
             train.texts,
             texts,
             batches,
-            run_of(s, t, train, valid, run_dir),
+            run_of(s, t, train, valid, run_dir, self.callback),
             scale=s.ranking_scale,
             score=None if valid is None else lambda: self._score(encoder, labels, valid),
         )

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
-from hjc.classifiers.base import top_k_columns
 from hjc.classifiers.embedding.labels import LabelIndex
-from hjc.classifiers.treemath import gold_log_proba, within
+from hjc.classifiers.treemath import gold_log_proba, top_k_columns, within
+from hjc.nn.settings import Callback
 from hjc.rerank.extraction import Extraction, RulesExtractor
 from hjc.taxonomy import Taxonomy
 
@@ -176,6 +176,7 @@ class Retriever(Protocol):
     """What a re-ranker asks of the classifier that it belongs to."""
 
     taxonomy: Taxonomy
+    callback: Callback | None
     labels: LabelIndex | None
     scale: float
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from hjc.arrays import FloatArray, IntArray
-from hjc.classifiers.base import chunks
 from hjc.classifiers.embedding.candidates import Answers, Retrieved, Retriever
 from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.settings import USE, RetrievalSettings
 from hjc.classifiers.fitting import run_of
+from hjc.classifiers.treemath import chunks
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.progress import rows_progress
@@ -79,7 +79,7 @@ class CrossEncoderReranker:
         held_out = None
         if valid is not None:
             held_out = self._lists(owner, owner.labels, valid.take(np.arange(min(len(valid), VALID_ROWS))))
-        run = run_of(s, self.trainer, train, valid, run_dir)
+        run = run_of(s, self.trainer, train, valid, run_dir, owner.callback)
         self.fit_result = fit_cross_encoder(self.model, lists, held_out, run)
         self.status = self.fit_result.status
 

@@ -80,7 +80,7 @@ class JointEmbeddingClassifier(SpaceClassifier):
 
     # ------------------------------------------------------------------ fitting
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fit node vectors (and the encoder, with ``freeze_encoder=False``), then the scale on ``valid``.
 
         Raises:

@@ -93,12 +93,12 @@ class SpaceClassifier(EmbeddingClassifier):
             held_out = None
             if valid is not None and encoded.valid_vectors is not None:
                 held_out = VectorRows(encoded.valid_vectors, valid.target, valid.weight)
-            return fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir)
+            return fit_on_vectors(space, self.taxonomy, rows, held_out, t, run_dir, self.callback)
         from hjc.nn.training import fit_end_to_end
 
         texts = ((*train.texts, *encoded.texts.texts), gold, weight)
         held_texts = None if valid is None else (valid.texts, valid.target, valid.weight)
-        run = run_of(s, t, train, valid, run_dir)
+        run = run_of(s, t, train, valid, run_dir, self.callback)
         return fit_end_to_end(self.encoder, space, self.taxonomy, texts, held_texts, run)
 
     def _what_happened(
@@ -156,7 +156,7 @@ class PrototypeClassifier(SpaceClassifier):
     name: ClassVar[str] = "prototype"
     settings_class: ClassVar[type[EmbeddingSettings]] = PrototypeSettings
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Compute or fit the prototypes, then the scale on ``valid``.
 
         Raises:

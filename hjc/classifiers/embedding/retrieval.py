@@ -17,7 +17,6 @@ import pandas as pd
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers import read_classifier
-from hjc.classifiers.base import chunks
 from hjc.classifiers.embedding.backend_reranker import BackendReranker
 from hjc.classifiers.embedding.base import MAX_ROWS, PREDICT_ROWS, EmbeddingClassifier
 from hjc.classifiers.embedding.candidates import (
@@ -36,6 +35,7 @@ from hjc.classifiers.embedding.labels import LabelIndex
 from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.classifiers.fitting import check_data, draw
 from hjc.classifiers.storage import ModelDir
+from hjc.classifiers.treemath import chunks
 from hjc.data.jobdata import JobData
 from hjc.nn.settings import TrainerSettings
 from hjc.rerank import endpoint_of_user
@@ -72,9 +72,13 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
     has_outcomes = True
 
     def __init__(
-        self, taxonomy: Taxonomy, settings: RetrievalSettings | None = None, trainer: TrainerSettings | None = None
+        self,
+        taxonomy: Taxonomy,
+        settings: RetrievalSettings | None = None,
+        trainer: TrainerSettings | None = None,
+        **keywords: Any,
     ) -> None:
-        super().__init__(taxonomy, settings, trainer)
+        super().__init__(taxonomy, settings, trainer, **keywords)
         self.vote_level = taxonomy.check_level(self.settings.vote_level or taxonomy.depth)
         self.num_candidates = self.settings.candidates or DEFAULT_CANDIDATES
         self.mix = Mix()
@@ -82,7 +86,7 @@ class RetrieveAndRerankClassifier(EmbeddingClassifier):
 
     # ------------------------------------------------------------------ fitting
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Index the labels; fit the re-ranker on training rows and every choice on validation rows.
 
         Raises:
