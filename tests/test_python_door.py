@@ -120,9 +120,7 @@ def test_repr_says_what_it_is(tmp_path: Path) -> None:
     model = LinearClassifier(TREE, min_df=1)
     assert repr(model) == "LinearClassifier(topdown, small: 4 codes, 2 levels, not fitted)"
     model.fit(TEXTS, codes=CODES).save_pretrained(tmp_path)
-    assert (
-        repr(hjc.load(tmp_path)) == f"LinearClassifier(topdown, small: 4 codes, 2 levels, fitted, from {tmp_path})"
-    )
+    assert repr(hjc.load(tmp_path)) == f"LinearClassifier(topdown, small: 4 codes, 2 levels, fitted, from {tmp_path})"
 
 
 @pytest.mark.parametrize("name", [n for n in preset_names() if n not in ("hybrid",)])
