@@ -2,13 +2,28 @@
 
 import json
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, XLMRobertaConfig, XLMRobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    EuroBertConfig,
+    EuroBertModel,
+    Gemma3TextConfig,
+    Gemma3TextModel,
+    ModernBertConfig,
+    ModernBertModel,
+    Qwen3Config,
+    Qwen3Model,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from hjc.data.sample import sample_titles
 from hjc.nn.offline import XLMR_SPECIAL_TOKENS
@@ -96,6 +111,23 @@ def gemma_bpe(texts: Sequence[str], vocabulary: int = 1200) -> Tokenizer:
     return tokenizer
 
 
+def byte_bpe(texts: Sequence[str], special: Sequence[str], template: str, vocabulary: int = 900) -> Tokenizer:
+    """Byte-level BPE, as EuroBERT's (Llama 3) and Qwen's; ``template`` is the text with its special tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    used = [(name, tokenizer.token_to_id(name)) for name in special if name in template]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=used)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
 def _xlmr(size: int, **other: Any) -> XLMRobertaModel:
     fields = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
     special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
@@ -115,6 +147,39 @@ def _modernbert(size: int) -> ModernBertModel:
     return ModernBertModel(ModernBertConfig(vocab_size=size, **fields, **special, **attention))
 
 
+#: decoders have a head width of their own; two of four heads of Q share one of K and V
+_GROUPED = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+
+
+def _roberta(size: int) -> RobertaModel:
+    fields = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    return RobertaModel(
+        RobertaConfig(vocab_size=size, max_position_embeddings=8194, type_vocab_size=1, **fields, **special)
+    )
+
+
+def _eurobert(size: int) -> EuroBertModel:
+    special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "mask_token_id": 2}
+    limits = {"intermediate_size": 64, "max_position_embeddings": 8192}
+    return EuroBertModel(EuroBertConfig(vocab_size=size, **_GROUPED, **special, **limits))
+
+
+def _gemma(size: int) -> Gemma3TextModel:
+    special = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    attention = {"use_bidirectional_attention": True, "sliding_window": 8, "query_pre_attn_scalar": 16}
+    kinds = ["sliding_attention", "sliding_attention", "full_attention"]
+    limits = {"head_dim": 16, "intermediate_size": 64, "max_position_embeddings": 2048, "layer_types": kinds}
+    return Gemma3TextModel(Gemma3TextConfig(vocab_size=size, **_GROUPED, **special, **attention, **limits))
+
+
+def _qwen(size: int) -> Qwen3Model:
+    limits = {"head_dim": 16, "intermediate_size": 64, "max_position_embeddings": 32768}
+    return Qwen3Model(
+        Qwen3Config(vocab_size=size, bos_token_id=0, eos_token_id=0, pad_token_id=0, **_GROUPED, **limits)
+    )
+
+
 #: family -> (tokenizer, model, special tokens); XLM-R's table has some rows that no piece uses, as e5-small's has
 FAMILIES: dict[str, tuple[Callable[..., Tokenizer], Callable[..., Any], dict[str, str]]] = {
     "xlmr": (unigram, _xlmr, XLMR_SPECIAL_TOKENS),
@@ -132,6 +197,31 @@ FAMILIES: dict[str, tuple[Callable[..., Tokenizer], Callable[..., Any], dict[str
         _modernbert,
         {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk", "mask")},
     ),
+    "polish_roberta": (unigram, _roberta, XLMR_SPECIAL_TOKENS),
+    "eurobert": (
+        partial(
+            byte_bpe,
+            special=["<|begin_of_text|>", "<|end_of_text|>", "<|mask|>"],
+            template="<|begin_of_text|> $A <|end_of_text|>",
+        ),
+        _eurobert,
+        {
+            "bos_token": "<|begin_of_text|>",
+            "eos_token": "<|end_of_text|>",
+            "pad_token": "<|end_of_text|>",
+            "mask_token": "<|mask|>",
+        },
+    ),
+    "gemma": (
+        gemma_bpe,
+        _gemma,
+        {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk", "mask")},
+    ),
+    "qwen": (
+        partial(byte_bpe, special=["<|endoftext|>", "<|im_start|>", "<|im_end|>"], template="$A <|endoftext|>"),
+        _qwen,
+        {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+    ),
 }
 
 #: configs/model/<name>.yaml -> family
@@ -147,6 +237,12 @@ CONFIG_FAMILIES = {
     "bge_m3": "bge_m3",
     "jobbert": "xlmr",
     "esco_xlmr": "xlmr_large",
+    "e5_large": "xlmr_large",
+    "polish_roberta_8k": "polish_roberta",
+    "eurobert": "eurobert",
+    "mmbert_small": "mmbert",
+    "embeddinggemma": "gemma",
+    "qwen3_embedding": "qwen",
 }
 
 

@@ -21,7 +21,7 @@ from hjc.nn.encoder import (
     save_encoder,
 )
 from hjc.nn.hub import EncoderNotFoundError
-from hjc.nn.settings import NeuralSettings
+from hjc.nn.settings import POOLINGS, NeuralSettings
 from tests.encoder_zoo import CONFIG_FAMILIES, FAMILIES, corpus, write_encoder
 
 CONFIGS = Path(__file__).parents[1] / "hjc" / "configs" / "model"
@@ -76,7 +76,7 @@ def test_config_builds_runs_and_reloads(name, zoo, tmp_path):
     batch = encode(tokenizer, TEXTS)
     assert set(batch) == {"input_ids", "attention_mask"}
     hidden = hidden_states(model, batch)
-    for kind in ("mean", "cls", "max"):
+    for kind in POOLINGS:
         pooled = pool(hidden, batch["attention_mask"], kind)
         assert pooled.shape == (3, model.config.hidden_size) and pooled.isfinite().all()
         for i, text in enumerate(TEXTS):  # a text's vector does not depend on its batch
@@ -96,6 +96,16 @@ def test_config_builds_runs_and_reloads(name, zoo, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_pruned_table_still_scales_what_it_returns(zoo):
+    """Gemma multiplies by the root of its width, in a kind of table of its own."""
+    whole, tokenizer = load_encoder(NeuralSettings(encoder=str(zoo["gemma"]), prune_vocabulary=False))
+    pruned, small = load_encoder(NeuralSettings(encoder=str(zoo["gemma"])), TEXTS)
+    assert pruned.get_input_embeddings().num_embeddings < whole.get_input_embeddings().num_embeddings
+    before, after = (hidden_states(model, encode(t, TEXTS)) for model, t in ((whole, tokenizer), (pruned, small)))
+    torch.testing.assert_close(after, before)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_first_layers_only(family, zoo):
     batch = encode(load_encoder(NeuralSettings(encoder=str(zoo[family]), prune_vocabulary=False))[1], TEXTS)
@@ -104,8 +114,8 @@ def test_first_layers_only(family, zoo):
     assert cut.config.num_hidden_layers == 2
     with torch.no_grad():
         expected = full.eval()(**batch, output_hidden_states=True).hidden_states[2]
-        if family == "mmbert":  # pre-LayerNorm: the norm at the end belongs to what it returns
-            expected = full.final_norm(expected)
+        if (end := getattr(full, "final_norm", getattr(full, "norm", None))) is not None:
+            expected = end(expected)  # pre-LayerNorm: the norm at the end belongs to what it returns
     keep = batch["attention_mask"].bool()
     torch.testing.assert_close(hidden_states(cut, batch)[keep], expected[keep], atol=1e-5, rtol=1e-5)
 
@@ -206,6 +216,7 @@ def test_pooling_equals_a_loop(batch, length, seed):
     np.testing.assert_allclose(pool(hidden, mask, "mean"), [row.mean(0) for row in rows], atol=1e-6)
     np.testing.assert_array_equal(pool(hidden, mask, "max"), [row.max(0) for row in rows])
     np.testing.assert_array_equal(pool(hidden, mask, "cls"), [row[0] for row in rows])
+    np.testing.assert_array_equal(pool(hidden, mask, "last"), [row[-1] for row in rows])
 
 
 def test_mean_is_summed_in_float32():

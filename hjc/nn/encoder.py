@@ -87,7 +87,8 @@ def pool(hidden: Tensor, mask: Tensor, kind: str) -> Tensor:
     Args:
         hidden: (B, T, H) states of the last layer, padded on the right.
         mask: (B, T) attention mask, 1 for tokens.
-        kind: ``mean`` over the tokens, computed in float32; ``max`` over the tokens; ``cls``: the first token.
+        kind: ``mean`` over the tokens, computed in float32; ``max`` over the tokens; ``cls``: the first token;
+            ``last``: the last one, the only one of a decoder that has read the whole text.
 
     Returns:
         (B, H), float32 for ``mean``, else as ``hidden``.
@@ -98,6 +99,8 @@ def pool(hidden: Tensor, mask: Tensor, kind: str) -> Tensor:
         weight = mask.unsqueeze(-1).float()
         with torch.autocast(hidden.device.type, enabled=False):
             return (hidden.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
+    if kind == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
     check_choice("model.pooling", kind, POOLINGS)
     lowest = torch.finfo(hidden.dtype).min
     return hidden.masked_fill(~mask.bool().unsqueeze(-1), lowest).amax(1)

@@ -106,9 +106,9 @@ def prune_embeddings(model: PreTrainedModel, mapping: IntArray) -> None:
             f"the tokenizer has ids up to {int(rows[-1])}, the embedding table has {old.num_embeddings} rows"
         )
     padding = None if old.padding_idx is None or old.padding_idx >= len(mapping) else int(mapping[old.padding_idx])
-    new = nn.Embedding(len(rows), old.embedding_dim, None if padding == -1 else padding, device="meta")
-    new.weight = nn.Parameter(old.weight.detach()[rows].clone(), requires_grad=old.weight.requires_grad)
-    model.set_input_embeddings(new)
+    # the same object with fewer rows: Gemma's table is of a kind that scales what it returns
+    old.weight = nn.Parameter(old.weight.detach()[rows].clone(), requires_grad=old.weight.requires_grad)
+    old.num_embeddings, old.padding_idx = len(rows), None if padding == -1 else padding
     model.config.vocab_size = len(rows)
     for name, value in vars(model.config).items():
         if name.endswith("_token_id") and isinstance(value, int):

@@ -20,7 +20,7 @@ HEADS = Registry(
 )
 #: those of hjc
 HIERARCHIES = tuple(HEADS.own)
-POOLINGS = ("mean", "cls", "max")
+POOLINGS = ("mean", "cls", "max", "last")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 #: called with the step and the figures of every log line of a training, as the loggers get them: ``train/loss``,
