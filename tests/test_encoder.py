@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from hjc.nn.encoder import (
     load_encoder,
     max_tokens,
-    merge_lora,
     pool,
     read_encoder,
     save_encoder,
 )
 from hjc.nn.hub import EncoderNotFoundError
+from hjc.nn.lora import merge_lora
 from hjc.nn.settings import POOLINGS, NeuralSettings
 from tests.encoder_zoo import CONFIG_FAMILIES, FAMILIES, corpus, write_encoder
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hjc.classifiers.fitting import class_weights
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.nn.batching import EpochBatches, TokenCorpus, collate, inference_batches, share, training_batches
-from hjc.nn.fitting import learning_rate_factor, parameter_groups
+from hjc.nn.fitting import learning_rate_factor
+from hjc.nn.groups import parameter_groups
 from hjc.nn.loggers import log, open_loggers
 from hjc.nn.module import TrainingModule, WholeFiles
 from hjc.training.config import ConfigError

@@ -20,12 +20,12 @@ from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
     load_encoder,
     load_weights,
-    merge_lora,
     read_encoder,
     save_encoder,
     save_weights,
 )
 from hjc.nn.fitting import seed_everything
+from hjc.nn.lora import merge_lora
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head
 from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy

@@ -27,13 +27,15 @@ from transformers.utils import logging as transformers_logging
 from hjc.errors import check_choice, check_range
 from hjc.files import replacing
 from hjc.nn.hub import resolve_folder
+from hjc.nn.lora import add_lora
 from hjc.nn.offline import XLMR_SPECIAL_TOKENS
 from hjc.nn.pruning import prune
+from hjc.nn.run_encoder import CONFIG_FILE, is_run, run_weights, say_differences
 from hjc.nn.settings import POOLINGS, NeuralSettings
 
 logger = logging.getLogger(__name__)
 
-CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "encoder_config.json", "tokenizer.json", "tokenizer_config.json"
+TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 TINY = "tiny"
 UNLIMITED = 1_000_000  # tokens; files write 1e30 for it
 TRIED = 64  # tokens that a stored encoder is tried out with
@@ -62,7 +64,7 @@ def load_encoder(
     else:
         folder = resolve_folder(settings.encoder, settings.revision)
         backend, special, limit = _read_backend(folder)
-        model = _read_model(folder, settings.num_layers)
+        model = _read_run(folder, settings) if is_run(folder) else _read_model(folder, settings.num_layers)
         if settings.prune_vocabulary and corpus:
             before = model.get_input_embeddings().num_embeddings
             backend, mapping = prune(model, backend, corpus, extra)
@@ -221,6 +223,23 @@ def _read_model(folder: Path, num_layers: int) -> PreTrainedModel:
     return _bare(model)
 
 
+def _read_run(folder: Path, settings: NeuralSettings) -> PreTrainedModel:
+    """The encoder of a model directory of ours, with its trained weights."""
+    say_differences(folder, pooling=settings.pooling, prefix=settings.prefix)
+    config = AutoConfig.for_model(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+    _truncate(config, settings.num_layers)
+    model = _of_config(config)
+    missing, _ = model.load_state_dict(run_weights(folder), strict=False)  # of layers that are cut off, some are left
+    if missing:
+        raise ValueError(f"{folder} lacks {len(missing)} weights of {CONFIG_FILE}, such as {missing[0]}")
+    return model
+
+
+def _of_config(config: Any) -> PreTrainedModel:
+    options = _no_pooler(_encoder_class(config))
+    return _bare(AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa", **options))
+
+
 def _bare(model: Any) -> PreTrainedModel:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
@@ -356,8 +375,7 @@ def read_encoder(directory: Path, max_length: int) -> tuple[PreTrainedModel, Pre
     if "model_type" not in content:
         raise ValueError(f"{path} names no model_type: not an encoder configuration")
     config = AutoConfig.for_model(**content)
-    options = _no_pooler(_encoder_class(config))
-    model = _bare(AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa", **options)).eval()
+    model = _of_config(config).eval()
     if not (directory / TOKENIZER_FILE).is_file():
         raise FileNotFoundError(f"{directory} has no {TOKENIZER_FILE}: not a complete model directory")
     tokenizer, rows = _wrap(*_read_backend(directory)), model.get_input_embeddings().num_embeddings
@@ -366,36 +384,3 @@ def read_encoder(directory: Path, max_length: int) -> tuple[PreTrainedModel, Pre
     with torch.inference_mode():
         model(**tokenizer(["a " * TRIED], truncation=True, max_length=min(TRIED, max_length), return_tensors="pt"))
     return model, tokenizer
-
-
-# ------------------------------------------------------------------ LoRA
-
-
-def add_lora(model: PreTrainedModel, settings: NeuralSettings, seed: int) -> None:
-    """Low-rank adapters (Hu et al. 2021) on every linear layer of the encoder, in place; other weights are frozen."""
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('model.lora_rank needs peft: pip install "hjc[lora]"', name="peft") from error
-    targets = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    config = LoraConfig(
-        r=settings.lora_rank, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout, target_modules=targets
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        inject_adapter_in_model(config, model)
-
-
-def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
-    """Fold adapters into the weights they adapt, in place; the encoder is then an ordinary one. No adapters: no-op."""
-    try:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-    except ModuleNotFoundError:
-        return model  # adapters cannot be there without peft
-    for name, module in list(model.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            module.merge()
-            parent, _, attribute = name.rpartition(".")
-            setattr(model.get_submodule(parent), attribute, module.get_base_layer())
-    model.requires_grad_(True)
-    return model

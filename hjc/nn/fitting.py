@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from hjc.metrics import RowScores, level_metrics
+from hjc.nn.groups import parameter_groups
 from hjc.nn.settings import Run, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
@@ -119,25 +120,6 @@ def learning_rate_factor(step: int, total: int, warmup: int, schedule: str) -> f
         return 1.0
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
     return 1.0 - progress if schedule == "linear" else 0.5 * (1.0 + float(np.cos(np.pi * progress)))
-
-
-def parameter_groups(module: nn.Module, encoder: nn.Module | None, settings: TrainerSettings) -> list[dict[str, Any]]:
-    """AdamW groups: encoder and the rest with rates of their own, no decay on biases and normalisation weights."""
-    norms = {id(p) for m in module.modules() if "norm" in type(m).__name__.lower() for p in m.parameters()}
-    encoding = {id(p) for p in encoder.parameters()} if encoder is not None else set()
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, p in module.named_parameters():
-        if p.requires_grad:
-            decays = id(p) not in norms and not name.endswith("bias")
-            groups.setdefault((id(p) in encoding, decays), []).append(p)
-    return [
-        {
-            "params": params,
-            "lr": settings.learning_rate if in_encoder else settings.head_learning_rate,
-            "weight_decay": settings.weight_decay if decays else 0.0,
-        }
-        for (in_encoder, decays), params in groups.items()
-    ]
 
 
 def adamw(

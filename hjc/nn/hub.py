@@ -12,6 +12,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from hjc.nn.offline import BUNDLES, Bundle, bundled_folder, is_installed
+from hjc.nn.run_encoder import is_run
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +30,17 @@ class EncoderNotFoundError(FileNotFoundError):
 def resolve_folder(encoder: str, revision: str | None = None) -> Path:
     """The folder with an encoder's config.json, weights and tokenizer.
 
-    A local folder wins over the hub's cache; the hub is asked only for what neither has. Where it does not answer
-    within ``PROBE_SECONDS`` (or HF_HUB_OFFLINE is set), e5 and minilm come from the packages of the extra ``offline``.
+    A local folder (also a fitted model of ours) wins over the hub's cache; the hub is asked only for what neither has.
+    Where it does not answer within ``PROBE_SECONDS`` (or HF_HUB_OFFLINE is set), e5 and minilm come from the packages
+    of the extra ``offline``.
 
     Raises:
         EncoderNotFoundError: with the ways out.
     """
     local = Path(encoder).expanduser()
     if local.is_dir():
+        if is_run(local):
+            return local
         if not (local / "config.json").is_file():
             raise EncoderNotFoundError(f"the folder {encoder} has no config.json: not a Hugging Face encoder")
         if not _has_weights(local):

@@ -102,6 +102,8 @@ class TrainerSettings:
     accumulate: int = 1
     learning_rate: float = 2e-4
     head_learning_rate: float = 2e-3
+    #: each layer of the encoder learns at this share of the rate of the one above it (1: all alike)
+    layer_decay: float = 1.0
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.999
@@ -137,6 +139,7 @@ class TrainerSettings:
         check_choice("trainer.schedule", self.schedule, SCHEDULES)
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)
+        check_range("trainer.layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 to 1 (all alike)")
         for logger in self.loggers:
             check_choice("trainer.loggers", logger, ("csv", "tensorboard", "wandb"))
 

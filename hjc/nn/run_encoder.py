@@ -1,0 +1,62 @@
+"""The encoder of a fitted model as the start of another one: ``model.encoder=RUN_DIR``, other tree, other head."""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from hjc.errors import name_some
+
+if TYPE_CHECKING:  # where an encoder lies is found without torch
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE = "encoder_config.json"
+#: files with the weights of an encoder -> what stands before the names of its weights there
+WEIGHT_FILES = {"model.safetensors": "encoder.", "encoder.safetensors": "", "cross_encoder.safetensors": "encoder."}
+
+
+def is_run(folder: Path) -> bool:
+    """Whether hjc wrote the folder for a model that has an encoder of its own."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def run_weights(folder: Path) -> "dict[str, Tensor]":
+    """The weights of the encoder in a model directory, by the names that the encoder itself gives them.
+
+    Raises:
+        FileNotFoundError: there are none, e.g. because the training has not saved its model yet.
+        ValueError: the file is no safetensors file, or no weight in it is of an encoder.
+    """
+    for name, before in WEIGHT_FILES.items():
+        if not (folder / name).is_file():
+            continue
+        try:
+            with safe_open(folder / name, "pt") as stored:
+                names = [k for k in list(stored.keys()) if k.startswith(before)]
+                found = {k.removeprefix(before): stored.get_tensor(k) for k in names}
+        except SafetensorError as error:
+            raise ValueError(f"{folder / name} is damaged: {error}") from error
+        if found:
+            return found
+        raise ValueError(f"{folder / name} has no weights of an encoder")
+    raise FileNotFoundError(
+        f"{folder} has {CONFIG_FILE} but none of {name_some(WEIGHT_FILES)}: is the run finished? "
+        "The same `python train.py ... run_dir=` goes on with it"
+    )
+
+
+def say_differences(folder: Path, **now: Any) -> None:
+    """A warning where the run read its texts by other settings: its encoder was fitted to those."""
+    try:
+        then = json.loads((folder / "config.json").read_text(encoding="utf-8"))["parameters"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # of an encoder alone nothing is known
+    other = [
+        f"model.{name}={then[name]!r}, here {value!r}" for name, value in now.items() if then.get(name, value) != value
+    ]
+    if other:
+        logger.warning("the encoder of %s was trained with %s", folder, "; ".join(other))
