@@ -35,6 +35,7 @@ ROOMS = (
     ("hjc.explain",),
     ("hjc.report",),
     ("hjc.training", "hjc.configs"),
+    ("hjc.serve",),
     ("hjc.cli",),
 )
 #: may name anything: the package's own list of lazy names
@@ -53,6 +54,9 @@ ONLY_IN = {
     "hydra": ("hjc.training.config", "hjc.cli"),
     "omegaconf": ("hjc.training.config", "hjc.cli"),
     "typer": ("hjc.cli",),
+    "fastapi": ("hjc.serve.app", "hjc.serve.routes"),
+    "sqlalchemy": ("hjc.serve",),
+    "alembic": ("hjc.serve.store",),
 }
 NAMEDTUPLE = {"_replace", "_asdict", "_fields", "_make"}
 

@@ -19,6 +19,7 @@ from hjc.cli.info import info
 from hjc.cli.predict import predict
 from hjc.cli.relabel import relabel
 from hjc.cli.review import review
+from hjc.cli.serve import serve
 from hjc.cli.taxonomy import taxonomy_app
 from hjc.cli.train import train
 
@@ -58,6 +59,7 @@ app.command(
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict, "evaluate": evaluate, "compare": compare, "estimate": estimate, "review": review,
     "drift": drift, "explain": explain, "info": info, "relabel": relabel, "crosswalk": crosswalk,
+    "serve": serve,
 }  # fmt: skip
 for name, command in COMMANDS.items():
     session.add(app, name, command)

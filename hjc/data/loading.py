@@ -58,6 +58,7 @@ def load_job_data(
     """
     if settings.sample:
         splits = load_sample(taxonomy, settings.languages or None, settings.sample_training_ads)
+        _add_sources(splits, settings, taxonomy)
     else:
         splits = _load_files(settings, taxonomy, frames or {})
     if settings.max_train_rows and len(splits.train) > settings.max_train_rows:
@@ -67,6 +68,19 @@ def load_job_data(
     if rejects_path is not None:
         write_text(rejects_path, splits.rejects.to_csv(index=False))
     return splits
+
+
+def _add_sources(splits: Splits, settings: DataSettings, taxonomy: Taxonomy) -> None:
+    """Rows of files beside the bundled sample: what coders corrected. Raises ValueError for a role but train."""
+    if not settings.sources:
+        return
+    if other := [source.role for source in settings.sources if source.role != "train"]:
+        raise ValueError(f"data.sources: beside data.sample=true only files with role train are read, got {other[0]!r}")
+    for part in (read_file(source, settings, taxonomy) for source in settings.all_sources()):
+        splits.train = JobData.concat([splits.train, part.data])
+        splits.rejects = pd.concat([splits.rejects, part.rejects], ignore_index=True)
+        splits.counts = dict(Counter(splits.counts) + part.counts)
+        splits.notes += part.notes
 
 
 def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str, pd.DataFrame]) -> Splits:

@@ -210,6 +210,15 @@ def to_config(cfg: DictConfig) -> Config:
     return config
 
 
+def stored_config(values: Mapping[str, Any]) -> Config:
+    """The configuration that a train.yaml keeps under ``config``, to train such a model again.
+
+    Raises:
+        ConfigError: it is not one of this hjc.
+    """
+    return to_config(OmegaConf.create(dict(values)))
+
+
 def compose(overrides: Sequence[str] = (), config_name: str = CONFIG_NAME) -> Config:
     """The configuration that ``train.py OVERRIDES`` would run, without running it (searches, notebooks, tests).
 

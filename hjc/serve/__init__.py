@@ -1,0 +1,1 @@
+"""The service and the coder's desk: ``hjc serve`` (extra ``serve``)."""

@@ -1,0 +1,100 @@
+"""The service as an ASGI application: routes, errors as answers, and what is around them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from hjc.serve.batching import Busy
+from hjc.serve.coding import TooLarge
+from hjc.serve.routes import batches, coding, desk, people
+from hjc.serve.routes.access import ServiceNow
+from hjc.serve.schemas import Health
+from hjc.serve.security import Guard
+from hjc.serve.service import Full, Service
+from hjc.serve.store.queue import Conflict
+
+STATIC = Path(__file__).parent / "static"
+#: seconds after which to ask again where nothing better is known
+LATER = 2
+
+
+def create_app(service: Service) -> Any:
+    """The application; starting and stopping it starts and stops the service."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.stop()
+
+    app = FastAPI(
+        title="hjc", version=version("hjc"), lifespan=life, docs_url=None, redoc_url=None,
+        description="Codes job ads to a tree of occupations, and lets people review and correct.",
+    )  # fmt: skip
+    app.state.service = service
+    for module in (coding, people, desk, batches):
+        app.include_router(module.router)
+    _add_health(app, service)
+    _add_errors(app, service)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    app.add_middleware(Guard, settings=service.settings, metrics=service.metrics)
+    return app
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["health"])
+    def healthz() -> Health:
+        """The process lives."""
+        return Health(status="ok")
+
+    @app.get("/readyz", tags=["health"], responses={503: {"model": Health}})
+    def readyz(response: Response) -> Health:
+        """Models are loaded and the store answers."""
+        if not service.ready:
+            response.status_code = 503
+            return Health(status="starting or stopping")
+        with service.store.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        return Health(status="ready", detail={"models": {s.name: s.version for s in service.board}})
+
+    @app.get("/metrics", tags=["health"], response_class=Response)
+    def metrics(service: ServiceNow) -> Response:
+        """For Prometheus; no text and no name of a person."""
+        for served in service.board:
+            service.metrics.waiting.labels(served.name).set(served.batcher.waiting)
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_errors(app: FastAPI, service: Service) -> None:
+    """What the user can mend is an answer with a sentence; the rest is a bug, and is logged by the server."""
+
+    def sentence(status: int, **headers: str) -> Any:
+        def handle(request: Request, error: Exception) -> JSONResponse:
+            return JSONResponse({"detail": str(error)}, status, headers or None)
+
+        return handle
+
+    def busy(request: Request, error: Exception) -> JSONResponse:
+        for served in service.board:
+            if served.batcher.waiting:
+                service.metrics.refused.labels(served.name).inc()
+        seconds = error.seconds if isinstance(error, Busy) else LATER
+        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(max(1, round(seconds)))})
+
+    app.add_exception_handler(ValueError, sentence(400))
+    app.add_exception_handler(TooLarge, sentence(413))
+    app.add_exception_handler(Conflict, sentence(409))
+    app.add_exception_handler(ImportError, sentence(501))
+    for kind in (Busy, Full, TimeoutError):
+        app.add_exception_handler(kind, busy)

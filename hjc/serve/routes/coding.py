@@ -1,0 +1,159 @@
+"""``/v1``: predict, explain, taxonomy, learn, models, jobs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+
+from hjc.data.recipe import OK
+from hjc.explain import explain_text
+from hjc.explain.neighbours import nearest_texts
+from hjc.explain.show import plain_level, plain_neighbours
+from hjc.serve.coding import TooLarge, cells_of, part_of, plan_of, respond, row_cells, usable
+from hjc.serve.learning import learn_rows, retrain, training_texts
+from hjc.serve.routes.access import Admin, Coder, ServiceNow, answer
+from hjc.serve.schemas import (
+    ExplainRequest,
+    ExplainResponse,
+    JobResponse,
+    LearnRequest,
+    LearnResponse,
+    ModelsResponse,
+    NodeResponse,
+    PredictRequest,
+    PredictResponse,
+    SearchResponse,
+    TreeResponse,
+)
+from hjc.serve.service import Service
+from hjc.serve.store.jobs import get_job
+from hjc.serve.taxonomy import children_of, node_of, whole_node
+
+#: training texts that an encoder reads for one question: those that share most words with the text
+ENCODED = 48
+
+router = APIRouter(prefix="/v1", tags=["coding"])
+ModelName = Annotated[str | None, Query(description="Name of a served model (the first).")]
+Language = Annotated[str | None, Query(max_length=20)]
+
+
+def check_texts(service: Service, texts: list[str]) -> None:
+    """Raise TooLarge where a text has too many characters."""
+    most = service.settings.limits.characters
+    for i, text in enumerate(texts):
+        if len(text) > most:
+            raise TooLarge(f"row {i}: {len(text):,} characters, at most {most:,}: cut the text")
+
+
+@router.post("/predict")
+async def predict(wanted: PredictRequest, service: ServiceNow, user: Coder) -> PredictResponse:
+    """Code ads. The options are those of ``hjc predict``."""
+    served = service.board.get(wanted.model)
+    if wanted.calibrated:
+        await run_in_threadpool(lambda: served.calibrated)
+    recipe, cells = cells_of(wanted, served.classifier.recipe, service.settings.limits.rows)
+    check_texts(service, [cell for column in cells for cell in column if cell])
+    part = part_of(wanted, recipe, cells)
+    plan = await run_in_threadpool(plan_of, served, wanted)
+    found = await answer(service, served, usable(part), calibrated=wanted.calibrated, learned=wanted.learned)
+    return await run_in_threadpool(respond, served, wanted, part, plan, found)
+
+
+@router.post("/explain")
+def explain(wanted: ExplainRequest, service: ServiceNow, user: Coder) -> ExplainResponse:
+    """Why a code: what each word contributes, and the nearest training texts and corrections."""
+    served = service.board.get(wanted.model)
+    if (wanted.text is None) == (wanted.row is None):
+        raise ValueError("give one of text and row")
+    recipe = served.classifier.recipe
+    cells = [[wanted.text]] if wanted.row is None else row_cells(recipe, [wanted.row])
+    texts, statuses = recipe.read(cells) if wanted.row is not None else recipe.of_columns(["text"]).read(cells)
+    check_texts(service, texts)
+    if statuses[0] != OK:
+        raise ValueError(f"text: {statuses[0]}")
+    model = served.calibrated if wanted.calibrated else served.classifier
+    tree, text = model.taxonomy, texts[0]
+    levels = explain_text(
+        model, text, wanted.levels or None, code=wanted.code, against=wanted.against, method=wanted.method
+    )
+    out = ExplainResponse(
+        model=served.name, version=served.version, text=text,
+        levels=[plain_level(tree, one, wanted.title_language) for one in levels],
+        notes=list(dict.fromkeys(note for one in levels for note in one.notes)),
+    )  # fmt: skip
+    if wanted.neighbours:
+        out.corrections = [one._asdict() for one in served.memory.nearest(text, wanted.neighbours)]
+        rows, note = training_texts(served)
+        if rows is not None:
+            near = nearest_texts(model, text, rows, wanted.neighbours, most=ENCODED)
+            out.neighbours = plain_neighbours(tree, near, wanted.title_language)
+        out.notes += [note] if note else []
+    return out
+
+
+@router.get("/taxonomy")
+def taxonomy(
+    service: ServiceNow, user: Coder, model: ModelName = None, parent: str | None = None, language: Language = None
+) -> TreeResponse:
+    """The nodes below one (the top ones)."""
+    served = service.board.get(model)
+    tree = served.classifier.taxonomy
+    above = -1 if parent is None else int(tree.encode([parent])[0])
+    nodes = [node_of(tree, node, language) for node in children_of(tree, above)]
+    return TreeResponse(model=served.name, taxonomy=tree.name, languages=list(tree.titles), parent=parent, nodes=nodes)
+
+
+@router.get("/taxonomy/search")
+def search(
+    service: ServiceNow, user: Coder, q: Annotated[str, Query(max_length=200)], model: ModelName = None,
+    language: Language = None, n: Annotated[int, Query(ge=1, le=100)] = 20,
+    level: Annotated[int | None, Query(ge=1)] = None,
+) -> SearchResponse:  # fmt: skip
+    """Codes, titles and descriptions of every language that hold all words, best first."""
+    index = service.search(service.board.get(model))
+    return SearchResponse(query=q, hits=index.find(q, language, n, level))
+
+
+@router.get("/taxonomy/node")
+def node(
+    service: ServiceNow, user: Coder, code: str, model: ModelName = None, language: Language = None
+) -> NodeResponse:
+    """A code with its path, its children and its texts in every language."""
+    return whole_node(service.board.get(model).classifier.taxonomy, code, language)
+
+
+@router.post("/learn")
+def learn(wanted: LearnRequest, service: ServiceNow, user: Coder) -> LearnResponse:
+    """Corrections: in force at once for the same and for like texts; with retrain also by a new training."""
+    served = service.board.get(wanted.model)
+    if len(wanted.corrections) > service.settings.limits.rows:
+        raise TooLarge(f"got {len(wanted.corrections):,} corrections, at most {service.settings.limits.rows:,}")
+    if not wanted.corrections and not wanted.retrain:
+        raise ValueError("give corrections, or retrain")
+    learned, known = learn_rows(service, served, user, wanted.corrections)
+    job = retrain(service, served, user) if wanted.retrain else None
+    return LearnResponse(learned=learned, known=known, job=job)
+
+
+@router.get("/models")
+def models(service: ServiceNow, user: Coder) -> ModelsResponse:
+    """The models that are served, with their trees."""
+    return ModelsResponse(models=[served.facts() for served in service.board])
+
+
+@router.post("/models/{name}/reload")
+def reload(name: str, service: ServiceNow, user: Admin) -> ModelsResponse:
+    """Load a model's directory again, after it was replaced; requests under way are answered by the old one."""
+    service.reload(name, user)
+    return models(service, user)
+
+
+@router.get("/jobs/{name}")
+def job(name: str, service: ServiceNow, user: Coder) -> JobResponse:
+    """How far a job is, and what it made."""
+    with service.store.read() as connection:
+        row = get_job(connection, name)
+    return JobResponse(
+        job=row.name, kind=row.kind, state=row.state, progress=row.progress, created=row.created, started=row.started,
+        ended=row.ended, result=row.result, error=row.error,
+    )  # fmt: skip

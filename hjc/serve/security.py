@@ -1,0 +1,142 @@
+"""Who may ask: the Host header, the origin of a page, tokens and sessions, sizes; and headers of every answer."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hjc.serve.metrics import Metrics
+from hjc.serve.settings import LOOPBACK, ServeSettings
+
+COOKIE = "hjc_session"
+#: a page of ours sends it with every change; a foreign page cannot without asking first, which is never allowed
+CSRF_HEADER = "x-hjc-request"
+SAFE = ("GET", "HEAD", "OPTIONS")
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Refused(Exception):
+    """An answer instead of the one that was asked for."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+
+class TooManyBytes(Exception):
+    """A body that is larger than allowed."""
+
+
+def allowed_hosts(settings: ServeSettings) -> set[str]:
+    """Host names by which the service may be called."""
+    own = {settings.host, *settings.hosts}
+    return {name.lower() for name in (own | {*LOOPBACK} if settings.host in (*LOOPBACK, "0.0.0.0", "::") else own)}
+
+
+def host_name(value: str) -> str:
+    """``localhost:8000`` and ``[::1]:8000`` without the port."""
+    value = value.strip().lower()
+    return value[1:].partition("]")[0] if value.startswith("[") else value.partition(":")[0]
+
+
+class Guard:
+    """ASGI middleware, the outermost: refuses what may not be asked, counts and times what is.
+
+    - Host: one of ours, so that a foreign name that was made to point here (DNS rebinding) gets nothing.
+    - CSRF: a request that changes something must not come from another site's page (Origin, Sec-Fetch-Site), and with
+      a session's cookie must carry a header that pages of other sites cannot send.
+    - CORS: no answer carries an Access-Control header, so that no other site's page reads anything.
+    - Bodies are bounded while they are read, whatever their headers say.
+    """
+
+    def __init__(self, app: Any, settings: ServeSettings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self.hosts = allowed_hosts(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        started, status, begun = time.perf_counter(), 500, False
+        limits, path = self.settings.limits, str(scope["path"])
+        most, read = (limits.upload_bytes if path.endswith(("/upload", "/look")) else limits.bytes), 0
+
+        async def bounded() -> MutableMapping[str, Any]:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > most:
+                raise TooManyBytes
+            return message
+
+        async def guarded(message: MutableMapping[str, Any]) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                status, begun = int(message["status"]), True
+                message["headers"] = [*message.get("headers", []), *self._headers(path)]
+            await send(message)
+
+        try:
+            self._check(scope["method"], headers, most)
+            await self.app(scope, bounded, guarded)
+        except Refused as refused:
+            await self._refuse(guarded, refused.status, refused.detail, refused.headers)
+        except TooManyBytes:
+            if begun:
+                raise
+            await self._refuse(guarded, 413, f"the body is larger than {most:,} bytes: send less at a time", {})
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(route, scope["method"], status).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
+
+    def _check(self, method: str, headers: dict[str, str], most: int) -> None:
+        host = host_name(headers.get("host", ""))
+        if host not in self.hosts:
+            raise Refused(
+                421, f"host {host[:100]!r} is not served here; start with --allow-host {host[:100] or 'NAME'}"
+            )
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > most:
+            raise Refused(413, f"the body is larger than {most:,} bytes: send less at a time", {"connection": "close"})
+        if method in SAFE:
+            return
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("//")[2].lower() != headers.get("host", "").strip().lower():
+            raise Refused(403, "a page of another site may not change anything here")
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            raise Refused(403, "a page of another site may not change anything here")
+        bearer = headers.get("authorization", "").lower().startswith("bearer ")
+        if f"{COOKIE}=" in headers.get("cookie", "") and not bearer and CSRF_HEADER not in headers:
+            raise Refused(403, f"a change with a session's cookie needs the header {CSRF_HEADER}: 1")
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in ("", "application/json", "multipart/form-data"):
+            raise Refused(415, f"content type {kind[:60]!r}: send application/json")
+        if kind == "multipart/form-data" and CSRF_HEADER not in headers and not bearer:
+            # a form of any page could send this without asking
+            raise Refused(403, f"an upload needs the header {CSRF_HEADER}: 1")
+
+    def _headers(self, path: str) -> list[tuple[bytes, bytes]]:
+        cache = "no-cache" if path.startswith("/static") or path == "/" else "no-store"
+        return [(k.encode(), v.encode()) for k, v in {**HEADERS, "cache-control": cache}.items()]
+
+    async def _refuse(self, send: Send, status: int, detail: str, headers: dict[str, str]) -> None:
+        body = json.dumps({"detail": detail}).encode()
+        plain = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+        start = {"type": "http.response.start", "status": status,
+                 "headers": [(k.encode(), v.encode("latin-1", "replace")) for k, v in plain.items()]}  # fmt: skip
+        await send(start)
+        await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,169 @@
+"""Everything that a running service holds, and the work it does beside answering."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hjc.serve.memory import Correction
+from hjc.serve.metrics import Metrics
+from hjc.serve.models import ModelBoard, Served
+from hjc.serve.settings import ServeSettings
+from hjc.serve.store.database import Store
+from hjc.serve.store.erasing import erase_old
+from hjc.serve.store.jobs import FAILED, FINISHED, RUNNING, fail_unfinished, new_job, set_job
+from hjc.serve.store.people import User, note_event
+from hjc.serve.store.results import AUTOMATIC, ad_rows, finals, live_decisions
+from hjc.serve.store.schema import now
+from hjc.serve.taxonomy import Search
+from hjc.taxonomy import Taxonomy
+
+logger = logging.getLogger("hjc.serve")
+
+#: seconds between rounds of what is done beside answering
+ROUND = 30.0
+#: jobs that work at a time, and that may wait
+JOBS, JOBS_WAITING = 2, 100
+
+
+class Service:
+    """Models, store and settings of one service.
+
+    Args:
+        directories: name -> model directory; the first is meant where a request names none.
+        store: a file (SQLite) or a URL.
+    """
+
+    def __init__(
+        self,
+        directories: Mapping[str, str | Path],
+        store: str | Path,
+        settings: ServeSettings | None = None,
+        *,
+        retention_days: float | None = None,
+    ) -> None:
+        self.settings, self.retention_days = settings or ServeSettings(), retention_days
+        self.metrics = Metrics()
+        self.board = ModelBoard(self.settings.limits, self.metrics)
+        self.board.open(directories)
+        self.store = Store(store)
+        self.ready, self._stop = False, threading.Event()
+        self._jobs = ThreadPoolExecutor(JOBS, thread_name_prefix="hjc-job")
+        self._working = 0
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Bring what was corrected into force, and begin the rounds."""
+        with self.store.write() as connection:
+            if left := fail_unfinished(connection):
+                logger.warning("%d jobs of an earlier start did not end", left)
+        self.refresh_corrections()
+        threading.Thread(target=self._rounds, name="hjc-rounds", daemon=True).start()
+        self.ready = True
+
+    def stop(self) -> None:
+        """Answer what waits, end jobs, close the store."""
+        self.ready = False
+        self._stop.set()
+        self._jobs.shutdown(wait=True, cancel_futures=True)
+        self.board.stop()
+        self.store.close()
+
+    def _rounds(self) -> None:
+        while not self._stop.wait(ROUND):
+            try:
+                if erase_old(self.store, self.retention_days):
+                    self.refresh_corrections()
+            except Exception:
+                logger.exception("a round failed")
+
+    # ------------------------------------------------------------------ corrections
+
+    def refresh_corrections(self, ads: Sequence[int] | None = None) -> None:
+        """Have the final codes of these ads (all) in force in every model; audited ads are never learnt from."""
+        with self.store.read() as connection:
+            found = finals(live_decisions(connection, of_ads=ads))
+            numbers = list(found) if ads is None else list(ads)
+            rows = [row for row in ad_rows(connection, of_ads=ads) if row.text and row.purpose != "audit"]
+        recipe = self.board.get().classifier.recipe
+        corrections = [
+            Correction(row.id, recipe.clean([row.text])[0][0], found[row.id].codes)
+            for row in rows
+            if row.id in found and found[row.id].codes and found[row.id].how != AUTOMATIC
+        ]
+        kept = {one.key for one in corrections}
+        self.board.learn(corrections, [number for number in numbers if number not in kept])
+        for served in self.board:
+            self.metrics.corrections.labels(served.name).set(len(served.memory))
+
+    # ------------------------------------------------------------------ jobs
+
+    def begin(self, kind: str, user: User | None, work: Callable[[Callable[[float], None]], Any], **detail: Any) -> str:
+        """Start long work; returns the job's name. ``work`` is given a function that takes its progress, 0 to 1.
+
+        Raises:
+            Full: too many jobs wait.
+        """
+        with self._lock:
+            if self._working >= JOBS_WAITING:
+                raise Full(f"{self._working} jobs wait; ask again later")
+            self._working += 1
+        with self.store.write() as connection:
+            name = new_job(connection, kind, user, **detail)
+        self._jobs.submit(self._work, name, work)
+        return name
+
+    def _work(self, name: str, work: Callable[[Callable[[float], None]], Any]) -> None:
+        def note(**values: Any) -> None:
+            with self.store.write() as connection:
+                set_job(connection, name, **values)
+
+        last = [0.0]
+
+        def progress(share: float) -> None:
+            if share - last[0] >= 0.02:
+                last[0] = share
+                note(progress=share)
+
+        try:
+            note(state=RUNNING, started=now())
+            result = work(progress)
+            note(state=FINISHED, ended=now(), progress=1.0, result=result)
+        except Exception as error:
+            expected = isinstance(error, (ValueError, OSError, ImportError))
+            if not expected:
+                logger.exception("job %s failed", name)
+            message = str(error) if expected else f"an error inside hjc ({type(error).__name__}); see the log"
+            note(state=FAILED, ended=now(), error=message)
+        finally:
+            with self._lock:
+                self._working -= 1
+
+    # ------------------------------------------------------------------ models
+
+    def reload(self, name: str, user: User | None) -> Served:
+        """Load the directory of a model again; requests under way are answered by the old one."""
+        served = self.board.replace(name, self.board.get(name).directory)
+        with self.store.write() as connection:
+            note_event(connection, user, "reload", model=name, version=served.version)
+        return served
+
+    # ------------------------------------------------------------------ looking
+
+    def search(self, served: Served) -> Search:
+        """The index of the model's tree, made once."""
+        return _search(served.classifier.taxonomy)
+
+
+class Full(RuntimeError):
+    """Too many jobs wait."""
+
+
+@lru_cache(maxsize=8)
+def _search(tree: Taxonomy) -> Search:
+    return Search(tree)

@@ -1,0 +1,27 @@
+// The strings of the page: one JSON file a language in lang/. A missing one is taken from English.
+
+export const LANGUAGES = { en: "English" };
+let strings = {};
+let english = {};
+export let language = "en";
+
+const read = async name => (await fetch(`/static/lang/${name}.json`)).json();
+
+export async function speak(wanted) {
+  if (!Object.keys(english).length) english = await read("en");
+  language = wanted in LANGUAGES ? wanted : "en";
+  strings = language === "en" ? english : await read(language);
+  document.documentElement.lang = language;
+  localStorage.setItem("language", language);
+}
+
+export const preferred = () =>
+  localStorage.getItem("language") || navigator.languages.map(one => one.slice(0, 2)).find(one => one in LANGUAGES) || "en";
+
+// t("progress", { done: 3, left: 7 }) -> "3 done, 7 left"
+export function t(key, values = {}) {
+  const text = strings[key] ?? english[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+export const percent = p => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: p < 0.1 ? 1 : 0 }).format(p);

@@ -1,0 +1,263 @@
+"""The coder's desk: queue, decisions that are only added to, several coders, dealing, export, removal of texts."""
+
+import io
+import json
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("fastapi", reason='needs the extra "serve": pip install "hjc[serve]"')
+
+from tests.serve_client import batch_of, client, decision, finished, sign_in, told
+
+TEXTS = ["registered nurse", "cook in a restaurant", "lorry driver wanted", "baker of bread", "bus driver", "pilot"]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Any]:
+    with client(tmp_path / "desk.db") as made:
+        yield made
+
+
+def take(desk: Any, n: int = 1, **more: Any) -> list[dict[str, Any]]:
+    return list(told(desk.post("/v1/desk/next", json={"n": n, **more}))["tasks"])
+
+
+def decide(desk: Any, task: dict[str, Any], *codes: str, status: int = 200, **more: Any) -> Any:
+    return told(desk.post("/v1/desk/decisions", json=decision(task, *codes, **more)), status)
+
+
+def test_from_a_pasted_batch_to_a_code(desk: Any) -> None:
+    sign_in(desk, "anna")
+    batch = batch_of(desk, TEXTS)
+    (task,) = take(desk, batch=batch)
+    levels = task["suggestions"]["levels"]
+    assert [one["level"] for one in levels] == [1, 2, 3]
+    best = levels[2]["choices"][0]
+    open_path, nodes = [], task["suggestions"]["tree"]
+    while nodes:  # the tree leads to the best leaf, open all the way
+        node = next(one for one in nodes if one["code"] == best["code"][: len(one["code"])])
+        open_path.append((node["code"], node["open"]))
+        nodes = node["children"]
+    assert open_path[-1] == (best["code"], True) and all(opened for _, opened in open_path)
+    assert best["path"] and task["shown"]
+    first = decide(desk, task, best["code"], comment="sure", seconds=2.5, batch=batch)
+    assert first["progress"]["done"] == 1 and first["progress"]["left"] == len(TEXTS) - 1
+    assert decide(desk, task, best["code"])["decision"] == first["decision"]  # sent again: nothing changes
+    other = decision(task, "211") | {"key": "another-key"}
+    assert "undo that first" in told(desk.post("/v1/desk/decisions", json=other), 409)["detail"]
+    line = told(desk.get("/v1/desk/history"))["decisions"][0]
+    assert (line["codes"], line["undone"], line["text"]) == ([best["code"]], False, task["text"])
+    with sqlite3.connect(desk.service.store.url.database) as raw:
+        row = raw.execute("SELECT kind, seconds, model, shown_id FROM decisions").fetchone()
+        assert row == ("code", 2.5, "small", task["shown"])
+        seen = json.loads(raw.execute("SELECT suggestions FROM shown WHERE id = ?", [task["shown"]]).fetchone()[0])
+        assert seen["levels"]["3"][0][0] == best["code"]
+        for statement in ("UPDATE decisions SET codes = '[]'", "DELETE FROM decisions", "DELETE FROM shown"):
+            with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+                raw.execute(statement)
+
+
+def test_undo_skip_and_not_a_job(desk: Any) -> None:
+    sign_in(desk, "anna")
+    batch = batch_of(desk, TEXTS[:3], order="file")
+    one, two, three = take(desk, 3)
+    assert [task["number"] for task in (one, two, three)] == [1, 2, 3]
+    decide(desk, one, kind="skip")
+    decide(desk, two, kind="not_a_job")
+    back = told(desk.post("/v1/desk/undo", json={"key": "undo-key-1"}))
+    assert back["task"] == two["task"]
+    assert told(desk.post("/v1/desk/undo", json={"key": "undo-key-1"}))["task"] == two["task"]
+    body = decision(back, "511", "521", kind="several") | {"key": "second-try-2"}
+    told(desk.post("/v1/desk/decisions", json=body))
+    decide(desk, three, "811")
+    (skipped,) = take(desk)  # skipped ads come last
+    assert skipped["task"] == one["task"]
+    told(desk.post("/v1/desk/decisions", json=decision(skipped, "2") | {"key": "higher-level"}))  # a higher level
+    assert take(desk) == []
+    final = pd.read_csv(io.StringIO(desk.get(f"/v1/desk/export?batch={batch}").text), dtype=str)
+    assert final["hjc_code"].tolist() == ["2", "511 521", "811"]
+    training = pd.read_csv(io.StringIO(desk.get("/v1/desk/export?table=training").text), dtype=str)
+    assert training[["code", "weight"]].values.tolist() == [
+        ["2", "1.0"], ["511", "0.5"], ["521", "0.5"], ["811", "1.0"],
+    ]  # fmt: skip
+    for bad, said in (({"kind": "code", "codes": []}, "1 to 1"), ({"kind": "several", "codes": ["2"]}, "2 to 20"),
+                      ({"kind": "skip", "codes": ["2"]}, "0 to 0"), ({"codes": ["77"]}, "unknown")):  # fmt: skip
+        assert said in told(desk.post("/v1/desk/decisions", json=decision(one) | {"codes": ["2"]} | bad), 400)["detail"]
+
+
+def test_two_coders_never_get_one_ad_unless_it_has_a_second_copy(tmp_path: Path) -> None:
+    with client(tmp_path / "desk.db") as desk:
+        texts = [f"nurse {i}" for i in range(40)]
+        batch_of(desk, texts, second=0.25, audit=4)
+        from hjc.serve.store import queue
+        from hjc.serve.store.people import ensure_user
+
+        store = desk.service.store
+
+        def code(name: str) -> list[int]:
+            with store.write() as connection:
+                user = ensure_user(connection, name, "coder")
+            found = []
+            for step in range(100):
+                with store.write() as connection:
+                    tasks = queue.take(connection, user, None, 2, 30)
+                if not tasks:
+                    return found
+                with store.write() as connection:
+                    queue.decide(connection, user, tasks[0].id, queue.Choice(f"{name}-{step}", "code", ["211"]))
+                found.append(tasks[0].ad)
+            return found
+
+        with ThreadPoolExecutor(4) as pool:
+            taken = dict(zip("abcd", pool.map(code, "abcd"), strict=True))
+        everything = [ad for mine in taken.values() for ad in mine]
+        assert all(len(mine) == len(set(mine)) for mine in taken.values())
+        assert len(everything) == 50 and len(set(everything)) == 40
+        assert sorted(everything.count(ad) for ad in set(everything)) == [1] * 30 + [2] * 10
+
+
+def test_an_ad_that_was_held_too_long_goes_to_another(tmp_path: Path) -> None:
+    with client(tmp_path / "desk.db", lease_minutes=0.0) as desk:
+        sign_in(desk, "anna")
+        batch_of(desk, TEXTS[:1])
+        (old,) = take(desk)
+        sign_in(desk, "berta")
+        (new,) = take(desk)
+        assert new["task"] == old["task"]
+        sign_in(desk, "anna")
+        assert "another coder" in decide(desk, old | {"shown": None}, "211", status=409)["detail"]
+
+
+def test_a_sample_is_dealt_with_a_common_part_and_disputes_are_settled(desk: Any) -> None:
+    for name in ("anna", "berta", "carl"):
+        sign_in(desk, name)
+    batch = batch_of(desk, [f"cook {i}" for i in range(20)])
+    body = {"coders": ["anna", "berta", "carl"], "each": 8, "common": 2}
+    refused = desk.post(f"/v1/desk/batches/{batch}/deal", json=body | {"each": 10})
+    assert "need 26 open ads" in told(refused, 400)["detail"]
+    assert told(desk.post(f"/v1/desk/batches/{batch}/deal", json=body))["tasks"] == dict.fromkeys(body["coders"], 8)
+    seen: dict[str, set[int]] = {}
+    codes = {"anna": "511", "berta": "511", "carl": "512"}
+    for name in body["coders"]:
+        sign_in(desk, name)
+        for _ in range(8):
+            (task,) = take(desk, batch=batch)
+            seen.setdefault(name, set()).add(task["ad"])
+            decide(desk, task, codes[name], comment=f"{name} thinks")
+        assert take(desk, batch=batch) == []
+    common = seen["anna"] & seen["berta"] & seen["carl"]
+    assert len(common) == 2 and len(seen["anna"] | seen["berta"] | seen["carl"]) == 20
+    found = told(desk.get(f"/v1/desk/supervise?batch={batch}"))
+    assert found["disputed"] == 2 and {one["coder"]: one["done"] for one in found["coders"]} == dict.fromkeys(codes, 8)
+    assert [one["figures"]["pairwise"]["value"] for one in found["agreement"]] == pytest.approx([1, 1, 1 / 3])
+    dispute = told(desk.get("/v1/desk/disputes"))["disputes"][0]
+    assert {one["coder"]: one["codes"] for one in dispute["decisions"]} == {n: [c] for n, c in codes.items()}
+    told(desk.post("/v1/desk/adjudicate", json={"key": "settled-1", "ad": dispute["ad"], "codes": ["511"]}))
+    assert [one["ad"] for one in told(desk.get("/v1/desk/disputes"))["disputes"]] == [(common - {dispute["ad"]}).pop()]
+    final = pd.read_csv(io.StringIO(desk.get("/v1/desk/export").text), dtype=str).set_index("hjc_ad")
+    assert final.loc[str(dispute["ad"]), ["hjc_code", "hjc_how"]].tolist() == ["511", "adjudicated"]
+
+
+def test_audited_ads_are_a_random_sample_apart(desk: Any) -> None:
+    batch = batch_of(desk, [f"baker {i}" for i in range(30)], audit=10, hide="audit", automatic=0.01)
+    with sqlite3.connect(desk.service.store.url.database) as raw:
+        tasks = raw.execute("SELECT purpose, inclusion_probability FROM tasks").fetchall()
+        assert tasks == [("audit", pytest.approx(1 / 3))] * 10  # the others are sure: the model codes them
+        assert raw.execute("SELECT count(*) FROM decisions WHERE kind = 'automatic'").fetchone() == (30,)
+    for task in take(desk, 10):
+        assert task["suggestions"] is None
+        decide(desk, task, "521")
+    assert told(desk.get("/v1/models"))["models"][0]["corrections"] == 0
+    audit = pd.read_csv(io.StringIO(desk.get("/v1/desk/export?table=audit").text))
+    assert len(audit) == 10 and audit["weight"].tolist() == pytest.approx([3.0] * 10)
+    assert desk.get("/v1/desk/export?table=training").text.strip() == ""
+    final = pd.read_csv(io.StringIO(desk.get(f"/v1/desk/export?batch={batch}").text))
+    assert final["hjc_how"].value_counts().to_dict() == {"automatic": 20, "one coder": 10}
+
+
+def test_uploads_of_every_format_and_bad_ones(desk: Any, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": ["x1", "x2"], "lang": ["en", "pl"], "title": ["nurse", "kucharz"], "n": [1, 2]})
+    frame.to_excel(tmp_path / "ads.xlsx", index=False)
+    frame.to_parquet(tmp_path / "ads.parquet")
+    frame.to_csv(tmp_path / "ads.csv", index=False, sep=";")
+
+    def send(route: str, name: str, body: bytes, **data: Any) -> Any:
+        return desk.post(f"/v1/desk/{route}", files={"file": (name, io.BytesIO(body))}, data=data)
+
+    for name in ("ads.xlsx", "ads.parquet", "ads.csv"):
+        body = (tmp_path / name).read_bytes()
+        seen = told(send("look", name, body))
+        assert seen["columns"] == ["id", "lang", "title", "n"] and seen["text_columns"] == ["title"]
+        assert (seen["language_column"], seen["key_column"]) == ("lang", "id")
+        settings = {"name": name, "text_columns": ["title"], "language_column": "lang", "key_column": "id"}
+        made = told(send("upload", name, body, settings=json.dumps(settings)))
+        assert finished(desk, made["job"])["result"]["ads"] == 2
+        assert [task["language"] for task in take(desk, 2, batch=made["batch"])] in (["en", "pl"], ["pl", "en"])
+    settings = json.dumps({"name": "bad"})
+    for name, body, said in (
+        ("ads.xlsx", b"no workbook", "xlsx"), ("ads.pdf", b"%PDF", "does not tell the format"), ("ads.csv", b"", ""),
+        ("ads.csv", b"title\n", "no rows"), ("ads.parquet", b"PAR1", "parquet"),
+    ):  # fmt: skip
+        assert said in told(send("upload", name, body, settings=settings), 400)["detail"]
+    wrong = json.dumps({"name": "bad", "text_columns": ["titel"]})
+    assert "did you mean 'title'" in told(send("upload", "a.csv", b"title\nnurse\n", settings=wrong), 400)["detail"]
+    assert send("upload", "a.csv", b"title\nnurse\n", settings="{").status_code in (400, 422)
+
+
+def test_a_text_is_removed_and_the_trail_stays(desk: Any, tmp_path: Path) -> None:
+    rows = [{"id": "person-1", "title": "nurse Jadwiga Nowak"}, {"id": "person-2", "title": "cook Zenon Zuk"}]
+    made = told(desk.post("/v1/desk/batches", json={"name": "a", "rows": rows, "key_column": "id",
+                                                    "text_columns": ["title"], "order": "file"}))  # fmt: skip
+    finished(desk, made["job"])
+    one, two = take(desk, 2)
+    decide(desk, one, "211", comment="Jadwiga told me")
+    assert told(desk.get("/v1/models"))["models"][0]["corrections"] == 1
+    assert told(desk.post("/v1/desk/erase", json={"ids": ["person-1", f"#{two['ad']}"]}))["count"] == 2
+    assert told(desk.get("/v1/models"))["models"][0]["corrections"] == 0
+    assert "was removed" in decide(desk, two, "511", status=409)["detail"]
+    assert "no ad" in told(desk.post("/v1/desk/erase", json={"ids": ["person-1"]}), 400)["detail"]
+    final = pd.read_csv(io.StringIO(desk.get("/v1/desk/export").text), dtype=str)
+    assert final["hjc_code"].tolist()[0] == "211" and final["hjc_erased"].notna().all()
+    for path in tmp_path.glob("desk.db*"):
+        for word in (b"Jadwiga", b"Zenon", b"person-1"):
+            assert word not in path.read_bytes(), path
+
+
+def test_a_retention_period_removes_old_texts(tmp_path: Path) -> None:
+    from hjc.serve.store.erasing import erase_old
+
+    with client(tmp_path / "desk.db") as desk:
+        batch_of(desk, TEXTS[:2])
+        batch_of(desk, TEXTS[2:4], retention_days=1e-9)
+        assert erase_old(desk.service.store, None) == 2
+        assert erase_old(desk.service.store, 30) == 0
+        assert erase_old(desk.service.store, 1e-9) == 2
+
+
+def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
+    import sqlalchemy as sa
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from hjc.serve.store.database import Store
+    from hjc.serve.store.schema import APPEND_ONLY, metadata
+
+    store = Store(tmp_path / "a" / "desk.db")
+    with store.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        triggers = connection.execute(sa.text("SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'")).scalars()
+        assert set(triggers) == set(APPEND_ONLY)
+    with store.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    store.close()
+    with pytest.raises(ValueError, match="newer hjc"):
+        Store(tmp_path / "a" / "desk.db")
+    (tmp_path / "text.db").write_text("no database, but long enough to be looked at " * 100, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"text\.db"):
+        Store(tmp_path / "text.db")
