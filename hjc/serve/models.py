@@ -14,7 +14,6 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.derived import model_fingerprint
 from hjc.classifiers.load import load
-from hjc.data.jobdata import JobData
 from hjc.errors import check_choice
 from hjc.evaluation.validation_scores import ValidationScores
 from hjc.serve.batching import Batcher, Outcomes
@@ -49,7 +48,7 @@ class Answered(Classifier):
     def is_fitted(self) -> bool:
         return True
 
-    def fit(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> "Answered":
+    def fit(self, train: Any, valid: Any = None, **options: Any) -> "Answered":
         raise self.cannot("be fitted", "models in a directory")
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
