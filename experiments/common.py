@@ -16,6 +16,8 @@ from hjc.arrays import IntArray
 
 if TYPE_CHECKING:
     from hjc.data import JobData
+    from hjc.metrics import RowScores
+    from hjc.taxonomy import Taxonomy
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("log_loss", "recall@1", "recall@3", "recall@5", "recall@10", "macro_recall", "hierarchical_f1", "ece_plain")
@@ -127,6 +129,41 @@ def _calibrated(directory: Path) -> dict[tuple[object, object], tuple[str, str]]
     table = table[table["probabilities"] == "calibrated"]
     columns = table[["set", "level", "accuracy", "log_loss"]].itertuples(index=False)
     return {(name, level): (accuracy, loss) for name, level, accuracy, loss in columns}
+
+
+def paired(
+    scores: "Sequence[RowScores]", taxonomy: "Taxonomy", level: int | None, metrics: Sequence[str], *, draws: int = 1000
+) -> list[dict[str, object]]:
+    """A line for each metric and model: value with its 95 % interval, and the difference to the first model with its
+    own, all in the same bootstrap resamples of the rows."""
+    from hjc.metrics import Resamples, level_metrics, replicate_metrics
+    from hjc.metrics.bootstrap import percentile_interval
+    from hjc.report.comparison import difference
+
+    drawn = Resamples.draw(len(scores[0]), draws)
+    values = [level_metrics(s, taxonomy, level) for s in scores]
+    replicates = [replicate_metrics(s, taxonomy, level, drawn) for s in scores]
+    lines: list[dict[str, object]] = []
+    for metric in metrics:
+        for i, value in enumerate(values):
+            low, high = percentile_interval(replicates[i][metric], value[metric])
+            line: dict[str, object] = {"model": i, "level": level or "overall", "metric": metric, "rows": value["n"]}
+            line |= {"value": value[metric], "low": low, "high": high}
+            if i:
+                line |= difference(metric, value[metric], values[0][metric], replicates[i][metric], replicates[0][metric])
+            lines.append(line)
+    return lines
+
+
+def write_lines(study: str, lines: Sequence[Mapping[str, object]]) -> None:
+    """experiments/STUDY/results.csv, numbers with five digits."""
+    path = ROOT / "experiments" / study / "results.csv"
+    names = list(dict.fromkeys(key for line in lines for key in line))
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, names)
+        writer.writeheader()
+        writer.writerows({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in line.items()} for line in lines)
+    print(f"{len(lines)} lines written to {path}")
 
 
 def _short(value: object) -> str:

@@ -18,6 +18,7 @@ from hjc.corpus.agreement import (
     ratings_from_long,
     stratified_se,
 )
+from hjc.data.codesets import CodeSets
 from hjc.taxonomy import from_prefix_codes
 
 ONES, ZEROS = np.ones, lambda n: np.zeros(n, np.int64)
@@ -247,3 +248,58 @@ def test_the_command_on_lines_and_on_columns(call, tmp_path):
     (tmp_path / "long.csv").write_text("\n".join(lines) + "\n")
     code, _, err = call("data", "agreement", tmp_path / "long.csv", "-o", tmp_path / "x", "--weight-column", "w", *long)
     assert code == 2 and "unit '1' has 'w' '2' in one line and '3' in another" in err and not (tmp_path / "x").exists()
+
+
+@given(st.lists(st.lists(st.sets(st.integers(2, 5), max_size=2), min_size=3, max_size=3), min_size=2, max_size=8))
+def test_coders_with_several_codes_agree_where_they_share_one(rows: list[list[set[int]]]) -> None:
+    """Every figure with sets, pair by pair in loops over Python's sets."""
+    cells = [sorted(cell) for row in rows for cell in row]
+    sets = CodeSets.of_lists(cells)
+    found = agreement(TREE, sets.first.reshape(-1, 3), ["a", "b", "c"], bootstrap=0, sets=sets)
+    for level in (1, 2):
+        units = [[{int(TREE.node_path[n, level - 1]) for n in cell} for cell in row] for row in rows]
+        both = [(u[0], u[1]) for u in units if u[0] and u[1]]
+        pair = found.pairs[(found.pairs.level == level) & (found.pairs.coder_b == "b")].iloc[0]
+        if both:
+            share = np.mean([bool(x & y) for x, y in both])
+            assert pair["agreement"] == pytest.approx(share)
+            chance = np.mean([bool(x & y) for x, _ in both for _, y in both])
+            if chance < 1:
+                assert pair["kappa"] == pytest.approx((share - chance) / (1 - chance))
+        line = found.overall[found.overall.level == level].iloc[0]
+        full = [u for u in units if all(u)]
+        if full:
+            assert line["all_agree"] == pytest.approx(np.mean([bool(u[0] & u[1] & u[2]) for u in full]))
+        paired = [[c for c in u if c] for u in units if sum(map(bool, u)) >= 2]
+        every = [c for u in paired for c in u]
+        differ = sum(sum(not (x & y) for x in u for y in u) / (len(u) - 1) for u in paired)
+        possible = sum(not (x & y) for x in every for y in every)
+        if possible:
+            wanted = 1 - (len(every) - 1) * differ / possible
+            assert line["alpha"] == pytest.approx(wanted)
+
+
+def test_sets_of_one_code_give_the_plain_figures() -> None:
+    ratings = np.random.default_rng(0).integers(-1, 6, (20, 3))
+    sets = CodeSets.of_gold(ratings.ravel())
+    a, b = agreement(TREE, ratings, ["a", "b", "c"]), agreement(TREE, ratings, ["a", "b", "c"], sets=sets)
+    pd.testing.assert_frame_equal(a.pairs, b.pairs)
+    pd.testing.assert_frame_equal(a.overall, b.overall)
+
+
+def test_the_command_reads_several_codes_in_a_cell(tmp_path, call) -> None:
+    (tmp_path / "tree.csv").write_text("code\n" + "\n".join(TREE.codes) + "\n")
+    (tmp_path / "a.csv").write_text("id,x,y\n1,11|12,12\n2,21,22|21\n3,11,22|9\n")
+    line = ["data", "agreement", tmp_path / "a.csv", "-o", tmp_path / "out", "--taxonomy", tmp_path / "tree.csv",
+            "--digits", "1,2", "-c", "x", "-c", "y"]  # fmt: skip
+    code, _, err = call(*line, "--code-separator", "|")
+    assert code == 0, err
+    assert pd.read_csv(tmp_path / "out" / "pairs.csv")["agreement"].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert "1 further codes" in err and "'9'" in err
+    (tmp_path / "b.csv").write_text("ad,who,code\n1,p,11|12\n1,q,12\n2,p,21\n2,q,22|21\n3,p,11\n3,q,22\n")
+    code, _, err = call(
+        "data", "agreement", tmp_path / "b.csv", "-o", tmp_path / "out", "--taxonomy", tmp_path / "tree.csv",
+        "--digits", "1,2", "--unit-column", "ad", "--code-separator", "|",
+    )  # fmt: skip
+    assert code == 0, err
+    assert pd.read_csv(tmp_path / "out" / "overall.csv")["all_agree"].tolist() == pytest.approx([2 / 3, 2 / 3])

@@ -1,7 +1,9 @@
 """How well coders agree: agreement at each level, Cohen's and Fleiss' kappa, Krippendorff's alpha, with intervals.
 
 U units (ads), m coders. Codes are compared at each level of the tree: two codes agree at level 2 when their ancestors
-there are the same. A code that ends above a level is missing at it.
+there are the same. A code that ends above a level is missing at it. A coder may give several codes: two coders agree
+where they have one in common, in every figure, and by chance as often as two sets drawn as they were used have one
+(weighted kappa and alpha with the weight 1 for any common code, 0 for none; Cohen 1968, Passonneau 2006).
 
 Survey weights and strata may be given. Variances are those of the linearised estimate under stratified sampling with
 replacement (Binder 1983; as R's ``survey`` does): with z_i the influence of unit i, var = sum over strata h of
@@ -24,6 +26,8 @@ from scipy import sparse, stats
 
 from hjc.arrays import Float64, IntArray
 from hjc.corpus.copying import write_tables
+from hjc.corpus.several import Alike, agreeing, alike_of, common_code, of_level
+from hjc.data.codesets import CodeSets
 from hjc.metrics.bootstrap import Resamples
 from hjc.metrics.intervals import wilson
 from hjc.statistics.totals import as_weights
@@ -83,7 +87,12 @@ def proportion(hit: npt.ArrayLike, weights: Float64, strata: IntArray, confidenc
 
 
 def cohen_kappa(
-    a: IntArray, b: IntArray, weights: Float64 | None = None, strata: IntArray | None = None, confidence: float = 0.95
+    a: IntArray,
+    b: IntArray,
+    weights: Float64 | None = None,
+    strata: IntArray | None = None,
+    confidence: float = 0.95,
+    alike: Alike = None,
 ) -> Estimate:
     """Cohen's kappa (1960) of two coders over the units that both coded; weighted by units, interval by linearisation.
 
@@ -99,13 +108,18 @@ def cohen_kappa(
     codes, both_codes = np.unique(np.r_[a, b], return_inverse=True)
     x, y = both_codes[: len(a)], both_codes[len(a) :]
     of_a, of_b = np.bincount(x, share, len(codes)), np.bincount(y, share, len(codes))
+    same = alike_of(alike, codes)
     # d p_e = share_b(a_i) + share_a(b_i) - 2 p_e
-    own: Float64 = np.add(of_b[x], of_a[y], dtype=np.float64)
-    return _kappa((x == y).astype(np.float64), float(of_a @ of_b), own, share, h, confidence)
+    own: Float64 = np.add((same @ of_b)[x], (same @ of_a)[y], dtype=np.float64)
+    return _kappa(agreeing(same, x, y), float(of_a @ (same @ of_b)), own, share, h, confidence)
 
 
 def fleiss_kappa(
-    ratings: IntArray, weights: Float64 | None = None, strata: IntArray | None = None, confidence: float = 0.95
+    ratings: IntArray,
+    weights: Float64 | None = None,
+    strata: IntArray | None = None,
+    confidence: float = 0.95,
+    alike: Alike = None,
 ) -> Estimate:
     """Fleiss' kappa (1971) over the units that all coders coded. ratings: (U, m), -1 missing; m of 2 or more.
 
@@ -114,20 +128,25 @@ def fleiss_kappa(
     """
     w, h = _design(len(ratings), weights, strata)
     full = (ratings != MISSING).all(axis=1)
-    table, m = _counts(ratings[full]), ratings.shape[1]
+    (table, same), m = _counts(ratings[full], alike), ratings.shape[1]
     w, h = w[full], h[full]
     if m < 2 or not len(w) or not w.sum() > 0:
         return UNDEFINED
     share = w / w.sum()
     of_code = np.asarray(share @ table).ravel() / m
-    own: Float64 = 2 * np.asarray(table @ of_code).ravel() / m
-    return _kappa(_agreeing(table), float(of_code @ of_code), own, share, h, confidence)
+    own: Float64 = 2 * np.asarray(table @ (same @ of_code)).ravel() / m
+    return _kappa(_agreeing(table, same), float(of_code @ (same @ of_code)), own, share, h, confidence)
 
 
-def _agreeing(table: sparse.csr_matrix) -> Float64:
+def _agreeing(table: sparse.csr_matrix, same: sparse.csr_matrix) -> Float64:
     """(U,) share of agreeing pairs of codes of units that have two or more, from their counts (U, C)."""
     m = np.asarray(table.sum(axis=1)).ravel()
-    return np.asarray((np.asarray(table.multiply(table).sum(axis=1)).ravel() - m) / (m * (m - 1)))
+    return np.asarray((_pairs(table, same) - m) / (m * (m - 1)))
+
+
+def _pairs(table: sparse.csr_matrix, same: sparse.csr_matrix) -> Float64:
+    """(U,) ordered pairs of codes of a unit that agree, a code with itself among them."""
+    return np.asarray(table.multiply(table @ same).sum(axis=1)).ravel()
 
 
 def _kappa(
@@ -151,6 +170,7 @@ def krippendorff_alpha(
     *,
     bootstrap: int = 1000,
     seed: int = 1,
+    alike: Alike = None,
 ) -> Estimate:
     """Krippendorff's alpha for nominal codes with missing values (Content Analysis, 2004, ch. 11). ratings: (U, m).
 
@@ -160,17 +180,17 @@ def krippendorff_alpha(
     """
     w, h = _design(len(ratings), weights, strata)
     paired = (ratings != MISSING).sum(axis=1) >= 2
-    table, w, h = _counts(ratings[paired]), w[paired], h[paired]
+    (table, same), w, h = _counts(ratings[paired], alike), w[paired], h[paired]
     if not len(w) or not w.sum() > 0:
         return UNDEFINED
     w = w * len(w) / w.sum()
     m = np.asarray(table.sum(axis=1)).ravel()
-    differ = (m**2 - np.asarray(table.multiply(table).sum(axis=1)).ravel()) / (m - 1)
+    differ = (m**2 - _pairs(table, same)) / (m - 1)
 
     def alpha(weight: Float64) -> Float64:
         n = weight @ m
         used = np.asarray(weight @ table)
-        possible = n**2 - (used**2).sum(axis=1)
+        possible = n**2 - (used * (same @ used.T).T).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(possible > 1e-12, 1 - (n - 1) * (weight @ differ) / possible, np.nan)
 
@@ -190,13 +210,14 @@ def _design(n: int, weights: Float64 | None, strata: IntArray | None) -> tuple[F
     return as_weights(weights, n), h
 
 
-def _counts(ratings: IntArray) -> sparse.csr_matrix:
-    """(U, C) how often each unit got each code."""
+def _counts(ratings: IntArray, alike: Alike) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """(U, C) how often each unit got each code, and (C, C) which of these agree."""
     unit, coder = np.nonzero(ratings != MISSING)
     codes, column = np.unique(ratings[unit, coder], return_inverse=True)
-    return sparse.csr_matrix(
+    table = sparse.csr_matrix(
         (np.ones(len(unit)), (unit, column.ravel())), shape=(len(ratings), max(1, len(codes))), dtype=np.float64
     )
+    return table, alike_of(alike, codes) if len(codes) else sparse.csr_matrix((1, 1))
 
 
 # ---------------------------------------------------------------------------------------------- the report
@@ -240,6 +261,7 @@ def agreement(
     confidence: float = 0.95,
     bootstrap: int = 1000,
     seed: int = 1,
+    sets: CodeSets | None = None,
 ) -> Agreement:
     """Agreement of coders at every level.
 
@@ -248,6 +270,8 @@ def agreement(
         coders: m names; None: coders are not known by name (codes of a unit in any order), so that there is nothing
             to say about pairs of them.
         weights: (U,) survey weights. strata: (U,) strata of the sample.
+        sets: (U * m) all codes of each unit and coder, those of a unit side by side, where some gave several;
+            ``ratings`` are then the first ones, which the table of confusion is of.
 
     Raises:
         ValueError: shapes do not fit, fewer than two coders, or a number is no node.
@@ -263,18 +287,23 @@ def agreement(
     path = np.vstack([taxonomy.node_path, np.full((1, taxonomy.depth), MISSING)])  # the last line is for -1
     pairs, overall = [], []
     for level in levels or range(1, taxonomy.depth + 1):
-        at = path[ratings, taxonomy.check_level(level) - 1]
+        at, alike = path[ratings, taxonomy.check_level(level) - 1], None
+        if sets is not None:
+            number, alike = of_level(taxonomy, sets, level)
+            at = number.reshape(ratings.shape)
+        same = alike_of(alike, np.arange(len(taxonomy)) if alike is None else np.arange(alike.shape[0]))
         for i, j in combinations(range(at.shape[1]), 2) if coders is not None else ():
             both = (at[:, i] != MISSING) & (at[:, j] != MISSING)
-            share = proportion(at[both, i] == at[both, j], w[both], h[both], confidence)
-            kappa = cohen_kappa(at[:, i], at[:, j], w, h, confidence)
+            share = proportion(agreeing(same, at[both, i], at[both, j]), w[both], h[both], confidence)
+            kappa = cohen_kappa(at[:, i], at[:, j], w, h, confidence, alike)
             pairs.append((coders[i], coders[j], level, share.n, *_three(share), *_three(kappa)))  # type: ignore[index]
         full = (at != MISSING).all(axis=1)
-        everyone = proportion((at[full] == at[full, :1]).all(axis=1), w[full], h[full], confidence)
-        alpha = krippendorff_alpha(at, w, h, confidence, bootstrap=bootstrap, seed=seed)
+        agree = (at[full] == at[full, :1]).all(axis=1) if sets is None else common_code(taxonomy, sets, level, full)
+        everyone = proportion(agree, w[full], h[full], confidence)
+        alpha = krippendorff_alpha(at, w, h, confidence, bootstrap=bootstrap, seed=seed, alike=alike)
         overall.append(
-            (level, everyone.n, *_three(everyone), *_three(_pairwise(at, w, h, confidence)),
-             *_three(fleiss_kappa(at, w, h, confidence)), alpha.n, *_three(alpha))
+            (level, everyone.n, *_three(everyone), *_three(_pairwise(at, w, h, confidence, alike)),
+             *_three(fleiss_kappa(at, w, h, confidence, alike)), alpha.n, *_three(alpha))
         )  # fmt: skip
     names = ["agreement", "low", "high", "kappa", "kappa_low", "kappa_high"]
     columns = ["level", "units", "all_agree", "all_agree_low", "all_agree_high", "pairwise", "pairwise_low",
@@ -291,12 +320,12 @@ def _three(e: Estimate) -> tuple[float, float, float]:
     return e.value, e.low, e.high
 
 
-def _pairwise(at: IntArray, w: Float64, h: IntArray, confidence: float) -> Estimate:
+def _pairwise(at: IntArray, w: Float64, h: IntArray, confidence: float, alike: Alike) -> Estimate:
     """The mean over units with two codes or more of the share of agreeing pairs."""
     several = (at != MISSING).sum(axis=1) >= 2
     if not several.any():
         return UNDEFINED
-    return proportion(_agreeing(_counts(at[several])), w[several], h[several], confidence)
+    return proportion(_agreeing(*_counts(at[several], alike)), w[several], h[several], confidence)
 
 
 def _confusion(taxonomy: Taxonomy, at: IntArray, coders: Sequence[str] | None, w: Float64) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The codes that several coders gave to the same units, from a table; ``hjc data agreement``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ import pandas as pd
 
 from hjc.arrays import Float64, IntArray
 from hjc.corpus.agreement import ratings_from_long
+from hjc.data.codecells import CodeCells
+from hjc.data.codesets import CodeSets
 from hjc.data.splits import no_rejects
 from hjc.errors import name_some
 from hjc.tables import Table, read_rows
@@ -35,6 +38,7 @@ class Ratings:
     rejects: list[pd.DataFrame]
     facts: dict[str, Any]
     notes: list[str]
+    sets: CodeSets | None = None
 
 
 def read_ratings(
@@ -46,11 +50,13 @@ def read_ratings(
     coder_column: str = "",
     weight_column: str = "",
     stratum_column: str = "",
+    code_separator: str = "",
     **reading: Any,
 ) -> Ratings:
     """One code column: a line a unit and coder; several: a line a unit and a column a coder.
 
     Args:
+        code_separator: between several codes in a cell, as ``hjc train`` reads them; "": a cell has one.
         coder_column: "": coders are not known by name. weight_column, stratum_column: of the unit, "" without.
         reading: of :func:`hjc.tables.read_rows`.
 
@@ -73,6 +79,8 @@ def read_ratings(
     unit = [str(i) for i in range(len(frame))] if wide else frame[unit_column].tolist()
     cells = [c for n in code_columns for c in frame[n]]
     people = [n for n in code_columns for _ in unit] if wide else frame[coder_column].tolist() if coder_column else None
+    split = CodeCells.of(cells, None, code_separator)
+    cells = split.main
     mended, spelling = repair_codes(tree, cells)
     check_classification(tree, spelling, source, tree.name)
     nodes, units, columns, unknown = ratings_from_long(tree, unit * len(code_columns), people, mended)
@@ -80,6 +88,15 @@ def read_ratings(
         notes.append(str(spelling))
     if unknown:
         notes.append(f"{len(unknown)} codes are not in {tree.name!r} and count as missing: {name_some(unknown)}")
+    sets = None
+    if split.others:
+        place = {name: i for i, name in enumerate(units)}
+        people_at = {name: i for i, name in enumerate(columns)}
+        coder_of = people if people is not None else _turns(unit * len(code_columns))
+        at = [place[u] * len(columns) + people_at[p] for u, p in zip(unit * len(code_columns), coder_of, strict=True)]
+        sets, left = _sets(tree, nodes, split, at)
+        if left:
+            notes.append(f"{len(left)} further codes are not in {tree.name!r} and are left out: {name_some(left)}")
     weights = strata = None
     if weight_column:
         values = _of_units(unit, frame[weight_column], "--weight-column")
@@ -101,7 +118,30 @@ def read_ratings(
         "units_by_number_of_codes": dict(enumerate(coded.tolist())), "codes": {"read": len(cells), **spelling.counts},
         "unknown_codes": unknown, "repaired_codes": spelling.changed,
     }  # fmt: skip
-    return Ratings(nodes, coders, weights, strata, rejects, facts, notes)
+    return Ratings(nodes, coders, weights, strata, rejects, facts, notes, sets)
+
+
+def _turns(units: Sequence[str]) -> list[str]:
+    """Names of unknown coders as :func:`ratings_from_long` gives them: the first code of a unit is 1, and so on."""
+    seen: Counter[str] = Counter()
+    out = []
+    for unit in units:
+        seen[unit] += 1
+        out.append(str(seen[unit]))
+    return out
+
+
+def _sets(tree: Taxonomy, nodes: IntArray, cells: CodeCells, at: Sequence[int]) -> tuple[CodeSets, list[str]]:
+    """All codes of each unit and coder, and further codes that are not in the tree. ``at``: place of each cell."""
+    codes, _ = repair_codes(tree, [code for _, code, _ in cells.others])
+    found = [tree.index_of.get(code, -1) for code in codes]
+    kept = [(at[i], node) for (i, *_), node in zip(cells.others, found, strict=True) if node >= 0]
+    main = np.flatnonzero(nodes.ravel() >= 0)
+    place = np.r_[main, np.array([i for i, _ in kept], dtype=np.int64)]
+    every = np.r_[nodes.ravel()[main], np.array([node for _, node in kept], dtype=np.int64)]
+    order = np.argsort(place, kind="stable")
+    sets = CodeSets.of_pairs(place[order], every[order], None, nodes.size)
+    return sets, sorted({code for code, node in zip(codes, found, strict=True) if node < 0})
 
 
 def _check_columns(given: Table, codes: Sequence[str], unit: str, further: Sequence[str]) -> None:

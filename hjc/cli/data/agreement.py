@@ -33,6 +33,7 @@ def agreement(
     coder_column: Annotated[str, typer.Option(help="Column that names the coder; none: not known by name.")] = "",
     weight_column: Annotated[str, typer.Option(help="Survey weight of the unit.")] = "",
     stratum_column: Annotated[str, typer.Option(help="Stratum of the unit.")] = "",
+    code_separator: Annotated[str, typer.Option(help="Between several codes in a cell, e.g. | (one a cell).")] = "",
     taxonomy: Taxonomy = "isco08",
     digits: Digits = None,
     confidence: Confidence = 0.95,
@@ -46,9 +47,18 @@ def agreement(
     tree = taxonomy_of(taxonomy, digits)
     given = read_ratings(
         source, tree, code_column or ["code"], unit_column=unit_column, coder_column=coder_column,
-        weight_column=weight_column, stratum_column=stratum_column, **reading.settings(),
+        weight_column=weight_column, stratum_column=stratum_column, code_separator=code_separator,
+        **reading.settings(),
     )  # fmt: skip
-    result = measure(tree, given.nodes, given.coders, weights=given.weights, strata=given.strata, confidence=confidence)
+    result = measure(
+        tree,
+        given.nodes,
+        given.coders,
+        weights=given.weights,
+        strata=given.strata,
+        confidence=confidence,
+        sets=given.sets,
+    )
     result.write(output)
     write_rejects(output, given.rejects)
     columns = {"weight_column": weight_column or None, "stratum_column": stratum_column or None}
