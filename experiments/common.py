@@ -150,7 +150,8 @@ def paired(
             line: dict[str, object] = {"model": i, "level": level or "overall", "metric": metric, "rows": value["n"]}
             line |= {"value": value[metric], "low": low, "high": high}
             if i:
-                line |= difference(metric, value[metric], values[0][metric], replicates[i][metric], replicates[0][metric])
+                of_both = replicates[i][metric], replicates[0][metric]
+                line |= difference(metric, value[metric], values[0][metric], *of_both)
             lines.append(line)
     return lines
 
