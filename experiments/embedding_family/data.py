@@ -26,7 +26,7 @@ def _sample(table: pd.DataFrame, rows: int) -> pd.DataFrame:
     return table.sample(min(rows, len(table)), random_state=SEED)
 
 
-def onet(real: Path, folder: Path) -> None:
+def onet(real: Path, folder: Path, train: int = TRAIN) -> None:
     """O*NET alternate titles, split by title: no title of the test is a training title, whatever its code."""
     tree = read(real / "onet" / "soc2018_onet_hierarchy.csv")
     about = read(real / "onet" / "occupations.csv.gz").set_index("code")["description"]
@@ -35,7 +35,7 @@ def onet(real: Path, folder: Path) -> None:
     order = pd.Series(key.unique()).sample(frac=1, random_state=SEED)
     part = {"test": set(order[:4000]), "valid": set(order[4000:6000])}
     test, valid = (titles[key.isin(part[name])] for name in ("test", "valid"))
-    train = titles[~key.isin(part["test"] | part["valid"])]
+    rest = titles[~key.isin(part["test"] | part["valid"])]
     _write(
         folder,
         tree=pd.DataFrame(
@@ -46,7 +46,7 @@ def onet(real: Path, folder: Path) -> None:
                 "description_en": tree["code"].map(about).fillna(""),
             }
         ),
-        train=_sample(train, TRAIN),
+        train=_sample(rest, train),
         valid=_sample(valid, VALID),
         test=_sample(test, TEST),
     )
