@@ -27,6 +27,12 @@ FILES = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIG
 
 
 @pytest.mark.slow
+def given(section: Any, key: str, value: Any) -> dict[str, Any]:
+    """What the settings hold of a key; of settings within settings, of the keys that the file has."""
+    found = getattr(section, key)
+    return {key: {name: getattr(found, name) for name in value} if isinstance(value, dict) else found}
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_composes(name: str) -> None:
     if name == "train":
@@ -43,7 +49,7 @@ def test_every_file_composes(name: str) -> None:
         section = getattr(config, group)
         for key, value in raw.items():
             if key != "defaults" and "${" not in str(value) and f"{group}.{key}" not in " ".join(NEEDS.get(name, [])):
-                assert getattr(section, key) == value, key
+                assert given(section, key, value) == {key: value}, key
     elif group == "hierarchy":
         assert config.model.hierarchy == ("topdown" if option == "default" else option)
     elif group == "encoder":

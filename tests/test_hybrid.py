@@ -1,6 +1,7 @@
 """Combining classifiers: gradients, a loop beside the vectors, the right part for a code, the model directory."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from scipy.optimize import check_grad, minimize
 
 import hjc
 from hjc.arrays import FloatArray, IntArray
+from hjc.calibration import Temperature
 from hjc.classifiers import combine
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.combine import Combination, Rows, choose_combination, fit_combination, losses, support_class
 from hjc.classifiers.embedding.settings import HybridSettings
-from hjc.classifiers.hybrid import HybridClassifier
+from hjc.classifiers.hybrid import HybridClassifier, Weighing
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.storage import ModelDirError
@@ -39,16 +41,17 @@ def random_parts(seed: int, rows: int = 40, parts: int = 2) -> tuple[list[FloatA
 
 def by_loop(combination: Combination, parts: Sequence[FloatArray]) -> FloatArray:
     out = np.empty(parts[0].shape)
+    gate = np.zeros((len(parts), len(parts))) if combination.gate is None else combination.gate
     for row in range(len(out)):
+        sure = np.array([np.exp(p[row].max()) - 0.5 for p in parts])
         for leaf in range(out.shape[1]):
             s = combination.support[leaf]
+            weights = [combination.weights[k, s] + gate[k] @ sure for k in range(len(parts))]
             if combination.family == "mixture":
-                out[row, leaf] = sum(
-                    np.exp(combination.weights[k, s]) * np.exp(p[row, leaf]) for k, p in enumerate(parts)
-                )
+                out[row, leaf] = sum(np.exp(weights[k]) * np.exp(p[row, leaf]) for k, p in enumerate(parts))
             else:
                 out[row, leaf] = np.exp(combination.bias[s]) * np.prod(
-                    [np.exp(p[row, leaf]) ** combination.weights[k, s] for k, p in enumerate(parts)]
+                    [np.exp(p[row, leaf]) ** max(weights[k], 0) for k, p in enumerate(parts)]
                 )
         out[row] /= out[row].sum()
     return np.log(out)
@@ -56,13 +59,15 @@ def by_loop(combination: Combination, parts: Sequence[FloatArray]) -> FloatArray
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["mixture", "loglinear"])
-@given(seed=st.integers(0, 1000))
-def test_combination_is_what_the_formula_says(family: str, seed: int) -> None:
+@given(seed=st.integers(0, 1000), gated=st.booleans())
+def test_combination_is_what_the_formula_says(family: str, seed: int, gated: bool) -> None:
     random = np.random.default_rng(seed)
     parts, gold = random_parts(seed, parts=3)
     support = random.integers(0, 2, TREE.num_leaves)
     support[0] = 1
-    made = Combination(family, random.uniform(0.1, 2, (3, 2)), random.normal(size=2) * (family != "mixture"), support)
+    gate = random.normal(size=(3, 3)) * 3 if gated else None
+    bias = random.normal(size=2) * (family != "mixture")
+    made = Combination(family, random.uniform(0.1, 2, (3, 2)), bias, support, gate)
     assert np.allclose(made.log_proba(parts), by_loop(made, parts), atol=2e-4)
     assert np.allclose(np.exp(made.log_proba(parts)).sum(1), 1, atol=1e-5)
     expected = [
@@ -71,8 +76,9 @@ def test_combination_is_what_the_formula_says(family: str, seed: int) -> None:
     assert np.allclose(losses(made, Rows.make(TREE, parts, gold)), expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("sure", [False, True])
 @pytest.mark.parametrize("family", ["single", "mixture", "loglinear"])
-def test_gradient(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient(family: str, sure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient that the optimiser gets is that of the loss (central differences in its own parameters)."""
     parts, gold = random_parts(3)
     seen = {}
@@ -82,16 +88,22 @@ def test_gradient(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return minimize(objective, start, **options)
 
     monkeypatch.setattr(combine, "minimize", spy)
-    fit_combination(Rows.make(TREE, parts, gold), family, np.array([0, 0, 1, 1, 1, 0]))
+    fit_combination(Rows.make(TREE, parts, gold), family, np.array([0, 0, 1, 1, 1, 0]), by_sureness=sure)
     objective, theta = seen["at"]
-    free = len(theta) if family == "loglinear" else len(theta) - 2  # the others hold their biases at 0
-    theta[free:] = 0
+    free = np.ones(len(theta), dtype=bool)
+    if family != "loglinear":  # the others hold their biases at 0
+        free[len(theta) - 4 * sure - 2 :][:2] = False
+    if family == "single":  # the sureness of the part that has a power alone
+        free[len(theta) - 4 * sure + 2 :] = False
+    theta[~free] = 0
 
     def whole(part: FloatArray) -> FloatArray:
-        return np.concatenate([part, theta[free:]])
+        out = np.zeros(len(theta))
+        out[free] = part
+        return out
 
     error = check_grad(
-        lambda t: objective(whole(t))[0], lambda t: objective(whole(t))[1][:free], theta[:free], epsilon=1e-3
+        lambda t: objective(whole(t))[0], lambda t: objective(whole(t))[1][free], theta[free], epsilon=1e-3
     )
     assert error < 5e-3
 
@@ -120,7 +132,8 @@ def test_rare_codes_from_one_part_frequent_codes_from_the_other() -> None:
         scores[right, gold_leaf[right]] += 3
         parts.append(scores - np.log(np.exp(scores).sum(1, keepdims=True)))
     rows = Rows.make(TREE, parts, TREE.leaves[gold_leaf])
-    found, lines = choose_combination(rows, counts)
+    choice = choose_combination(rows, counts)
+    found, lines = choice.combination, choice.table
     table = lines.set_index(["family", "part", "by_support"])["log_loss"]
     assert found.support.any()
     best_single = min(table["single"])
@@ -128,9 +141,30 @@ def test_rare_codes_from_one_part_frequent_codes_from_the_other() -> None:
     assert losses(found, rows).mean() < best_single
 
 
+def test_weights_by_sureness_where_a_part_knows_when_it_is_right() -> None:
+    """A part that is sure where it is right, and one that always says the same: which to trust depends on the row."""
+    random = np.random.default_rng(0)
+    gold_leaf = random.integers(0, 6, 1200)
+    knows = random.random(1200) < 0.5
+    first = random.normal(size=(1200, 6)).astype(np.float32) * np.float32(0.1)
+    first[knows, gold_leaf[knows]] += 5
+    second = random.normal(size=(1200, 6)).astype(np.float32)
+    second[np.arange(1200), gold_leaf] += 1.5
+    second[knows] = random.normal(size=(int(knows.sum()), 6)) * 3  # misleads where the first part knows
+    parts = [x - np.log(np.exp(x).sum(1, keepdims=True)) for x in (first, second)]
+    rows = Rows.make(TREE, parts, TREE.leaves[gold_leaf])
+    choice = choose_combination(rows, np.full(6, 50), by_sureness=True)
+    assert choice.candidate.by_sureness and choice.combination.gate is not None
+    by = choice.table.groupby("by_sureness")["log_loss"].min()
+    assert by[True] < by[False] - 0.005
+    held = choice.cross_fitted(rows)
+    own = -held[np.arange(1200), gold_leaf].mean()
+    assert own == pytest.approx(choice.table["log_loss"].min(), abs=1e-4)
+
+
 def test_choice_is_never_worse_than_the_best_part_out_of_fold() -> None:
     parts, gold = random_parts(7, rows=120, parts=3)
-    _, table = choose_combination(Rows.make(TREE, parts, gold), np.arange(6))
+    table = choose_combination(Rows.make(TREE, parts, gold), np.arange(6)).table
     assert table.loc[table["chosen"], "log_loss"].item() == table["log_loss"].min()
     assert set(table["family"]) == {"single", "mixture", "loglinear"}
 
@@ -184,6 +218,37 @@ def test_fit_save_load(parts: list[Path], tmp_path: Path) -> None:
     (moved / "parts" / "1" / "config.json").write_text("{}")
     with pytest.raises(ModelDirError):
         hjc.load(moved)
+
+
+def test_the_whole_is_calibrated_as_a_step_of_the_model(parts: list[Path], tmp_path: Path) -> None:
+    made = HybridClassifier(TOY, HybridSettings(parts=[str(p) for p in parts])).fit(toy(1), toy(2, 60))
+    plain = made.predict_log_proba(["cook", "ward"])
+    made.step = Temperature(TOY, 2.0)
+    expected = made.predict_log_proba(["cook", "ward"])
+    assert np.allclose(np.exp(expected) ** 2 / (np.exp(expected) ** 2).sum(1, keepdims=True), np.exp(plain), atol=1e-3)
+    made.save_pretrained(tmp_path / "model")
+    assert np.array_equal(hjc.load(tmp_path / "model").predict_log_proba(["cook", "ward"]), expected)
+
+
+def test_too_sure_parts_make_no_too_sure_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Level 1 is known for sure, the codes below it are not: one power for both cannot be right, a step can."""
+    random = np.random.default_rng(1)
+    gold = random.integers(0, 4, 1500)
+    scores = np.zeros((1500, 4), dtype=np.float32)
+    scores[np.arange(1500), np.where(random.random(1500) < 0.6, gold, gold ^ 1)] += 6  # sure of one of two siblings
+    scores[np.arange(1500), gold] += 3
+    scores[np.arange(1500), gold ^ 1] += 3
+    log_proba = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    rows = Weighing([log_proba, log_proba], TOY.leaves[gold], np.ones(1500))
+    settings = HybridSettings(kind="loglinear")
+    found = {}
+    for calibrate in (False, True):
+        made = HybridClassifier(TOY, replace(settings, calibrate=calibrate), [Silent(TOY), Silent(TOY)])
+        made.weigh(toy(1), rows)
+        assert made.fit_result is not None
+        found[calibrate] = next(line for line in made.fit_result.parts if line["part"] == "whole")
+    assert max(found[True]["ece"]) < 0.03
+    assert found[True]["log_loss"][-1] <= found[False]["log_loss"][-1] + 1e-6
 
 
 def test_a_part_on_a_deeper_tree_is_summed_up(parts: list[Path]) -> None:

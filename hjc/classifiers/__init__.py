@@ -23,6 +23,7 @@ _OWN = {
     "joint": (f"{_EMBEDDING}.joint", "JointEmbeddingClassifier", _SETTINGS, "JointSettings"),
     "retrieval": (f"{_EMBEDDING}.retrieval", "RetrieveAndRerankClassifier", _SETTINGS, "RetrievalSettings"),
     "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier", _SETTINGS, "HybridSettings"),
+    "best": ("hjc.classifiers.best", "BestClassifier", _SETTINGS, "BestSettings"),
 }
 CLASSIFIERS = {name: found[:2] for name, found in _OWN.items()}
 SETTINGS = {name: found[2:] for name, found in _OWN.items()}

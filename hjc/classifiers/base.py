@@ -95,6 +95,11 @@ class Classifier(ABC):
         return {}
 
     @property
+    def named_parts(self) -> "Mapping[str, Classifier]":
+        """The classifiers that this one is made of, by name; empty where it is none of several."""
+        return {}
+
+    @property
     def uncalibrated(self) -> "Classifier":
         """The classifier without the calibration that :meth:`calibrated` has put around it."""
         return self

@@ -1,42 +1,69 @@
 """HybridClassifier: several fitted classifiers over one taxonomy, combined by weights from validation rows."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from hjc.arrays import FloatArray, IntArray
+from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.calibration import Calibrator, choose, cross_fit, summarise
 from hjc.classifiers import read_classifier
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.combine import FAMILIES, Combination, Rows, choose_combination
+from hjc.classifiers.combine import FAMILIES, Choice, Combination, Rows, choose_combination
 from hjc.classifiers.embedding.settings import HybridSettings
 from hjc.classifiers.fitting import check_tree, draw
+from hjc.classifiers.paths import read_json
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
 from hjc.classifiers.treemath import chunks
+from hjc.data.codesets import Target, first_of
 from hjc.data.jobdata import JobData
+from hjc.files import write_json
+from hjc.metrics import level_metrics, score_rows
 from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "combination.safetensors"
+#: the calibration of the whole, a step of the model: where its directory has it
+WHOLE = "whole_calibration.json"
 PARTS = "parts"
 #: texts that go through all parts together
 PREDICT_ROWS = 2048
 #: validation rows used at most: as many as keep rows x leaves at this, within these bounds (it bounds time and memory)
-MAX_CELLS, FEWEST_ROWS, MOST_ROWS = 3_000_000, 500, 4000
+MAX_CELLS, FEWEST_ROWS, MOST_ROWS = 4_000_000, 500, 4000
+#: what the whole may be calibrated by
+KINDS = ("temperature", "level_temperature", "group_temperature")
 
 
 @dataclass(frozen=True)
 class HybridFit:
-    """What was chosen; ``candidates``: cross-validated log-loss of every candidate."""
+    """What was chosen; ``candidates``: cross-validated log-loss of every candidate.
+
+    ``parts``: a line per part, the whole, and the whole without each part, on the rows that weighed them; what was
+    fitted on them is cross-fitted. Keys: part, rows, and lists from level 1 on: log_loss, recall@1, ece.
+    """
 
     status: str
     family: str
     by_support: bool
     candidates: list[dict[str, Any]]
+    by_sureness: bool = False
+    calibration: str = "identity"
+    parts: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """n rows that weights are fitted on: (n, L) log-probabilities of each part, which has not seen them."""
+
+    parts: Sequence[FloatArray]
+    target: Target
+    weight: Float64
+    group: IntArray | None = None
 
 
 class HybridClassifier(Classifier):
@@ -75,6 +102,17 @@ class HybridClassifier(Classifier):
                     "all parts need the same tree"
                 )
         self.combination: Combination | None = None
+        #: of the whole, applied to every answer: a step of the model, not what :meth:`calibrated` applies
+        self.step: Calibrator | None = None
+
+    @classmethod
+    def mean(cls, parts: Sequence[Classifier]) -> Self:
+        """The plain mean of the probabilities of parts of one kind."""
+        made = cls(parts[0].taxonomy, HybridSettings(kind="mixture", by_support=False), parts)
+        none = np.zeros(made.taxonomy.num_leaves, dtype=np.int64)
+        made.combination = Combination("mixture", np.zeros((len(parts), 1)), np.zeros(1), none)
+        made.recipe = parts[0].recipe
+        return made
 
     @property
     def is_fitted(self) -> bool:
@@ -82,9 +120,21 @@ class HybridClassifier(Classifier):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        found = asdict(self.settings) | {"part_names": [part.name for part in self.parts]}
+        found = asdict(self.settings) | {"part_names": list(self.named_parts)}
         if self.combination is not None:
             found |= {"family": self.combination.family, "weights": np.round(self.combination.weights, 4).tolist()}
+        return found
+
+    @property
+    def named_parts(self) -> Mapping[str, Classifier]:
+        """The parts by what they are: ``linear``, ``neural``, the second of a kind ``neural 2``."""
+        seen: Counter[str] = Counter()
+        found = {}
+        for part in self.parts:
+            inner = {p.name for p in part.parts} if isinstance(part, HybridClassifier) else set()
+            name = inner.pop() if len(inner) == 1 else part.name
+            seen[name] += 1
+            found[name if seen[name] == 1 else f"{name} {seen[name]}"] = part
         return found
 
     def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
@@ -107,24 +157,55 @@ class HybridClassifier(Classifier):
                     "its own recipe", number, part.name, ", ".join(other)
                 )  # fmt: skip
         rows = valid.labelled()
-        most = int(np.clip(MAX_CELLS // self.taxonomy.num_leaves, FEWEST_ROWS, MOST_ROWS))
-        rows = rows.take(draw(len(rows), most, self.settings.seed))
-        weight = rows.weight.astype(np.float64)
-        if self.settings.balance:
-            total = np.bincount(rows.gold, weights=weight, minlength=len(self.taxonomy))
-            weight = weight / np.maximum(total[rows.gold], 1e-12)
-        made = Rows.make(self.taxonomy, self._parts_log_proba(rows.texts), rows.target, weight)
-        families = ("mixture", "loglinear") if self.settings.kind == "auto" else (self.settings.kind,)
+        rows = rows.take(draw(len(rows), most_rows(self.taxonomy), self.settings.seed))
+        made = self.parts_log_proba(rows.texts)
+        return self.weigh(train, Weighing(made, rows.target, rows.weight.astype(np.float64), rows.group))
+
+    def weigh(self, train: JobData, rows: Weighing) -> Self:
+        """Choose and fit weights, and the calibration of the whole, on rows whose parts are scored already."""
+        weight, s = rows.weight, self.settings
+        if s.balance:
+            gold = first_of(rows.target)
+            total = np.bincount(gold, weights=weight, minlength=len(self.taxonomy))
+            weight = weight / np.maximum(total[gold], 1e-12)
+        made = Rows.make(self.taxonomy, rows.parts, rows.target, weight)
+        families = ("mixture", "loglinear") if s.kind == "auto" else (s.kind,)
         # rows with an inner gold code support no single leaf
         counts = np.bincount(train.gold[train.gold >= 0], minlength=len(self.taxonomy))[self.taxonomy.leaves]
-        by_support, seed = self.settings.by_support, self.settings.seed
-        found, table = choose_combination(made, counts, families=families, by_support=by_support, seed=seed)
-        lines: Any = table.to_dict("records")
-        self.combination = found
-        self.fit_result = HybridFit("finished", found.family, bool(found.support.any()), lines)
+        chosen = choose_combination(
+            made, counts, families=families, by_support=s.by_support, by_sureness=s.by_sureness, groups=rows.group,
+            seed=s.seed,
+        )  # fmt: skip
+        self.combination, self.step = chosen.combination, None
+        whole, kind = chosen.cross_fitted(made), "identity"
+        if s.calibrate:
+            tables = summarise(self.taxonomy, whole, rows.target, weight, groups=rows.group, seed=s.seed)
+            step = choose(tables, kinds=KINDS)
+            kind = step.kind
+            self.step = None if kind == "identity" else step.calibrator
+            for fold, calibrator in cross_fit(tables, step).items():
+                whole[tables.fold == fold] = calibrator.transform(whole[tables.fold == fold])
+        lines: Any = chosen.table.to_dict("records")
+        own, buys = chosen.candidate, self._what_parts_buy(chosen, made, rows, whole)
+        self.fit_result = HybridFit("finished", own.family, own.by_support, lines, own.by_sureness, kind, buys)
         return self
 
-    def _parts_log_proba(self, texts: Sequence[str]) -> list[FloatArray]:
+    def _what_parts_buy(self, chosen: Choice, made: Rows, rows: Weighing, whole: FloatArray) -> list[dict[str, Any]]:
+        """Lines of :class:`HybridFit`; ``whole`` (n, L): its cross-fitted answers."""
+        names, every = list(self.named_parts), range(len(self.parts))
+        found = [(name, part) for name, part in zip(names, rows.parts, strict=True)]
+        found.append(("whole", whole))
+        if chosen.candidate.family != "single" and len(names) > 2:
+            found += [
+                (f"whole without {name}", chosen.cross_fitted(made, [k for k in every if k != left]))
+                for left, name in enumerate(names)
+            ]
+        return [part_line(self.taxonomy, name, log_proba, rows.target) for name, log_proba in found]
+
+    def _stepped(self, log_proba: FloatArray) -> FloatArray:
+        return log_proba if self.step is None else self.step.transform(log_proba)
+
+    def parts_log_proba(self, texts: Sequence[str]) -> list[FloatArray]:
         """(B, L) log-probabilities of each part over the leaves of the hybrid's tree."""
         own = self.taxonomy
         parts = ((part.taxonomy, part.leaf_log_proba(texts)) for part in self.parts)
@@ -135,7 +216,7 @@ class HybridClassifier(Classifier):
         self.check_fitted()
         assert self.combination is not None
         for rows, chunk in chunks(texts, PREDICT_ROWS):
-            yield rows, self.combination.log_proba(self._parts_log_proba(chunk))
+            yield rows, self._stepped(self.combination.log_proba(self.parts_log_proba(chunk)))
 
     # ------------------------------------------------------------------ persistence
 
@@ -147,7 +228,10 @@ class HybridClassifier(Classifier):
         """Every part lies in the directory whole, below ``parts/``."""
         found = self.combination
         assert found is not None
-        save_arrays(folder / WEIGHTS, {"weights": found.weights, "bias": found.bias, "support": found.support})
+        arrays = {"weights": found.weights, "bias": found.bias, "support": found.support}
+        save_arrays(folder / WEIGHTS, arrays if found.gate is None else arrays | {"gate": found.gate})
+        if self.step is not None:
+            write_json(folder / WHOLE, self.step.to_dict())
         for number, part in enumerate(self.parts):
             part.save_pretrained(folder / PARTS / str(number))
 
@@ -160,12 +244,29 @@ class HybridClassifier(Classifier):
         parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
         self = cls(model.taxonomy, model.settings(HybridSettings, but=("family", "number_of_parts")), parts)
         arrays = load_arrays(model.file(WEIGHTS))
-        made = Combination(family, arrays["weights"], arrays["bias"], arrays["support"])
+        made = Combination(family, arrays["weights"], arrays["bias"], arrays["support"], arrays.get("gate"))
         shapes = (made.weights.shape[0], made.support.shape)
         if shapes != (count, (model.taxonomy.num_leaves,)) or made.support.max() >= made.weights.shape[1]:
             raise ValueError(f"{WEIGHTS}: weights {shapes} do not fit {count} parts and the taxonomy")
+        if made.gate is not None and made.gate.shape != (count, count):
+            raise ValueError(f"{WEIGHTS}: gate {made.gate.shape} does not fit {count} parts")
         self.combination = made
+        if (model.path / WHOLE).exists():
+            self.step = Calibrator.from_dict(model.taxonomy, read_json(model.file(WHOLE)))
         return self
+
+
+def most_rows(taxonomy: Taxonomy) -> int:
+    """Rows that weights are fitted on at most."""
+    return int(np.clip(MAX_CELLS // taxonomy.num_leaves, FEWEST_ROWS, MOST_ROWS))
+
+
+def part_line(taxonomy: Taxonomy, name: str, log_proba: FloatArray, target: Target) -> dict[str, Any]:
+    """What a table says of the answers (n, L) of one part, or of the whole, for rows with these codes."""
+    scores = score_rows(taxonomy, log_proba, target)
+    levels = [level_metrics(scores, taxonomy, level) for level in range(1, taxonomy.depth + 1)]
+    shown = {key: [round(level[key], 5) for level in levels] for key in ("log_loss", "recall@1", "ece")}
+    return {"part": name, "rows": len(target), **shown}
 
 
 def _is_cut(deeper: Taxonomy, taxonomy: Taxonomy) -> bool:

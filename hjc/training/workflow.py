@@ -27,6 +27,7 @@ from hjc.errors import NotFittedError
 from hjc.evaluation import Evaluation, evaluate_model
 from hjc.evaluation.decided import TABLES
 from hjc.evaluation.model import calibrate_model
+from hjc.evaluation.parts import score_parts, show_parts, write_parts
 from hjc.evaluation.tables import show
 from hjc.evaluation.training_texts import keep_training_texts
 from hjc.files import locked
@@ -286,6 +287,7 @@ def finish(
         found.write(directory)
         spoken = found.frame.loc[found.frame["slice_kind"] == "language", "slice"].nunique()
         show(found, out, f"{name}: {len(found.scores):,} rows", ("language",) if name != "valid" and spoken > 1 else ())
+    tell_parts(classifier, splits, record, directory, out)
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
     record.values["rows_per_second"] = {n: round(e.rows_per_second, 1) for n, e in evaluations.items() if e.seconds > 0}
     saved = record.values["status"] in SAVED
@@ -302,3 +304,19 @@ def finish(
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
     log_loss = evaluations["valid"].metrics[deepest] if "valid" in evaluations else None
     return RunResult(directory, status, log_loss, evaluations, classifier)
+
+
+def tell_parts(classifier: Classifier, splits: Splits, record: Record, directory: Path, out: Console) -> None:
+    """Of a model made of several: what each part knows and costs, on the rows that weighed it and on every test set."""
+    if not classifier.named_parts:
+        return
+    found = {}
+    if weighed := (record.training or {}).get("parts"):
+        found["weighing"] = weighed
+        show_parts(weighed, f"the rows that weighed the parts ({weighed[0]['rows']:,}), weights cross-fitted", out)
+    for name, data in splits.tests.items():
+        if lines := score_parts(classifier, data):
+            found[name] = lines
+            show_parts(lines, f"{name}: each part and the whole ({lines[0]['rows']:,} rows)", out)
+    if found:
+        write_parts(directory, found)

@@ -1,9 +1,11 @@
 """Typed settings of the embedding family. Plain dataclasses: no torch, no NumPy, no Hydra; Hydra only fills them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from hjc.errors import check_choices, check_range
-from hjc.nn.settings import POOLINGS
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.errors import check_choice, check_choices, check_range
+from hjc.nn.settings import POOLINGS, NeuralSettings
 from hjc.rerank.settings import ChatSettings
 
 #: the frozen multilingual sentence encoder of the extra ``offline`` (512 wide, NumPy only)
@@ -218,6 +220,11 @@ class HybridSettings:
     kind: str = "auto"
     #: weights by the number of training rows of a leaf (0, 1-9, 10-99, 100 and more)
     by_support: bool = True
+    #: also try weights that depend on how sure each part is of a row
+    by_sureness: bool = True
+    #: calibrate the whole as a step of the model where cross-validation gains: a temperature, one a level, or one a
+    #: sibling group (hjc.calibration), fitted on the answers that cross-fitted weights give
+    calibrate: bool = True
     #: every code counts the same, however many validation rows it has: for texts to be coded whose mix of codes is
     #: more even than that of the validation rows (rare codes gain, log-loss on rows like the validation rows loses)
     balance: bool = False
@@ -226,3 +233,67 @@ class HybridSettings:
 
     def __post_init__(self) -> None:
         check_choices("model", self, HYBRID_CHOICES)
+
+
+#: part of ``model=best`` -> its field in BestSettings
+BEST_PARTS = ("linear", "neural", "biencoder")
+BEST_CHOICES = {"name": ("best",), "hierarchy": ("bottomup",), "kind": ("auto", "mixture", "loglinear")}
+
+
+@dataclass(kw_only=True, slots=True)
+class BestSettings:
+    """Linear model, encoder and bi-encoder trained on the same rows and weighed as one; what is stored is a hybrid."""
+
+    name: str = "best"
+    hierarchy: str = "bottomup"
+    #: which parts, in the order in which they are trained
+    parts: list[str] = field(default_factory=lambda: list(BEST_PARTS))
+    #: each part is trained this many times, every time without another share of the rows: these weigh the parts,
+    #: beside the validation rows, and the mean of its models is the part. 0: trained once, the validation rows weigh
+    folds: int = 0
+    #: share of the rows like the validation rows (of their sources) that one fold leaves out
+    fold_share: float = 0.1
+
+    #: encoder of all parts that have one (those of the parts' own settings do not count)
+    encoder: str = "intfloat/multilingual-e5-small"
+    revision: str | None = None
+    pooling: str = "mean"
+    prefix: str = ""
+    #: settings of the parts
+    linear: LinearSettings = field(default_factory=lambda: LinearSettings(hierarchy="plt"))
+    neural: NeuralSettings = field(default_factory=lambda: NeuralSettings(hierarchy="bottomup"))
+    biencoder: BiEncoderSettings = field(default_factory=BiEncoderSettings)
+    #: epochs of the bi-encoder (0: those of the trainer); one of its steps reads three texts a row
+    biencoder_epochs: int = 0
+
+    #: as of a hybrid
+    kind: str = "auto"
+    by_support: bool = True
+    by_sureness: bool = True
+    calibrate: bool = True
+    balance: bool = False
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_choices("model", self, BEST_CHOICES)
+        for part in self.parts:
+            check_choice("model.parts", part, BEST_PARTS)
+        twice = len(set(self.parts)) < len(self.parts)
+        check_range("model.parts", self.parts, len(self.parts) > 1 and not twice, "two or three different parts")
+        check_range("model.folds", self.folds, self.folds != 1 and self.folds >= 0, "0 (none) and integers from 2")
+        share = self.fold_share
+        check_range("model.fold_share", share, share > 0 and share * max(self.folds, 1) <= 1, "above 0 to 1 / folds")
+        check_range("model.biencoder_epochs", self.biencoder_epochs, self.biencoder_epochs >= 0, "integers from 0")
+
+    def of_part(self, part: str) -> Any:
+        """The settings of a part, with the encoder of the whole."""
+        own = getattr(self, part)
+        if part == "linear":
+            return own
+        shared = {name: getattr(self, name) for name in ("encoder", "revision", "pooling", "prefix")}
+        return replace(own, **shared)
+
+    def of_hybrid(self) -> HybridSettings:
+        """How the parts are weighed."""
+        names = ("kind", "by_support", "by_sureness", "calibrate", "balance", "seed")
+        return HybridSettings(**{name: getattr(self, name) for name in names})
