@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,13 +27,13 @@ NEEDS = {
 FILES = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.yaml"))
 
 
-@pytest.mark.slow
 def given(section: Any, key: str, value: Any) -> dict[str, Any]:
     """What the settings hold of a key; of settings within settings, of the keys that the file has."""
     found = getattr(section, key)
     return {key: {name: getattr(found, name) for name in value} if isinstance(value, dict) else found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_composes(name: str) -> None:
     if name == "train":

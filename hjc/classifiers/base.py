@@ -96,8 +96,7 @@ class Classifier(ABC):
 
     @property
     def named_parts(self) -> "Mapping[str, Classifier]":
-        """The classifiers that this one is made of, by name; empty where it is none of several."""
-        return {}
+        return {}  # the classifiers that this one is made of, by name
 
     @property
     def uncalibrated(self) -> "Classifier":
@@ -286,10 +285,8 @@ class Classifier(ABC):
         return self.leaf_log_proba(self.recipe.texts(rows))
 
     def predict_proba(self, rows: Any, level: int | None = None) -> FloatArray:
-        """(B, K) probabilities of the columns of a level (default: the deepest); see ``taxonomy.level_codes``.
-
-        ``rows`` and errors: :meth:`predict_log_proba`.
-        """
+        """(B, K) probabilities of the columns of a level (default: the deepest); see ``taxonomy.level_codes``. ``rows``
+        and errors: :meth:`predict_log_proba`."""
         level = self.taxonomy.depth if level is None else level
         return np.exp(self.taxonomy.aggregate(self.predict_log_proba(rows), level))
 
