@@ -150,14 +150,15 @@ def account(
     if out.endswith(".jsonl"):
         objects = [json.loads(line) for line in text.split("\n") if line]
         cells = [[str(value) for value in o.values()] for o in objects]
-        header = list(objects[0]) if objects else ["hjc_status"]
+        header = list(objects[0]) if objects else []
+        states = [o.get("hjc_status") for o in objects]  # a row has the keys that it was given
     else:
         separator = "\t" if out.endswith(".tsv") else max(",;|\t", key=text.split("\n", 1)[0].count)
         header, *cells = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        states = [dict(zip(header, row, strict=False)).get("hjc_status") for row in cells]
     rejects = [p for p in folder.iterdir() if "rejects" in p.name or "unreadable" in p.name]
     rejected = [r for p in rejects for r in csv.DictReader(io.StringIO(p.read_text("utf-8"), newline=""))]
     if kind == "predict":
-        states = [row[header.index("hjc_status")] for row in cells]
         tally.add(*("rows coded" if state == "ok" else "rows marked" for state in states))
         if not all(states):
             tally.fault(case, f"a row of {out} has no status")
@@ -223,10 +224,13 @@ def one(tally: Tally, number: int, kind: str, folder: Path, again: bool) -> None
     left = sorted(p.name for p in folder.rglob("*") if p.suffix in (".partial", ".lock", ".part"))
     if left and done:
         tally.fault(case, f"left {left}")
-    if done and kind in ("predict", "prepare"):
-        account(tally, case, kind, folder, out, marks, known)
-    elif done:
-        account_sums(tally, case, kind, folder, ended, known)
+    try:
+        if done and kind in ("predict", "prepare"):
+            account(tally, case, kind, folder, out, marks, known)
+        elif done:
+            account_sums(tally, case, kind, folder, ended, known)
+    except Exception as error:  # an output that is no table, say: the campaign goes on
+        tally.fault(case, f"cannot be accounted for: {type(error).__name__}: {error}", ended)
     if again:
         second = Path(tempfile.mkdtemp())
         repeated = fresh(
