@@ -209,13 +209,29 @@ def test_codes_of_a_sheet_are_text(tmp_path):
         read_rows(tmp_path / "a.xlsx", sheet="third")
 
 
-def test_times_that_python_does_not_know(tmp_path):
-    pq.write_table(
-        pa.table({"t": ["a", "b"], "day": pa.array([2**60, None], pa.timestamp("us"))}), tmp_path / "a.parquet"
-    )
-    table = read_rows(tmp_path / "a.parquet")
-    assert table.frame["t"].tolist() == ["a", "b"] and table.frame["day"].tolist()[1] == ""
-    assert read_table(tmp_path / "a.parquet")["day"].tolist()[0]
+def test_times_of_parquet_that_python_does_not_reach_are_iso_texts_also_within_lists(tmp_path):
+    far, texts = pa.array([10**18, 0, None], pa.timestamp("us")), ["33658-09-27T01:46:40", "1970-01-01T00:00:00", None]
+    columns = {
+        "far": (far, texts),
+        "sort": (far.dictionary_encode(), texts),
+        "zone": (far.cast(pa.timestamp("us", "Nowhere/Land")), [text and f"{text}+00:00" for text in texts]),
+        "day": (pa.array([2 * 10**9, 0, None], pa.int32()).cast(pa.date32()), ["5477784-01-06", "1970-01-01", None]),
+        "long": (pa.array([2**62, 0, None], pa.duration("s")), [f"{2**62} s", "0:00:00", None]),
+        "clock": (pa.array([1, 1500, None], pa.time64("ns")), ["00:00:00.000000001", "00:00:00.000001500", None]),
+        "list": (pa.array([[10**18], [None], None], pa.list_(far.type)), [f'["{texts[0]}"]', "[null]", None]),
+        "pair": (
+            pa.StructArray.from_arrays([far], ["x"]),
+            [f'{{"x": "{texts[0]}"}}', f'{{"x": "{texts[1]}"}}', '{"x": null}'],
+        ),
+        "map": (
+            pa.array([[("a", 10**18)], [], None], pa.map_(pa.string(), far.type)),
+            [f'[["a", "{texts[0]}"]]', "[]", None],
+        ),
+    }
+    pq.write_table(pa.table({name: array for name, (array, _) in columns.items()}), tmp_path / "a.parquet")
+    wanted = {name: [text or "" for text in told] for name, (_, told) in columns.items()}
+    assert read_table(tmp_path / "a.parquet").fillna("").to_dict("list") == wanted
+    assert read_rows(tmp_path / "a.parquet").frame.to_dict("list") == wanted
 
 
 def test_floats_of_single_precision_keep_their_digits(tmp_path):

@@ -11,7 +11,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -155,15 +155,49 @@ def value_text(value: Any) -> str | None:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Python values; text where Python has no such value (a time in the year 20000)."""
+    """Python values; text where Python has no such value (a time in the year 20000, a nanosecond of a time of day)."""
     try:
-        values = column.to_pylist()
-    except (ValueError, OverflowError):
-        return column.cast(pa.string()).to_pylist()
+        values = None if "time64[ns]" in str(column.type) else column.to_pylist()
+    except (ValueError, OverflowError, KeyError):  # of one value, or of a time zone that is not known here
+        values = None
+    if values is None:
+        return [_value(scalar) for scalar in column]
     if pa.types.is_float16(column.type) or pa.types.is_float32(column.type):
         kind = np.dtype(column.type.to_pandas_dtype()).type  # 0.1, not 0.10000000149011612
         return [None if v is None else float(str(kind(v))) for v in values]
     return values
+
+
+def _value(scalar: Any) -> Any:
+    """One Arrow value in Python; its ISO text where it is a time that Python does not reach. Nested values within."""
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if pa.types.is_dictionary(kind) or isinstance(scalar, pa.ExtensionScalar):
+        return _value(scalar.value)
+    if isinstance(scalar, pa.ListScalar):  # of any length type; the entries of a map are structs of a key and a value
+        entries = [_value(entry) for entry in scalar.values]
+        return [list(entry.values()) for entry in entries] if pa.types.is_map(kind) else entries
+    if pa.types.is_struct(kind):
+        return {field.name: _value(scalar[i]) for i, field in enumerate(kind)}
+    if pa.types.is_time64(kind) and scalar.value % 1000:
+        return _iso(scalar.value, kind.unit).partition("T")[2]
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, KeyError):
+        if pa.types.is_timestamp(kind):
+            return _iso(scalar.value, kind.unit) + ("+00:00" if kind.tz else "")
+        if pa.types.is_date(kind):
+            return _iso(scalar.value, "D" if pa.types.is_date32(kind) else "ms").partition("T")[0]
+        if pa.types.is_duration(kind):
+            return f"{scalar.value} {kind.unit}"
+        raise
+
+
+def _iso(value: int, unit: Literal["D", "s", "ms", "us", "ns"]) -> str:
+    """So many units after the beginning of 1970, whatever the year, as Python would write it."""
+    text, _, fraction = str(np.datetime64(value, unit)).partition(".")
+    return f"{text}.{fraction}" if fraction.strip("0") else text
 
 
 def _is_nan(value: Any) -> bool:
