@@ -1,6 +1,5 @@
 """What the embedding family shares: label texts, pooled cosines, the scale, new editions of a tree, stored encoders."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from hjc.data import TextRecipe
 from hjc.data.jobdata import JobData
 from hjc.index import normalise
 from hjc.taxonomy import from_prefix_codes
+from tests.damage import edit_config
 
 TITLES = {"1": "cooks", "11": "cook", "12": "baker", "2": "health", "21": "nurse", "22": "dentist"}
 ABOUT = {
@@ -169,9 +169,7 @@ def test_fit_save_load_without_encoding_a_label_again(tmp_path: Path, monkeypatc
     monkeypatch.setattr(TorchTextEncoder, "encode", original)
     assert isinstance(loaded, Direct) and loaded.scale == made.scale
     assert np.array_equal(loaded.predict_log_proba(texts), expected)
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["parameters"]["scale"] = None
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    edit_config(tmp_path, lambda config: config["parameters"].update(scale=None))
     with pytest.raises(ModelDirError, match="no scale"):
         hjc.load(tmp_path)
 

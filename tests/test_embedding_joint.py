@@ -33,6 +33,7 @@ from hjc.nn.settings import TrainerSettings
 from hjc.nn.spaces import JointSpace, triplet_loss
 from hjc.taxonomy import Taxonomy, from_edges
 from hjc.taxonomy.graph.category_graph import CategoryGraph
+from tests.damage import edit_config
 from tests.strategies import taxonomies
 from tests.toy_space import PARENTS, TITLES, ToyEncoder, rows, tree
 
@@ -326,7 +327,6 @@ def test_trained_with_the_encoder_stored_and_loaded_in_another_process(tmp_path:
     )
     command = [sys.executable, "-c", code, str(tmp_path / "model"), str(tmp_path / "before.npy")]
     subprocess.run(command, check=True, timeout=300)
-    config = (tmp_path / "model" / "config.json").read_text()
-    (tmp_path / "model" / "config.json").write_text(config.replace('"tiny_hidden": 32', '"tiny_hidden": 32, "new": 1'))
+    edit_config(tmp_path / "model", lambda config: config["parameters"].update(new=1))
     with pytest.raises(ModelDirError, match="knows no setting"):
         hjc.load(tmp_path / "model")

@@ -1,6 +1,5 @@
 """LinearClassifier as a user meets it: it learns, its rows are distributions, it is stored whole, it needs no torch."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from hjc.classifiers.unseen import prior
 from hjc.data.jobdata import JobData
 from hjc.errors import NotFittedError
 from hjc.taxonomy import Taxonomy, from_edges
+from tests.damage import edit_config
 
 pytest.importorskip("napkinxc.models", reason="napkinXC is not installed")
 
@@ -266,9 +266,7 @@ def test_flat_logreg_refuses_what_would_not_fit_in_memory() -> None:
 def test_a_model_from_before_score_scale_predicts_as_it_did(tree: Taxonomy, data: JobData, tmp_path: Path) -> None:
     model = LinearClassifier(tree, LinearSettings(min_df=1, score_scale=1.0, tonos="keep")).fit(data)
     model.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    del config["parameters"]["score_scale"], config["parameters"]["tonos"]
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    edit_config(tmp_path, lambda config: [config["parameters"].pop(name) for name in ("score_scale", "tonos")])
     again = LinearClassifier.from_pretrained(tmp_path)
     assert again.settings.tonos == "keep"
     np.testing.assert_array_equal(again.predict_log_proba(data.texts), model.predict_log_proba(data.texts))

@@ -17,6 +17,7 @@ from hjc.data.codesets import CodeSets
 from hjc.errors import NotFittedError
 from hjc.nn.settings import HIERARCHIES, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy, from_prefix_codes
+from tests.damage import edit_config
 
 pytestmark = pytest.mark.slow
 
@@ -164,9 +165,7 @@ def test_settings_of_training_are_settings_of_prediction(fitted, tmp_path):
 
 def test_weights_that_do_not_fit_are_one_clear_error(fitted, tmp_path):
     fitted.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    config["parameters"]["hierarchy"] = "bottomup"
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    edit_config(tmp_path, lambda config: config["parameters"].update(hierarchy="bottomup"))
     with pytest.raises(ModelDirError, match=r"model\.safetensors: does not fit"):
         hjc.load(tmp_path)
 

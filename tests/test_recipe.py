@@ -21,6 +21,7 @@ from hjc.classifiers.storage import ModelDirError
 from hjc.data import DataSettings, TextRecipe, read_job_data
 from hjc.data.recipe import EMPTY, NO_WORDS, OK
 from hjc.taxonomy import from_edges
+from tests.damage import edit_config
 from tests.stub_classifier import StubClassifier
 
 TREE = from_edges(["1", "2", "11", "12", "21"], [None, None, "1", "1", "2"], name="toy")
@@ -40,9 +41,7 @@ def stub(**recipe: Any) -> StubClassifier:
 
 def without_recipe(directory: Path, data: dict[str, Any] | None) -> Path:
     """The directory as hjc wrote it before config.json had a recipe."""
-    config = json.loads((directory / "config.json").read_text("utf-8"))
-    del config["recipe"]
-    (directory / "config.json").write_text(json.dumps(config), "utf-8")
+    edit_config(directory, lambda config: config.pop("recipe"))
     if data is not None:
         (directory / "train.yaml").write_text(json.dumps({"config": {"data": data}}), "utf-8")
     return directory
@@ -236,8 +235,7 @@ def test_through_json_and_settings():
 )
 def test_a_damaged_recipe_is_named(tmp_path, values, message):
     stub().save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text("utf-8")) | {"recipe": values}
-    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    edit_config(tmp_path, lambda config: config.update(recipe=values))
     with pytest.raises(ModelDirError, match=message):
         hjc.load(tmp_path)
 

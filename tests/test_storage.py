@@ -1,7 +1,6 @@
 """The model directory: nothing but a whole, unaltered model of ours is ever loaded, and no save destroys one."""
 
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from hjc.classifiers.storage import ModelDirError, load_arrays, read_model_dir, 
 from hjc.data import TextRecipe
 from hjc.report.card import write_card
 from hjc.taxonomy import from_edges, isco08
+from tests.damage import edit_config
 
 TREE = from_edges(
     ["1", "2", "11", "12", "21"],
@@ -170,8 +170,7 @@ def test_bad_arguments(tmp_path):
 
 
 def edit(run, **changes):
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, **changes}))
+    edit_config(run, lambda config: config.update(changes))
 
 
 DAMAGE = {
@@ -184,6 +183,9 @@ DAMAGE = {
     ),
     "taxonomy.csv: is not the tree": lambda run: edit(run, taxonomy_hash="0" * 64),
     "config.json: truncated or altered": lambda run: (run / "config.json").write_text('{"format_version": 1, "cl'),
+    "config.json: altered, its content is not what its content_sha256 says": lambda run: (
+        run / "config.json"
+    ).write_text((run / "config.json").read_text().replace("0.5", "0.25")),
     "is no hjc model directory": lambda run: (run / "config.json").unlink(),
     "upgrade hjc": lambda run: edit(run, format_version=storage.FORMAT_VERSION + 1),
     "format_version is 'x'": lambda run: edit(run, format_version="x"),

@@ -17,12 +17,12 @@ import numpy as np
 
 from hjc.calibration import Calibrator
 from hjc.calibration.base import FILE_NAME as CALIBRATION
-from hjc.classifiers.paths import CONFIG, DERIVED, inside, model_root, read_json
+from hjc.classifiers.paths import CONFIG, CONTENT, DERIVED, content_hash, inside, model_root, read_json
 from hjc.errors import ModelDirError
 from hjc.files import open_replacing, write_text
 from hjc.taxonomy import Taxonomy
 
-MODEL, CONTENT = "model_sha256", "content_sha256"
+MODEL = "model_sha256"
 _WAY_OUT = (
     "copy the whole directory again, or give the training command of the run again, which makes the file anew once it "
     "is removed"
@@ -40,12 +40,12 @@ def write_derived(directory: str | os.PathLike[str], name: str, state: Mapping[s
     state = {**state, MODEL: model_fingerprint(directory)}
     if path.suffix == ".npz":
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in state.items()}
-        arrays[CONTENT] = np.array(_hash(arrays))
+        arrays[CONTENT] = np.array(content_hash(arrays))
         with open_replacing(path, sync=True) as stream:
             np.savez_compressed(stream, **arrays)
         return path
     state = json.loads(json.dumps(state, allow_nan=False))  # as it will be read: JSON turns numbers as keys into texts
-    return write_text(path, json.dumps({**state, CONTENT: _hash(state)}) + "\n", sync=True)
+    return write_text(path, json.dumps({**state, CONTENT: content_hash(state)}) + "\n", sync=True)
 
 
 def read_derived(directory: str | os.PathLike[str], name: str) -> dict[str, Any] | None:
@@ -112,22 +112,10 @@ def _read(directory: str | os.PathLike[str], name: str) -> tuple[dict[str, Any],
             "or copy the whole directory again from where the model was trained"
         )
     content = state.pop(CONTENT, None)
-    if content is not None and str(content) != _hash(state):
+    if content is not None and str(content) != content_hash(state):
         raise _damaged(path, "its SHA-256 is not the one that was written with it")
     return state, content is not None
 
 
 def _damaged(path: Path, why: object) -> ModelDirError:
     return ModelDirError(f"{path}: truncated or altered ({why}); {_WAY_OUT}")
-
-
-def _hash(state: Mapping[str, Any]) -> str:
-    """SHA-256 of plain JSON values, or of arrays with their names, types and shapes."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        if isinstance(value, np.ndarray):
-            digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
-            digest.update(np.ascontiguousarray(value).tobytes())
-        else:
-            digest.update(json.dumps([name, value], sort_keys=True).encode())
-    return digest.hexdigest()

@@ -5,21 +5,26 @@ A model directory of a Hugging Face hub cache is the one exception: its files ar
 same cached repository.
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from hjc.errors import ModelDirError
 from hjc.files import sync_to_disk
 
 CONFIG = "config.json"
+#: the key of the SHA-256 of a file's own content, all of it but this key; files of an older hjc have none
+CONTENT = "content_sha256"
 SAVING = ".saving-"
 COMMIT = ".commit"
 #: files that are made from a finished model and mean nothing beside another one: a save removes them
@@ -107,6 +112,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def content_hash(state: Mapping[str, Any]) -> str:
+    """SHA-256 of plain JSON values, or of arrays with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if isinstance(value, np.ndarray):
+            digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(json.dumps([name, value], sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def finish_commit(target: Path) -> None:

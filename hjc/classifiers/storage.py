@@ -1,7 +1,8 @@
 """The model directory: written so that a kill never destroys a good model, read so that damage is named.
 
 A directory holds ``config.json``, ``taxonomy.csv`` and the classifier's own files. config.json lists size and
-SHA-256 of each of them; whatever else lies in the directory (train.yaml, metrics, logs/, checkpoints) is left alone.
+SHA-256 of each of them, and the SHA-256 of its own content; whatever else lies in the directory (train.yaml, metrics,
+logs/, checkpoints) is left alone.
 
 How a save stays atomic: everything is first written to ``.saving-*`` inside the directory. One rename to ``.commit``
 makes the new model the valid one; its files are then linked or copied into place, config.json last, and ``.commit``
@@ -25,9 +26,11 @@ import numpy.typing as npt
 import hjc
 from hjc.classifiers.paths import (
     COMMIT,
+    CONTENT,
     SAVING,
     check_entries,
     check_entry,
+    content_hash,
     finish_commit,
     gathered,
     inside,
@@ -180,7 +183,8 @@ def _stage(
         for name in names_in(staging)
         if name not in UNLISTED
     }
-    text = json.dumps({**config, "files": checksums}, indent=2, ensure_ascii=False)
+    config = json.loads(json.dumps({**config, "files": checksums}))  # as it will be read
+    text = json.dumps({**config, CONTENT: content_hash(config)}, indent=2, ensure_ascii=False)
     (staging / CONFIG).write_text(text + "\n", encoding="utf-8")
     mode = (staging / CONFIG).stat().st_mode  # safetensors makes files that only their owner can read
     for name in names_in(staging):
@@ -302,6 +306,15 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
             raise ModelDirError(f"{file}: gives no size and sha256 for {name!r}; {_WAY_OUT}")
     if TAXONOMY not in config["files"]:
         raise ModelDirError(f"{file}: lists no {TAXONOMY}; {_WAY_OUT}")
+    try:
+        whole = config.get(CONTENT) in (None, content_hash({k: v for k, v in config.items() if k != CONTENT}))
+    except RecursionError:
+        whole = False
+    if not whole:
+        raise ModelDirError(
+            f"{file}: altered, its content is not what its {CONTENT} says; {_WAY_OUT}. If you changed it on purpose, "
+            f"remove {CONTENT} from it"
+        )
     return config
 
 

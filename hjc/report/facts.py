@@ -9,6 +9,7 @@ from rich.table import Table
 from hjc.classifiers import stored_classifier
 from hjc.classifiers.derived import verify_derived
 from hjc.classifiers.load import training_record
+from hjc.classifiers.paths import CONFIG, CONTENT
 from hjc.classifiers.storage import read_model_dir
 from hjc.report.card import level_rows
 from hjc.report.text import size_text
@@ -23,7 +24,7 @@ def model_facts(run_dir: str | Path) -> dict[str, Any]:
     stored_classifier(run_dir)
     model = read_model_dir(run_dir)
     record = training_record(run_dir)
-    tree = model.taxonomy
+    tree, derived = model.taxonomy, verify_derived(run_dir)
     return {
         "classifier": model.classifier,
         "parameters": model.parameters,
@@ -35,7 +36,8 @@ def model_facts(run_dir: str | Path) -> dict[str, Any]:
             "levels": [len(tree.level_nodes(d)) for d in range(1, tree.depth + 1)],
         },
         "files": {name: entry["size"] for name, entry in model.config["files"].items()},
-        "derived_files": verify_derived(run_dir),
+        "derived_files": derived,
+        "unchecked": [name for name, checked in {CONFIG: CONTENT in model.config, **derived}.items() if not checked],
         "metrics": level_rows(run_dir),
         "training": record,
     }
@@ -52,8 +54,8 @@ def show_facts(values: dict[str, Any], console: Console) -> None:
     total = sum(values["files"].values())
     shown = ", ".join(f"{name} {size_text(size)}" for name, size in values["files"].items())
     console.print(f"files       {size_text(total)}: {shown}")
-    if without := [name for name, checked in values["derived_files"].items() if not checked]:
-        console.print(f"unchecked   {', '.join(without)}: written by an older hjc without a checksum")
+    if values["unchecked"]:
+        console.print(f"unchecked   {', '.join(values['unchecked'])}: written by an older hjc without a checksum")
     for key, value in values["parameters"].items():
         console.print(f"  {key} = {_short(value)}", markup=False)
     record = values["training"]

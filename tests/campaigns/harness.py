@@ -1,17 +1,20 @@
 """What the campaigns share: commands in this process or a fresh one, counts, a folder that must not change."""
 
 import io
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -20,6 +23,11 @@ MODELS = Path(__file__).parent.parent / "fixtures" / "models_0_1"
 ROOT = Path(__file__).parent.parent.parent
 #: seconds after which a case counts as hanging
 LIMIT = 600
+#: what commands import when they are called
+IMPORTED = [
+    "hjc.cli", "hjc.apply.predict", "hjc.classifiers.linear", "hjc.classifiers.neural", "hjc.corpus.prepare",
+    "hjc.evaluation.evaluate", "hjc.nn.training", "hjc.training.workflow",
+]  # fmt: skip
 
 
 class Ended(NamedTuple):
@@ -71,7 +79,7 @@ def here(*arguments: object) -> Ended:
         except BaseException:
             code = 1
             traceback.print_exc(file=err)
-    texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]  # type: ignore[attr-defined]
+    texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]
     if not isinstance(code, int):
         code, texts[1] = 1, texts[1] + str(code)
     return Ended(code, *texts)
@@ -90,6 +98,40 @@ def fresh(*arguments: object) -> Ended:
     """``hjc ARGUMENTS`` in a process of its own."""
     done = subprocess.run(command(*arguments), capture_output=True, env=environment(), timeout=LIMIT)
     return Ended(done.returncode, *(text.decode("utf-8", "replace") for text in (done.stdout, done.stderr)))
+
+
+@cache
+def _server() -> Any:
+    """A process that has imported what commands import and run none: forks of it start at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    return context
+
+
+def _be(arguments: list[str], out: str, err: str) -> None:
+    """Be ``hjc ARGUMENTS``, with its outputs in two files."""
+    from hjc.cli import main
+
+    os.environ.update(environment())
+    for name, number in ((out, 1), (err, 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, "utf-8") for number in (1, 2))
+    sys.argv = ["hjc", *arguments]
+    main()
+
+
+def forked(*arguments: object, seconds: float = LIMIT) -> Ended:
+    """``hjc ARGUMENTS`` in a fork of a process that ran no command before; killed after so many seconds: code -9."""
+    with tempfile.TemporaryDirectory(prefix="hjc-forked-") as folder:
+        paths = [Path(folder, name) for name in ("out", "err")]
+        process = _server().Process(target=_be, args=([*map(str, arguments)], *map(str, paths)))
+        process.start()
+        process.join(seconds)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        texts = [path.read_bytes().decode("utf-8", "replace") if path.exists() else "" for path in paths]
+        return Ended(process.exitcode, *texts)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, int]]:

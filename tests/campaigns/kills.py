@@ -1,13 +1,12 @@
 """kill -9 at random moments, then the same command again: what is there is whole, the end that of a quiet run."""
 
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.campaigns.harness import MODELS, Tally, command, environment, fresh
+from tests.campaigns.harness import MODELS, Tally, forked, fresh
 
 TRAIN = [
     "data=csv", f"data.train=[{MODELS}/data/train.csv]", f"data.valid=[{MODELS}/data/valid.csv]",
@@ -18,19 +17,6 @@ TINY = [
     "train", "model=tiny", "model.tiny_hidden=16", "model.tiny_layers=1", "model.tiny_vocabulary=300",
     "model.max_length=24", "trainer.epochs=40", "trainer.batch_size=8", "trainer.checkpoint_minutes=0.01", *TRAIN,
 ]  # fmt: skip
-
-
-def killed(arguments: list[str], seconds: float) -> tuple[bool, str]:
-    """Whether the command was still running after so many seconds, and killed; what it printed."""
-    with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(command(*arguments), stdout=out, stderr=subprocess.STDOUT, env=environment())
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        out.seek(0)
-        return process.returncode == -9, f"rc {process.returncode} " + out.read().decode("utf-8", "replace")
 
 
 def metrics(folder: Path) -> object:
@@ -44,15 +30,19 @@ def series(
 ) -> None:  # fmt: skip
     """Kill until ``count`` kills have hit; where the command ended before, its result must be that of a quiet run."""
     top = Path(tempfile.mkdtemp(prefix="hjc-kills-"))
-    started = time.monotonic()
     quiet = fresh(*arguments(top / "quiet"))
-    long = time.monotonic() - started
     if quiet.code:
         return tally.fault(kind, "the quiet run failed", quiet)
     wanted, draw, number, kills = result(top / "quiet"), tally.random(kind), 0, 0
+    started = time.monotonic()
+    ended = forked(*arguments(top / "forked"))
+    long = time.monotonic() - started
+    if ended.code or result(top / "forked") != wanted:
+        tally.fault(kind, "another end in a fork", ended)
     while kills < count:
         folder = top / f"run{number}"
-        hit, text = killed(arguments(folder), draw.uniform(0.1, 1.25 if kills % 4 == 3 else 1.0) * long)
+        ended = forked(*arguments(folder), seconds=draw.uniform(0.1, 1.25 if kills % 4 == 3 else 1.0) * long)
+        hit, text = ended.code == -9, ended.out + ended.err
         kills += hit
         tally.add(f"{kind}: {'kills' if hit else 'runs to the end between them'}")
         tally.add(
@@ -64,8 +54,8 @@ def series(
                 tally.fault(f"{kind} kill {kills}", wrong)
             continue
         number += 1
-        if not text.startswith("rc 0 ") or result(folder) != wanted:
-            tally.fault(f"{kind} run {number}", f"another end than without kills: {text[-500:]}")
+        if ended.code or result(folder) != wanted:
+            tally.fault(f"{kind} run {number}", "another end than without kills", ended)
     last = fresh(*arguments(top / f"run{number}"))
     tally.add(f"{kind}: runs to the end between them")
     if last.code or result(top / f"run{number}") != wanted:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.campaigns.harness import MODELS, Ended, Tally, fresh, here
+from tests.campaigns.harness import MODELS, Ended, Tally, forked, here
 
 MARK = re.compile(r"r\d{6}x")
 WORDS = [
@@ -233,16 +233,11 @@ def one(tally: Tally, number: int, kind: str, folder: Path, again: bool) -> None
         tally.fault(case, f"cannot be accounted for: {type(error).__name__}: {error}", ended)
     if again:
         second = Path(tempfile.mkdtemp())
-        repeated = fresh(
-            *(
-                str(a).replace(str(folder / "o"), str(second / "o")).replace(str(folder / "r"), str(second / "r"))
-                for a in arguments
-            )
-        )
+        repeated = forked(*COMMANDS[kind](model, path, second, out), *columns, *options)
         same = _content(folder / out) == _content(second / out)
-        tally.add("cases repeated in a fresh process")
+        tally.add("cases repeated in a process of their own")
         if repeated.code != ended.code or not (same or kind != "predict"):
-            tally.fault(case, f"another end in a fresh process: rc {ended.code}", repeated)
+            tally.fault(case, f"another end in a process of its own: rc {ended.code}", repeated)
         shutil.rmtree(second)
 
 
