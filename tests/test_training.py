@@ -20,6 +20,7 @@ from hjc.nn.batching import EpochBatches, TokenCorpus, collate, inference_batche
 from hjc.nn.fitting import learning_rate_factor
 from hjc.nn.groups import parameter_groups
 from hjc.nn.loggers import log, open_loggers
+from hjc.nn.memory import keep_memory
 from hjc.nn.module import TrainingModule, WholeFiles
 from hjc.training.config import ConfigError
 from hjc.training.record import user_errors
@@ -354,3 +355,20 @@ def test_two_processes_give_the_metrics_of_one(tmp_path):
     found = one.predict_log_proba(toy_data(toy_tree(), 2, 2).texts)
     np.testing.assert_allclose(np.load(run / "out.npy"), found, atol=1e-4)
     assert float(np.load(run / "valid.npy")) == pytest.approx(one.fit_result.best_valid_log_loss, abs=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc, and counts page faults as Linux does")
+def test_memory_of_a_step_is_used_again():
+    import resource
+
+    if not keep_memory():
+        pytest.skip("another C library than glibc")
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(4_000_000)  # 4,000 pages each
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults()
+    assert faults() < 8_000

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hjc.arrays import IntArray
+from hjc.nn.memory import keep_memory
 
 #: rows tokenised at a time
 CHUNK = 10_000
@@ -120,6 +121,7 @@ def text_batches(
     tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str, device: torch.device
 ) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
     """Rows (B,) and their tensors, for a pass over texts without gradients: long rows first within a window."""
+    keep_memory()
     for start in range(0, len(texts), INFERENCE_WINDOW):
         corpus = tokenize(tokenizer, texts[start : start + INFERENCE_WINDOW], max_length, prefix)
         for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):

@@ -31,6 +31,7 @@ from hjc.nn.batching import (
 from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, seed_everything, total_steps
 from hjc.nn.heads import VectorModule, target_tensors
 from hjc.nn.loggers import log, open_loggers
+from hjc.nn.memory import keep_memory
 from hjc.nn.module import (
     DivergedError,
     OptimisedModule,
@@ -216,6 +217,7 @@ def fit_module(
             return fit_module(build, train, valid, replace(run, folder=Path(scratch)), start)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    keep_memory()
     per_epoch = len(train.epoch(0, settings))
     module = build(total_steps(per_epoch, settings))
     checkpoints = run.folder / "checkpoints"
