@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-#: names of glibc's <malloc.h>: when freed memory at the end of the heap goes back, and from which size blocks are mapped
+#: numbers in glibc's <malloc.h>: when freed memory at the end of the heap goes back, and how large a mapped block is
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 KEPT = 2**30
 
