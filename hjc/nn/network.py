@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hjc.nn.batching import text_batches
 from hjc.nn.encoder import pool
 from hjc.nn.heads import Head, build_head
+from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
@@ -39,7 +40,7 @@ class Network(nn.Module):
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) tokens -> (B, H) float32 vectors that the head sees."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
-            hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            hidden = last_states(self.encoder, input_ids, attention_mask)
         pooled = pool(hidden, attention_mask, self.pooling).float()
         with torch.autocast(pooled.device.type, enabled=False):
             return self.dropout(self.norm(pooled))

@@ -29,6 +29,7 @@ from hjc.nn.encoder import (
     save_encoder,
     save_weights,
 )
+from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.progress import rows_progress
 
@@ -91,7 +92,7 @@ class TorchTextEncoder:
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) tokens -> (B, H) float32 unit vectors, with gradients where they are on."""
-        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        hidden = last_states(self.model, input_ids, attention_mask)
         return F.normalize(pool(hidden, attention_mask, self.pooling).float(), dim=-1)
 
     @torch.inference_mode()
@@ -144,7 +145,7 @@ class PairScorer(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(P, T) tokens of pairs -> (P,) float32 scores."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        hidden = last_states(self.encoder, input_ids, attention_mask)
         pooled = pool(hidden, attention_mask, self.pooling).float()
         with torch.autocast(pooled.device.type, enabled=False):
             return self.head(self.dropout(pooled)).squeeze(-1)
