@@ -1,5 +1,6 @@
 # make demo   creates .venv, installs, trains on the bundled sample, prints the per-level table, codes a few ads
 # make test   installs what tests need, runs lint, types and all tests
+# make test-more   tests that need a browser, a database server or heavy packages (apt-get install chromium postgresql)
 # make check  lint, types and the fast half of the tests: for the inner loop
 # make clean  removes .venv and caches (not outputs/)
 PYTHON ?= python3
@@ -13,7 +14,7 @@ DEMO_RUN ?= outputs/demo
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-.PHONY: help install demo test check lint types clean
+.PHONY: help install demo desk test test-more check lint types clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -25,6 +26,10 @@ $(VENV)/.created:
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) -e ".[offline]"
 	@touch $@
+
+$(VENV)/.installed-more: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e ".[$(TEST_EXTRAS),more]"
+	@touch $@ $(VENV)/.installed-test $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) -e ".[$(TEST_EXTRAS)]"
@@ -46,6 +51,9 @@ types: $(VENV)/.installed-test
 
 test: lint types
 	$(PYTEST)
+
+test-more: $(VENV)/.installed-more
+	$(PYTEST) -m more
 
 check: lint types
 	$(PYTEST) -m "not slow"

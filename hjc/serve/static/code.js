@@ -13,13 +13,14 @@ export async function codeView(place, batch, leave) {
   let since = 0;
   let key = "";
   let busy = false;
+  const left = new Set(); // tasks that are behind us: an answer that was asked for earlier may still have them
   let progress = await api.progress({ batch: batch.id });
   const comment = el("input", { type: "text", id: "comment", maxlength: 5000, autocomplete: "off" });
 
   const fetchAhead = async () => {
     const found = (await api.next({ batch: batch.id, n: AHEAD, language })).tasks;
     const held = task ? task.task : null;
-    waiting = found.filter(one => one.task !== held);
+    waiting = found.filter(one => one.task !== held && !left.has(one.task));
   };
 
   const open = one => {
@@ -46,9 +47,14 @@ export async function codeView(place, batch, leave) {
         key, task: task.task, kind, codes, comment: comment.value, seconds, shown: task.shown, batch: batch.id,
       });
       progress = answer.progress;
+      if (kind !== "skip") left.add(task.task);
       say(kind === "skip" ? t("skipped") : kind === "not_a_job" ? t("said_not_a_job") : t("saved", { code: codes[0], title }));
       await advance();
     } catch (error) {
+      if (error.status === 409) { // somebody else has it, or it is decided
+        left.add(task.task);
+        await advance();
+      }
       fail(error);
     } finally {
       busy = false;
@@ -60,7 +66,9 @@ export async function codeView(place, batch, leave) {
     busy = true;
     try {
       const back = await api.undo({ key: api.newKey(), language });
-      if (task) waiting.unshift(task);
+      left.delete(back.task);
+      waiting = waiting.filter(one => one.task !== back.task);
+      if (task && task.task !== back.task) waiting.unshift(task);
       say(t("undone"));
       progress = await api.progress({ batch: batch.id });
       open(back);

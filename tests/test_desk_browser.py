@@ -1,0 +1,73 @@
+"""The coder's page in a real Chromium; skipped where there is none (``make test-more`` has it)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason='needs the extra "serve": pip install "hjc[serve]"')
+
+from tests.desk_server import Server, browser, desk
+
+pytestmark = [pytest.mark.more, pytest.mark.slow]
+ADS = ["registered nurse", "cook in a restaurant", "lorry driver", "baker of bread", "bus driver", "pilot wanted",
+       "doctor", "soldier", "confectioner", "kitchen helper"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Any]:
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def page(chrome: Any) -> Iterator[Any]:
+    """A page of its own session; an error of its scripts fails the test."""
+    context = chrome.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+    made, errors = context.new_page(), list[str]()
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.set_default_timeout(10_000)
+    yield made
+    context.close()
+    assert errors == []
+
+
+def enter(page: Any, server: Server, name: str = "anna") -> None:
+    page.goto(server.url)
+    page.get_by_label("Your name").fill(name)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def paste(page: Any, ads: list[str], name: str = "my ads") -> None:
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Ads, one a line").fill("\n".join(ads))
+    page.get_by_role("button", name="Make a batch").click()
+
+
+def test_ten_ads_by_keyboard_and_a_killed_server(page: Any, tmp_path: Path) -> None:
+    with desk(tmp_path / "desk.db") as server:
+        enter(page, server)
+        paste(page, ADS)
+        page.get_by_role("button", name="Code", exact=True).click()
+        for done in range(10):
+            page.get_by_text(f"{done} done, {10 - done} left").wait_for()
+            if done == 5:
+                server.kill()
+                server.start()
+            page.locator(".choice").first.wait_for()
+            page.keyboard.press("1")
+        page.get_by_text("10 done, 0 left").wait_for()
+        page.get_by_text("Nothing is left in this batch.").wait_for()
+
+
+def test_a_text_with_markup_stays_a_text(page: Any, tmp_path: Path) -> None:
+    evil = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> nurse"
+    with desk(tmp_path / "desk.db") as server:
+        enter(page, server, "<b>eve</b>")
+        paste(page, [evil], evil[:80])
+        page.get_by_role("button", name="Code", exact=True).click()
+        page.locator(".text").wait_for()
+        assert page.locator(".text").inner_text() == evil
+        assert page.title() == "hjc desk"
+        assert page.locator("img, b").count() == 0
