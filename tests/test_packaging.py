@@ -98,5 +98,6 @@ def test_ci_runs_make_test() -> None:
     script = ROOT / ".ci" / "run"
     if not script.exists():  # not part of a source distribution
         pytest.skip("no .ci/run here")
-    assert "exec make test" in script.read_text("utf-8")
+    lines = script.read_text("utf-8").splitlines()
+    assert "set -eu" in lines and lines[-2:] == ["make test", "exec make test-more"]
     assert script.stat().st_mode & 0o111
