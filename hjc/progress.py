@@ -1,29 +1,67 @@
-"""Progress with rows/s that only slow work shows: a bar where the end is known, else a line."""
+"""Progress with rows/s that only slow work shows: a bar where the end is known, else a line.
+
+Where there is no terminal (a log file, a batch system) both are a line every ten seconds.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 #: work that takes longer than this shows a bar (seconds)
 PROGRESS_AFTER = 2.0
+#: seconds between the lines in a log
+EVERY = 10.0
+_state = {"silent": False}
+
+
+def silent() -> bool:
+    """Whether nothing is to be shown, whoever asks: ``--quiet``."""
+    return _state["silent"]
+
+
+@contextmanager
+def silence(wanted: bool = True) -> Iterator[None]:
+    """No progress within this block."""
+    before = silent()
+    _state["silent"] = before or wanted
+    try:
+        yield
+    finally:
+        _state["silent"] = before
 
 
 class RowsBar:
     """What a loop over batches tells: :meth:`advance` by so many rows. Quick work prints nothing."""
 
     def __init__(self, bar: Progress, description: str, total: int, enabled: bool, delay: float) -> None:
-        self.bar, self.enabled, self.delay = bar, enabled, delay
+        self.bar, self.enabled, self.delay = bar, enabled and not silent(), delay
+        self.description, self.total, self.lines = description, total, not bar.console.is_terminal
+        self.next = time.perf_counter() + max(delay, EVERY)
         self.task = bar.add_task(description, total=total, rate="")
         self.started = time.perf_counter()
         self.done, self.shown = 0, False
 
     def advance(self, rows: int) -> None:
         self.done += rows
-        elapsed = time.perf_counter() - self.started
+        now = time.perf_counter()
+        elapsed = now - self.started
+        if self.lines:
+            if self.enabled and now >= self.next and self.done < self.total:
+                self.next = now + EVERY
+                left = timedelta(seconds=round(elapsed * (self.total - self.done) / max(self.done, 1)))
+                self.bar.console.print(
+                    f"{self.description}: {self.done:,} of {self.total:,} rows, {self.done / elapsed:,.0f} rows/s, "
+                    f"{left} left",
+                    soft_wrap=True,
+                    highlight=False,
+                    markup=False,
+                )
+            return
         if self.enabled and not self.shown and elapsed >= self.delay:
             self.bar.start()
             self.shown = True
@@ -40,7 +78,7 @@ def rows_progress(
     delay: float = PROGRESS_AFTER,
     console: Console | None = None,
 ) -> Iterator[RowsBar]:
-    """A bar with rows/s and the time left, on standard error, for work that takes more than ``delay`` seconds.
+    """A bar with rows/s and the time left, on standard error, for work of more than ``delay`` seconds; lines in a log.
 
     With ``enabled=False`` it never shows. Use: ``with rows_progress("coding", n) as bar: ... bar.advance(len(batch))``.
     """
@@ -72,9 +110,9 @@ class RowsLine:
     def __call__(self, rows: int, rate: float) -> None:
         """``rows`` so far, ``rate`` a second."""
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next or silent():
             return
-        self._next = now + (0.5 if self._terminal else 10)
+        self._next = now + (0.5 if self._terminal else EVERY)
         read = self._fraction() if rows else None
         share = "" if read is None else f", {read:.0%} of the input read"
         line = f"{self._what}: {rows:,} rows, {rate:,.0f} rows/s{share}"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,7 +96,10 @@ def test_a_run_leaves_a_described_model(configure: Callable[..., Config]) -> Non
     assert set(record["data"]) == {"train", "valid", "test"} and len(record["data"]["train"]["hash"]) == 64
     assert record["timing"]["fit_seconds"] > 0 and record["peak_memory_mb"]["process"] > 50
     assert record["training"]["steps"] == 3
-    assert "level" in text and "Codes seen in training" in text
+    shown = text[text.index("run finished") :].splitlines()
+    assert len(shown) <= 5 and shown[-1].startswith("Next: hjc predict")
+    assert re.match(r"Of 100 new texts like the \d+ test texts, \d+ get the right", shown[1])
+    assert "have training rows" in text and "Codes seen in training" not in text
 
     # the model in the directory is the one that was scored
     model = hjc.load(run)

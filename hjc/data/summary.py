@@ -46,24 +46,43 @@ class DataSummary:
     counts: Mapping[str, int]
     notes: tuple[str, ...]
 
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Title -> table, those that have something to say; of languages and sources a column a split."""
+        found = {
+            "Rows, codes, and repeated texts": self.rows.merge(self.conflicts, on="split"),
+            "Characters a text, by share of rows": self.lengths,
+        }
+        for title, frame in (("Rows by language", self.languages), ("Rows by source", self.sources)):
+            if (name := frame.columns[1]) and frame[name].nunique() > 1:
+                wide = frame.pivot(index=name, columns="split", values="rows").fillna(0).astype(int)
+                wide = wide[frame["split"].unique()]
+                order = wide.sum(axis=1).sort_values(ascending=False, kind="stable").index
+                found[title] = wide.loc[order].reset_index()
+        found |= {"Codes seen in training": self.levels, "Leaves by their training rows": self.tail}
+        return found | ({"Rejected rows": self.rejects} if len(self.rejects) else {})
+
+    def sentences(self) -> list[str]:
+        """Rows of each split, codes that training has seen, rows that cannot be used, and the notes."""
+        rows = {str(line["split"]): int(line["rows"]) for line in self.rows.to_dict("records")}
+        deepest = self.levels.iloc[-1]
+        found = [
+            f"rows: {', '.join(f'{name} {count:,}' for name, count in rows.items())}",
+            f"codes: {int(deepest['seen']):,} of the {int(deepest['codes']):,} finest have training rows",
+        ]
+        if len(self.rejects):
+            some = self.rejects.head(4).to_dict("records")
+            reasons = ", ".join(f"{line['reason']} ({line['rows']:,})" for line in some)
+            found.append(f"not used: {int(self.rejects['rows'].sum()):,} rows ({reasons}); see rejects.csv")
+        return [*found, *(f"note: {note}" for note in self.notes)]
+
     def print(self, console: "Console | None" = None, limit: int = 12) -> None:
         """Print the tables; of languages, sources and reasons the ``limit`` largest."""
         from rich.console import Console
         from rich.markup import escape
 
         out = console or Console()
-        out.print(_table("Rows, codes, and repeated texts", self.rows.merge(self.conflicts, on="split")))
-        out.print(_table("Characters a text, by share of rows", self.lengths))
-        for title, frame in (("Rows by language", self.languages), ("Rows by source", self.sources)):
-            if (name := frame.columns[1]) and frame[name].nunique() > 1:
-                wide = frame.pivot(index=name, columns="split", values="rows").fillna(0).astype(int)
-                wide = wide[frame["split"].unique()]
-                wide = wide.loc[wide.sum(axis=1).sort_values(ascending=False, kind="stable").index].reset_index()
-                out.print(_table(title, wide, limit))
-        out.print(_table("Codes seen in training", self.levels))
-        out.print(_table("Leaves by their training rows", self.tail))
-        if len(self.rejects):
-            out.print(_table("Rejected rows", self.rejects, limit))
+        for title, frame in self.tables().items():
+            out.print(_table(title, frame, limit if title.startswith(("Rows by", "Rejected")) else 0))
         done = {k: v for k, v in self.counts.items() if v and not k.startswith("overlap_")}
         out.print(", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in done.items()), highlight=False)
         for note in self.notes:

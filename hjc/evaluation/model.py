@@ -98,7 +98,7 @@ def evaluate_model(
     rules = {v: RuleRows(tree, target, rows.language, known, v == "calibrated") for v in classwise if not in_sample}
     watch = None if in_sample else Watch(model)
     clock = [0.0]
-    found = batches(model, rows, progress=progress, clock=clock)
+    found = batches(model, rows, name, progress=progress, clock=clock)
     for at, log_proba in _in_larger_steps(found, min(4096, STEP_CELLS // tree.num_leaves)):
         if watch is not None:
             watch.see(at, rows.texts, rows.language, log_proba)
@@ -155,7 +155,7 @@ def _in_larger_steps(found: Iterator[tuple[IntArray, FloatArray]], least: int) -
 
 
 def batches(
-    classifier: Classifier, data: JobData, *, progress: bool = True, clock: list[float] | None = None
+    classifier: Classifier, data: JobData, name: str = "", *, progress: bool = True, clock: list[float] | None = None
 ) -> Iterator[tuple[IntArray, FloatArray]]:
     """(rows, log_proba) of labelled data, every row once. ``clock[0]`` is added the seconds that the classifier took.
 
@@ -174,7 +174,7 @@ def batches(
             f"evaluation needs rows with a code: got {len(data)} rows, {int((data.gold < 0).sum())} of them without"
         )
     seen = np.zeros(len(data), dtype=bool)
-    with rows_progress("evaluating", len(data), progress) as bar:
+    with rows_progress(f"evaluating {name}".strip(), len(data), progress) as bar:
         started = time.perf_counter()
         for rows, log_proba in classifier.iter_log_proba(data.texts):
             if clock is not None:

@@ -26,6 +26,7 @@ from hjc.metrics import RowScores, score_rows
 from hjc.nn.fitting import Limits, adamw, all_finite, validation_metrics
 from hjc.nn.network import Network
 from hjc.nn.settings import TrainerSettings
+from hjc.progress import silent
 from hjc.taxonomy import Taxonomy
 
 #: batches after which the weights are looked at
@@ -215,7 +216,8 @@ class Progress(TQDMProgressBar):
     """Steps with rate and loss; in a log file (no terminal) about twenty lines an epoch instead of thousands."""
 
     def __init__(self, steps_per_epoch: int) -> None:
-        super().__init__(refresh_rate=1 if sys.stderr.isatty() else max(1, steps_per_epoch // 20))
+        rate = 1 if sys.stderr.isatty() else max(1, steps_per_epoch // 20)
+        super().__init__(refresh_rate=0 if silent() else rate)
 
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         metrics = super().get_metrics(*args)

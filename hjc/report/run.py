@@ -4,6 +4,7 @@ import base64
 import csv
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
 from hjc.evaluation.decided import decision_tables
 from hjc.evaluation.evaluate import Evaluation
+from hjc.evaluation.words import plain_sentences
 from hjc.files import write_bytes, write_text
 from hjc.metrics.intervals import wilson
 from hjc.report import plots
@@ -56,6 +58,7 @@ def write_report(
     examples: bool = True,
     file: str = REPORT,
     classifier: Classifier | None = None,
+    data_tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> Path:
     """Write ``report.html`` and ``plots/*.png`` into a run directory.
 
@@ -68,6 +71,7 @@ def write_report(
             the texts are not.
         file: name of the page.
         classifier: to mark the words that decided, and to draw the space of an embedding model.
+        data_tables: about the rows of the training, by title.
     """
     folder = Path(directory)
     taxonomy = next(iter(sets.values())).taxonomy
@@ -78,22 +82,27 @@ def write_report(
     tests = [name for name in sets if name != "valid"] or list(sets)
     sections = []
     if classifier is not None:
-        sections.append(explanations_section(classifier, sets, examples=examples))
+        sections.append(replace(explanations_section(classifier, sets, examples=examples), fold=True))
         if (space := space_section(classifier, sets[tests[0]], folder / PLOTS)) is not None:
             sections.append(space)
-    results = []
+    results, parts = [], []
     with plots.plot_style():
         training = {"curves": _learning_curves(folder), "training": record.get("training")}
         if training["curves"] or isinstance(training["training"], Mapping):
-            results.append(Section("Training", "training.html.j2", training))
+            parts.append(Section("Training", "training.html.j2", training, fold=True))
         for name in sorted(sets, key=lambda s: s == "valid"):
             values = {"name": name, "evaluation": sets[name], "columns": METRIC_COLUMNS}
             if name in tests:
                 values |= _details(name, sets[name], below, folder / PLOTS) | {"examples": examples}
-            results.append(Section(f"Results on {name}", "set.html.j2", values))
-    sections = [*results, *sections]
-    sections.append(Section("Rows that could not be used", "rejects.html.j2", {"found": _rejects(folder)}))
-    sections.append(Section("In this directory", "files.html.j2", {"found": _files(folder, (file, PLOTS))}))
+            results.append(Section(f"Results on {name}", "set.html.j2", values, fold=name not in tests[:1]))
+    about = {"sentences": plain_sentences(sets), "tests": tests}
+    sections = [Section("In short", "summary.html.j2", about), *results, *sections, *parts]
+    if data_tables:
+        sections.append(Section("The data", "data.html.j2", {"tables": data_tables}, fold=True))
+    rejects, files = {"found": _rejects(folder)}, {"found": _files(folder, (file, PLOTS))}
+    sections.append(Section("Rows that could not be used", "rejects.html.j2", rejects, fold=True))
+    sections.append(Section("How it was made", "facts.html.j2", {}, fold=True))
+    sections.append(Section("In this directory", "files.html.j2", files, fold=True))
     title = f"{folder.resolve().name}: run report"  # as hjc compare names it
     return write_text(folder / file, render(title, sections, subtitle=_HOW_TO_READ, record=record, sets=sets))
 
@@ -148,12 +157,15 @@ def _details(name: str, evaluation: Evaluation, below: IntArray | None, folder: 
         "by_length": plots.share_plot(shares["length"], "characters of the text"),
     }
     rules = made.rules[(made.rules["probabilities"] == last) & (made.rules["slice"] == "")]
+    idle = int((rules["coded"] == 0).sum())
+    rules = rules[rules["coded"] != 0]
     at = level_of_codes(scores, tree)
     return {
         "pictures": {kind: _save(folder / f"{_stem(name)}_{kind}.png", drawn) for kind, drawn in figures.items()},
         "made": made,
         "rules": rules.to_dict("records"),
         "rules_by": last,
+        "idle_rules": idle,
         "shares": shares,
         "confusions": confusions,
         "pairs": confused_pairs(scores, tree, tree.depth, texts=data.texts),
@@ -178,7 +190,7 @@ def space_section(classifier: Classifier, evaluation: Evaluation, folder: Path, 
     vectors = classifier.text_vectors(rows.texts).rows
     figure = embedding_map(classifier.taxonomy, vectors, rows.gold, codes, method="tsne", seed=seed)
     values = {"image": _save(folder / "map.png", figure), "rows": len(rows), "name": evaluation.name}
-    return Section("The space", "space.html.j2", values)
+    return Section("The space", "space.html.j2", values, fold=True)
 
 
 def _stem(name: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.load import training_record
@@ -48,6 +50,7 @@ def save_evaluations(
     examples: bool = True,
     keep: bool = False,
     classifier: Classifier | None = None,
+    data_tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> Path | None:
     """Write ``scores_<set>.parquet`` for each set and, with ``report``, the report and its plots.
 
@@ -59,6 +62,7 @@ def save_evaluations(
         keep: scores, plots and reports of other sets in the directory stay; the report is then called
             ``report_<set>.html`` where the directory is a model directory, whose own report it would replace.
         classifier: which made the evaluations, to mark the words that decided in some of the texts.
+        data_tables: about the rows of a training, by title, for the report.
 
     Returns:
         The report's path, or None.
@@ -89,4 +93,13 @@ def save_evaluations(
         file = written[0].name.replace("scores_", "report_").replace(".parquet", ".html")
     if counts is None:
         counts = read_training_counts(folder, next(iter(sets.values())).taxonomy)
-    return write_report(folder, sets, record, counts=counts, examples=examples, file=file, classifier=classifier)
+    return write_report(
+        folder,
+        sets,
+        record,
+        counts=counts,
+        examples=examples,
+        file=file,
+        classifier=classifier,
+        data_tables=data_tables,
+    )

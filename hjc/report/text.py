@@ -91,6 +91,11 @@ def _environment() -> jinja2.Environment:
     return made
 
 
+def source(name: str) -> str:
+    """A file of ``templates/`` as it stands."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
 def fill(template: str, **values: Any) -> str:
     """A template of ``templates/`` with its values; in those of HTML everything is escaped."""
     return _environment().get_template(template).render(values)

@@ -33,6 +33,9 @@ from hjc.nn.settings import HEADS, TrainerSettings
 #: where the YAML files are, also in an installed wheel
 CONFIG_PATH = "pkg://hjc.configs"
 CONFIG_NAME = "train"
+OUTPUTS = ("plain", "tables", "json", "none")
+#: options of ``hjc train`` and ``train.py`` beside Hydra's, and the setting that each stands for
+OPTIONS = {"--verbose": "output=tables", "--quiet": "output=none", "-q": "output=none", "--json": "output=json"}
 
 
 class ConfigError(ValueError):
@@ -92,10 +95,15 @@ class Config:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     seed: int = 1
+    #: what is printed: plain (a few sentences) | tables (every table) | json (one object on standard output) | none
+    output: str = "plain"
     #: part of the default run directory's name
     name: str = "run"
     #: the model directory that the run writes; an existing one with the same settings is continued
     run_dir: str = MISSING
+
+    def __post_init__(self) -> None:
+        check_choice("output", self.output, OUTPUTS)
 
 
 #: classifier name -> its settings; a YAML file of ``model/`` has the schema ``<name>_schema`` in its defaults list
@@ -242,7 +250,8 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
     and returns the validation log-loss. A mistake in the configuration or the data ends the program with one message
     and exit status 2; any other error keeps its stack trace. HYDRA_FULL_ERROR=1 shows the stack trace of every error.
     """
-    sys.argv = [sys.argv[0], *map(quoted, sys.argv[1:] if arguments is None else arguments)]
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.argv = [sys.argv[0], *(quoted(OPTIONS.get(argument, argument)) for argument in given)]
     offer_plugins()
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
 

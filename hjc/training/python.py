@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
-from rich.console import Console
 
 from hjc.classifiers import classifier_class, classifier_settings
 from hjc.classifiers.keywords import preset, preset_names
@@ -81,8 +80,9 @@ def train(
     tree = taxonomy if isinstance(taxonomy, Taxonomy) else None
     if tree is not None:
         config.taxonomy.path = f"Taxonomy {tree.name}"
-    out = Console(highlight=False, quiet=quiet)
-    return run_training(config, out, Given(frames=frames, taxonomy=tree, callback=callback))
+    if quiet or verbose:
+        config.output = "none" if quiet else "tables"
+    return run_training(config, given=Given(frames=frames, taxonomy=tree, callback=callback))
 
 
 def _data(

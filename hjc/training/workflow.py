@@ -3,7 +3,10 @@
 No Hydra here: :func:`run_training` takes the ``Config`` that Hydra, a search or a notebook filled.
 """
 
+import json
+import math
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -30,8 +33,10 @@ from hjc.evaluation.model import calibrate_model
 from hjc.evaluation.parts import score_parts, show_parts, write_parts
 from hjc.evaluation.tables import show
 from hjc.evaluation.training_texts import keep_training_texts
+from hjc.evaluation.words import plain_sentences
 from hjc.files import locked
 from hjc.nn.settings import Callback
+from hjc.progress import silence
 from hjc.report.card import write_card
 from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
@@ -64,6 +69,17 @@ class RunResult:
     def predict_proba(self, rows: Any, level: int | None = None) -> FloatArray:
         """Of the model; see :meth:`hjc.Classifier.predict_proba`."""
         return self._trained().predict_proba(rows, level)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Directory, status, plain sentences and every figure (null where it is undefined or infinite): for JSON."""
+        figures = {f"{name}/{key}": value for name, e in self.evaluations.items() for key, value in e.metrics.items()}
+        return {
+            "directory": str(self.directory),
+            "status": self.status,
+            "valid_log_loss": self.log_loss,
+            "summary": plain_sentences(self.evaluations) if self.evaluations else [],
+            "metrics": {key: value if math.isfinite(value) else None for key, value in figures.items()},
+        }
 
     def _trained(self) -> Classifier:
         if self.model is None:
@@ -107,8 +123,10 @@ def run_training(config: Config, console: Console | None = None, given: Given = 
     directory = Path(config.run_dir)
     directory.mkdir(parents=True, exist_ok=True)
     busy = f"{directory}: another process is training there; wait for its end, or give this run another run_dir"
-    out = console or Console(quiet=not first, highlight=False)
-    with user_errors(directory), locked(directory / LOCK, busy) if first else nullcontext():
+    silent = not first or config.output in ("json", "none")
+    out = console or Console(quiet=silent, highlight=False)
+    quiet = silence(out.quiet and config.output in ("json", "none"))
+    with quiet, user_errors(directory), locked(directory / LOCK, busy) if first else nullcontext():
         try:
             return _run(config, directory, first, out, given)
         except KeyboardInterrupt:
@@ -122,8 +140,14 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
     check_encoder(config, directory)
     taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None, given)
     record = Record.begin(config, taxonomy, splits)
-    say(f"run directory  {directory}\n{taxonomy!r}")
-    summarise(splits).print(out)
+    about = summarise(splits)
+    say(f"run directory  {directory}")
+    if config.output == "tables":
+        say(repr(taxonomy))
+        about.print(out)
+    else:
+        for line in about.sentences():
+            say(line)
     earlier = record.earlier(directory)
     if first:
         write_training_counts(directory, splits.train)
@@ -167,6 +191,20 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
             "trainer.resume=false"
         )
     return finish(config, classifier, splits, record, status, out)
+
+
+def last_words(
+    classifier: Classifier, directory: Path, page: Path | None, evaluations: Mapping[str, Evaluation]
+) -> list[str]:
+    """What a run ends with: how good the model is, where to look, what to do next."""
+    columns = classifier.recipe.columns or ("title",)
+    options = " ".join(f"--text-column {shlex.quote(name)}" for name in columns)
+    return [
+        f"run finished: {directory}",
+        *plain_sentences(evaluations),
+        *([f"Everything about it: {page}"] if page is not None else []),
+        f"Next: hjc predict {shlex.quote(str(directory))} ads.csv -o coded.csv {options}",
+    ]
 
 
 def what_is_left(directory: Path, config: Config) -> str:
@@ -275,7 +313,8 @@ def finish(
         )
         record.values["calibration"] = {**(record.values.get("calibration") or {}), **fitted}
         record.timing["calibrate_seconds"] = round(time.monotonic() - started, 2)
-        out.print(f"calibration: {fitted['kind'] or 'none, as there are no validation rows'}")
+        if config.output == "tables" or not fitted["kind"]:
+            out.print(f"calibration: {fitted['kind'] or 'none, as there are no validation rows'}")
     evaluations: dict[str, Evaluation] = {}
     for name, data in splits.named().items():
         if name == "train" or not len(data):
@@ -286,24 +325,32 @@ def finish(
         )  # fmt: skip
         found.write(directory)
         spoken = found.frame.loc[found.frame["slice_kind"] == "language", "slice"].nunique()
-        show(found, out, f"{name}: {len(found.scores):,} rows", ("language",) if name != "valid" and spoken > 1 else ())
-    tell_parts(classifier, splits, record, directory, out)
+        if config.output == "tables":
+            by = ("language",) if name != "valid" and spoken > 1 else ()
+            show(found, out, f"{name}: {len(found.scores):,} rows", by)
+        else:
+            for note in found.notes:
+                out.print(note, markup=False, soft_wrap=True)
+    tell_parts(classifier, splits, record, directory, out if config.output == "tables" else Console(quiet=True))
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
     record.values["rows_per_second"] = {n: round(e.rows_per_second, 1) for n, e in evaluations.items() if e.seconds > 0}
     saved = record.values["status"] in SAVED
     record.close(directory, "evaluated" if saved else status)
     write_card(directory)
     page = save_evaluations(
-        directory, evaluations, report=settings.report, examples=settings.examples, classifier=classifier
-    )
+        directory, evaluations, report=settings.report, examples=settings.examples, classifier=classifier,
+        data_tables=summarise(splits).tables(),
+    )  # fmt: skip
     if saved:
         record.close(directory, status)
-    if page is not None:
-        out.print(f"report: {page}", markup=False, soft_wrap=True)
-    out.print(f"run finished: {directory}", markup=False, soft_wrap=True)
+    for line in last_words(classifier, directory, page, evaluations):
+        out.print(line, markup=False, soft_wrap=True)
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
     log_loss = evaluations["valid"].metrics[deepest] if "valid" in evaluations else None
-    return RunResult(directory, status, log_loss, evaluations, classifier)
+    result = RunResult(directory, status, log_loss, evaluations, classifier)
+    if config.output == "json":
+        print(json.dumps(result.to_dict(), ensure_ascii=False))
+    return result
 
 
 def tell_parts(classifier: Classifier, splits: Splits, record: Record, directory: Path, out: Console) -> None:
