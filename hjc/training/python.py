@@ -14,7 +14,8 @@ from hjc.data.settings import DataSettings
 from hjc.nn.settings import Callback, TrainerSettings
 from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.load import BUILT_IN
-from hjc.training.config import Config, ConfigError, EvaluationSettings, TaxonomySettings, compose, written
+from hjc.training.config import compose, written
+from hjc.training.settings import Config, ConfigError, EvaluationSettings, TaxonomySettings
 from hjc.training.workflow import Given, RunResult, run_training
 
 #: a table in memory, a file, or several files
