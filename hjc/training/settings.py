@@ -1,4 +1,4 @@
-"""The typed settings of a run, from files to an evaluated model directory: plain dataclasses, which Hydra only fills."""
+"""The typed settings of a run, from files to an evaluated model: plain dataclasses, which Hydra only fills."""
 
 from dataclasses import dataclass, field
 from typing import Any
