@@ -28,7 +28,8 @@ from hjc.taxonomy import Taxonomy
 class FitResult:
     """What happened: ``status`` is finished | early_stopped | time_limit | interrupted | diverged.
 
-    ``best_epoch`` counts passes over the rows until the kept state where that is known: 0 is the start.
+    ``best_epoch`` counts passes over the rows until the kept state where that is known: 0 is the start. ``averaged``
+    says which mean of weights was kept (``trainer.average``), "" where none was better.
     """
 
     status: str
@@ -40,6 +41,7 @@ class FitResult:
     precision: str = "32-true"
     resumed: bool = False
     best_epoch: float | None = None
+    averaged: str = ""
 
 
 class Limits:

@@ -99,6 +99,11 @@ class OptimisedModule(pl.LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), bound * scale)
 
 
+def symmetric_divergence(a: Tensor, b: Tensor) -> Tensor:
+    """(B, L) log-probabilities twice -> (B,) mean of both Kullback-Leibler divergences (R-Drop; Liang et al. 2021)."""
+    return 0.5 * ((a.exp() - b.exp()) * (a - b)).sum(-1)
+
+
 class TrainingModule(OptimisedModule):
     """Wraps a :class:`Network` for Lightning; the loss of a row is -log P(gold).
 
@@ -117,8 +122,14 @@ class TrainingModule(OptimisedModule):
         self.taxonomy, self.valid = taxonomy, valid
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
+        head, smoothing = self.network.head, self.settings.label_smoothing
         features = self.network.features(batch["input_ids"], batch["attention_mask"])
-        return self.network.head.losses(features, batch, self.settings.label_smoothing)
+        found = head.losses(features, batch, smoothing)
+        if weight := self.settings.r_drop:
+            again = self.network.features(batch["input_ids"], batch["attention_mask"])
+            apart = symmetric_divergence(head(features), head(again))
+            found = 0.5 * (found + head.losses(again, batch, smoothing)) + weight * apart
+        return found
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
         log_proba = self.network(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
@@ -128,11 +139,15 @@ class TrainingModule(OptimisedModule):
             row = batch["row"].cpu().numpy()[keep]
             self.validated.append((row, score_rows(self.taxonomy, log_proba[keep], self.valid[row])))
 
-    def on_validation_epoch_end(self) -> None:
+    def validation_metrics(self) -> dict[str, float]:
+        """Of the rows that were validated since the last call, of all processes; see :func:`validation_metrics`."""
         parts = self.take_validated()
         # in the order of the rows: sums of floats are then the same for every number of processes
         order = np.concatenate([rows for rows, _ in parts]).argsort()
-        metrics = validation_metrics(RowScores.concat([s for _, s in parts]).take(order), self.taxonomy)
+        return validation_metrics(RowScores.concat([s for _, s in parts]).take(order), self.taxonomy)
+
+    def on_validation_epoch_end(self) -> None:
+        metrics = self.validation_metrics()
         self.log("valid/log_loss", metrics.pop("valid/log_loss"), prog_bar=True, sync_dist=False)
         self.log_dict({k: v for k, v in metrics.items() if np.isfinite(v)}, sync_dist=False)
 

@@ -21,7 +21,7 @@ from hjc.nn.batching import TokenCorpus, collate, tokenize
 from hjc.nn.fitting import FitResult, seed_everything
 from hjc.nn.module import OptimisedModule
 from hjc.nn.pairs import PairBatches
-from hjc.nn.settings import Run, TrainerSettings
+from hjc.nn.settings import OF_HEADS, Run, TrainerSettings
 from hjc.nn.text_encoder import CrossEncoder, PairCorpus, TorchTextEncoder
 from hjc.nn.training import Examples, fit_module
 
@@ -92,7 +92,7 @@ def check_settings(settings: TrainerSettings) -> None:
     """Raise ValueError for what this training does not do, rather than doing something else."""
     wrong = [
         f"trainer.{name}={getattr(settings, name)}"
-        for name, allowed in (("label_smoothing", 0), ("class_weights", "none"), ("devices", 1))
+        for name, allowed in (("label_smoothing", 0), ("class_weights", "none"), ("devices", 1), *OF_HEADS)
         if getattr(settings, name) != allowed
     ]
     if wrong:

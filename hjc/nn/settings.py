@@ -28,6 +28,15 @@ PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 Callback = Callable[[int, Mapping[str, float]], None]
 HEAD_INITS = ("titles", "random")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
+AVERAGES = ("none", "run", "start", "both")
+#: trainer settings that an encoder with a head knows, a ranking loss or a frozen encoder does not, where they are off
+OF_HEADS: tuple[tuple[str, object], ...] = (
+    ("average", "none"),
+    ("r_drop", 0),
+    ("word_dropout", 0),
+    ("typos", 0),
+    ("field_dropout", 0),
+)
 
 
 def register_head(name: str, cls: type[Any]) -> None:
@@ -119,6 +128,16 @@ class TrainerSettings:
     validate_per_epoch: int = 1
     #: decay of an exponential moving average of the weights (0: off), used for validation and for the saved model
     ema_decay: float = 0.0
+    #: none | run | start | both: means of weights that are tried after training, the best by validation log-loss is
+    #: kept: of the states at the validations, and of the end with the start
+    average: str = "none"
+    #: every row goes through the network twice; the weight of how far its two answers lie apart (0: off)
+    r_drop: float = 0.0
+    #: training texts are changed in every epoch: the share of words left out, of words with a typing error, and of
+    #: texts that lose their first line (the title) or all others
+    word_dropout: float = 0.0
+    typos: float = 0.0
+    field_dropout: float = 0.0
     label_smoothing: float = 0.0
     #: none | balanced | sqrt: weights of leaf classes in the loss; anything but none gives up calibration
     class_weights: str = "none"
@@ -139,6 +158,11 @@ class TrainerSettings:
         check_choice("trainer.schedule", self.schedule, SCHEDULES)
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)
+        check_choice("trainer.average", self.average, AVERAGES)
+        check_range("trainer.r_drop", self.r_drop, 0 <= self.r_drop < float("inf"), "0 (off) and more")
+        for name in ("word_dropout", "typos", "field_dropout"):
+            share = getattr(self, name)
+            check_range(f"trainer.{name}", share, 0 <= share < 1, "0 (off) to below 1")
         check_range("trainer.layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 to 1 (all alike)")
         for logger in self.loggers:
             check_choice("trainer.loggers", logger, ("csv", "tensorboard", "wandb"))

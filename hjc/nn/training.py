@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from hjc.arrays import Float32, IntArray
 from hjc.data.codesets import Target
+from hjc.nn.augment import Noise
+from hjc.nn.averaging import KeepStates, choose, copy_of
 from hjc.nn.batching import (
     INFERENCE_ROWS,
     INFERENCE_TOKENS,
@@ -47,6 +49,8 @@ from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.taxonomy import Taxonomy
 
+#: where the states along a training lie in its folder
+STATES = Path("checkpoints", "states")
 #: texts, gold nodes (n,) or sets of them, weights (n,)
 TextRows = tuple[Sequence[str], Target, Float32]
 
@@ -87,6 +91,28 @@ class Batchable(Examples):
         batch = collate(self.corpus, rows, self.pad_id)
         target = target_tensors(self.gold, rows, self.taxonomy)
         return batch | target | {"weight": torch.from_numpy(self.weight[rows])}
+
+
+@dataclass(frozen=True)
+class Noisy(Batchable):
+    """Texts that are changed in every epoch: example e * n + i is row i as it is written in epoch e.
+
+    ``corpus`` is of the texts as they are: it says how long a row is about, so that epochs have equally many batches.
+
+    Attributes:
+        written: epoch -> tokens of all rows.
+    """
+
+    written: Callable[[int], TokenCorpus]
+
+    def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
+        """See :class:`Examples`."""
+        return [rows + epoch * len(self.corpus) for rows in super().epoch(epoch, settings)]
+
+    def batch(self, rows: IntArray) -> dict[str, Tensor]:
+        """See :class:`Batchable`; the rows of a batch are of one epoch."""
+        epoch, own = int(rows[0]) // len(self.corpus), rows % len(self.corpus)
+        return super().batch(own) | collate(self.written(epoch), own, self.pad_id)
 
 
 def assembler(examples: Examples) -> Callable[[Sequence[int]], dict[str, Tensor]]:
@@ -148,15 +174,57 @@ def fit_network(
     Of ``model`` the length and the prefix of the texts count. See :func:`fit_module`.
     """
 
+    settings, length = run.settings, model.max_length
+
+    def tokens_of(texts: Sequence[str]) -> TokenCorpus:
+        return tokenize(tokenizer, texts, length, model.prefix)
+
     def batchable(rows: TextRows) -> Batchable:
         texts, gold, weight = rows
-        tokens = tokenize(tokenizer, texts, model.max_length, model.prefix)
-        return Batchable(tokens, gold, np.asarray(weight, dtype=np.float32), tokenizer.pad_token_id, taxonomy)
+        weight = np.asarray(weight, dtype=np.float32)
+        return Batchable(tokens_of(texts), gold, weight, tokenizer.pad_token_id, taxonomy)
 
-    held_out, codes = (None, None) if valid is None else (batchable(valid), valid[1])
-    return fit_module(
-        lambda steps: TrainingModule(network, taxonomy, run.settings, steps, codes), batchable(train), held_out, run
+    examples = batchable(train)
+    if noise := Noise.of(settings):
+
+        @lru_cache(1)  # of one epoch at a time
+        def written(epoch: int) -> TokenCorpus:
+            return tokens_of(noise.texts(train[0], settings.seed, epoch, length))
+
+        examples = Noisy(examples.corpus, examples.gold, examples.weight, examples.pad_id, taxonomy, written)
+    if valid is None:
+        return fit_module(lambda steps: TrainingModule(network, taxonomy, settings, steps), examples, None, run)
+    held_out = batchable(valid)
+    fit = partial(fit_module, lambda steps: TrainingModule(network, taxonomy, settings, steps, valid[1]))
+    if settings.average == "none":
+        return fit(examples, held_out, run)
+    if run.folder is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            return fit_network(network, tokenizer, taxonomy, model, train, valid, replace(run, folder=Path(scratch)))
+    start = copy_of(network)
+    result = fit(examples, held_out, run)
+    if result.status in ("interrupted", "diverged") or result.best_valid_log_loss is None:
+        return result
+    module = TrainingModule(network, taxonomy, settings, 0, valid[1])
+    states, least = run.folder / STATES, result.best_valid_log_loss
+    chosen, least = choose(
+        network, partial(validate, module, held_out, result.precision), settings.average, start, states, least
     )
+    return replace(result, best_valid_log_loss=least, averaged=chosen)
+
+
+@torch.no_grad()
+def validate(module: TrainingModule, valid: Examples, precision: str) -> float:
+    """Log-loss at the deepest level, of the network as it is and where it is, in one process."""
+    module.network.eval()
+    device = next(module.network.parameters()).device
+    assemble = assembler(valid)
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    for rows in inference_batches(valid.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
+        batch = {key: value.to(device) for key, value in assemble(rows.tolist()).items()}
+        with torch.autocast(device.type, dtype=half, enabled=half is not None):
+            module.validation_step(batch, 0)
+    return module.validation_metrics()["valid/log_loss"]
 
 
 def fit_end_to_end(
@@ -240,6 +308,8 @@ def fit_module(
         from pytorch_lightning.callbacks import EMAWeightAveraging
 
         callbacks.append(EMAWeightAveraging(use_buffers=False, decay=settings.ema_decay))
+    if settings.average in ("run", "both") and validated:
+        callbacks.append(KeepStates(run.folder / STATES))
     early = EarlyStopping("valid/log_loss", patience=settings.patience, check_on_train_epoch_end=False)
     if settings.patience and validated:
         callbacks.append(early)

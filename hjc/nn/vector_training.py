@@ -19,7 +19,7 @@ from hjc.metrics import RowScores, score_rows
 from hjc.nn.fitting import FitResult, Limits, adamw, total_steps, validation_metrics
 from hjc.nn.heads import VectorModule, target_tensors
 from hjc.nn.loggers import log, open_loggers
-from hjc.nn.settings import Callback, TrainerSettings
+from hjc.nn.settings import OF_HEADS, Callback, TrainerSettings
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
@@ -55,7 +55,7 @@ def fit_on_vectors(
     The state before the first step is validated too, so that fitting never ends worse than it began (by that measure).
     Without validation rows the last state is kept. The first Ctrl-C, and ``max_minutes``, end it in good order. The
     loss of a batch is sum(weight * loss) / sum(weight). Of the trainer settings, those of encoders, of precision, of
-    processes and ``ema_decay`` have no effect; ``batch_size * accumulate`` rows are one step.
+    processes, of averages and of noise in texts have no effect; ``batch_size * accumulate`` rows are one step.
 
     Args:
         run_dir: ``run_dir/logs`` receives what the loggers write; None: nothing is logged.
@@ -67,8 +67,9 @@ def fit_on_vectors(
     n = len(train.gold)
     if not n or not (train.weight > 0).any():
         raise ValueError(f"train: got {n} rows, none of positive weight; there is nothing to learn from")
-    if settings.ema_decay:
-        logger.warning("trainer.ema_decay has no effect where the encoder is frozen")
+    for name, off in (("ema_decay", 0), *OF_HEADS):
+        if getattr(settings, name) != off:
+            logger.warning("trainer.%s has no effect where the encoder is frozen", name)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() and settings.accelerator != "cpu" else "cpu")
     module.to(device)
