@@ -83,7 +83,8 @@ class Columns:
         if self.recipe is not None and not self.recipe.columns:
             raise ValueError(f"{reader.label}: which columns make the text? The recipe names none")
         texts = () if self.recipe is None else self.recipe.columns
-        names = [*texts, *self.by, *filter(None, (self.weights, self.code, self.language)), *self.more]
+        beside = () if self.recipe is None else [s.column for s in self.recipe.side if s.column in reader.columns]
+        names = [*texts, *beside, *self.by, *filter(None, (self.weights, self.code, self.language)), *self.more]
         return {name: find_column(reader.columns, name, reader.label) for name in names}
 
 
@@ -109,7 +110,7 @@ class Part:
     def __post_init__(self) -> None:
         self.texts, self.status = [""] * len(self.chunk), [OK] * len(self.chunk)
         if (recipe := self.columns.recipe) is not None:
-            self.texts, self.status = recipe.read([self.cells[name] for name in recipe.columns])
+            self.texts, self.status = recipe.read([self.cells[name] for name in recipe.columns], self.cells)
 
     def __len__(self) -> int:
         return len(self.status)

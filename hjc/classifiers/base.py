@@ -17,6 +17,7 @@ from hjc.classifiers.rows import Codes, Texts, training_rows, validation_rows
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe
+from hjc.data.side import SideVocabulary
 from hjc.errors import NotFittedError
 from hjc.nn.settings import Callback
 from hjc.taxonomy import Taxonomy
@@ -57,6 +58,9 @@ class Classifier(ABC):
     #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,
     #: the other methods take texts that are made already, as those of JobData are
     recipe: TextRecipe = TextRecipe()
+
+    #: the side variables that it reads beside the text, once it is fitted; None: the text alone
+    side: SideVocabulary | None = None
 
     # ------------------------------------------------------------------ capabilities
     #: the space of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has no vectors of texts
@@ -110,6 +114,11 @@ class Classifier(ABC):
             ValueError: it has no calibrator.
         """
         return CalibratedClassifier(self)
+
+    def side_note(self) -> str:
+        """What of side variables was not known since this was asked last; "" where all was."""
+        found = self.uncalibrated.side
+        return "" if found is None else found.note()
 
     def check_fitted(self) -> None:
         """Raises NotFittedError before :meth:`fit`."""

@@ -41,6 +41,7 @@ from hjc.classifiers.napkinxc_weights import (
     plt_log_proba,
     read_weights,
 )
+from hjc.classifiers.side import beside, read_side, write_side
 from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
 from hjc.classifiers.treemath import chunks
@@ -48,6 +49,7 @@ from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
+from hjc.data.side import SideVocabulary
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
 
@@ -89,6 +91,7 @@ class LinearClassifier(Classifier):
         super().__init__(taxonomy)
         self.settings = from_keywords(type(self), LinearSettings, settings, keywords)
         self.features: TextFeatures | None = None
+        self.side: SideVocabulary | None = None
         self.row_counts: FloatArray = np.zeros(len(taxonomy))
         self._nodes: LinearNodes | None = None
         self._files: dict[str, bytes] = {}
@@ -126,8 +129,9 @@ class LinearClassifier(Classifier):
         texts, at = np.unique(sets.row[usable], return_inverse=True)  # of several codes each is an example of its own
         gold, at = sets.nodes[usable], at.reshape(-1)
         weight = train.weight[texts].astype(np.float64) if settings.weights == "exact" else np.ones(len(texts))
-        self.features = TextFeatures(settings)
-        rows = self.features.fit_transform([train.texts[i] for i in texts.tolist()])
+        self.features, words = TextFeatures(settings), [train.texts[i] for i in texts.tolist()]
+        self.side = SideVocabulary.of_recipe(self.recipe, words, hashing=settings.side_hashing)
+        rows = beside(self.features.fit_transform(words), self.side, words, settings, training=True)
         if settings.hierarchy == "flat_logreg":
             self._fit_logreg(rows if len(at) == len(texts) else rows[at], gold, weight[at] * sets.share[usable])
         else:
@@ -244,7 +248,7 @@ class LinearClassifier(Classifier):
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         features, _ = self._fitted()
         for rows, chunk in chunks(texts, self.settings.batch_size):
-            yield rows, self.rows_log_proba(features.transform(chunk))
+            yield rows, self.rows_log_proba(beside(features.transform(chunk), self.side, chunk, self.settings))
 
     def rows_log_proba(self, rows: sparse.csr_matrix) -> FloatArray:
         """(b, F) float32 CSR feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in."""
@@ -320,6 +324,7 @@ class LinearClassifier(Classifier):
         """features.json, idf_*.npy, row_counts.npy and napkinXC's files (flat_logreg: coefficient arrays)."""
         features, nodes = self._fitted()
         features.save(folder)
+        write_side(self.side, folder)
         np.save(folder / "row_counts.npy", self.row_counts, allow_pickle=False)
         if self.settings.hierarchy == "flat_logreg":
             np.save(folder / "coefficients.npy", nodes.weights.toarray(), allow_pickle=False)
@@ -334,7 +339,7 @@ class LinearClassifier(Classifier):
         """Needs neither napkinXC nor the training data."""
         # models from before there were such settings go on predicting what they did
         self = cls(model.taxonomy, model.settings(LinearSettings, score_scale=1.0, tonos="keep", unseen="floor"))
-        self.features = TextFeatures.load(model.path, self.settings)
+        self.features, self.side = TextFeatures.load(model.path, self.settings), read_side(model)
         self.row_counts = load_array(model.file("row_counts.npy"))
         if self.row_counts.shape != (len(self.taxonomy),):
             raise ValueError(f"row_counts.npy has shape {self.row_counts.shape}, the tree {len(self.taxonomy)} nodes")
@@ -344,7 +349,7 @@ class LinearClassifier(Classifier):
             self._nodes = LinearNodes.of_leaves(coefficients, intercepts)
         else:
             path = model.file("napkinxc/weights.bin")
-            self._take(path.parent, self.features.num_features)
+            self._take(path.parent, self.features.num_features + len(self.side or ()))
             assert self._nodes is not None
             found, expected = len(self._nodes.bias), len(self.taxonomy) + 1
             if self.settings.hierarchy != "bottomup" and found != expected:

@@ -46,6 +46,12 @@ class LinearSettings:
     #: weight of the first line (the title, as texts are assembled) as a field of its own beside the whole text, whose
     #: weight is 1; 0 switches the field off
     lead_weight: float = 1.0
+    #: weight of each side variable beside the text, whose weight is 1: the larger, the weaker its penalty
+    side_weight: float = 0.5
+    #: hash categories of side variables into so many columns (0: those of two training rows and more are listed)
+    side_hashing: int = 0
+    #: share of side variables that a training row is taught without, so that a missing one costs little later
+    side_dropout: float = 0.3
     #: characters of a text that are read (0: all)
     max_chars: int = 20_000
 
@@ -103,10 +109,21 @@ class LinearSettings:
             check_range(f"model.{name}", span, right, "two integers [shortest, longest] from 1")
         for name in ("min_df", "max_iter", "batch_size"):
             check_range(f"model.{name}", value := getattr(self, name), value >= 1, "numbers from 1")
-        for name in ("max_features", "hashing", "max_chars", "threads", "seed", "lead_weight", "threshold"):
+        for name in (
+            "side_weight",
+            "side_hashing",
+            "max_features",
+            "hashing",
+            "max_chars",
+            "threads",
+            "seed",
+            "lead_weight",
+            "threshold",
+        ):
             check_range(f"model.{name}", value := getattr(self, name), value >= 0, "numbers from 0")
         for name in ("C", "eps", "score_scale"):
             check_range(f"model.{name}", value := getattr(self, name), value > 0, "numbers above 0")
+        check_range("model.side_dropout", self.side_dropout, 0 <= self.side_dropout < 1, "numbers from 0 and below 1")
         check_range("model.floor", self.floor, 0 <= self.floor < 1, "numbers from 0 and below 1")
         if self.hashing and self.max_features:
             raise ValueError("model.hashing and model.max_features exclude each other: set one of them to 0")

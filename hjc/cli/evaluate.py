@@ -79,7 +79,8 @@ def evaluate(
     if calibrated:
         classifier.calibrated()  # says what to do where there is none
     given = {"language": language_column, "source": source_column, "other_codes": other_codes_column}
-    trained_only = [key for key, column in given.items() if not column]  # used where the file has them
+    # used where the file has them
+    trained_only = ["side", *(key for key, column in given.items() if not column)]
     rows, rejects = read_job_data(data, classifier.taxonomy, settings, if_present=trained_only)
     if not len(rows):
         raise ValueError(f"{data}: no row can be evaluated: {reject_reasons(rejects) or 'there are none'}")

@@ -112,7 +112,15 @@ def trained_column(run_dir: str, key: str) -> str:
 
 
 def spoken(columns: "Columns", run_dir: str, reader: "Reader", given: str = "") -> "Columns":
-    """The columns with the language's: the one given, or that of the training where the table has it."""
+    """The columns with the language's: the one given, or that of the training where the table has it.
+
+    Says which side variables the table has not.
+    """
+    gone = [] if columns.recipe is None else [s.column for s in columns.recipe.side if s.column not in reader.columns]
+    if gone:
+        from hjc.errors import name_some
+
+        session.note(f"warning: no column {name_some(gone)}: the model reads side variables as missing in every row")
     trained = trained_column(run_dir, "language_column")
     return replace(columns, language=given or (trained if trained in reader.columns else None))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hjc.arrays import BoolArray, Float32, IntArray
 from hjc.data.codesets import CodeSets, Target
+from hjc.data.side import side_of
 from hjc.taxonomy.tree import Taxonomy
 
 #: gold of a row without a code
@@ -130,6 +131,8 @@ class JobData:
         for text, code in zip(self.texts, codes, strict=True):
             data = text.encode("utf-8", "surrogatepass")
             digest.update(b"%d:%s>%d:%s;" % (len(data), data, len(code), code.encode()))
+            if side := side_of(text):
+                digest.update(repr(sorted(side.items())).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     # ------------------------------------------------------------------ making others

@@ -120,7 +120,7 @@ def read_file(
 ) -> ReadFile:
     """Read one file of ``settings.all_sources()``, or ``stream`` in its place.
 
-    ``if_present``: which of language, source, weight, id and group may be missing from the file.
+    ``if_present``: which of language, source, weight, id, group and side may be missing from the file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -149,14 +149,17 @@ def read_file(
         optional["split"] = ""
     elif not optional["split"] and (Path(source.path) / "dataset_dict.json").is_file():
         optional["split"] = "split"  # a saved DatasetDict comes with its splits
-    for key in if_present:
+    for key in set(if_present) & set(optional):
         if optional[key] not in table.columns:
             optional[key] = ""
     if not code_column:
         raise ValueError(f"{table.name}: code_column is empty; name the column that holds the codes")
     if not text_columns:
         raise ValueError(f"{table.name}: text_columns: got none, at least one column is needed")
-    table.check_columns([*text_columns, code_column, *filter(None, optional.values())])
+    side = [s.column for s in source.side or [] if not plain]
+    if "side" in if_present:
+        side = [name for name in side if name in table.columns]
+    table.check_columns([*text_columns, code_column, *filter(None, optional.values()), *side])
     cells = {key: list(map(present, table.column(name))) for key, name in optional.items() if name}
     n = len(table)
     ids = cells.get("id", [""] * n)
@@ -173,6 +176,7 @@ def read_file(
     recipe = TextRecipe.of(settings)
     texts, touched = recipe.clean(recipe.join([table.column(name).tolist() for name in text_columns]))
     rows.counts.update(touched)
+    texts = recipe.beside(texts, {name: table.column(name).tolist() for name in side})
     codes = CodeCells.of(
         list(map(present, table.column(code_column))), cells.get("other_codes"), settings.code_separator
     )

@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from hjc.data.markup import has_html, has_words, without_html
-from hjc.data.settings import DataSettings
+from hjc.data.settings import DataSettings, SideSettings
+from hjc.data.side import with_side
 from hjc.errors import name_some
 from hjc.tables import find_column
 
@@ -85,6 +86,7 @@ class TextRecipe:
         joiner: between the columns; cells that are empty or missing leave none behind.
         max_chars: longer texts are cut (0: never).
         strip_html: take mark-up out; needs beautifulsoup4.
+        side: columns beside the text that the model reads as well (:mod:`hjc.data.side`); as objects or as mappings.
 
     Raises:
         TypeError, ValueError: a value of another kind, or ``max_chars`` below 0.
@@ -94,6 +96,7 @@ class TextRecipe:
     joiner: str = "\n"
     max_chars: int = 20_000
     strip_html: bool = False
+    side: tuple[SideSettings, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.columns
@@ -103,6 +106,8 @@ class TextRecipe:
         for name, kind in (("joiner", str), ("max_chars", int), ("strip_html", bool)):
             if type(value := getattr(self, name)) is not kind:
                 raise TypeError(f"recipe: {name}: got {value!r}, expected {kind.__name__}")
+        side = (s if isinstance(s, SideSettings) else SideSettings(**s) for s in self.side)
+        object.__setattr__(self, "side", tuple(side))
         if self.max_chars < 0:
             raise ValueError(f"recipe: max_chars: got {self.max_chars}, allowed are integers from 0 (no limit)")
 
@@ -112,16 +117,18 @@ class TextRecipe:
     def of(cls, data: DataSettings) -> Self:
         """The recipe that training data with these settings are read by."""
         columns = () if data.sample else tuple(data.text_columns)
-        return cls(columns, data.text_joiner, data.max_chars, data.strip_html)
+        return cls(columns, data.text_joiner, data.max_chars, data.strip_html, () if data.sample else tuple(data.side))
 
     def settings(self) -> dict[str, Any]:
         """The fields of DataSettings that say the same."""
         plain = {"text_joiner": self.joiner, "max_chars": self.max_chars, "strip_html": self.strip_html}
-        return {**plain, **({"text_columns": list(self.columns)} if self.columns else {})}
+        side = {"side": list(self.side)} if self.side else {}
+        return {**plain, **side, **({"text_columns": list(self.columns)} if self.columns else {})}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {**asdict(self), "columns": list(self.columns)}
+        side = {"side": [asdict(s) for s in self.side]} if self.side else {}  # no key that an older hjc does not know
+        return {**{k: v for k, v in asdict(self).items() if k != "side"}, "columns": list(self.columns), **side}
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
@@ -155,11 +162,22 @@ class TextRecipe:
         """The texts as the model takes them, and how many were touched; see :func:`clean_texts`."""
         return clean_texts(texts, self.max_chars, self.strip_html)
 
-    def read(self, cells: Sequence[Sequence[str | None]]) -> tuple[list[str], list[str]]:
-        """The texts of rows, from the cells of each column, and their statuses (:func:`text_status`)."""
+    def read(
+        self, cells: Sequence[Sequence[str | None]], side: Mapping[str, Sequence[str | None]] | None = None
+    ) -> tuple[list[str], list[str]]:
+        """The texts of rows, from the cells of each column, and their statuses (:func:`text_status`).
+
+        ``side``: column -> cells of the side variables that are there.
+        """
         joined = self.join(cells)
         cleaned, _ = self.clean(joined)
-        return cleaned, [text_status(a, b) for a, b in zip(joined, cleaned, strict=True)]
+        status = [text_status(a, b) for a, b in zip(joined, cleaned, strict=True)]
+        return self.beside(cleaned, side or {}), status
+
+    def beside(self, texts: Sequence[str], side: Mapping[str, Sequence[str | None]]) -> list[str]:
+        """Texts that carry the side variables of their rows."""
+        wanted = {s.column: list(map(present, side[s.column])) for s in self.side if s.column in side}
+        return with_side(texts, wanted)
 
     def texts(self, rows: Any) -> list[str]:
         """The texts of rows from Python, as ``hjc predict`` makes them of a file.
@@ -175,7 +193,18 @@ class TextRecipe:
             TypeError: one string, another container, or a cell that is no text; says what to pass.
             ValueError: a column is not there, or the recipe knows none.
         """
-        return self.clean(self.join(self._cells(rows)))[0]
+        texts = self.clean(self.join(self._cells(rows)))[0]
+        return self.beside(texts, self._side(rows)) if self.side else texts
+
+    def _side(self, rows: Any) -> dict[str, list[str | None]]:
+        """Column -> cells of the side variables that a table has; numbers become text."""
+        if hasattr(rows, "columns"):
+            taken = {s.column: list(rows[s.column]) for s in self.side if s.column in list(rows.columns)}
+        elif isinstance(rows, list | tuple) and rows and all(isinstance(row, Mapping) for row in rows):
+            taken = {s.column: [row.get(s.column) for row in rows] for s in self.side}
+        else:  # texts alone
+            return {}
+        return {name: [None if _is_missing(v) else _written(v) for v in cells] for name, cells in taken.items()}
 
     def _cells(self, rows: Any) -> list[list[str | None]]:
         names = getattr(rows, "columns", None)
@@ -217,6 +246,12 @@ class TextRecipe:
                 raise TypeError(f"{name}: row {i} is {type(value).__name__}, expected str; {self._wanted}")
             values[i] = None
         return values
+
+
+def _written(value: Any) -> str:
+    """A cell as a table would have it: 62 and 62.0 are 62."""
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value) if whole else value)
 
 
 def _is_series(rows: Any) -> bool:

@@ -9,6 +9,22 @@ from hjc.tables.options import READABLE
 ROLES = ("train", "valid", "test", "split")
 FORMATS = ("auto", *READABLE)
 SINGLETONS = ("train", "test", "sample")
+SIDE_KINDS = ("categorical", "hierarchical", "numeric")
+
+
+@dataclass(kw_only=True, slots=True)
+class SideSettings:
+    """A column beside the text that the model reads as well."""
+
+    column: str = ""
+    #: categorical | hierarchical (a code whose beginnings are the codes above it: NACE, ISCED) | numeric
+    kind: str = "categorical"
+    #: hierarchical: between the levels of a cell ("": each character may end a level)
+    separator: str = ""
+
+    def __post_init__(self) -> None:
+        check_range("data.side.column", repr(self.column), bool(self.column), "names of columns")
+        check_choice("data.side.kind", self.kind, SIDE_KINDS)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -26,6 +42,7 @@ class SourceSettings:
     text_columns: list[str] | None = None
     code_column: str | None = None
     other_codes_column: str | None = None
+    side: list[SideSettings] | None = None
     language_column: str | None = None
     source_column: str | None = None
     weight_column: str | None = None
@@ -79,6 +96,9 @@ class DataSettings:
     #: between the codes of a cell. Given, the code column may hold several as well; "" there is one code in it, and |
     #: between other codes
     code_separator: str = ""
+    #: side variables: [{column: nace, kind: hierarchical}, ...]; any cell may be missing. A source without such columns
+    #: says side: []
+    side: list[SideSettings] = field(default_factory=list)
     language_column: str = ""
     source_column: str = ""
     weight_column: str = ""
@@ -131,6 +151,8 @@ class DataSettings:
         both, left = self.test_fraction + self.valid_fraction, "those below 1, or nothing is left to train on"
         check_range("data.test_fraction + data.valid_fraction", both, both < 1, left)
         check_range("data.near_duplicates", self.near_duplicates, 0 <= self.near_duplicates <= 1, "0 (off) to 1")
+        twice = [s.column for i, s in enumerate(self.side) if s.column in [other.column for other in self.side[:i]]]
+        check_range("data.side", twice, not twice, "columns that are named once")
         for name in ("max_chars", "max_train_rows", "code_width"):
             check_range(f"data.{name}", value := getattr(self, name), value >= 0, "integers from 0 (no limit)")
 

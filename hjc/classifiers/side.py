@@ -1,0 +1,53 @@
+"""Side variables beside tf-idf rows, and where they are stored. n rows, F features of the text, S side tokens."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.storage import ModelDir
+from hjc.data.side import SideVocabulary, drop_variables
+
+FILE_NAME = "side.json"
+
+
+def beside(
+    rows: sparse.csr_matrix,
+    vocabulary: SideVocabulary | None,
+    texts: Sequence[str],
+    settings: LinearSettings,
+    *,
+    training: bool = False,
+) -> sparse.csr_matrix:
+    """(n, F) rows of the texts with (n, S) side variables, each of length ``side_weight``; as they are without any.
+
+    ``training``: every variable of every row is left out with probability ``side_dropout``.
+    """
+    if vocabulary is None:
+        return rows
+    row, variable, token = vocabulary.of(texts)
+    if training and settings.side_dropout:
+        rng = np.random.default_rng(settings.seed)
+        keep = drop_variables(row, variable, len(texts), settings.side_dropout, rng)
+        row, variable, token = row[keep], variable[keep], token[keep]
+    group = row * len(vocabulary.columns) + variable
+    size = np.bincount(group, minlength=1)[group] if len(group) else group
+    value = (settings.side_weight / np.sqrt(np.maximum(size, 1))).astype(np.float32)
+    own = sparse.csr_matrix((value, (row, token)), shape=(len(texts), len(vocabulary)), dtype=np.float32)
+    return sparse.csr_matrix(sparse.hstack([rows, own], format="csr", dtype=np.float32))
+
+
+def write_side(vocabulary: SideVocabulary | None, folder: Path) -> None:
+    """side.json, where the model has side variables."""
+    if vocabulary is not None:
+        (folder / FILE_NAME).write_text(json.dumps(vocabulary.to_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_side(model: ModelDir) -> SideVocabulary | None:
+    """Of :func:`write_side`. Raises KeyError, TypeError, ValueError where the file is none."""
+    if not (model.path / FILE_NAME).exists():
+        return None
+    return SideVocabulary.from_dict(json.loads(model.file(FILE_NAME).read_text(encoding="utf-8")))
