@@ -12,9 +12,11 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.fitting import check_data, class_weights, run_of
 from hjc.classifiers.keywords import with_trainer
+from hjc.classifiers.side import read_side, write_side
 from hjc.classifiers.storage import ModelDir, ModelDirError
 from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
+from hjc.data.side import SideVocabulary
 from hjc.index import normalise
 from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
@@ -99,7 +101,8 @@ class NeuralClassifier(Classifier):
         corpus = [*train.texts, *(valid.texts if valid is not None else ())]
         encoder, self.tokenizer = load_encoder(s, corpus, titles, seed=t.seed)
         seed_everything(t.seed)  # however many random numbers the encoder took, the head starts the same
-        network = Network(encoder, self.taxonomy, s)
+        self.side = SideVocabulary.of_recipe(self.recipe, train.texts, hashing=s.side_hashing)
+        network = Network(encoder, self.taxonomy, s, self.side)
         if s.head_init == "titles":
             sample = np.random.default_rng(t.seed).permutation(len(train))[:INIT_SAMPLE]
             texts = [train.texts[i] for i in sample]
@@ -137,7 +140,7 @@ class NeuralClassifier(Classifier):
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class. Rows are sorted by token length within windows, so that little is padded."""
         network, s = self._fitted(), self.settings
-        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
+        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device, self.side):
             with torch.inference_mode():
                 log_proba = network(**batch)
             yield rows, log_proba.float().cpu().numpy()
@@ -159,7 +162,7 @@ class NeuralClassifier(Classifier):
             ValueError: the model has no dropout, so that all passes would be equal.
         """
         network, s = self._fitted(), self.settings
-        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device):
+        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device, self.side):
             found = dropout_passes(network, batch, passes, seed + int(rows[0]))
             yield rows, found.float().cpu().numpy()
 
@@ -170,6 +173,7 @@ class NeuralClassifier(Classifier):
         network = self._fitted()
         save_weights(network, folder / WEIGHTS)
         save_encoder(network.encoder, self.tokenizer, folder)
+        write_side(self.side, folder)
 
     @classmethod
     def read_files(cls, model: ModelDir) -> Self:
@@ -178,7 +182,8 @@ class NeuralClassifier(Classifier):
             raise ModelDirError(f"{model.path}: this model needs the head {head!r}; {HEADS.absent(head)}")
         self = cls(model.taxonomy, model.settings(NeuralSettings))
         encoder, self.tokenizer = read_encoder(model.path, self.settings.max_length)
-        network = Network(encoder, model.taxonomy, self.settings)
+        self.side = read_side(model)
+        network = Network(encoder, model.taxonomy, self.settings, self.side)
         load_weights(network, model.file(WEIGHTS))
         network.eval()
         self.network = network.to(self.device)

@@ -196,6 +196,14 @@ class SideVocabulary:
                 found += own
         return tuple(np.array(x, dtype=np.int64) for x in (rows, variables, found))  # type: ignore[return-value]
 
+    def padded(self, texts: Sequence[str]) -> IntArray:
+        """(n, K) tokens of each text, K the most that one has; F beyond a text's own."""
+        row, _, token = self.of(texts)
+        size = np.bincount(row, minlength=len(texts))
+        out = np.full((len(texts), int(size.max(initial=0))), len(self), dtype=np.int64)
+        out[row, np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)] = token
+        return out
+
     def note(self) -> str:
         """What was not known, as a sentence; "" where everything was. Counting begins again."""
         parts = [

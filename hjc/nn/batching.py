@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hjc.arrays import IntArray
+from hjc.data.side import SideVocabulary
 from hjc.nn.memory import keep_memory
 
 #: rows tokenised at a time
@@ -33,10 +34,14 @@ INFERENCE_WINDOW = 8192
 
 @dataclass(frozen=True)
 class TokenCorpus:
-    """Token ids of n rows in one array: row i is ``ids[offsets[i]:offsets[i + 1]]``."""
+    """Token ids of n rows in one array: row i is ``ids[offsets[i]:offsets[i + 1]]``.
+
+    ``side``: (n, K) tokens of side variables (:meth:`hjc.data.side.SideVocabulary.padded`); None without any.
+    """
 
     ids: npt.NDArray[np.int32]
     offsets: IntArray
+    side: IntArray | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "TokenCorpus":
@@ -62,7 +67,9 @@ def clean(text: str, max_length: int) -> str:
     return " ".join(text[: 4 * cut].split())[:cut]
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str = "") -> TokenCorpus:
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str = "", side: SideVocabulary | None = None
+) -> TokenCorpus:
     """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix)."""
     parts = [TokenCorpus.of([])]
     for start in range(0, len(texts), CHUNK):
@@ -76,18 +83,23 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str 
         )
         parts.append(TokenCorpus.of(encoded["input_ids"]))
     lengths = np.concatenate([part.lengths for part in parts])
-    return TokenCorpus(np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))
+    offsets, beside = np.concatenate([[0], np.cumsum(lengths)]), None if side is None else side.padded(texts)
+    return TokenCorpus(np.concatenate([part.ids for part in parts]), offsets, beside)
 
 
 def collate(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
-    """Rows of a corpus, padded right to the longest: ``input_ids`` and ``attention_mask`` (B, T), int64."""
+    """Rows of a corpus, padded right to the longest: ``input_ids`` and ``attention_mask`` (B, T), int64.
+
+    And ``side`` (B, K) where it has side variables.
+    """
     starts, lengths = corpus.offsets[rows], corpus.lengths[rows]
     width = int(lengths.max())
     position = np.arange(width)
     mask = position < lengths[:, None]
     where = np.minimum(starts[:, None] + position, len(corpus.ids) - 1)
     ids = np.where(mask, corpus.ids[where], pad_id).astype(np.int64)
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    beside = {} if corpus.side is None else {"side": torch.from_numpy(corpus.side[rows])}
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64)), **beside}
 
 
 def training_batches(lengths: IntArray, batch_size: int, seed: int, epoch: int, bucket: bool = True) -> list[IntArray]:
@@ -118,12 +130,17 @@ def inference_batches(lengths: IntArray, max_tokens: int, max_rows: int) -> Iter
 
 
 def text_batches(
-    tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str, device: torch.device
+    tokenizer: Any,
+    texts: Sequence[str],
+    max_length: int,
+    prefix: str,
+    device: torch.device,
+    side: SideVocabulary | None = None,
 ) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
     """Rows (B,) and their tensors, for a pass over texts without gradients: long rows first within a window."""
     keep_memory()
     for start in range(0, len(texts), INFERENCE_WINDOW):
-        corpus = tokenize(tokenizer, texts[start : start + INFERENCE_WINDOW], max_length, prefix)
+        corpus = tokenize(tokenizer, texts[start : start + INFERENCE_WINDOW], max_length, prefix, side)
         for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
             batch = collate(corpus, rows, tokenizer.pad_token_id)
             yield rows + start, {key: value.to(device) for key, value in batch.items()}

@@ -123,16 +123,16 @@ class TrainingModule(OptimisedModule):
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         head, smoothing = self.network.head, self.settings.label_smoothing
-        features = self.network.features(batch["input_ids"], batch["attention_mask"])
+        features = self.network.features(batch["input_ids"], batch["attention_mask"], batch.get("side"))
         found = head.losses(features, batch, smoothing)
         if weight := self.settings.r_drop:
-            again = self.network.features(batch["input_ids"], batch["attention_mask"])
+            again = self.network.features(batch["input_ids"], batch["attention_mask"], batch.get("side"))
             apart = symmetric_divergence(head(features), head(again))
             found = 0.5 * (found + head.losses(again, batch, smoothing)) + weight * apart
         return found
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
-        log_proba = self.network(batch["input_ids"], batch["attention_mask"]).float().cpu().numpy()
+        log_proba = self.network(batch["input_ids"], batch["attention_mask"], batch.get("side")).float().cpu().numpy()
         assert self.valid is not None
         keep = (batch["row"] >= 0).cpu().numpy()  # rows that only fill a process's share do not count
         if keep.any():

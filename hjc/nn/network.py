@@ -6,26 +6,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hjc.data.side import SideVocabulary
 from hjc.nn.batching import text_batches
 from hjc.nn.encoder import pool
 from hjc.nn.heads import Head, build_head
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
+from hjc.nn.side import SideVectors
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
 
 class Network(nn.Module):
-    """Encoder output (B, T, H) -> pooled (B, H) -> LayerNorm -> dropout -> head -> leaf log-probabilities (B, L)."""
+    """Encoder output (B, T, H) -> pooled (B, H) -> LayerNorm -> dropout -> head -> leaf log-probabilities (B, L).
 
-    def __init__(self, encoder: nn.Module, taxonomy: Taxonomy, settings: NeuralSettings) -> None:
+    Vectors of side variables are added after the LayerNorm, where there are any (``vocabulary``).
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        taxonomy: Taxonomy,
+        settings: NeuralSettings,
+        vocabulary: SideVocabulary | None = None,
+    ) -> None:
         super().__init__()
         hidden = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.encoder = encoder
         self.norm = nn.LayerNorm(hidden) if settings.head_norm else nn.Identity()
         self.dropout = nn.Dropout(settings.dropout)
         self.head: Head = build_head(settings.hierarchy, taxonomy, hidden)
-        self.hidden, self.pooling = hidden, settings.pooling
+        self.hidden, self.pooling, self.vocabulary = hidden, settings.pooling, vocabulary
+        self.side = None if vocabulary is None else SideVectors(vocabulary, hidden, settings.side_dropout)
         if settings.freeze_encoder:
             encoder.requires_grad_(False)
         self.freeze_encoder = settings.freeze_encoder
@@ -37,17 +49,20 @@ class Network(nn.Module):
             self.encoder.eval()
         return self
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, T) tokens -> (B, H) float32 vectors that the head sees."""
+    def features(self, input_ids: Tensor, attention_mask: Tensor, side: Tensor | None = None) -> Tensor:
+        """(B, T) tokens, and (B, K) of side variables -> (B, H) float32 vectors that the head sees."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
             hidden = last_states(self.encoder, input_ids, attention_mask)
         pooled = pool(hidden, attention_mask, self.pooling).float()
         with torch.autocast(pooled.device.type, enabled=False):
-            return self.dropout(self.norm(pooled))
+            found = self.norm(pooled)
+            if self.side is not None and side is not None:
+                found = found + self.side(side)
+            return self.dropout(found)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, T) tokens -> (B, L) float32 leaf log-probabilities."""
-        return self.head(self.features(input_ids, attention_mask))
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, side: Tensor | None = None) -> Tensor:
+        """(B, T) tokens, and (B, K) of side variables -> (B, L) float32 leaf log-probabilities."""
+        return self.head(self.features(input_ids, attention_mask, side))
 
 
 @torch.no_grad()
@@ -59,8 +74,9 @@ def encode_texts(
     network.eval()
     device = next(network.parameters()).device
     out = torch.empty(len(texts), network.hidden)
+    side = network.vocabulary
     with rows_progress(description, len(texts)) as bar:
-        for rows, batch in text_batches(tokenizer, texts, settings.max_length, settings.prefix, device):
+        for rows, batch in text_batches(tokenizer, texts, settings.max_length, settings.prefix, device, side):
             out[torch.from_numpy(rows)] = network.features(**batch).cpu()
             bar.advance(len(rows))
     network.train(was_training)

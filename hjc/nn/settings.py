@@ -76,6 +76,10 @@ class NeuralSettings:
     lora_dropout: float = 0.05
     #: freeze the encoder and train the head alone
     freeze_encoder: bool = False
+    #: share of side variables that a training row is taught without, so that a missing one costs little later
+    side_dropout: float = 0.3
+    #: hash categories of side variables into so many vectors (0: those of two training rows and more are listed)
+    side_hashing: int = 0
     hierarchy: str = "topdown"
     head_init: str = "titles"
     dropout: float = 0.1
@@ -93,6 +97,8 @@ class NeuralSettings:
             raise ValueError(f"model.hierarchy: got {self.hierarchy!r}, allowed are {allowed}; {absent}")
         check_choice("model.pooling", self.pooling, POOLINGS)
         check_choice("model.head_init", self.head_init, HEAD_INITS)
+        check_range("model.side_dropout", self.side_dropout, 0 <= self.side_dropout < 1, "numbers from 0 and below 1")
+        check_range("model.side_hashing", self.side_hashing, self.side_hashing >= 0, "integers from 0 (no hashing)")
         check_range("model.max_length", self.max_length, self.max_length >= 4, "integers from 4")
 
 

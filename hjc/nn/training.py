@@ -177,7 +177,7 @@ def fit_network(
     settings, length = run.settings, model.max_length
 
     def tokens_of(texts: Sequence[str]) -> TokenCorpus:
-        return tokenize(tokenizer, texts, length, model.prefix)
+        return tokenize(tokenizer, texts, length, model.prefix, network.vocabulary)
 
     def batchable(rows: TextRows) -> Batchable:
         texts, gold, weight = rows
@@ -189,7 +189,8 @@ def fit_network(
 
         @lru_cache(1)  # of one epoch at a time
         def written(epoch: int) -> TokenCorpus:
-            return tokens_of(noise.texts(train[0], settings.seed, epoch, length))
+            found = tokens_of(noise.texts(train[0], settings.seed, epoch, length))
+            return replace(found, side=examples.corpus.side)
 
         examples = Noisy(examples.corpus, examples.gold, examples.weight, examples.pad_id, taxonomy, written)
     if valid is None:
