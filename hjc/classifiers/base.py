@@ -59,9 +59,8 @@ class Classifier(ABC):
     #: the other methods take texts that are made already, as those of JobData are
     recipe: TextRecipe = TextRecipe()
 
-    #: the side variables that it reads beside the text, once it is fitted; None: the text alone
+    #: side variables that it reads beside the text; None: the text alone
     side: SideVocabulary | None = None
-
     # ------------------------------------------------------------------ capabilities
     #: the space of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has no vectors of texts
     vector_space: str | None = None
@@ -114,11 +113,6 @@ class Classifier(ABC):
             ValueError: it has no calibrator.
         """
         return CalibratedClassifier(self)
-
-    def side_note(self) -> str:
-        """What of side variables was not known since this was asked last; "" where all was."""
-        found = self.uncalibrated.side
-        return "" if found is None else found.note()
 
     def check_fitted(self) -> None:
         """Raises NotFittedError before :meth:`fit`."""

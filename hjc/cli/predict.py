@@ -134,7 +134,8 @@ def predict(
         with progress_of(reader, quiet) as progress:
             code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary, watch=watch)
         session.note(f"warning: {kind}" if (kind := watch.kind()) else "")
-        session.note(f"warning: {unknown}" if (unknown := classifier.side_note()) else "")
+        if (side := classifier.uncalibrated.side) is not None:
+            session.note(f"warning: {unknown}" if (unknown := side.note()) else "")
         if plan.decisions is not None:
             session.note("" if quiet else plan.decisions.message())
             session.note(plan.decisions.warning())
