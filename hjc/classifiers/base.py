@@ -25,7 +25,6 @@ from hjc.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from hjc.classifiers.vectors import TextVectors
 
-
 #: log-probability below which no leaf may lie, so that log-loss stays finite. A declared floor: e^-23 is 1e-10.
 LOG_PROBA_FLOOR = -23.0
 
@@ -58,9 +57,9 @@ class Classifier(ABC):
     #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,
     #: the other methods take texts that are made already, as those of JobData are
     recipe: TextRecipe = TextRecipe()
-
     #: side variables that it reads beside the text; None: the text alone
     side: SideVocabulary | None = None
+
     # ------------------------------------------------------------------ capabilities
     #: the space of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has no vectors of texts
     vector_space: str | None = None
