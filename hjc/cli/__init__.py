@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hjc.cli import session
+from hjc.cli.adapt import adapt
 from hjc.cli.compare import compare
 from hjc.cli.crosswalk import crosswalk
 from hjc.cli.data import data_app
@@ -58,7 +59,7 @@ app.command(
 )(train)
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict, "evaluate": evaluate, "compare": compare, "estimate": estimate, "review": review,
-    "drift": drift, "explain": explain, "info": info, "relabel": relabel, "crosswalk": crosswalk,
+    "drift": drift, "explain": explain, "info": info, "relabel": relabel, "adapt": adapt, "crosswalk": crosswalk,
     "serve": serve,
 }  # fmt: skip
 for name, command in COMMANDS.items():

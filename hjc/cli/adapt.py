@@ -1,0 +1,87 @@
+"""``hjc adapt ENCODER``: an encoder learns the titles of a code list before it is fine-tuned on job texts."""
+
+from typing import Annotated
+
+import typer
+
+from hjc.cli import session
+from hjc.cli.aliases import Digits, Languages, Seed, listed, taxonomy_of
+
+
+def adapt(
+    encoder: Annotated[str, typer.Argument(help="Hub name, Hugging Face folder, or a run of hjc with an encoder.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Hugging Face folder to write.")],
+    titles: Annotated[
+        str,
+        typer.Option(help="Code list with titles: isco08, a CSV or TSV (title_en, title_pl ...), a model directory."),
+    ],
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Table of further texts of codes, such as texts.csv.gz of `hjc taxonomy import`; repeatable."
+        ),
+    ] = None,
+    code_column: Annotated[str, typer.Option("-c", "--code-column", help="Column of codes in --labels.")] = "code",
+    text_column: Annotated[str, typer.Option("-t", "--text-column", help="Column of texts in --labels.")] = "text",
+    language_column: Annotated[
+        str, typer.Option(help="Column of languages in --labels, for --languages.")
+    ] = "language",
+    languages: Languages = "",
+    digits: Digits = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Stop after so many minutes, with what is best by then.")] = 0.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the titles.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=2, help="Codes in a batch: more are harder to tell apart.")] = 64,
+    hard_negatives: Annotated[int, typer.Option(min=0, help="Titles of siblings against each title.")] = 1,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW; falls linearly to 0.")] = 1e-4,
+    max_length: Annotated[int, typer.Option(min=4, help="Tokens of a title that are read.")] = 32,
+    pooling: Annotated[str, typer.Option(help="mean, cls or max: as it will be used.")] = "mean",
+    prefix: Annotated[
+        str | None, typer.Option(help='Before every text, as it will be used ("query: " for the E5 family, else none).')
+    ] = None,
+    seed: Seed = 1,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No summary.")] = False,
+) -> None:
+    """Contrastive training on titles: two titles of one code lie near, those of siblings apart. Then model.encoder=DIR.
+
+    Stopped by a kill, the same command goes on from DIR.training.
+    """
+    from pathlib import Path
+
+    from hjc.classifiers.embedding.adapt import adapt_encoder, titles_of
+    from hjc.classifiers.embedding.labels import read_texts
+    from hjc.nn.hub import resolve_folder
+    from hjc.nn.settings import NeuralSettings, TrainerSettings
+
+    if Path(output).exists():
+        raise FileExistsError(f"{output} exists; give another name, or remove it")
+    resolve_folder(encoder)  # where it is nowhere, that is known before anything is read
+    tree, wanted = taxonomy_of(titles, digits), listed(languages)
+    further: list[tuple[str, str]] = []
+    for file in labels or ():
+        _, table = read_texts("--labels", file, (code_column, text_column), ())
+        if wanted and language_column in table.columns:
+            table = table[table[language_column].isin(wanted)]
+        pair = table[[code_column, text_column]].dropna().astype(str)
+        further += pair.itertuples(index=False, name=None)
+    texts = titles_of(tree, further, wanted)
+    e5 = "e5" in Path(encoder).name.lower().split("-")
+    settings = NeuralSettings(
+        encoder=encoder, pooling=pooling, prefix=("query: " if e5 else "") if prefix is None else prefix,
+        max_length=max_length,
+    )  # fmt: skip
+    trainer = TrainerSettings(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, max_minutes=minutes, seed=seed, loggers=[],
+        validate_per_epoch=4, patience=0,
+    )  # fmt: skip
+    if not quiet:
+        session.note(f"{len(texts.texts):,} titles of {tree.name}; pooling {pooling}, prefix {settings.prefix!r}")
+    found = adapt_encoder(tree, texts, settings, trainer, Path(output), hard_negatives=hard_negatives)
+    if quiet:
+        return
+    if found.held_out:
+        before, after = found.before, found.after
+        session.note(
+            f"of {found.held_out:,} titles held out the right code is the nearest: {before['recall@1']:.1%} before, "
+            f"{after['recall@1']:.1%} after (log-loss {before['log_loss']:.2f}, {after['log_loss']:.2f})"
+        )
+    session.note(f"-> {output}: python train.py model=e5 model.encoder={output} model.prefix={settings.prefix!r} ...")
