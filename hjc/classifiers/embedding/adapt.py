@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hjc.arrays import IntArray
 from hjc.classifiers.embedding.base import fit_scale
@@ -30,12 +29,13 @@ from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.files import write_json
-from hjc.nn.encoder import TINY, load_encoder, save_tokenizer
+from hjc.nn.encoder import TINY, load_encoder
 from hjc.nn.fitting import FitResult, computes_in_bfloat16
 from hjc.nn.pairs import PairBatches
 from hjc.nn.ranking import fit_encoder
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
+from hjc.nn.whole_vocabulary import save_whole
 from hjc.taxonomy import Taxonomy, from_edges
 
 logger = logging.getLogger(__name__)
@@ -195,15 +195,6 @@ def _write(
     encoder: TorchTextEncoder, settings: NeuralSettings, folder: Path, found: Adapted, taxonomy: Taxonomy
 ) -> None:
     """A Hugging Face folder: the trained weights, in a table of the whole vocabulary, and the tokenizer as it was."""
-    whole, tokenizer = load_encoder(_pruned(settings, prune=False))
-    table = whole.get_input_embeddings().weight
-    name = next(name for name, p in whole.named_parameters() if p is table)
-    state = {key: value.detach().cpu().float() for key, value in encoder.model.state_dict().items()}
-    known, merged = tokenizer.get_vocab(), table.detach().clone()
-    pieces = encoder.tokenizer.get_vocab()
-    old = torch.tensor([known[piece] for piece in pieces])
-    merged[old] = state[name][torch.tensor(list(pieces.values()))]
-    whole.load_state_dict(state | {name: merged})
     note: dict[str, Any] = {
         "encoder": settings.encoder, "pooling": settings.pooling, "prefix": settings.prefix,
         "max_length": settings.max_length, "taxonomy": taxonomy.name, "taxonomy_hash": taxonomy.hash,
@@ -213,8 +204,7 @@ def _write(
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        whole.save_pretrained(part)
-        save_tokenizer(tokenizer, part)
+        save_whole(encoder, _pruned(settings, prune=False), part)
         write_json(part / NOTE, json.loads(json.dumps(note)))
         part.chmod(0o755)
         os.replace(part, folder)
