@@ -81,7 +81,7 @@ def test_undo_skip_and_not_a_job(desk: Any) -> None:
     told(desk.post("/v1/desk/decisions", json=decision(skipped, "2") | {"key": "higher-level"}))  # a higher level
     assert take(desk) == []
     final = pd.read_csv(io.StringIO(desk.get(f"/v1/desk/export?batch={batch}").text), dtype=str)
-    assert final["hjc_code"].tolist() == ["2", "511 521", "811"]
+    assert final["codes"].tolist() == ["2", "511 521", "811"]
     training = pd.read_csv(io.StringIO(desk.get("/v1/desk/export?table=training").text), dtype=str)
     assert training[["code", "weight"]].values.tolist() == [
         ["2", "1.0"], ["511", "0.5"], ["521", "0.5"], ["811", "1.0"],
@@ -160,8 +160,8 @@ def test_a_sample_is_dealt_with_a_common_part_and_disputes_are_settled(desk: Any
     assert {one["coder"]: one["codes"] for one in dispute["decisions"]} == {n: [c] for n, c in codes.items()}
     told(desk.post("/v1/desk/adjudicate", json={"key": "settled-1", "ad": dispute["ad"], "codes": ["511"]}))
     assert [one["ad"] for one in told(desk.get("/v1/desk/disputes"))["disputes"]] == [(common - {dispute["ad"]}).pop()]
-    final = pd.read_csv(io.StringIO(desk.get("/v1/desk/export").text), dtype=str).set_index("hjc_ad")
-    assert final.loc[str(dispute["ad"]), ["hjc_code", "hjc_how"]].tolist() == ["511", "adjudicated"]
+    final = pd.read_csv(io.StringIO(desk.get("/v1/desk/export").text), dtype=str).set_index("ad")
+    assert final.loc[str(dispute["ad"]), ["codes", "how"]].tolist() == ["511", "adjudicated"]
 
 
 def test_audited_ads_are_a_random_sample_apart(desk: Any) -> None:
@@ -178,7 +178,7 @@ def test_audited_ads_are_a_random_sample_apart(desk: Any) -> None:
     assert len(audit) == 10 and audit["weight"].tolist() == pytest.approx([3.0] * 10)
     assert desk.get("/v1/desk/export?table=training").text.strip() == ""
     final = pd.read_csv(io.StringIO(desk.get(f"/v1/desk/export?batch={batch}").text))
-    assert final["hjc_how"].value_counts().to_dict() == {"automatic": 20, "one coder": 10}
+    assert final["how"].value_counts().to_dict() == {"automatic": 20, "one coder": 10}
 
 
 def test_uploads_of_every_format_and_bad_ones(desk: Any, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_text_is_removed_and_the_trail_stays(desk: Any, tmp_path: Path) -> Non
     assert "was removed" in decide(desk, two, "511", status=409)["detail"]
     assert "no ad" in told(desk.post("/v1/desk/erase", json={"ids": ["person-1"]}), 400)["detail"]
     final = pd.read_csv(io.StringIO(desk.get("/v1/desk/export").text), dtype=str)
-    assert final["hjc_code"].tolist()[0] == "211" and final["hjc_erased"].notna().all()
+    assert final["codes"].tolist()[0] == "211" and final["erased"].notna().all()
     for path in tmp_path.glob("desk.db*"):
         for word in (b"Jadwiga", b"Zenon", b"person-1"):
             assert word not in path.read_bytes(), path

@@ -20,7 +20,7 @@ from hjc.serve.models import Served
 from hjc.serve.store.batches import add_ads, add_tasks, note_predictions, set_state
 from hjc.serve.store.database import Store
 from hjc.serve.store.planning import plan_tasks
-from hjc.serve.store.queue import Choice, add_decision
+from hjc.serve.store.queue import add_automatic
 from hjc.tables import ReadOptions, Rejects, format_of, open_table
 from hjc.tables.base import find_column
 
@@ -210,9 +210,8 @@ def fill_batch(
         ids = add_ads(connection, batch, rows)
         predicted = np.flatnonzero(scores.node >= 0).tolist()
         note_predictions(connection, ((ids[i], tree.codes[scores.node[i]], float(scores.proba[i])) for i in predicted))
-        for i in sure:
-            automatic = Choice(f"automatic-{ids[i]}-{served.version}", "automatic", [tree.codes[scores.sure[i]]])
-            add_decision(connection, None, ids[i], automatic, model=served.name, version=served.version)
+        automatic = {ids[i]: tree.codes[scores.sure[i]] for i in sure}
+        add_automatic(connection, automatic, served.name, served.version)
         count = add_tasks(connection, batch, ids, planned)
         set_state(connection, batch, "ready")
     return {"batch": batch, "ads": len(ids), "tasks": count, "automatic": len(sure), "left_out": table.left_out}

@@ -169,6 +169,12 @@ class ModelBoard:
         old.batcher.stop()
         return new
 
+    @property
+    def corrected(self) -> list[int]:
+        """Keys of the corrections in force."""
+        with self._lock:
+            return list(self._corrections)
+
     def learn(self, corrections: Sequence[Correction], gone: Sequence[int] = ()) -> None:
         """Have corrections in force in every model."""
         with self._lock:

@@ -14,7 +14,7 @@ from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.data.settings import SourceSettings
 from hjc.files import write_text
 from hjc.serve.store.database import Store
-from hjc.serve.store.results import training_rows
+from hjc.serve.store.results import table
 from hjc.training.config import stored_config
 from hjc.training.workflow import run_training
 
@@ -42,7 +42,7 @@ def train_again(
     if not isinstance(training_record(directory).get("config"), dict):
         raise ValueError(f"{directory} has no {PROVENANCE} that says how to train it again")
     with store.read() as connection:
-        rows = training_rows(connection)
+        rows = table(connection, "training")
     if not rows:
         raise ValueError("there is no decision to learn from yet (audited ads are kept apart)")
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")

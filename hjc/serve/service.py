@@ -15,8 +15,8 @@ from hjc.serve.settings import ServeSettings
 from hjc.serve.store.database import Store
 from hjc.serve.store.erasing import erase_old
 from hjc.serve.store.jobs import FAILED, FINISHED, RUNNING, fail_unfinished, new_job, set_job
+from hjc.serve.store.outcomes import decided_texts
 from hjc.serve.store.people import User, note_event
-from hjc.serve.store.results import AUTOMATIC, ad_rows, finals, live_decisions
 from hjc.serve.store.schema import now
 from hjc.serve.taxonomy import Search
 from hjc.taxonomy import Taxonomy
@@ -87,17 +87,13 @@ class Service:
     def refresh_corrections(self, ads: Sequence[int] | None = None) -> None:
         """Have the final codes of these ads (all) in force in every model; audited ads are never learnt from."""
         with self.store.read() as connection:
-            found = finals(live_decisions(connection, of_ads=ads))
-            numbers = list(found) if ads is None else list(ads)
-            rows = [row for row in ad_rows(connection, of_ads=ads) if row.text and row.purpose != "audit"]
+            rows = decided_texts(connection, ads)
         recipe = self.board.get().classifier.recipe
-        corrections = [
-            Correction(row.id, recipe.clean([row.text])[0][0], found[row.id].codes)
-            for row in rows
-            if row.id in found and found[row.id].codes and found[row.id].how != AUTOMATIC
-        ]
-        kept = {one.key for one in corrections}
-        self.board.learn(corrections, [number for number in numbers if number not in kept])
+        texts, _ = recipe.clean([text for _, text, _ in rows])
+        found = [Correction(ad, text, tuple(codes)) for (ad, _, codes), text in zip(rows, texts, strict=True)]
+        kept = {one.key for one in found}
+        self.board.learn(found, [ad for ad in self.board.corrected if ad not in kept] if ads is None else
+                         [ad for ad in ads if ad not in kept])  # fmt: skip
         for served in self.board:
             self.metrics.corrections.labels(served.name).set(len(served.memory))
 

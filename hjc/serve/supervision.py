@@ -13,12 +13,12 @@ def agreement_by_level(tree: Taxonomy, ratings: Sequence[Mapping[str, Any]]) -> 
     """Figures of each level over the ads that two coders or more have coded; [] where there are none."""
     times: dict[int, int] = {}
     for row in ratings:
-        times[row["ad"]] = times.get(row["ad"], 0) + 1
-    both = [row for row in ratings if times[row["ad"]] > 1]
+        times[row["id"]] = times.get(row["id"], 0) + 1
+    both = [row for row in ratings if times[row["id"]] > 1]
     if not both:
         return []
     nodes, *_ = ratings_from_long(
-        tree, [str(row["ad"]) for row in both], [row["coder"] for row in both], [row["code"] for row in both]
+        tree, [str(row["id"]) for row in both], [row["coder"] for row in both], [row["code"] or "" for row in both]
     )
     found = agreement(tree, nodes).overall
     return [

@@ -137,7 +137,7 @@ def supervise(service: ServiceNow, user: Supervisor, batch: int | None = None) -
     with service.store.read() as connection:
         found = results.progress(connection, batch)
         coders = results.by_coder(connection, batch)
-        ratings = results.rating_table(connection, batch)
+        ratings = results.table(connection, "ratings", batch)
         disputed = results.disputes(connection, batch)
     tree = service.board.get().classifier.taxonomy
     return Supervision(
@@ -158,19 +158,10 @@ def adjudicate(wanted: Adjudicate, service: ServiceNow, user: Supervisor) -> Cou
     service.board.get().classifier.taxonomy.encode(wanted.codes)
     choice = Choice(wanted.key, "adjudicate", wanted.codes, wanted.comment)
     with service.store.write() as connection:
-        if not results.ad_rows(connection, of_ads=[wanted.ad]):
-            raise ValueError(f"there is no ad {wanted.ad}")
+        store_batches.check_ad(connection, wanted.ad)
         number = add_decision(connection, user, wanted.ad, choice)
     service.refresh_corrections([wanted.ad])
     return Count(count=number)
-
-
-TABLES = {
-    "final": results.final_table,
-    "ratings": results.rating_table,
-    "training": results.training_rows,
-    "audit": results.audit_rows,
-}
 
 
 @router.get("/export")
@@ -183,7 +174,7 @@ def export(
 ) -> Response:
     """A table of what was decided: final codes, a line for each coder, rows to train on, or the audited rows."""
     with service.store.read() as connection:
-        frame = pd.DataFrame(TABLES[table](connection, batch))
+        frame = pd.DataFrame(results.table(connection, table, batch))
     name = f"desk-{table}{'' if batch is None else f'-{batch}'}.{format}"
     if format == "parquet":
         stream = io.BytesIO()

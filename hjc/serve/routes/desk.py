@@ -11,6 +11,7 @@ from hjc.serve.routes.access import Coder, ServiceNow, answer
 from hjc.serve.service import Service
 from hjc.serve.store import queue
 from hjc.serve.store.batches import get_batch
+from hjc.serve.store.outcomes import withdrawn
 from hjc.serve.store.people import User
 from hjc.serve.store.results import progress
 from hjc.serve.store.schema import ads, decisions
@@ -112,7 +113,7 @@ def history(service: ServiceNow, user: Coder, n: int = 20, language: str | None 
     """One's own last decisions, the newest first."""
     with service.store.read() as connection:
         query = (
-            select(decisions, ads.c.text, ads.c.number, queue.withdrawn().label("undone"))
+            select(decisions, ads.c.text, ads.c.number, withdrawn().label("undone"))
             .join(ads, ads.c.id == decisions.c.ad_id)
             .where(decisions.c.user_id == user.id, decisions.c.kind.in_(queue.KINDS))
             .order_by(decisions.c.id.desc())

@@ -41,6 +41,12 @@ def get_batch(connection: Connection, batch: int) -> Any:
     return row
 
 
+def check_ad(connection: Connection, ad: int) -> None:
+    """Raise ValueError where there is no ad of this number."""
+    if connection.execute(sa.select(ads.c.id).where(ads.c.id == ad)).first() is None:
+        raise ValueError(f"there is no ad {ad}")
+
+
 def corrections_batch(connection: Connection, model: str) -> int:
     """The batch of corrections that came without one, made when it is needed."""
     wanted = sa.select(batches.c.id).where(batches.c.source == CORRECTIONS)

@@ -1,6 +1,6 @@
 """Who codes which ad next, and what was decided. Two coders never get one ad unless it has a second copy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from hjc.serve.store.outcomes import AUTOMATIC, settle, withdrawn, write_outcomes
 from hjc.serve.store.people import User
 from hjc.serve.store.schema import ads, comments, decisions, insert, now, shown, stamp, tasks, users
 
@@ -166,7 +167,18 @@ def add_decision(
     number = insert(connection, decisions, **values)
     if choice.comment.strip():
         connection.execute(comments.insert().values(decision_id=number, text=choice.comment.strip()))
+    settle(connection, [ad])
     return number
+
+
+def add_automatic(connection: Connection, codes: Mapping[int, str], model: str, version: str) -> None:
+    """The model's decisions on new ads that need no coder: ad -> code."""
+    plain = {"task_id": None, "user_id": None, "at": now(), "kind": "automatic", "model": model, "version": version,
+             "shown_id": None, "seconds": None, "withdraws": None}  # fmt: skip
+    rows = [{"key": f"automatic-{ad}-{version}", "ad_id": ad, "codes": [code], **plain} for ad, code in codes.items()]
+    if rows:
+        connection.execute(decisions.insert(), rows)
+        write_outcomes(connection, {ad: (AUTOMATIC, [code]) for ad, code in codes.items()})
 
 
 def _of_key(connection: Connection, user: User, key: str) -> int | None:
@@ -174,12 +186,6 @@ def _of_key(connection: Connection, user: User, key: str) -> int | None:
     if row is not None and row.user_id != user.id:
         raise Conflict(f"key {key!r} was used by another user; make keys by chance, such as a UUID")
     return None if row is None else int(row.id)
-
-
-def withdrawn() -> Any:
-    """SQL: whether a decision was undone."""
-    later = decisions.alias("later")
-    return sa.exists().where(later.c.withdraws == decisions.c.id)
 
 
 def undo(connection: Connection, user: User, key: str, minutes: float, task: int | None = None) -> Task:

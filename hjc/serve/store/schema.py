@@ -85,6 +85,16 @@ decisions = _table(
     _to("decisions", "withdraws", optional=True), sa.Index("decisions_ad", "ad_id"),
     sa.Index("decisions_user", "user_id", "at"),
 )  # fmt: skip
+#: what was decided of an ad in the end, kept up with its decisions; how: adjudicated, agreed, one coder, disputed,
+#: automatic. ``codes`` counts the rows of ``outcome_codes``
+outcomes = _table(
+    "outcomes", sa.Column("ad_id", sa.Integer, sa.ForeignKey("ads.id"), nullable=False, unique=True), _text("how"),
+    sa.Column("codes", sa.Integer, nullable=False),
+)  # fmt: skip
+outcome_codes = _table(
+    "outcome_codes", _to("ads", "ad_id"), sa.Column("place", sa.Integer, nullable=False), _text("code"),
+    sa.UniqueConstraint("ad_id", "place"),
+)  # fmt: skip
 comments = _table("comments", _to("decisions", "decision_id"), _text("text", optional=True))
 #: long work that a client asks about again: label, learn, import
 jobs = _table(
@@ -108,5 +118,7 @@ def insert(connection: Connection, table: sa.Table, **values: Any) -> int:
     return int(key[0])
 
 
+#: views that :mod:`hjc.tables` reads as well: a line an ad, an ad and coder, a row to train on, an audited ad
+VIEWS = {"final": "desk_final", "ratings": "desk_ratings", "training": "desk_training", "audit": "desk_audit"}
 #: tables whose rows are never changed and never deleted
 APPEND_ONLY = ("shown", "decisions", "promotions", "events")

@@ -54,6 +54,10 @@ def upgrade() -> None:
                     _number("seconds"), _to("decisions", "withdraws", True), sa.UniqueConstraint("key"))  # fmt: skip
     op.create_index("decisions_ad", "decisions", ["ad_id"])
     op.create_index("decisions_user", "decisions", ["user_id", "at"])
+    op.create_table("outcomes", _id(), _to("ads", "ad_id"), _text("how"),
+                    sa.Column("codes", sa.Integer, nullable=False), sa.UniqueConstraint("ad_id"))  # fmt: skip
+    op.create_table("outcome_codes", _id(), _to("ads", "ad_id"), sa.Column("place", sa.Integer, nullable=False),
+                    _text("code"), sa.UniqueConstraint("ad_id", "place"))  # fmt: skip
     op.create_table("comments", _id(), _to("decisions", "decision_id"), _text("text", True))
     op.create_table("tasks", _id(), _to("batches", "batch_id"), _to("ads", "ad_id"),
                     sa.Column("copy", sa.Integer, nullable=False), _text("purpose"),
@@ -71,6 +75,50 @@ def upgrade() -> None:
                     _text("directory"), _text("version"), _json("evidence"))  # fmt: skip
     op.create_table("events", _id(), _text("at"), _to("users", "user_id", True), _text("what"), _json("detail"))
     _append_only()
+    _views()
+
+
+_FROM = """
+FROM ads a JOIN batches b ON b.id = a.batch_id
+LEFT JOIN tasks t ON t.ad_id = a.id AND t.copy = 1
+LEFT JOIN outcomes o ON o.ad_id = a.id
+"""
+_DECIDED = "a.text IS NOT NULL AND o.how <> 'automatic'"
+_COLUMNS = "a.id AS ad, a.text, a.fields, c.code, a.language, b.name AS batch, a.batch_id"
+VIEWS = {
+    "desk_training": f"""
+SELECT {_COLUMNS}, 'desk' AS source, 1.0 / o.codes AS weight {_FROM} JOIN outcome_codes c ON c.ad_id = a.id
+WHERE {_DECIDED} AND (t.purpose IS NULL OR t.purpose <> 'audit')
+ORDER BY a.id, c.place""",
+    "desk_audit": f"""
+SELECT {_COLUMNS}, t.inclusion_probability, 1.0 / t.inclusion_probability AS weight, t.stratum
+{_FROM} JOIN outcome_codes c ON c.ad_id = a.id AND c.place = 0
+WHERE {_DECIDED} AND t.purpose = 'audit'
+ORDER BY a.id""",
+    "desk_ratings": """
+SELECT d.ad_id AS id, u.name AS coder, FIRST_CODE AS code, d.codes, d.kind, d.at, d.seconds, d.model, d.version,
+    k.text AS comment, b.name AS batch, a.batch_id, t.purpose, t.inclusion_probability
+FROM decisions d JOIN ads a ON a.id = d.ad_id JOIN batches b ON b.id = a.batch_id JOIN users u ON u.id = d.user_id
+LEFT JOIN tasks t ON t.id = d.task_id LEFT JOIN comments k ON k.decision_id = d.id
+WHERE d.kind IN ('code', 'several', 'not_a_job') AND NOT EXISTS (SELECT 1 FROM decisions w WHERE w.withdraws = d.id)
+ORDER BY d.ad_id, d.id""",
+    "desk_final": f"""
+SELECT a.id AS ad, b.name AS batch, a.batch_id, a.number, a.key, a.language, a.text, a.fields,
+    (SELECT LISTED(c.code, ' ') FROM (
+        SELECT code FROM outcome_codes WHERE ad_id = a.id ORDER BY place) c) AS codes, o.how,
+    CASE WHEN o.codes = 0 AND o.how <> 'disputed' THEN 1 ELSE 0 END AS not_a_job, a.predicted, a.confidence,
+    t.purpose, t.inclusion_probability, 1.0 / t.inclusion_probability AS weight, a.erased
+{_FROM} ORDER BY a.id""",
+}
+
+
+def _views() -> None:
+    """What other programs read."""
+    sqlite = op.get_context().dialect.name == "sqlite"
+    first = "json_extract(d.codes, '$[0]')" if sqlite else "d.codes ->> 0"
+    listed = "group_concat" if sqlite else "string_agg"
+    for name, query in VIEWS.items():
+        op.execute(f"CREATE VIEW {name} AS {query.replace('FIRST_CODE', first).replace('LISTED', listed)}")
 
 
 def _append_only() -> None:
