@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason='needs the extra "serve": pip install "hjc[serve]"')
 
-from tests.serve_client import batch_of, client, decision, finished, sign_in, told
+from tests.serve_client import MODEL, batch_of, client, decision, finished, sign_in, told
 
 TEXTS = ["registered nurse", "cook in a restaurant", "lorry driver wanted", "baker of bread", "bus driver", "pilot"]
 
@@ -261,3 +261,72 @@ def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database, but long enough to be looked at " * 100, encoding="utf-8")
     with pytest.raises(ValueError, match=r"text\.db"):
         Store(tmp_path / "text.db")
+
+
+def two_coders(desk: Any, tmp_path: Path) -> Path:
+    """The validation rows of the small model, coded by anna (right) and berta (every third wrong), audited all over."""
+    frame = pd.read_csv(MODEL.parent / "data" / "valid.csv", dtype=str)
+    frame = frame[~frame["text"].duplicated()].head(30)
+    gold = dict(zip(frame["text"], frame["code"], strict=True))
+    rows = frame[["title", "text"]].to_dict("records")
+    body = {"name": "both", "rows": rows, "text_columns": ["text"], "second": 1.0, "audit": 30, "order": "file"}
+    made = told(desk.post("/v1/desk/batches", json=body))
+    assert finished(desk, made["job"])["state"] == "done"
+    for name in ("anna", "berta"):
+        sign_in(desk, name)
+        for i in range(30):
+            (task,) = take(desk)
+            decide(desk, task, "22" if name == "berta" and i % 3 == 0 else gold[task["text"]])
+    assert take(desk) == []
+    return Path(desk.service.store.url.database)
+
+
+def test_the_commands_read_the_store(desk: Any, tmp_path: Path, call: Any) -> None:
+    store, out = two_coders(desk, tmp_path), tmp_path / "out"
+    assert call("data", "agreement", store, "-o", out, "--taxonomy", MODEL)[0] == 0
+    overall = pd.read_csv(out / "overall.csv").set_index("level")
+    found = told(desk.get("/v1/desk/supervise"))["agreement"]
+    assert [one["level"] for one in found] == [1, 2, 3]
+    for one in found:
+        for name in ("pairwise", "fleiss", "alpha"):
+            for part in ("value", "low", "high"):
+                wanted = overall.loc[one["level"], name if part == "value" else f"{name}_{part}"]
+                assert one["figures"][name][part] == pytest.approx(wanted, abs=1e-5), (one["level"], name, part)
+    disputed = told(desk.get("/v1/desk/disputes"))["disputes"]
+    for i, one in enumerate(disputed):
+        right = next(d["codes"] for d in one["decisions"] if d["coder"] == "anna")
+        told(desk.post("/v1/desk/adjudicate", json={"key": f"settled-{i}", "ad": one["ad"], "codes": right}))
+    valid = MODEL.parent / "data" / "valid.csv"
+    code, _, said = call("estimate", valid, "--run", MODEL, "--audit", store, "-t", "text", "-o", tmp_path / "s.csv")
+    assert code == 0, said
+    assert set(pd.read_csv(tmp_path / "s.csv")["method"]) == {"ppi"}
+
+
+def test_training_reads_the_store(desk: Any, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in(desk, "anna")
+    rows = [{"title": f"{name} {i}", "code": "x"} for name in ("nurse", "cook", "pilot") for i in range(4)]
+    made = told(desk.post("/v1/desk/batches", json={"name": "a", "rows": rows, "text_columns": ["title"]}))
+    finished(desk, made["job"])
+    code = {"nurse": ["211"], "cook": ["511", "512"], "pilot": ["82"]}
+    for task in take(desk, 12):
+        codes = code[task["text"].split()[0]]
+        decide(desk, task, *codes, kind="code" if len(codes) == 1 else "several")
+    store = Path(desk.service.store.url.database)
+    from hjc.data import DataSettings, load_job_data
+    from hjc.data.settings import SourceSettings
+    from hjc.tables import read_table
+    from hjc.training.config import quoted
+
+    assert quoted(f"data.sources=[{store}]") == f"data.sources=[{{path:'{store}'}}]"
+    settings = DataSettings(sources=[SourceSettings(path=str(store))], valid_fraction=0.0)
+    data = load_job_data(settings, desk.service.board.get().classifier.taxonomy).train
+    assert len(data) == 16 and set(data.language) == {""} and set(data.source) == {"desk"}
+    assert sorted(data.weight.tolist()) == [0.5] * 8 + [1.0] * 8
+    seen = read_table(store)
+    assert {"text", "code", "weight", "title", "ad_code"} <= set(seen.columns) and set(seen["ad_code"]) == {"x"}
+    assert len(read_table(store, sheet="final")) == 12 and len(read_table(store, sheet="ratings")) == 12
+    with pytest.raises(ValueError, match="allowed are training, ratings"):
+        read_table(store, sheet="none")
+    (tmp_path / "other.db").write_bytes(b"no store")
+    with pytest.raises(ValueError, match="no store of hjc serve"):
+        read_table(tmp_path / "other.db")

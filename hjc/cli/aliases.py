@@ -1,6 +1,6 @@
 """The options that commands share, spelt once; those that go together are dataclasses (see :func:`session.add`)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +34,13 @@ class Reading:
 
         kind = format_of(path, self.input_format, option="--input-format")
         return ReadOptions.given(format=kind, separator=self.separator, encoding=self.encoding, sheet=self.sheet)
+
+    def of_desk(self, path: str, sheet: str) -> "Reading":
+        """The same where ``path`` is a desk's store, of which this sheet is meant where none is named."""
+        from hjc.tables.options import SUFFIXES, inner_suffix
+
+        kind = self.input_format or SUFFIXES.get(inner_suffix(path))
+        return replace(self, sheet=sheet) if kind == "desk" and self.sheet is None else self
 
     def settings(self) -> dict[str, Any]:
         """As settings of the data say it."""

@@ -98,7 +98,11 @@ def estimate(
     check_request(method, confidence, domains, change, change_column, unit_column, target)
     recipe = None if code_column else recipe_of(run_dir, text_column)
     columns, summary = Columns(recipe, by=domains, weights=weights, code=code_column), Summary()
-    options = {path: reading.of(path) for path in (source, audit) if path}
+    options = {
+        path: reading.of_desk(path, sheet).of(path) for path, sheet in ((source, "final"), (audit, "audit")) if path
+    }
+    if audit and options[audit].format == "desk":
+        audit_inclusion_column = audit_inclusion_column or "inclusion_probability"
     kind = format_of(output, writing.format, writing=True)
     check_output(output, source, *([audit] if audit else []), overwrite=writing.overwrite)
     classifier = load(run_dir)

@@ -1,10 +1,11 @@
 """Typed settings of the data: which files, which columns, which splits. Plain dataclasses; Hydra only fills them."""
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from hjc.errors import check_choice, check_range
 from hjc.files import stem
-from hjc.tables.options import READABLE
+from hjc.tables.options import READABLE, SUFFIXES, inner_suffix
 
 ROLES = ("train", "valid", "test", "split")
 FORMATS = ("auto", *READABLE)
@@ -190,10 +191,26 @@ class DataSettings:
                 source.format = "plain"
             if source.role == "test":
                 source.name = source.name or "test"
+            if format_of_source(source) == "desk":
+                for key, name in DESK.items():
+                    if getattr(source, key) is None:
+                        setattr(source, key, name)
             for key in _INHERITED:
                 if getattr(source, key) is None:
                     setattr(source, key, getattr(self, key))
         return found
+
+
+#: columns of a desk's store (``hjc serve``), which are not those of the other files
+DESK: dict[str, Any] = {
+    "text_columns": ["text"], "code_column": "code", "language_column": "language", "weight_column": "weight",
+    "source_column": "source", "id_column": "ad", "group_column": "", "split_column": "",
+}  # fmt: skip
+
+
+def format_of_source(source: SourceSettings) -> str:
+    """The format of a file, as given or by its name; "" where its name does not tell."""
+    return source.format if source.format != "auto" else SUFFIXES.get(inner_suffix(source.path), "")
 
 
 #: columns and options of a source that are those of DataSettings where they are None

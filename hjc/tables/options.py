@@ -9,11 +9,12 @@ from hjc.errors import check_choice
 
 #: formats of one file that are read and written
 FORMATS = ("csv", "tsv", "parquet", "jsonl", "xlsx")
-#: formats that are only read: old Excel, a folder of Hugging Face datasets, a pair of plain text files
-READABLE = (*FORMATS, "xls", "datasets", "plain")
+#: formats that are only read: old Excel, a folder of Hugging Face datasets, a pair of plain text files, a desk's store
+READABLE = (*FORMATS, "xls", "datasets", "plain", "desk")
 SUFFIXES = {
     ".csv": "csv", ".txt": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet",
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".xlsx": "xlsx", ".xlsm": "xlsx", ".xls": "xls",
+    ".db": "desk",
 }  # fmt: skip
 COMPRESSED = (".gz", ".bz2", ".xz")
 
@@ -27,7 +28,7 @@ class ReadOptions:
         separator: of CSV: auto finds comma, semicolon, tab or bar; else one character, or "tab".
         encoding: of text: auto is UTF-8 with or without byte order mark, or UTF-16/32 with one; else a Python codec.
         quote: the character around cells that hold separators or line breaks; "" where quotes mean nothing.
-        sheet: of a workbook, by name; "" is the first.
+        sheet: of a workbook, by name, or of a desk's store (training, ratings, audit, final); "" is the first.
         codes_path: with format plain, the second file: line i has the code of the text on line i.
     """
 

@@ -17,6 +17,7 @@ from hjc.tables.arrow_reader import DatasetReader, ParquetReader
 from hjc.tables.base import CellsReader, Reader, Record, find_column
 from hjc.tables.chunks import Chunk
 from hjc.tables.csv_reader import CsvReader, CsvRecords
+from hjc.tables.desk_reader import DeskReader
 from hjc.tables.excel import ExcelReader, sheets
 from hjc.tables.json_reader import JsonReader
 from hjc.tables.options import ReadOptions, format_of
@@ -82,6 +83,8 @@ def _reader(source: Source, options: ReadOptions, rejects: Rejects, rows: int, a
         return ParquetReader(source, rejects, rows)
     if kind in ("xlsx", "xls"):
         return ExcelReader(source, options, rejects, rows, kind)
+    if kind == "desk":
+        return DeskReader(source, options, rejects, rows)
     if kind == "jsonl":
         return JsonReader(source, options, rejects, rows, all_columns=all_columns)
     return CsvReader(source, options, rejects, rows, prefer_tab=kind == "tsv")

@@ -45,6 +45,8 @@ def agreement(
     from hjc.data.splits import write_rejects
 
     tree = taxonomy_of(taxonomy, digits)
+    if (of_desk := reading.of_desk(source, "ratings")) != reading:
+        reading, coder_column = of_desk, coder_column or "coder"
     given = read_ratings(
         source, tree, code_column or ["code"], unit_column=unit_column, coder_column=coder_column,
         weight_column=weight_column, stratum_column=stratum_column, code_separator=code_separator,
