@@ -72,7 +72,11 @@ def serve(replies: Iterator[tuple[int, bytes, dict[str, str]]]) -> HTTPServer:
             self.end_headers()
             self.wfile.write(body)
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    class Quiet(HTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            """A client hangs up on a reply that it refuses."""
+
+    server = Quiet(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

@@ -61,8 +61,9 @@ def seal(file: Path, **changes: str) -> None:
 
 def forge(model: Path, name: str) -> None:
     """Make the checksums fit: the file's own, that in config.json, of a hybrid's part and then of the hybrid's too."""
+    derived = name in DERIVED
     with suppress(ValueError, TypeError, RecursionError):  # no JSON object any more
-        if Path(name).name == "config.json" or Path(name).name in DERIVED:
+        if Path(name).name == "config.json" or derived:
             seal(model / name)
     for folder in [model / parent for parent in Path(name).parents]:
         config = folder / "config.json"
@@ -75,7 +76,7 @@ def forge(model: Path, name: str) -> None:
             config.write_text(json.dumps(state))
             seal(config)
         name = str(config.relative_to(model))
-    if (model / "calibration.json").is_file() and name not in DERIVED:  # it was made for the config.json before
+    if (model / "calibration.json").is_file() and not derived:  # it was made for the config.json before
         seal(model / "calibration.json", model_sha256=model_fingerprint(model))
 
 
