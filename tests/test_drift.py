@@ -8,8 +8,16 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import mannwhitneyu
 
 from experiments.statistics_simulation.simulation import random_taxonomy, random_world
-from hjc.statistics.drift import VERDICTS, Profile, compare_profiles
-from hjc.statistics.two_sample import auc, classifier_test, jensen_shannon, mmd_test, psi, psi_noise
+from hjc.statistics.drift import LEVEL, VERDICTS, Profile, compare_profiles
+from hjc.statistics.two_sample import (
+    auc,
+    classifier_test,
+    jensen_shannon,
+    mmd_test,
+    null_counts,
+    psi,
+    quantile,
+)
 
 
 def test_distances_by_scipy_and_loops():
@@ -24,14 +32,22 @@ def test_distances_by_scipy_and_loops():
     assert auc(x, y) == pytest.approx(mannwhitneyu(y, x).statistic / (30 * 40))
 
 
-def test_psi_noise_is_its_quantile():
+@pytest.mark.parametrize(("n", "m", "soft"), [(2000, 800, False), (2000, 20, False), (300, 50, True)])
+def test_chance_is_its_quantile_in_tables_of_few_rows_too(n, m, soft):
     rng = np.random.default_rng(0)
-    p = rng.dirichlet(np.ones(20) * 5)
+    p = rng.dirichlet(np.ones(20) / 5)  # some cells hardly ever come
     above = 0
-    for _ in range(1000):
-        a, b = rng.multinomial(2000, p), rng.multinomial(800, p)
-        above += psi(a, b) > psi_noise(a, b)
-    assert 0.001 <= above / 1000 <= 0.03
+    for seed in range(200):
+        a, b = (rng.dirichlet(p * 3, k).sum(axis=0) if soft else rng.multinomial(k, p) for k in (n, m))
+        above += psi(a, b) > quantile(psi(*null_counts(a, b, draws=400, seed=seed)), 0.9)
+    assert above <= 32 if soft else 8 <= above <= 32  # 20 are to be expected, 4 standard errors are 17
+
+
+def test_counts_under_no_change_keep_their_sums():
+    a, b = np.array([5.0, 0, 900]), np.array([0.0, 1, 19])
+    first, second = null_counts(a, b, draws=50)
+    assert (first + second == a + b).all() and (second.sum(axis=1) == 20).all()
+    assert quantile(np.arange(100), 0.95) == 95  # as many as 4 of 100 lie above
 
 
 @pytest.mark.slow
@@ -85,6 +101,16 @@ def batch(world, n, seed, *, languages=("pl", "de"), word="word", length=5, shif
 
 
 REFERENCE = batch(WORLD, 3000, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [20, 100])
+def test_few_rows_raise_no_more_alarms_than_the_level(rows):
+    """Rare languages too, which come by chance in one batch and not in the reference."""
+    languages = ("pl",) * 97 + ("de", "fr", "lt")
+    reference = batch(WORLD, 500, 0, languages=languages)
+    found = [batch(WORLD, rows, seed, languages=languages) for seed in range(1, 41)]
+    assert sum(compare_profiles(reference, new).verdict != "proceed" for new in found) <= 40 * LEVEL + 4
 
 
 @pytest.mark.slow

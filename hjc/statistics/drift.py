@@ -17,13 +17,15 @@ import pandas as pd
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.errors import name_some
 from hjc.metrics.level_proba import LevelProba
-from hjc.statistics.two_sample import classifier_test, jensen_shannon, mmd_test, psi, psi_noise
+from hjc.statistics.two_sample import classifier_test, jensen_shannon, mmd_test, null_counts, psi, quantile
 from hjc.taxonomy.tree import Taxonomy
 
 FORMAT_VERSION = 1
 #: the usual reading of the population stability index: below 0.1 stable, from 0.25 a large shift (Siddiqi 2006)
 MODERATE, LARGE = 0.1, 0.25
-#: AUC of the classifier two-sample test from which a difference is moderate, large (with p < 0.01)
+#: where nothing changed, at most this share of batches gets another verdict than "proceed"; all checks together
+LEVEL = 0.05
+#: AUC of the classifier two-sample test from which a difference is moderate, large (where it is beyond chance)
 AUC_MODERATE, AUC_LARGE = 0.6, 0.75
 #: share of rows in languages the reference did not have, from which a difference is moderate, large
 NEW_LANGUAGE_MODERATE, NEW_LANGUAGE_LARGE = 0.01, 0.05
@@ -234,9 +236,9 @@ class DriftReport:
 
 
 def _status(value: float, noise: float, moderate: float, large: float) -> str:
-    if value < max(moderate, noise):
+    if value < moderate or value <= noise:
         return "stable"
-    return "large" if value >= max(large, noise) else "moderate"
+    return "large" if value >= large else "moderate"
 
 
 def compare_profiles(reference: Profile, new: Profile, *, seed: int = 0) -> DriftReport:
@@ -245,7 +247,8 @@ def compare_profiles(reference: Profile, new: Profile, *, seed: int = 0) -> Drif
     Verdict: "re-audit" (label a random sample before publishing) when texts or confidence differ largely: errors are
     then unknown. "recalibrate" when they differ moderately, or when only the predicted shares moved: the classifier may
     be as good as before under other shares; fit calibration anew, or correct shares for prior shift. "proceed"
-    otherwise. No check can see that a code's meaning changed: audit from time to time whatever the verdict.
+    otherwise: where nothing changed, in at least 1 - :data:`LEVEL` of batches, of whatever size. No check can see that
+    a code's meaning changed: audit from time to time whatever the verdict.
 
     Raises:
         ValueError: other trees, or a profile without rows.
@@ -255,25 +258,32 @@ def compare_profiles(reference: Profile, new: Profile, *, seed: int = 0) -> Drif
     if not reference.rows or not new.rows:
         raise ValueError(f"compare_profiles: got {reference.rows} and {new.rows} rows, expected some in each")
     lines: list[dict[str, Any]] = []
+    spoken, scored = reference.languages and new.languages, reference.confidence.any() and new.confidence.any()
+    features = None if reference.features is None else new.features_for(reference)
+    # every check may err in its part of the level (Bonferroni), so that all together keep it
+    part = LEVEL / (2 * bool(spoken) + 2 + 2 * reference.taxonomy.depth * bool(scored) + 2 * (features is not None))
 
     def add(check: str, level: int, statistic: str, value: float, noise: float, status: str) -> None:
         lines.append(
             {"check": check, "level": level, "statistic": statistic, "value": value, "noise": noise, "status": status}
         )  # fmt: skip
 
-    def add_psi(check: str, level: int, a: Float64, b: Float64) -> None:
-        value, noise = psi(a, b), psi_noise(a, b)
+    def add_psi(check: str, level: int, a: Float64, b: Float64) -> tuple[Float64, Float64]:
+        drawn = null_counts(a, b, seed=seed)
+        value, noise = float(psi(a, b)), quantile(psi(*drawn), 1 - part)
         add(check, level, "psi", value, noise, _status(value, noise, MODERATE, LARGE))
+        return drawn
 
     reasons: list[str] = []
-    if reference.languages and new.languages:
+    if spoken:
         names = sorted(set(reference.languages) | set(new.languages))
         counts = [np.array([p.languages[n] for n in names], dtype=np.float64) for p in (reference, new)]
-        add_psi("language mix", 0, *counts)
+        before, after = add_psi("language mix", 0, *counts)
         unknown = [n for n in names if not reference.languages[n]]
         share = sum(new.languages[n] for n in unknown) / sum(new.languages.values())
-        status = _status(share, 0.0, NEW_LANGUAGE_MODERATE, NEW_LANGUAGE_LARGE)
-        add("new languages", 0, "share", share, 0.0, status)
+        noise = quantile((after * (before == 0)).sum(axis=1) / counts[1].sum(), 1 - part)
+        status = _status(share, noise, NEW_LANGUAGE_MODERATE, NEW_LANGUAGE_LARGE)
+        add("new languages", 0, "share", share, noise, status)
         if status != "stable":
             reasons.append(
                 f"{share:.0%} of rows are in languages that the reference did not have: {name_some(unknown)}"
@@ -282,29 +292,28 @@ def compare_profiles(reference: Profile, new: Profile, *, seed: int = 0) -> Drif
         add_psi("text length", 0, reference.length, new.length)
     if reference.oov.sum() and new.oov.sum():
         add_psi("out of vocabulary", 0, reference.oov, new.oov)
-    scored = reference.confidence.any() and new.confidence.any()
     for d in range(reference.taxonomy.depth if scored else 0):
         add_psi("confidence", d + 1, reference.confidence[d], new.confidence[d])
         add_psi("predicted shares", d + 1, reference.prior[d], new.prior[d])
         distance = jensen_shannon(reference.prior[d], new.prior[d])
         add("predicted shares", d + 1, "jensen_shannon", distance, np.nan, lines[-1]["status"])
-    if reference.features is not None and (features := new.features_for(reference)) is not None:
-        _feature_tests(reference.features, features, seed, add)
+    if reference.features is not None and features is not None:
+        _feature_tests(reference.features, features, part, seed, add)
     table = pd.DataFrame(lines)
     verdict, more = _verdict(table, reference, new)
     return DriftReport(verdict, (*reasons, *more), table)
 
 
-def _feature_tests(a: Float64, b: Float64, seed: int, add: Callable[..., None]) -> None:
+def _feature_tests(a: Float64, b: Float64, level: float, seed: int, add: Callable[..., None]) -> None:
     if min(len(a), len(b)) >= 8:
         found = classifier_test(a, b, seed=seed)
-        sure = found.p_value < 0.01
+        sure = found.p_value < level
         status = _status(found.statistic, 0.0, AUC_MODERATE, AUC_LARGE) if sure else "stable"
         add("features", 0, "classifier_auc", found.statistic, 0.5, status)
     if min(len(a), len(b)) >= 2:
         other = mmd_test(a, b, seed=seed)
         # With enough rows any difference is significant; how large it is the classifier's AUC says.
-        add("features", 0, "mmd_p_value", other.p_value, np.nan, "moderate" if other.p_value < 0.01 else "stable")
+        add("features", 0, "mmd_p_value", other.p_value, np.nan, "moderate" if other.p_value < level else "stable")
 
 
 def _verdict(table: pd.DataFrame, reference: Profile, new: Profile) -> tuple[str, list[str]]:

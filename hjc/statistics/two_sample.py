@@ -1,16 +1,20 @@
 """Do two samples come from one distribution? Distances of histograms, a classifier two-sample test, and MMD."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import rel_entr
-from scipy.stats import chi2, norm, rankdata
+from scipy.stats import norm, rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hjc.arrays import BoolArray, Float64
+from hjc.arrays import Float64
+
+#: random draws from which the play of chance is read
+DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -24,25 +28,41 @@ class TwoSample:
 def smoothed(counts: npt.ArrayLike) -> Float64:
     """Shares with half a row added to each cell, so that an empty cell has a finite logarithm."""
     c = np.asarray(counts, dtype=np.float64) + 0.5
-    return np.asarray(c / c.sum())
+    return np.asarray(c / c.sum(axis=-1, keepdims=True))
 
 
-def psi(reference: npt.ArrayLike, new: npt.ArrayLike) -> float:
-    """Population stability index of two vectors of counts: sum (q - p) ln(q / p), the symmetrised KL divergence."""
+def psi(reference: npt.ArrayLike, new: npt.ArrayLike) -> Any:
+    """Population stability index of counts (..., K): sum (q - p) ln(q / p), the symmetrised KL divergence; (...)."""
     p, q = smoothed(reference), smoothed(new)
-    return float(((q - p) * np.log(q / p)).sum())
+    return ((q - p) * np.log(q / p)).sum(axis=-1)
 
 
-def psi_noise(reference: npt.ArrayLike, new: npt.ArrayLike, level: float = 0.99) -> float:
-    """Quantile of PSI when nothing changed: chi-square(K - 1) * (1/n + 1/m) (Yurdakul & Naranjo 2020), K cells in use.
+def null_counts(
+    reference: npt.ArrayLike, new: npt.ArrayLike, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[Float64, Float64]:
+    """What the counts (K,) of both would be if nothing had changed: two arrays (draws, K).
 
-    Without it a stability index of many cells and few rows calls noise a drift.
+    Whole numbers are rows: the rows of both are dealt out at random, cells of few rows included (the permutation test;
+    multivariate hypergeometric). Sums of probabilities are drawn as the counts of as many rows: those of rows of which
+    each is in one cell only spread at least as much, so that chance is rather over- than understated.
+
+    The chi-square(K - 1) * (1/n + 1/m) of Yurdakul & Naranjo (2020) for the stability index is the limit for many rows
+    in every cell; with few it is far too low.
     """
+    rng = np.random.default_rng(seed)
     a, b = np.asarray(reference, dtype=np.float64), np.asarray(new, dtype=np.float64)
-    cells = int(((a + b) > 0).sum())
-    if a.sum() <= 0 or b.sum() <= 0:
-        return float("inf")
-    return float(chi2.ppf(level, max(cells - 1, 1)) * (1 / a.sum() + 1 / b.sum()))
+    both = a + b
+    if (a % 1 == 0).all() and (b % 1 == 0).all():
+        drawn = rng.multivariate_hypergeometric(both.astype(np.int64), int(b.sum()), size=draws, method="marginals")
+        return both - drawn, drawn.astype(np.float64)
+    share = both / both.sum()
+    first, second = (rng.multinomial(max(1, round(x.sum())), share, size=draws).astype(np.float64) for x in (a, b))
+    return first, second
+
+
+def quantile(values: npt.ArrayLike, level: float) -> float:
+    """The value that at most a share 1 - ``level`` of values from chance lies above."""
+    return float(np.quantile(np.asarray(values), level, method="higher"))
 
 
 def jensen_shannon(reference: npt.ArrayLike, new: npt.ArrayLike) -> float:
@@ -90,7 +110,7 @@ def classifier_test(reference: npt.ArrayLike, new: npt.ArrayLike, *, seed: int =
 
 
 def mmd_test(
-    reference: npt.ArrayLike, new: npt.ArrayLike, *, permutations: int = 200, seed: int = 0, most: int = 500
+    reference: npt.ArrayLike, new: npt.ArrayLike, *, permutations: int = 999, seed: int = 0, most: int = 500
 ) -> TwoSample:
     """Unbiased squared maximum mean discrepancy, Gaussian kernel of median width, permutation p-value (Gretton et al.
     2012, eq. 3 and section 5). At most ``most`` rows of each sample are used."""
@@ -103,15 +123,14 @@ def mmd_test(
     kernel = np.exp(-distance / (width if width > 0 else 1.0))
     np.fill_diagonal(kernel, 0.0)
 
-    def statistic(first: BoolArray) -> float:
-        n, m = int(first.sum()), int((~first).sum())
-        s = first.astype(np.float64)
-        ks = kernel @ s
-        aa, ab = s @ ks, (1 - s) @ ks
+    def statistic(first: Float64) -> Float64:
+        """Of every column of (rows, splits): 1 where a row is of the first sample, 0 of the second."""
+        n, m, ks = first.sum(axis=0), (1 - first).sum(axis=0), kernel @ first
+        aa, ab = (first * ks).sum(axis=0), ((1 - first) * ks).sum(axis=0)
         bb = kernel.sum() - aa - 2 * ab
-        return float(aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m))
+        return np.asarray(aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m))
 
-    first = np.arange(len(x)) < len(a)
-    observed = statistic(first)
-    above = sum(statistic(rng.permutation(first)) >= observed for _ in range(permutations))
-    return TwoSample(observed, (1 + above) / (1 + permutations))
+    first = (np.arange(len(x)) < len(a)).astype(np.float64)
+    splits = np.stack([first, *(rng.permutation(first) for _ in range(permutations))], axis=1)
+    observed, *others = statistic(splits)
+    return TwoSample(float(observed), float((1 + np.sum(others >= observed)) / (1 + permutations)))
