@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from hjc.classifiers import build
 from hjc.classifiers.embedding.settings import BiEncoderSettings
 from hjc.classifiers.neural import NeuralClassifier
+from hjc.data.side import side_of, with_side
 from hjc.metrics import level_metrics, score_rows
 from hjc.nn.augment import Noise, typo
 from hjc.nn.averaging import MOST, along_the_run, between, choose, copy_of, mean_state
@@ -54,6 +55,12 @@ def test_noise_comes_as_often_as_it_was_asked_for():
     share = [np.mean([t == kind for t in fields[:400]]) for kind in ("title\nsome duties", "title", "some duties")]
     assert share == pytest.approx([0.5, 0.25, 0.25], abs=0.08) and fields[400] == "title"
     assert Noise(typos=0.1).texts(["a b c\nd e"], 1, 0, 4) == ["a b c\nd"]  # what would be cut off is not looked at
+
+
+def test_side_variables_stay_with_their_text():
+    texts = with_side(["cook in a hotel", "nurse"], {"branch": ["I", None]})
+    found = Noise(word_dropout=0.5).texts(texts, 1, 0, 9)
+    assert [dict(side_of(text)) for text in found] == [{"branch": "I"}, {}]
 
 
 @QUICK

@@ -18,7 +18,6 @@ from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
 from hjc.data.side import SideVocabulary
 from hjc.index import normalise
-from hjc.nn.batching import text_batches
 from hjc.nn.encoder import (
     load_encoder,
     load_weights,
@@ -28,7 +27,7 @@ from hjc.nn.encoder import (
 )
 from hjc.nn.fitting import seed_everything
 from hjc.nn.lora import merge_lora
-from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head
+from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
 from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
@@ -140,7 +139,7 @@ class NeuralClassifier(Classifier):
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class. Rows are sorted by token length within windows, so that little is padded."""
         network, s = self._fitted(), self.settings
-        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device, self.side):
+        for rows, batch in read_texts(self.tokenizer, texts, s, self.device, self.side):
             with torch.inference_mode():
                 log_proba = network(**batch)
             yield rows, log_proba.float().cpu().numpy()
@@ -162,7 +161,7 @@ class NeuralClassifier(Classifier):
             ValueError: the model has no dropout, so that all passes would be equal.
         """
         network, s = self._fitted(), self.settings
-        for rows, batch in text_batches(self.tokenizer, texts, s.max_length, s.prefix, self.device, self.side):
+        for rows, batch in read_texts(self.tokenizer, texts, s, self.device, self.side):
             found = dropout_passes(network, batch, passes, seed + int(rows[0]))
             yield rows, found.float().cpu().numpy()
 

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.nn.batching import clean
-from hjc.nn.encoder import pool
-from hjc.nn.network import Network
+from hjc.nn.network import Network, read_texts
 from hjc.nn.settings import NeuralSettings
 
 #: points of the Gauss-Legendre quadrature, tried in this order until the sum is met
@@ -92,6 +91,10 @@ def integrated_gradients(
         ) from error
     device = next(network.parameters()).device
     ids, starts, ends, read = _encode(tokenizer, settings, text)
+    _, batch = next(read_texts(tokenizer, [text], settings, device))
+    if "owner" in batch:
+        raise AttributionError("a text of several windows (model.windows) has no gradients here: use method occlusion")
+    title = batch.get("title")
     inner = torch.from_numpy(starts >= 0).to(device)
     was_training = network.training
     network.eval()
@@ -103,14 +106,17 @@ def integrated_gradients(
             padding = embed(torch.full_like(given, tokenizer.pad_token_id))
             there = torch.where(inner[None, :, None], padding, here)
 
+        def title_of(rows: Tensor) -> Tensor | None:
+            return None if title is None else title.expand(len(rows))
+
         def forward(vectors: Tensor) -> Tensor:  # not network.features: the encoder may be frozen
             mask = torch.ones(vectors.shape[:2], dtype=torch.int64, device=device)
             hidden = network.encoder(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
-            return _of(targets, network.head(network.norm(pool(hidden, mask, network.pooling).float())))
+            return _of(targets, network.head(network.norm(network.pooled(hidden, mask, title_of(mask)))))
 
         with torch.no_grad():
             value, baseline = forward(here)[0], forward(there)[0]
-            expected = _of(targets, network(given, torch.ones_like(given)))[0]
+            expected = _of(targets, network(given, torch.ones_like(given), title=title))[0]
         if not torch.allclose(value, expected, rtol=_SAME, atol=_SAME):
             raise AttributionError(
                 f"the encoder {settings.encoder} computes something else from token vectors than from tokens, so that "

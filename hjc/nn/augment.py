@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from hjc.data.side import SideText, side_of
 from hjc.nn.settings import TrainerSettings
 
 #: words shorter than this get no typing error: a letter less is another word
@@ -38,7 +39,8 @@ class Noise:
     def texts(self, texts: Sequence[str], seed: int, epoch: int, most: int) -> list[str]:
         """n texts, changed as ``seed`` and ``epoch`` say; of each the first ``most`` words are looked at, and kept."""
         random = np.random.default_rng([seed, epoch, 2])
-        return [self._text(text, random, most) for text in texts]
+        found = [self._text(text, random, most) for text in texts]
+        return [SideText(new, side) if (side := side_of(old)) else new for old, new in zip(texts, found, strict=True)]
 
     def _text(self, text: str, random: np.random.Generator, most: int) -> str:
         lines = [words for line in text.splitlines() if (words := line.split())]

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hjc.arrays import IntArray
 from hjc.data.side import SideVocabulary
+from hjc.nn.fields import first_line, special_ends, title_lengths, windows_of
 from hjc.nn.memory import keep_memory
 
 #: rows tokenised at a time
@@ -36,12 +37,20 @@ INFERENCE_WINDOW = 8192
 class TokenCorpus:
     """Token ids of n rows in one array: row i is ``ids[offsets[i]:offsets[i + 1]]``.
 
-    ``side``: (n, K) tokens of side variables (:meth:`hjc.data.side.SideVocabulary.padded`); None without any.
+    Attributes:
+        side: (n, K) tokens of side variables (:meth:`hjc.data.side.SideVocabulary.padded`); None without any.
+        titles: (n,) tokens at the start of each row that are of its title; None where nobody asks.
+        window: longer rows become windows of so many tokens in a batch (0: never), each between the special tokens
+            ``before`` and ``behind``.
     """
 
     ids: npt.NDArray[np.int32]
     offsets: IntArray
     side: IntArray | None = None
+    titles: IntArray | None = None
+    window: int = 0
+    before: Sequence[int] = ()
+    behind: Sequence[int] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "TokenCorpus":
@@ -68,38 +77,84 @@ def clean(text: str, max_length: int) -> str:
 
 
 def tokenize(
-    tokenizer: Any, texts: Sequence[str], max_length: int, prefix: str = "", side: SideVocabulary | None = None
+    tokenizer: Any,
+    texts: Sequence[str],
+    max_length: int,
+    prefix: str = "",
+    side: SideVocabulary | None = None,
+    *,
+    windows: int = 1,
+    titles: bool = False,
 ) -> TokenCorpus:
-    """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix)."""
+    """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix).
+
+    Args:
+        side: of the side variables that are read beside the texts.
+        windows: of ``max_length`` tokens that are kept of a text.
+        titles: count the tokens of the titles, see :func:`hjc.nn.fields.first_line`.
+    """
+    before, behind = special_ends(tokenizer) if windows > 1 else ([], [])
+    most = max_length + (windows - 1) * (max_length - len(before) - len(behind))
     parts = [TokenCorpus.of([])]
     for start in range(0, len(texts), CHUNK):
         encoded = tokenizer(
-            [prefix + clean(t, max_length) for t in texts[start : start + CHUNK]],
+            [prefix + clean(t, most) for t in texts[start : start + CHUNK]],
             truncation=True,
-            max_length=max_length,
+            max_length=most,
             padding=False,
             return_attention_mask=False,
             return_token_type_ids=False,
         )
         parts.append(TokenCorpus.of(encoded["input_ids"]))
     lengths = np.concatenate([part.lengths for part in parts])
-    offsets, beside = np.concatenate([[0], np.cumsum(lengths)]), None if side is None else side.padded(texts)
-    return TokenCorpus(np.concatenate([part.ids for part in parts]), offsets, beside)
+    ids, offsets = np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)])
+    own = None
+    if titles:
+        lines = [prefix + clean(title, max_length) if (title := first_line(text)) else "" for text in texts]
+        own = title_lengths(tokenizer, lines, np.minimum(lengths, max_length))
+        own = np.where([not line for line in lines], lengths, own)
+    beside = None if side is None else side.padded(texts)
+    return TokenCorpus(ids, offsets, beside, own, max_length if windows > 1 else 0, before, behind)
 
 
 def collate(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
     """Rows of a corpus, padded right to the longest: ``input_ids`` and ``attention_mask`` (B, T), int64.
 
-    And ``side`` (B, K) where it has side variables.
+    And ``side`` (B, K) where it has side variables, ``title`` (B,), the tokens of each title, where it knows them.
+    Where a row is longer than a window of the corpus, the S windows of all rows come instead, with the row of each:
+    ``owner`` (S,).
     """
     starts, lengths = corpus.offsets[rows], corpus.lengths[rows]
+    if corpus.window and int(lengths.max()) > corpus.window:
+        return _windows(corpus, rows, pad_id)
     width = int(lengths.max())
     position = np.arange(width)
     mask = position < lengths[:, None]
     where = np.minimum(starts[:, None] + position, len(corpus.ids) - 1)
     ids = np.where(mask, corpus.ids[where], pad_id).astype(np.int64)
-    beside = {} if corpus.side is None else {"side": torch.from_numpy(corpus.side[rows])}
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64)), **beside}
+    batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    if corpus.titles is not None:
+        batch["title"] = torch.from_numpy(corpus.titles[rows])
+    return batch | _side(corpus, rows)
+
+
+def _side(corpus: TokenCorpus, rows: Sequence[int] | IntArray) -> dict[str, Tensor]:
+    return {} if corpus.side is None else {"side": torch.from_numpy(corpus.side[rows])}
+
+
+def _windows(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
+    cut = [windows_of(corpus.row(int(row)), corpus.window, corpus.before, corpus.behind) for row in rows]
+    number = np.array([len(windows) for windows in cut])
+    pieces = TokenCorpus.of(list(itertools.chain.from_iterable(cut)))
+    batch = collate(pieces, np.arange(len(pieces)), pad_id)
+    batch["owner"] = torch.from_numpy(np.repeat(np.arange(len(cut)), number))
+    if corpus.titles is not None:  # of the first windows alone; a text without one is its own title, in all windows
+        first = np.cumsum(number) - number
+        whole = corpus.titles[rows] == corpus.lengths[rows]
+        title = np.where(np.repeat(whole, number), pieces.lengths, 0)
+        title[first] = np.where(whole, pieces.lengths[first], corpus.titles[rows])
+        batch["title"] = torch.from_numpy(title)
+    return batch | _side(corpus, rows)
 
 
 def training_batches(lengths: IntArray, batch_size: int, seed: int, epoch: int, bucket: bool = True) -> list[IntArray]:
@@ -136,11 +191,15 @@ def text_batches(
     prefix: str,
     device: torch.device,
     side: SideVocabulary | None = None,
+    *,
+    windows: int = 1,
+    titles: bool = False,
 ) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
     """Rows (B,) and their tensors, for a pass over texts without gradients: long rows first within a window."""
     keep_memory()
     for start in range(0, len(texts), INFERENCE_WINDOW):
-        corpus = tokenize(tokenizer, texts[start : start + INFERENCE_WINDOW], max_length, prefix, side)
+        part = texts[start : start + INFERENCE_WINDOW]
+        corpus = tokenize(tokenizer, part, max_length, prefix, side, windows=windows, titles=titles)
         for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
             batch = collate(corpus, rows, tokenizer.pad_token_id)
             yield rows + start, {key: value.to(device) for key, value in batch.items()}

@@ -24,7 +24,7 @@ from hjc.data.codesets import Target
 from hjc.files import open_replacing
 from hjc.metrics import RowScores, score_rows
 from hjc.nn.fitting import Limits, adamw, all_finite, validation_metrics
-from hjc.nn.network import Network
+from hjc.nn.network import Network, inputs_of
 from hjc.nn.settings import TrainerSettings
 from hjc.progress import silent
 from hjc.taxonomy import Taxonomy
@@ -123,16 +123,16 @@ class TrainingModule(OptimisedModule):
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         head, smoothing = self.network.head, self.settings.label_smoothing
-        features = self.network.features(batch["input_ids"], batch["attention_mask"], batch.get("side"))
+        features = self.network.features(**inputs_of(batch))
         found = head.losses(features, batch, smoothing)
         if weight := self.settings.r_drop:
-            again = self.network.features(batch["input_ids"], batch["attention_mask"], batch.get("side"))
+            again = self.network.features(**inputs_of(batch))
             apart = symmetric_divergence(head(features), head(again))
             found = 0.5 * (found + head.losses(again, batch, smoothing)) + weight * apart
         return found
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
-        log_proba = self.network(batch["input_ids"], batch["attention_mask"], batch.get("side")).float().cpu().numpy()
+        log_proba = self.network(**inputs_of(batch)).float().cpu().numpy()
         assert self.valid is not None
         keep = (batch["row"] >= 0).cpu().numpy()  # rows that only fill a process's share do not count
         if keep.any():

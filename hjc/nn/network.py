@@ -1,14 +1,16 @@
 """The network: encoder, pooling, normalisation, dropout, head. And how a head starts from the titles of the tree."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hjc.arrays import IntArray
 from hjc.data.side import SideVocabulary
 from hjc.nn.batching import text_batches
 from hjc.nn.encoder import pool
+from hjc.nn.fields import first_tokens, merge_windows
 from hjc.nn.heads import Head, build_head
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
@@ -36,7 +38,8 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(hidden) if settings.head_norm else nn.Identity()
         self.dropout = nn.Dropout(settings.dropout)
         self.head: Head = build_head(settings.hierarchy, taxonomy, hidden)
-        self.hidden, self.pooling, self.vocabulary = hidden, settings.pooling, vocabulary
+        self.hidden, self.pooling, self.title_share = hidden, settings.pooling, settings.title_share
+        self.vocabulary = vocabulary
         self.side = None if vocabulary is None else SideVectors(vocabulary, hidden, settings.side_dropout)
         if settings.freeze_encoder:
             encoder.requires_grad_(False)
@@ -49,20 +52,77 @@ class Network(nn.Module):
             self.encoder.eval()
         return self
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor, side: Tensor | None = None) -> Tensor:
-        """(B, T) tokens, and (B, K) of side variables -> (B, H) float32 vectors that the head sees."""
+    def features(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        side: Tensor | None = None,
+        title: Tensor | None = None,
+        owner: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T) tokens -> (B, H) float32 vectors that the head sees.
+
+        Args:
+            side: (B, K) tokens of side variables.
+            title: (B,) tokens of the titles, for a network with a share of them.
+            owner: where texts come in windows, the row of each; the tokens and titles are then of S windows.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
             hidden = last_states(self.encoder, input_ids, attention_mask)
-        pooled = pool(hidden, attention_mask, self.pooling).float()
+        pooled = self.pooled(hidden, attention_mask, title, owner)
         with torch.autocast(pooled.device.type, enabled=False):
             found = self.norm(pooled)
             if self.side is not None and side is not None:
                 found = found + self.side(side)
             return self.dropout(found)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, side: Tensor | None = None) -> Tensor:
-        """(B, T) tokens, and (B, K) of side variables -> (B, L) float32 leaf log-probabilities."""
-        return self.head(self.features(input_ids, attention_mask, side))
+    def pooled(self, hidden: Tensor, mask: Tensor, title: Tensor | None = None, owner: Tensor | None = None) -> Tensor:
+        """(S, T, H) states -> (B, H) float32 vectors of the texts."""
+
+        def of_texts(kind: str, mask: Tensor) -> Tensor:
+            found = pool(hidden, mask, kind).float()
+            return found if owner is None else merge_windows(found, mask.sum(1), owner)
+
+        whole = of_texts(self.pooling, mask)
+        if not self.title_share:
+            return whole
+        if title is None:
+            raise ValueError("this network needs the number of tokens of the titles beside the tokens")
+        return torch.lerp(whole, of_texts("mean", first_tokens(mask, title)), self.title_share)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        side: Tensor | None = None,
+        title: Tensor | None = None,
+        owner: Tensor | None = None,
+    ) -> Tensor:
+        """As :meth:`features` -> (B, L) float32 leaf log-probabilities."""
+        return self.head(self.features(input_ids, attention_mask, side, title, owner))
+
+
+#: what of a batch is the input of a network
+INPUTS = ("input_ids", "attention_mask", "side", "title", "owner")
+
+
+def inputs_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of a batch, what :class:`Network` takes."""
+    return {name: batch[name] for name in INPUTS if name in batch}
+
+
+def read_texts(
+    tokenizer: Any,
+    texts: Sequence[str],
+    settings: NeuralSettings,
+    device: torch.device,
+    side: SideVocabulary | None = None,
+) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
+    """Rows (B,) and the inputs of a network of these settings for them, for a pass without gradients."""
+    return text_batches(
+        tokenizer, texts, settings.max_length, settings.prefix, device, side,
+        windows=settings.windows, titles=settings.title_share > 0,
+    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -76,7 +136,7 @@ def encode_texts(
     out = torch.empty(len(texts), network.hidden)
     side = network.vocabulary
     with rows_progress(description, len(texts)) as bar:
-        for rows, batch in text_batches(tokenizer, texts, settings.max_length, settings.prefix, device, side):
+        for rows, batch in read_texts(tokenizer, texts, settings, device, side):
             out[torch.from_numpy(rows)] = network.features(**batch).cpu()
             bar.advance(len(rows))
     network.train(was_training)

@@ -66,6 +66,11 @@ class NeuralSettings:
     #: text put before every input, as the encoder was pre-trained with ("query: " for the E5 family)
     prefix: str = ""
     max_length: int = 128
+    #: texts longer than max_length are read as up to so many windows of that length, whose vectors are averaged
+    windows: int = 1
+    #: share of the mean over the title's tokens (the first line of several) in the vector of a text (0: off); needs
+    #: pooling mean
+    title_share: float = 0.0
     #: keep only the first n layers (0: all)
     num_layers: int = 0
     prune_vocabulary: bool = True
@@ -99,6 +104,10 @@ class NeuralSettings:
         check_choice("model.head_init", self.head_init, HEAD_INITS)
         check_range("model.side_dropout", self.side_dropout, 0 <= self.side_dropout < 1, "numbers from 0 and below 1")
         check_range("model.side_hashing", self.side_hashing, self.side_hashing >= 0, "integers from 0 (no hashing)")
+        check_range("model.windows", self.windows, self.windows >= 1, "integers from 1")
+        check_range("model.title_share", self.title_share, 0 <= self.title_share < 1, "0 (off) to below 1")
+        if self.title_share and self.pooling != "mean":
+            raise ValueError(f"model.title_share: needs model.pooling=mean, got {self.pooling!r}")
         check_range("model.max_length", self.max_length, self.max_length >= 4, "integers from 4")
 
 

@@ -174,10 +174,12 @@ def fit_network(
     Of ``model`` the length and the prefix of the texts count. See :func:`fit_module`.
     """
 
-    settings, length = run.settings, model.max_length
+    settings, length = run.settings, model.max_length * model.windows
 
     def tokens_of(texts: Sequence[str]) -> TokenCorpus:
-        return tokenize(tokenizer, texts, length, model.prefix, network.vocabulary)
+        titles = model.title_share > 0
+        side, windows = network.vocabulary, model.windows
+        return tokenize(tokenizer, texts, model.max_length, model.prefix, side, windows=windows, titles=titles)
 
     def batchable(rows: TextRows) -> Batchable:
         texts, gold, weight = rows
