@@ -8,9 +8,13 @@ stopped. Each trial is a run directory like any other; `trials.csv` beside them 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-import optuna
+try:
+    import optuna
+except ImportError:
+    sys.exit('error: the search needs optuna: pip install "hjc[search]"')
 
 from hjc.training.config import ConfigError, compose
 from hjc.training.workflow import run_training

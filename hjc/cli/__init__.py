@@ -28,7 +28,6 @@ app = typer.Typer(
     help="Hierarchical job classification: code job ads to a tree of occupations.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -62,8 +61,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "drift": drift, "explain": explain, "info": info, "relabel": relabel, "adapt": adapt, "crosswalk": crosswalk,
     "serve": serve,
 }  # fmt: skip
+#: those that print tables; info and explain have a --json of their own, those that write a table --format jsonl
+SHOWING = ("evaluate", "compare", "drift")
 for name, command in COMMANDS.items():
-    session.add(app, name, command)
+    session.add(app, name, command, shows=name in SHOWING)
 app.add_typer(taxonomy_app, name="taxonomy")
 app.add_typer(data_app, name="data")
 
@@ -78,7 +79,7 @@ def main() -> None:
     if os.environ.get("LOCAL_RANK") and arguments[:1] != ["train"]:
         # Lightning starts the further processes of a distributed `hjc train` from the arguments that Hydra was given.
         arguments.insert(0, "train")
-    app(arguments)
+    app(arguments, prog_name="hjc")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hjc.cli.completion import run_directories
+
 if TYPE_CHECKING:
     from hjc.tables.options import ReadOptions
     from hjc.taxonomy import Taxonomy as Tree
 
 # ---------------------------------------------------------------------------------------------- arguments
 
-RunDir = Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.")]
+RunDir = Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.", autocompletion=run_directories)]
+SourceOrNone = Annotated[
+    str | None, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), or -.")
+]
 Source = Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), or -.")]
 
 # ---------------------------------------------------------------------------------------------- tables
@@ -59,6 +64,17 @@ class Writing:
         bool, typer.Option("--safe-cells", help="CSV: ' before cells that a spreadsheet takes for formulas.")
     ] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False
+    json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False
+
+    def __post_init__(self) -> None:
+        if self.json and self.format not in (None, "jsonl"):
+            raise ValueError(f"--json and --format {self.format} exclude each other")
+        if self.json:
+            object.__setattr__(self, "format", "jsonl")
+
+    def settings(self) -> dict[str, Any]:
+        """As functions take them."""
+        return {"format": self.format, "safe_cells": self.safe_cells, "overwrite": self.overwrite}
 
 
 Output = Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write, or - .")]
@@ -68,7 +84,7 @@ FolderOrNone = Annotated[
     str | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables, pages and pictures.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no remarks; warnings stay.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows in memory: read, worked on and written at a time.")]
 Prefix = Annotated[str, typer.Option(help="Start of the names of new columns.")]
 

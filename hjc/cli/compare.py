@@ -43,7 +43,8 @@ def compare(
         seed=seed, min_support=min_support,
     )  # fmt: skip
     console = Console(highlight=False)
-    for name in found.sets:
+    session.tell(sets=list(found.sets), notes=list(found.notes), figures=found.frame.to_dict("records"))
+    for name in found.sets if not session.as_json() else ():
         console.print(terminal(found, name))
     session.notes(f"note: {note}" for note in found.notes)
     if output is not None:

@@ -43,12 +43,13 @@ def drift(
     found = compare_profiles(reference, new)
     if output is not None:
         write_frame(found.table, output, target, float_format="%.6g")
-    session.show_table(None, ("check", "level", "statistic", "value", "chance", "status"), found.lines())
-    typer.echo(f"{new.rows:,} rows against {reference.rows:,} {of} rows")
-    typer.echo(
+    session.tell(verdict=found.verdict, reasons=list(found.reasons), rows=new.rows, reference_rows=reference.rows)
+    session.show_table("checks", None, ("check", "level", "statistic", "value", "chance", "status"), found.lines())
+    session.say(f"{new.rows:,} rows against {reference.rows:,} {of} rows")
+    session.say(
         f"features: {reference.space or 'vectors'}, {len(reference.features):,} rows"
         if reference.features is not None
         else "features: not compared; the profile has no vectors of its rows"
     )
-    typer.echo("\n- ".join([f"verdict: {found.verdict}", *found.reasons]))
+    session.say("\n- ".join([f"verdict: {found.verdict}", *found.reasons]))
     session.note(summary.left_out() if summary.uncoded else "")

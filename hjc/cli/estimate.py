@@ -18,12 +18,18 @@ from hjc.cli.aliases import (
     Writing,
     listed,
 )
+from hjc.cli.completion import run_directories
 
 
 def estimate(
     source: Source,
     *,
-    run_dir: Annotated[str, typer.Option("--run", metavar="RUN_DIR", help="Model directory, as train.py wrote it.")],
+    run_dir: Annotated[
+        str,
+        typer.Option(
+            "--run", metavar="RUN_DIR", help="Model directory, as train.py wrote it.", autocompletion=run_directories
+        ),
+    ],
     output: Output = "-",
     level: Level = None,
     by: Annotated[

@@ -59,6 +59,7 @@ def evaluate(
     from hjc.data.splits import reject_reasons, write_rejects
     from hjc.evaluation import evaluate_model
     from hjc.evaluation.tables import show
+    from hjc.evaluation.words import plain_sentences
     from hjc.files import check_folder
     from hjc.report.save import save_evaluations
     from hjc.report.scores import read_training_counts, write_counts
@@ -91,7 +92,13 @@ def evaluate(
         classifier, rows, name=name, validation=run_dir, calibrated=calibrated, bootstrap=bootstrap, seed=seed,
         train_gold=None if counts is None else np.repeat(np.arange(len(counts)), counts),
     )  # fmt: skip
-    show(found, Console(highlight=False), f"{name}: {len(rows):,} rows of {data}", ("language", "source"))
+    session.tell(
+        rows=len(rows), rejected=len(rejects), notes=list(found.notes), summary=plain_sentences({name: found}),
+        metrics=found.metrics, intervals=found.intervals,
+    )  # fmt: skip
+    if not session.as_json():
+        show(found, Console(highlight=False), f"{name}: {len(rows):,} rows of {data}", ("language", "source"))
+        session.say("\n".join(plain_sentences({name: found})))
     if output is not None:
         found.write(output)
         write_rejects(output, [rejects])

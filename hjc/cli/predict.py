@@ -1,5 +1,6 @@
 """``hjc predict``: code a table of any size."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from hjc.cli.aliases import (
     Quiet,
     Reading,
     RunDir,
-    Source,
+    SourceOrNone,
     TextColumns,
     TitleLanguage,
     TopK,
@@ -65,8 +66,11 @@ class Rules:
 
 def predict(
     run_dir: RunDir,
-    source: Source,
+    source: SourceOrNone = None,
     *,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="Code this text and show its codes as a tree; repeatable.")
+    ] = None,
     output: Output = "-",
     text_column: TextColumns = None,
     level: Levels = None,
@@ -84,7 +88,9 @@ def predict(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Code every row of a table: all its columns in their order, then the codes.
+    """Code every row of a table: all its columns in their order, then the codes. Or one text: --text "nurse".
+
+    Without INPUT and --text, in a terminal, texts are asked for one after the other.
 
     New columns, for level 4: hjc_level4_code_1, hjc_level4_title_1, hjc_level4_proba_1, then rank 2 and so on; last
     hjc_status, which is "ok" or says why a row has no codes. Probabilities are those of the level as a whole. Lines
@@ -97,6 +103,12 @@ def predict(
     hjc_level4_path, codes of one path, and hjc_coherent. A retrieval model adds hjc_outcome (unanimous, reranked,
     retrieved, declined) and hjc_outcome_reason.
     """
+    if text or source is None:
+        beside = [name for name, given in (("INPUT", source), ("rules like --back-off", rules != Rules())) if given]
+        if text and beside:
+            raise ValueError(f"--text shows the codes of one text; {beside[0]} belongs to tables")
+        one_text(run_dir, text or (), level, top_k, language, calibrated, writing.json)
+        return
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.predict import Plan, code_table
     from hjc.classifiers.load import load
@@ -104,6 +116,7 @@ def predict(
     from hjc.evaluation.watch import Watch
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
+    check_is_file(run_dir, source)
     columns, summary, validation = Columns(recipe_of(run_dir, text_column)), Summary(), None
     with streams(source, output, summary, reading, writing, batch_size=batch_size, rejects=rejects, what="written") as (
         reader,
@@ -140,3 +153,87 @@ def predict(
             session.note("" if quiet else plan.decisions.message())
             session.note(plan.decisions.warning())
     note_summary(output, summary, quiet)
+
+
+def check_is_file(run_dir: str, source: str) -> None:
+    """Say how a text is coded where somebody gives one in the place of a table.
+
+    Raises:
+        FileNotFoundError: there is no such file, and its name is not one of a table.
+    """
+    from pathlib import Path
+
+    from hjc.tables.options import SUFFIXES, inner_suffix
+
+    if source != "-" and not Path(source).exists() and inner_suffix(source) not in SUFFIXES:
+        raise FileNotFoundError(
+            f"there is no file {source!r}; to code it as a text: hjc predict {run_dir} --text {source!r}"
+        )
+
+
+def one_text(
+    run_dir: str,
+    texts: Sequence[str],
+    levels: list[int] | None,
+    top_k: int,
+    language: str | None,
+    calibrated: bool,
+    as_json: bool,
+) -> None:
+    """Show the codes of texts as trees; without texts ask for them, where there is a terminal to ask.
+
+    Raises:
+        ValueError: no text and no terminal, a text without words, several levels.
+    """
+    import shutil
+    import sys
+    from json import dumps
+
+    from hjc.apply.one_text import code_text, plain_values, tree_lines
+
+    if levels and len(levels) > 1:
+        raise ValueError("--level: a tree has all levels down to one; give the deepest")
+    asked = not texts
+    if asked and not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None):
+        raise ValueError(
+            "give INPUT, a table (- is standard input), or --text TEXT; texts are asked for only in a terminal"
+        )
+    from hjc.classifiers.load import load
+
+    classifier = load(run_dir)
+    if calibrated:
+        classifier = classifier.calibrated()
+    level, k = levels[0] if levels else None, top_k if top_k > 1 else 3
+    encoding = (sys.stdout.encoding or "ascii").lower()
+
+    def show(text: str) -> None:
+        found = code_text(classifier, text, top_k=k, level=level, language=language)
+        if as_json:
+            typer.echo(dumps(plain_values(found), ensure_ascii=False))
+        else:
+            lines = tree_lines(found, shutil.get_terminal_size().columns, plain=not encoding.startswith("utf"))
+            typer.echo("\n".join(lines).encode(encoding, "replace").decode(encoding))
+
+    for number, text in enumerate(texts):
+        if number and not as_json:
+            typer.echo("")
+        if len(texts) > 1 and not as_json:
+            typer.echo(text)
+        show(text)
+    if asked:
+        session.note(f"{classifier!r}\nWrite a text and press Enter; an empty line or Ctrl-D ends.")
+        while text := _ask():
+            try:
+                show(text)
+            except ValueError as error:
+                session.note(f"error: {error}")
+
+
+def _ask() -> str:
+    try:
+        return input("text> ").strip()
+    except EOFError:
+        typer.echo("")
+        return ""
+    except KeyboardInterrupt:
+        raise typer.Exit(session.INTERRUPTED) from None

@@ -1,5 +1,6 @@
 """``hjc review``: which rows should a clerk look at?"""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -79,8 +80,13 @@ def review(
     if not found.plan.for_estimation:
         session.note(f"picked to learn from ({strategy}): not for hjc estimate --audit")
     elif output != "-":
-        stratum = f" --audit-stratum-column {prefix}stratum" if strategy == "stratified" else ""
-        session.note(
-            f"filled in: hjc estimate {source} --run {run_dir} --audit {output} "
-            f"--audit-code-column {answer_column} --audit-inclusion-column {prefix}inclusion_probability{stratum}"
-        )
+        command = ["hjc", "estimate", source, "--run", run_dir, "--audit", output]
+        command += [word for name in text_column or () for word in ("--text-column", name)]
+        command += [word for name, value in vars(reading).items() if value
+                    for word in (f"--{name.replace('_', '-')}", value)]  # fmt: skip
+        command += ["--level", str(level)] if level else []
+        command += ["--raw"] if raw else []
+        command += ["--audit-code-column", answer_column]
+        command += ["--audit-inclusion-column", f"{prefix}inclusion_probability"]
+        command += ["--audit-stratum-column", f"{prefix}stratum"] if strategy == "stratified" else []
+        session.note(f"when {answer_column} is filled in: {shlex.join(command)}")

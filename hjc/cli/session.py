@@ -4,25 +4,41 @@ Exit codes: 0 done, 1 an error inside hjc (stack trace), 2 something the user ca
 """
 
 import inspect
+import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 import typer
 
+from hjc.cli.aliases import Json, Quiet
+
 #: set by ``hjc --debug``
 debug = False
+
+
+@dataclass
+class _Shown:
+    """How a command shows what it found: ``json`` gathers ``values`` for one object at the end."""
+
+    json: bool = False
+    quiet: bool = False
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+_shown = _Shown()
 
 INTERRUPTED = 130
 
 
 def note(message: str) -> None:
-    """A line on standard error; standard output is for results."""
-    if message:
+    """A line on standard error; standard output is for results. ``--quiet`` leaves warnings and errors."""
+    if message and not (_shown.quiet and not message.startswith(("warning", "error"))):
         print(message, file=sys.stderr, flush=True)
 
 
@@ -43,11 +59,14 @@ def notes(messages: Iterable[str]) -> None:
         note(message)
 
 
-def add(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
-    """Put a command into an app: errors as one message, and groups of options spread out.
+def add(app: typer.Typer, name: str, command: Callable[..., None], *, shows: bool = False) -> None:
+    """Put a command into an app: errors as one message, groups of options spread out, and ``--quiet``.
 
     A parameter whose type is a dataclass (``read: Reading``) stands for an option for each of its fields; the command
     gets them together.
+
+    Args:
+        shows: it prints what it found by :func:`say`, :func:`tell` and :func:`show_table`: it has ``--json``.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {parameter: kind for parameter, kind in hints.items() if is_dataclass(kind)}
@@ -62,16 +81,71 @@ def add(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
             for f in fields(group)
         ]
 
+    quiet_itself = any(p.name == "quiet" for p in parameters)
+    extra = [("as_json", Json)] * shows + [("quiet", Quiet)] * (not quiet_itself)
+    parameters += [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for option, kind in extra
+    ]
+
     def run(**given: Any) -> None:
-        for parameter, group in groups.items():
-            given[parameter] = group(**{f.name: given.pop(f.name) for f in fields(group)})  # type: ignore[operator]
-        with one_message():
-            command(**given)
+        from hjc.progress import silence  # which takes rich along
+
+        _shown.json = bool(given.pop("as_json")) if shows else False
+        _shown.quiet = bool(given["quiet"] if quiet_itself else given.pop("quiet"))
+        _shown.values = {}
+        with one_message(), silence(_shown.quiet):
+            for parameter, group in groups.items():
+                given[parameter] = group(**{f.name: given.pop(f.name) for f in fields(group)})  # type: ignore[operator]
+            try:
+                command(**given)
+            except typer.Exit:  # with a verdict of its own
+                _close()
+                raise
+            _close()
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app.command(name)(run)
+
+
+def _close() -> None:
+    """Print what was gathered for JSON."""
+    if _shown.json:
+        print(json.dumps(_shown.values, ensure_ascii=False, indent=1, default=_plain))
+        _shown.json = False
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, and paths."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def as_json() -> bool:
+    """Whether one JSON object was asked for."""
+    return _shown.json
+
+
+def say(text: str) -> None:
+    """A line of results on standard output; not where JSON was asked for."""
+    if not _shown.json:
+        typer.echo(text)
+
+
+def tell(**values: Any) -> None:
+    """Values for the JSON object; NaN and infinite ones become null."""
+    if _shown.json:
+        _shown.values |= {key: _finite(value) for key, value in values.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
@@ -151,8 +225,15 @@ def finish(output: str, facts: dict[str, Any], messages: Iterable[str] = ()) -> 
     notes(messages)
 
 
-def show_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """A table on standard output; integers with thousands, other numbers with three decimals."""
+def show_table(key: str, title: str | None, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table on standard output; integers with thousands, other numbers with three decimals.
+
+    In JSON ``key`` has a list of objects, one a row; of columns with one name the second is ``name_2``.
+    """
+    if _shown.json:
+        names = [f"{c}_2" if c in columns[:i] else c for i, c in enumerate(columns)]
+        tell(**{key: [dict(zip(names, row, strict=True)) for row in rows]})
+        return
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -1,6 +1,7 @@
 """``hjc taxonomy show | check | import | graph | revise``: look at a tree of codes before anything is trained on it."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from hjc.cli.aliases import Digits, Level, TaxonomyArgument, TitleLanguage, code
 from hjc.cli.revise import revise
 from hjc.cli.taxonomy_graph import graph
 from hjc.cli.taxonomy_import import import_
+
+if TYPE_CHECKING:
+    from hjc.taxonomy import Taxonomy
 
 taxonomy_app = typer.Typer(help="Look at a tree of codes, check its file, or import one.", no_args_is_help=True)
 
@@ -27,27 +31,39 @@ def show(
     if language is not None and language not in tree.titles:
         raise ValueError(f"--language: got {language!r}, {tree.name!r} has {', '.join(tree.titles) or 'no titles'}")
     if level is not None:
-        for node in tree.level_nodes(tree.check_level(level)).tolist():
-            typer.echo(f"{tree.codes[node]}\t{tree.title(node, language)}")
+        nodes = tree.level_nodes(tree.check_level(level)).tolist()
+        session.tell(codes=_named(tree, nodes, language))
+        for node in nodes:
+            session.say(f"{tree.codes[node]}\t{tree.title(node, language)}")
         return
     if code:
         for node in tree.encode(code).tolist():
             above = tree.node_path[node, : tree.level[node]].tolist()
+            children = (tree.parents == node).nonzero()[0].tolist()
+            parts = {"path": above, "children": children}
+            session.tell(**{tree.codes[node]: {key: _named(tree, some, language) for key, some in parts.items()}})
             for depth, ancestor in enumerate(above):
-                typer.echo(f"{'  ' * depth}{tree.codes[ancestor]}  {tree.title(ancestor, language)}")
-            for child in (tree.parents == node).nonzero()[0].tolist():
-                typer.echo(f"{'  ' * len(above)}{tree.codes[child]}  {tree.title(child, language)}")
+                session.say(f"{'  ' * depth}{tree.codes[ancestor]}  {tree.title(ancestor, language)}")
+            for child in children:
+                session.say(f"{'  ' * len(above)}{tree.codes[child]}  {tree.title(child, language)}")
         return
     found = describe(tree)
+    session.tell(name=found.name, nodes=found.nodes, groups=found.groups, titles=found.titles, hash=found.hash)
     session.show_table(
+        "levels",
         f"{found.name}: {found.nodes:,} nodes",
         ("level", "nodes", "leaves", "codes of the level"),
         ((str(row.level), row.nodes, row.leaves, row.columns) for row in found.levels),
     )
     largest = ", ".join(f"{parent or 'root'} ({size})" for parent, size in found.largest_groups)
-    typer.echo(f"sibling groups {found.groups:,}; largest: {largest}; nodes without siblings {found.single_children:,}")
-    typer.echo(f"titles: {', '.join(f'{k} {v:,}' for k, v in found.titles.items()) or 'none'}")
-    typer.echo(f"hash {found.hash}")
+    alone = f"nodes without siblings {found.single_children:,}"
+    session.say(f"sibling groups {found.groups:,}; largest: {largest}; {alone}")
+    session.say(f"titles: {', '.join(f'{k} {v:,}' for k, v in found.titles.items()) or 'none'}")
+    session.say(f"hash {found.hash}")
+
+
+def _named(tree: "Taxonomy", nodes: list[int], language: str | None) -> list[dict[str, str]]:
+    return [{"code": tree.codes[node], "title": tree.title(node, language)} for node in nodes]
 
 
 def check(
@@ -65,16 +81,17 @@ def check(
         path, code=code, parent=parent, digits=code_lengths(digits) or None, encoding=encoding,
         separator="\t" if separator == "tab" else separator,
     )  # fmt: skip
+    session.tell(problems=[asdict(problem) for problem in problems])
     for problem in problems:
-        typer.echo(str(problem))
+        session.say(str(problem))
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
     if not problems:
-        typer.echo(f"{path}: no problems")
+        session.say(f"{path}: no problems")
 
 
-session.add(taxonomy_app, "import", import_)
-session.add(taxonomy_app, "graph", graph)
-session.add(taxonomy_app, "show", show)
-session.add(taxonomy_app, "check", check)
+session.add(taxonomy_app, "import", import_, shows=True)
+session.add(taxonomy_app, "graph", graph, shows=True)
+session.add(taxonomy_app, "show", show, shows=True)
+session.add(taxonomy_app, "check", check, shows=True)
 session.add(taxonomy_app, "revise", revise)

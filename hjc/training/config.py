@@ -158,9 +158,9 @@ def compose(overrides: Sequence[str] = (), config_name: str = CONFIG_NAME) -> Co
     offer_plugins()
     try:
         if GlobalHydra.instance().is_initialized():  # inside train.py: its search path is ours
-            return to_config(hydra.compose(config_name, overrides=list(overrides)))
+            return to_config(hydra.compose(config_name, overrides=[*map(as_list, overrides)]))
         with hydra.initialize_config_module("hjc.configs", version_base="1.3"):
-            return to_config(hydra.compose(config_name, overrides=list(overrides)))
+            return to_config(hydra.compose(config_name, overrides=[*map(as_list, overrides)]))
     except (HydraException, OmegaConfBaseException) as e:
         raise ConfigError(explain(e)) from e
 
@@ -209,6 +209,21 @@ def run(task: Callable[[Config], float | None], arguments: Sequence[str] | None 
             del os.environ["HYDRA_FULL_ERROR"]
 
 
+def as_list(argument: str) -> str:
+    """One value of a setting that is a list, as a list: ``data.files=ads.csv`` is ``data.files=[ads.csv]``.
+
+    What has commas is left to Hydra, where it is a sweep.
+
+    >>> as_list("data.files=ads.csv"), as_list("seed=1"), as_list("data.languages=en,pl")
+    ('data.files=[ads.csv]', 'seed=1', 'data.languages=en,pl')
+    """
+    key, equals, value = argument.partition("=")
+    section, _, name = key.partition(".")
+    kinds = [str(f.type) for cls in SECTIONS.get(section, ()) for f in fields(cls) if f.name == name]
+    single = value and value[0] not in "[{$" and "," not in value and value != "null"
+    return f"{key}=[{value}]" if equals and single and kinds and all("list[" in kind for kind in kinds) else argument
+
+
 def quoted(argument: str) -> str:
     """An override that Hydra's grammar cannot read, with quotes around its values where that is what it lacks.
 
@@ -223,6 +238,7 @@ def quoted(argument: str) -> str:
             return False
         return True
 
+    argument = as_list(argument)
     key, equals, value = argument.partition("=")
     if key == "data.sources" and value.startswith("[") and "{" not in value:  # files without further settings
         return f"{key}={written([{'path': part.strip()} for part in value[1:-1].split(',')])}"

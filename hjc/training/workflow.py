@@ -42,6 +42,7 @@ from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
 from hjc.taxonomy import Taxonomy, load_taxonomy
 from hjc.training.config import Config
+from hjc.training.extras import check_extras
 from hjc.training.record import DONE, SAVED, Record, user_errors
 
 LOCK = ".training.lock"
@@ -137,6 +138,7 @@ def run_training(config: Config, console: Console | None = None, given: Given = 
 
 def _run(config: Config, directory: Path, first: bool, out: Console, given: Given) -> RunResult:
     say = partial(out.print, markup=False, soft_wrap=True)  # paths may hold square brackets
+    check_extras(config)
     check_encoder(config, directory)
     taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None, given)
     record = Record.begin(config, taxonomy, splits)

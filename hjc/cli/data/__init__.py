@@ -17,5 +17,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare, "sample": sample, "split": split, "manifest": manifest, "agreement": agreement,
     "suspicious": suspicious, "from-taxonomy": from_taxonomy, "translate": translate,
 }  # fmt: skip
+#: those that print tables
+SHOWING = ("agreement", "from-taxonomy", "manifest")
 for name, command in COMMANDS.items():
-    session.add(data_app, name, command)
+    session.add(data_app, name, command, shows=name in SHOWING)

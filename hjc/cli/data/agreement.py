@@ -65,6 +65,7 @@ def agreement(
     write_rejects(output, given.rejects)
     columns = {"weight_column": weight_column or None, "stratum_column": stratum_column or None}
     session.show_table(
+        "levels",
         f"{len(given.nodes):,} units",
         ("level", "units", "all agree", "pairs agree", "Fleiss", "alpha"),
         result.lines(),

@@ -49,7 +49,9 @@ def from_taxonomy(
     made = texts_from_taxonomy(*read_imported(folder), settings)
     written = made.write(output)
     reasons = [c for c in made.counts.columns if c not in ("source", "in", "out")]
+    session.tell(texts=len(made.texts), hard_negatives=len(made.negatives), files=list(map(str, written)))
     session.show_table(
+        "sources",
         f"{len(made.texts):,} texts",
         ("source", "in", "out", "rejected", "why"),
         (
@@ -59,7 +61,7 @@ def from_taxonomy(
         ),
     )  # fmt: skip
     answered = (made.negatives["target"] != "").sum()
-    typer.echo(f"hard negatives: {len(made.negatives):,}, with the right code {answered:,}")
+    session.say(f"hard negatives: {len(made.negatives):,}, with the right code {answered:,}")
     if made.contradicted:
-        typer.echo(f"left out, because the files give the text to the same code as well: {made.contradicted:,}")
-    typer.echo(f"-> {', '.join(str(path) for path in written)}")
+        session.say(f"left out, because the files give the text to the same code as well: {made.contradicted:,}")
+    session.say(f"-> {', '.join(str(path) for path in written)}")

@@ -57,6 +57,7 @@ def manifest(
     result.facts["files"] = accounts
     written = [*result.write(output), write_rejects(output, rejects)]
     session.show_table(
+        "by_source",
         "Rows and codes by source",
         ("split", "source", "rows", "codes"),
         ((str(row.split), str(row.source), row.rows, row.codes) for row in result.by_source.itertuples()),

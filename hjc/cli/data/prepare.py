@@ -74,7 +74,7 @@ def prepare(
     )  # fmt: skip
     with session.all_or_nothing(output):
         done = prepare_file(
-            source, output, settings, workers=workers, rows=batch_size, **asdict(reading), **asdict(writing),
+            source, output, settings, workers=workers, rows=batch_size, **asdict(reading), **writing.settings(),
             progress=None if quiet else RowsLine("preparing"),
         )  # fmt: skip
     done.facts["settings"]["phrases"] = phrases

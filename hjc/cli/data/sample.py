@@ -46,7 +46,7 @@ def sample(
             source, output, rule, fraction, code_column=code_column, text_column=text_column,
             source_column=source_column, language_column=language_column, by_language=by_language,
             bounds=[int(x) for x in listed(bounds)] or CHARACTER_BINS, halves=halves, seed=seed,
-            **asdict(reading), **asdict(writing),
+            **asdict(reading), **writing.settings(),
         )  # fmt: skip
     session.finish(output, done.facts, done.notes)
 
@@ -75,6 +75,6 @@ def split(
         done = split_file(
             source, output, code_column=code_column, source_column=source_column, train_only=train_only or (),
             train_fraction=train_fraction, valid_fraction=valid_fraction, column=column, halves=halves, seed=seed,
-            **asdict(reading), **asdict(writing),
+            **asdict(reading), **writing.settings(),
         )  # fmt: skip
     session.finish(output, done.facts, done.notes)
