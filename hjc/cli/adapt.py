@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hjc.cli import session
-from hjc.cli.aliases import Digits, Languages, Seed, listed, taxonomy_of
+from hjc.cli.aliases import Digits, Languages, Quiet, Seed, listed, taxonomy_of
 
 
 def adapt(
@@ -39,7 +39,7 @@ def adapt(
         str | None, typer.Option(help='Before every text, as it will be used ("query: " for the E5 family, else none).')
     ] = None,
     seed: Seed = 1,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No summary.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Contrastive training on titles: two titles of one code lie near, those of siblings apart. Then model.encoder=DIR.
 
