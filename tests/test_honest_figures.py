@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,7 @@ BODY = " ".join(f"we offer a friendly team and our company grows since {year}" f
 @pytest.mark.parametrize("n", [30, 60, 400])
 def test_predict_says_that_texts_are_of_another_kind_and_not_of_titles(run: Path, folder: Path, call, n: int) -> None:
     table, out = write(folder / "ads.csv", titles(7000, n), BODY), folder / "coded.csv"
-    code, _, err = call("predict", run, table, "-t", "title", "-t", "body", "-o", out, "--overwrite")
+    code, _, err = call("predict", run, table, "-t", "title", "-t", "body", "-o", out, "--overwrite", "--all-text")
     assert code == 0 and err.count("warning") == 1
     assert "warning: trained on texts of 4 words (median); these have 268: codes of such texts are often wrong" in err
     assert "code by the title alone (-t title)" in err
@@ -163,7 +164,9 @@ def test_predict_says_that_texts_are_of_another_kind_and_not_of_titles(run: Path
 
 def test_estimate_flags_other_texts_and_names_the_cures(run: Path, folder: Path, call) -> None:
     out, table = folder / "shares.csv", write(folder / "ads.csv", titles(7000, 300), BODY)
-    code, _, err = call("estimate", table, "--run", run, "-t", "title", "-t", "body", "-o", out, "--overwrite")
+    code, _, err = call(
+        "estimate", table, "--run", run, "-t", "title", "-t", "body", "--all-text", "-o", out, "--overwrite"
+    )
     assert code == 0 and "warning: trained on texts of 4 words" in err and "validation rows: re-audit" in err
     assert "--audit FILE" in err and "--method prior_shift" in err
     assert pd.read_csv(out, keep_default_na=False)["flag"].str.contains("other texts").all()
@@ -183,10 +186,49 @@ def test_evaluate_and_review_give_the_verdict(run: Path, folder: Path, call) -> 
         ("evaluate", run, table, "--bootstrap", 0),
         ("review", run, table, "-n", 20, "--answer-column", "clerk"),
     ):
-        code, out, err = call(*command, "-t", "title", "-t", "body")
+        code, out, err = call(*command, "-t", "title", "-t", "body", "--all-text")
         assert code == 0 and "trained on texts of 4 words" in out + err and "validation rows: re-audit" in out + err
         code, out, err = call(*command, "-t", "title")
         assert code == 0 and "warning" not in out + err and "validation rows: proceed" in out + err
+
+
+@pytest.mark.parametrize("order", [("title", "body"), ("body", "title")])
+def test_more_columns_than_a_model_knows_are_coded_by_the_one_that_it_knows(
+    run: Path, folder: Path, call, order: tuple[str, str]
+) -> None:
+    rows = titles(7000, 60)
+    table, out = write(folder / "wide.csv", rows, BODY), folder / "wide_coded.csv"
+    asked = [x for name in order for x in ("-t", name)]
+    code, _, err = call("predict", run, table, *asked, "-o", out, "--overwrite")
+    assert code == 0 and "warning" not in err and "coded by the column 'title' alone: the model was trained on" in err
+    wide = pd.read_csv(out, dtype=str)
+    assert call("predict", run, table, "-t", "title", "-o", out, "--overwrite")[0] == 0
+    pd.testing.assert_frame_equal(wide, pd.read_csv(out, dtype=str))
+    for command in (("evaluate", run, table, "--bootstrap", 0), ("review", run, table, "-n", 20, "--blind",
+                    "--answer-column", "clerk"), ("estimate", table, "--run", run)):  # fmt: skip
+        code, stdout, err = call(*command, *asked)
+        assert code == 0 and "coded by the column 'title' alone" in err
+        plain = call(*command, "-t", "title")[1]
+        assert re.sub(r"[\d,]+ rows/s", "", plain) == re.sub(r"[\d,]+ rows/s", "", stdout)
+
+
+def test_a_row_without_a_title_is_coded_by_the_rest_and_counted(run: Path, folder: Path, call) -> None:
+    rows = [("", "21"), *titles(7000, 40)]
+    table, out = write(folder / "gap.csv", rows, BODY), folder / "gap_coded.csv"
+    code, _, err = call("predict", run, table, "-t", "title", "-t", "body", "-o", out, "--overwrite")
+    assert code == 0 and "'title' alone; 1 rows that have none are coded by the rest" in err
+    assert pd.read_csv(out, dtype=str)["hjc_status"].eq("ok").all()
+    code, out_, _ = call("evaluate", run, table, "-t", "title", "-t", "body", "--bootstrap", 0)
+    assert code == 0 and "41 rows" in out_
+
+
+def test_columns_that_together_are_short_are_all_used(run: Path, folder: Path, call) -> None:
+    table = write(folder / "short.csv", titles(7000, 40), "harbour")
+    code, _, err = call("predict", run, table, "-t", "title", "-t", "body", "-o", folder / "s.csv", "--overwrite")
+    assert code == 0 and "alone" not in err
+    long = write(folder / "long.csv", [(BODY, "21")] * 40, BODY)  # neither column is of the kind that it knows
+    code, _, err = call("predict", run, long, "-t", "title", "-t", "body", "-o", folder / "s.csv", "--overwrite")
+    assert code == 0 and "coded by" not in err and "warning: trained on texts of 4 words" in err
 
 
 def test_languages_that_the_validation_rows_did_not_have(run: Path) -> None:

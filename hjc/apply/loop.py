@@ -14,6 +14,7 @@ from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.data.recipe import OK, TextRecipe
 from hjc.errors import name_some
+from hjc.evaluation.kind import TextKind
 from hjc.tables import Reader, Writer, find_column
 from hjc.tables.chunks import Chunk
 
@@ -65,6 +66,7 @@ class Columns:
         recipe: how texts are made, of which columns; None where no text is needed.
         by: domains. weights: survey weights. code: of tables that are coded. language: of the texts.
         more: others whose cells are needed.
+        kind: chooses among the columns of the text where they make texts of another kind than the model knows.
     """
 
     recipe: TextRecipe | None = None
@@ -73,6 +75,7 @@ class Columns:
     code: str | None = None
     language: str | None = None
     more: Sequence[str] = ()
+    kind: TextKind | None = None
 
     def find(self, reader: Reader) -> dict[str, int]:
         """Column -> its position in a table.
@@ -110,7 +113,10 @@ class Part:
     def __post_init__(self) -> None:
         self.texts, self.status = [""] * len(self.chunk), [OK] * len(self.chunk)
         if (recipe := self.columns.recipe) is not None:
-            self.texts, self.status = recipe.read([self.cells[name] for name in recipe.columns], self.cells)
+            cells: Sequence[Sequence[str | None]] = [self.cells[name] for name in recipe.columns]
+            if self.columns.kind is not None:
+                cells = self.columns.kind.choose(recipe, cells)
+            self.texts, self.status = recipe.read(cells, self.cells)
 
     def __len__(self) -> int:
         return len(self.status)

@@ -94,6 +94,10 @@ TextColumns = Annotated[
     list[str] | None,
     typer.Option("-t", "--text-column", help="Column with the text; repeat it to join several (as in training)."),
 ]
+AllText = Annotated[
+    bool,
+    typer.Option("--all-text", help="Join all text columns, also where the model knows only texts like one of them."),
+]
 CorpusTextColumns = Annotated[
     list[str] | None, typer.Option("-t", "--text-column", help="Column with text; repeat it for several (text).")
 ]

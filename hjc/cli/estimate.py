@@ -6,6 +6,7 @@ import typer
 
 from hjc.cli import session
 from hjc.cli.aliases import (
+    AllText,
     BatchSize,
     Confidence,
     Level,
@@ -44,6 +45,7 @@ def estimate(
         ),
     ] = "auto",
     text_column: TextColumns = None,
+    all_text: AllText = False,
     code_column: Annotated[
         str | None, typer.Option(help="Count the codes of this column instead of coding texts.")
     ] = None,
@@ -94,7 +96,7 @@ def estimate(
     from hjc.apply.estimate import FROM_VALIDATION, gather, judge, read_audit, shares_table
     from hjc.apply.loop import Columns, Summary
     from hjc.classifiers.load import load
-    from hjc.cli.streams import best_of, recipe_of, spoken
+    from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.tables import check_output, format_of, open_table, write_frame
 
@@ -113,6 +115,7 @@ def estimate(
     check_output(output, source, *([audit] if audit else []), overwrite=writing.overwrite)
     classifier = load(run_dir)
     validation = ValidationScores.load(run_dir, classifier.taxonomy) if method in FROM_VALIDATION else None
+    columns = fitting(columns, classifier, all_text)
     classifier, calibrated = best_of(classifier, raw)
     depth = classifier.taxonomy.check_level(level if level is not None else classifier.taxonomy.depth)
     audited, audited_domain = None, None
@@ -134,7 +137,7 @@ def estimate(
         found = change_table(gathered, change_column or domains[-1], *change, confidence=confidence)
     said = judge(gathered, found)
     write_frame(found, output, kind, float_format="%.8g", safe_cells=writing.safe_cells)
-    session.notes([summary.left_out(), *said])
+    session.notes([summary.left_out(), chosen(columns), *said])
     if not code_column:
         how = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"
         session.note(f"probabilities: {how}; method: {method}; see docs/decisions.md on when it is right")

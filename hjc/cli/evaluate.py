@@ -7,6 +7,7 @@ import typer
 
 from hjc.cli import session
 from hjc.cli.aliases import (
+    AllText,
     Bootstrap,
     Calibrated,
     CodeSeparator,
@@ -29,6 +30,7 @@ def evaluate(
     *,
     output: FolderOrNone = None,
     text_column: TextColumns = None,
+    all_text: AllText = False,
     code_column: TrainedCodeColumn = None,
     other_codes_column: OtherCodesColumn = None,
     code_separator: CodeSeparator = None,
@@ -58,14 +60,17 @@ def evaluate(
     from hjc.data.settings import DataSettings
     from hjc.data.splits import reject_reasons, write_rejects
     from hjc.evaluation import evaluate_model
+    from hjc.evaluation.kind import TextKind
     from hjc.evaluation.tables import show
     from hjc.evaluation.words import plain_sentences
     from hjc.files import check_folder
     from hjc.report.save import save_evaluations
     from hjc.report.scores import read_training_counts, write_counts
+    from hjc.tables import read_rows
 
+    recipe = recipe_of(run_dir, text_column)
     settings = DataSettings(
-        **recipe_of(run_dir, text_column).settings(),
+        **recipe.settings(),
         **replace(reading, input_format=reading.input_format or format).settings(),
         code_column=code_column or trained_column(run_dir, "code_column") or "code",
         other_codes_column=other_codes_column or trained_column(run_dir, "other_codes_column"),
@@ -87,6 +92,10 @@ def evaluate(
         raise ValueError(f"{data}: no row can be evaluated: {reject_reasons(rejects) or 'there are none'}")
     if rows.sets is not None:
         session.note(f"{int(rows.sets.several.sum()):,} rows have several codes: any of them counts as right")
+    if (kind := None if all_text or data == "-" else TextKind.of(classifier, recipe)) is not None:
+        table = read_rows(data, replace(reading, input_format=reading.input_format or format).of(data))
+        rows = kind.rows(recipe, rows, [table.column(name).tolist() for name in recipe.columns])
+        session.note(kind.note())
     counts = read_training_counts(run_dir, classifier.taxonomy)
     found = evaluate_model(
         classifier, rows, name=name, validation=run_dir, calibrated=calibrated, bootstrap=bootstrap, seed=seed,

@@ -8,6 +8,7 @@ import typer
 
 from hjc.cli import session
 from hjc.cli.aliases import (
+    AllText,
     BatchSize,
     Calibrated,
     Levels,
@@ -73,6 +74,7 @@ def predict(
     ] = None,
     output: Output = "-",
     text_column: TextColumns = None,
+    all_text: AllText = False,
     level: Levels = None,
     top_k: TopK = 1,
     language: TitleLanguage = None,
@@ -112,7 +114,7 @@ def predict(
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.predict import Plan, code_table
     from hjc.classifiers.load import load
-    from hjc.cli.streams import note_summary, progress_of, recipe_of, spoken, streams
+    from hjc.cli.streams import chosen, fitting, note_summary, progress_of, recipe_of, spoken, streams
     from hjc.evaluation.watch import Watch
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
@@ -125,6 +127,7 @@ def predict(
         columns = spoken(columns, run_dir, reader, language_column or "")
         columns.find(reader)
         classifier = load(run_dir)
+        columns = fitting(columns, classifier, all_text)
         watch = Watch(classifier, count=False, scores=False)
         plan = Plan(
             classifier.taxonomy, levels=tuple(level or ()), top_k=top_k, prefix=prefix, title_language=language,
@@ -146,6 +149,7 @@ def predict(
         writer = open_writer(plan.columns)
         with progress_of(reader, quiet) as progress:
             code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary, watch=watch)
+        session.note(chosen(columns))
         session.note(f"warning: {kind}" if (kind := watch.kind()) else "")
         if (side := classifier.uncalibrated.side) is not None:
             session.note(f"warning: {unknown}" if (unknown := side.note()) else "")

@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 from hjc.cli import session
-from hjc.cli.aliases import BatchSize, Level, Output, Prefix, Raw, Reading, RunDir, Seed, Source, TextColumns, Writing
+from hjc.cli.aliases import (
+    AllText,
+    BatchSize,
+    Level,
+    Output,
+    Prefix,
+    Raw,
+    Reading,
+    RunDir,
+    Seed,
+    Source,
+    TextColumns,
+    Writing,
+)
 
 
 def review(
@@ -30,6 +43,7 @@ def review(
     bands: Annotated[int, typer.Option(min=1, help="Bands of uncertainty in each stratum.")] = 3,
     passes: Annotated[int, typer.Option(min=2, help="Passes with dropout for bald.")] = 10,
     text_column: TextColumns = None,
+    all_text: AllText = False,
     answer_column: Annotated[str, typer.Option(help="Name of the empty column for the clerks' codes.")] = "code",
     blind: Annotated[bool, typer.Option("--blind", help="Do not show the model's code to the clerks.")] = False,
     prefix: Prefix = "hjc_",
@@ -49,7 +63,7 @@ def review(
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.review import Reviewing, review_columns, write_review
     from hjc.classifiers.load import load
-    from hjc.cli.streams import best_of, recipe_of, spoken
+    from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken
     from hjc.tables import Reader, check_output, format_of, open_output, open_table
 
     columns, summary, options = Columns(recipe_of(run_dir, text_column)), Summary(), reading.of(source)
@@ -70,13 +84,21 @@ def review(
                 "--answer-column"
             )
     classifier, calibrated = best_of(load(run_dir), raw)
+    columns = fitting(columns, classifier, all_text)
     found = Reviewing(
         classifier, table, columns, n, strategy, level=level or classifier.taxonomy.depth, strata=strata,
         bands=bands, passes=passes, seed=seed, summary=summary,
     ).choose()  # fmt: skip
     with table() as reader, open_output(output, target, reader, new, safe_cells=writing.safe_cells) as writer:
         written = write_review(found, reader, writer, classifier, prefix)
-    session.notes([summary.left_out(), *found.notes, found.message(written, calibrated)])
+    session.notes(
+        [
+            summary.left_out(),
+            chosen(columns),
+            *found.notes,
+            found.message(written, calibrated),
+        ]
+    )
     if not found.plan.for_estimation:
         session.note(f"picked to learn from ({strategy}): not for hjc estimate --audit")
     elif output != "-":

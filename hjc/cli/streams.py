@@ -125,6 +125,18 @@ def spoken(columns: "Columns", run_dir: str, reader: "Reader", given: str = "") 
     return replace(columns, language=given or (trained if trained in reader.columns else None))
 
 
+def fitting(columns: "Columns", model: "Classifier", all_text: bool) -> "Columns":
+    """The columns, of which one alone makes the texts where all together make texts that the model does not know."""
+    from hjc.evaluation.kind import TextKind
+
+    return columns if all_text else replace(columns, kind=TextKind.of(model.uncalibrated, columns.recipe))
+
+
+def chosen(columns: "Columns") -> str:
+    """What :func:`fitting` has come to; "" where all columns are used."""
+    return "" if columns.kind is None else columns.kind.note()
+
+
 def best_of(model: "Classifier", raw: bool) -> "tuple[Classifier, bool]":
     """The calibrated model where there is one and ``--raw`` does not forbid it; whether that is so."""
     calibrated = model.calibrator is not None and not raw
