@@ -22,6 +22,7 @@ _OWN = {
     "biencoder": (f"{_EMBEDDING}.biencoder", "BiEncoderClassifier", _SETTINGS, "BiEncoderSettings"),
     "joint": (f"{_EMBEDDING}.joint", "JointEmbeddingClassifier", _SETTINGS, "JointSettings"),
     "retrieval": (f"{_EMBEDDING}.retrieval", "RetrieveAndRerankClassifier", _SETTINGS, "RetrievalSettings"),
+    "ads": ("hjc.classifiers.ads", "AdsClassifier", "hjc.classifiers.ads_settings", "AdsSettings"),
     "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier", _SETTINGS, "HybridSettings"),
     "best": ("hjc.classifiers.best", "BestClassifier", _SETTINGS, "BestSettings"),
 }

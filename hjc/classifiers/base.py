@@ -61,6 +61,9 @@ class Classifier(ABC):
     side: SideVocabulary | None = None
 
     # ------------------------------------------------------------------ capabilities
+    #: ``fit`` learns from :attr:`unlabelled` texts too; who has such texts sets them before it
+    learns_unlabelled: bool = False
+    unlabelled: Sequence[str] = ()
     #: the space of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has no vectors of texts
     vector_space: str | None = None
     #: it may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells

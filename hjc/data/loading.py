@@ -11,6 +11,7 @@ import pandas as pd
 from hjc.arrays import IntArray
 from hjc.data.jobdata import JobData
 from hjc.data.reading import ReadFile, read_file, read_frame
+from hjc.data.recipe import OK, TextRecipe
 from hjc.data.sample import load_sample
 from hjc.data.settings import DataSettings
 from hjc.data.splits import Splits, no_rejects
@@ -28,6 +29,7 @@ from hjc.data.splitting import (
 )
 from hjc.errors import name_some
 from hjc.files import write_text
+from hjc.tables import ReadOptions, read_rows
 from hjc.taxonomy.tree import Taxonomy
 
 
@@ -61,6 +63,7 @@ def load_job_data(
         _add_sources(splits, settings, taxonomy)
     else:
         splits = _load_files(settings, taxonomy, frames or {})
+    _add_unlabelled(settings, splits)
     if settings.max_train_rows and len(splits.train) > settings.max_train_rows:
         before = len(splits.train)
         splits.train = _draw(splits.train, settings.max_train_rows, settings.seed)
@@ -81,6 +84,26 @@ def _add_sources(splits: Splits, settings: DataSettings, taxonomy: Taxonomy) -> 
         splits.rejects = pd.concat([splits.rejects, part.rejects], ignore_index=True)
         splits.counts = dict(Counter(splits.counts) + part.counts)
         splits.notes += part.notes
+
+
+def _add_unlabelled(settings: DataSettings, splits: Splits) -> None:
+    """Texts of the files without codes. Validation and test texts are left out: nothing may be learnt from them."""
+    if not settings.unlabelled:
+        return
+    recipe, held = TextRecipe.of(settings), {key: data for key, data in splits.named().items() if key != "train"}
+    tested = {text_key(text) for data in held.values() for text in data.texts}
+    options = ReadOptions.given(
+        separator=settings.separator, encoding=settings.encoding, quote=settings.quote, sheet=settings.sheet
+    )
+    for path in settings.unlabelled:
+        table = read_rows(path, options)
+        texts, status = recipe.read([table.column(name).tolist() for name in settings.text_columns])
+        usable = [text for text, why in zip(texts, status, strict=True) if why == OK]
+        new = [text for text in usable if text_key(text) not in tested]
+        splits.unlabelled += tuple(new)
+        gone = f", {len(usable) - len(new):,} are validation or test texts" if len(new) < len(usable) else ""
+        empty = f", {len(texts) - len(usable):,} without text" if len(usable) < len(texts) else ""
+        splits.notes.append(f"{path}: {len(new):,} of {len(texts):,} texts without codes are used{empty}{gone}")
 
 
 def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str, pd.DataFrame]) -> Splits:

@@ -41,6 +41,7 @@ class Splits:
             reason, value (shortened).
         counts: what reading did and did not do, name -> rows (filtered, cut, html, ...).
         notes: sentences for the user, one an observation.
+        unlabelled: texts without codes.
     """
 
     train: JobData
@@ -49,6 +50,7 @@ class Splits:
     rejects: pd.DataFrame = field(default_factory=no_rejects)
     counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unlabelled: tuple[str, ...] = ()
 
     def named(self) -> Mapping[str, JobData]:
         """train, valid and every test by name ("test/<name>" where the name is not "test")."""

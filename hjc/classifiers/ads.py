@@ -1,0 +1,354 @@
+"""AdsClassifier: title and body of an ad as pieces of evidence; it learns from titles, descriptions, ads, uncoded ads.
+
+Each text is read by :func:`hjc.rerank.ads.read_ad`. One linear model learns from titles, and from titles with what
+describes the work below them; it is asked three times: for the title, for the body, and for both. With the log-
+probabilities of further models (``parts``) these are combined,
+
+    P(code | ad) ~ prod_k P_k(code)^w_k / m(code)^balance
+
+with weights w >= 0 that are fitted on validation rows that have both title and body, where there are enough of them;
+else the whole ad is taken where training texts had bodies, and the title alone where they had none. An ad without a
+title has its body alone, one without a body its title.
+
+From ads without codes (``data.unlabelled``) it learns twice: m(code), the mean probability of a code among them, and by
+self-training: the surest ads of every code are trained on as if the code were right (Lee 2013; balanced by code as in
+Zou et al. 2018). Labels cannot be checked there, so a round is undone where it makes coded ads less probable or,
+without any, where title and body of ads that were held back agree less often than before.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
+from hjc.classifiers import read_classifier
+from hjc.classifiers.ads_settings import AdsSettings
+from hjc.classifiers.base import Classifier
+from hjc.classifiers.combine import Combination, Rows, choose_combination
+from hjc.classifiers.fitting import check_rows, check_tree, draw
+from hjc.classifiers.hybrid import most_rows
+from hjc.classifiers.linear import LinearClassifier
+from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
+from hjc.classifiers.treemath import chunks, gold_log_proba, log_softmax
+from hjc.classifiers.vectors import TF_IDF, TextVectors
+from hjc.data.jobdata import JobData
+from hjc.rerank.ads import AD, BODY, NOTHING, TITLE, Ad, jobs_of, read_ad
+from hjc.taxonomy import Taxonomy
+
+#: pieces of evidence of the linear model
+PIECES = ("title", "body", "whole")
+WEIGHTS, LINEAR, PARTS = "evidence.safetensors", "linear", "parts"
+PREDICT_ROWS = 2048
+#: of the uncoded ads so many are looked at, and this share is held back to see whether title and body agree
+MOST_UNLABELLED, HELD_BACK = 50_000, 0.2
+#: level at which title and body are compared: that of a hundred codes or so
+AGREE_NODES = 100
+
+
+@dataclass
+class AdsFit:
+    """What was done: ``weights`` of the pieces for ads with title and body, how they were found, rounds of
+    self-training with what they changed."""
+
+    status: str = "finished"
+    rows_with_body: int = 0
+    weights: dict[str, float] = field(default_factory=dict)
+    weights_from: str = ""
+    unlabelled: int = 0
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+
+class AdsClassifier(Classifier):
+    """See the module.
+
+    Args:
+        settings: what the model is; stored with it.
+        parts: further fitted classifiers; default: those of ``settings.parts``.
+
+    Raises:
+        ValueError: a part has another tree. FileNotFoundError, ModelDirError: a part cannot be read.
+    """
+
+    name: ClassVar[str] = "ads"
+    learns_unlabelled = True
+    has_outcomes = True
+    has_vocabulary = True
+    vector_space = TF_IDF
+
+    def __init__(
+        self, taxonomy: Taxonomy, settings: AdsSettings | None = None, parts: Sequence[Classifier] | None = None
+    ) -> None:
+        super().__init__(taxonomy)
+        self.settings = settings or AdsSettings()
+        self.linear = LinearClassifier(taxonomy, self.settings.linear_settings())
+        self.parts = list(parts) if parts is not None else [read_classifier(p) for p in self.settings.parts]
+        for number, part in enumerate(self.parts):
+            if part.taxonomy != taxonomy:
+                raise ValueError(
+                    f"model.parts: part {number} ({part.name}) codes to {part.taxonomy!r}, this model to {taxonomy!r}; "
+                    "all parts need the same tree"
+                )
+        n = len(PIECES) + len(self.parts)
+        #: weight of each piece for ads with title and body
+        self.weights: Float64 = np.zeros(n)
+        #: (L,) log of the mean probability of codes among uncoded ads, 0 without them
+        self.background: Float32 = np.zeros(taxonomy.num_leaves, dtype=np.float32)
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.linear.is_fitted
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        names = (*PIECES, *(part.name for part in self.parts))
+        return {**asdict(self.settings), "weights": dict(zip(names, np.round(self.weights, 4).tolist(), strict=True))}
+
+    # ------------------------------------------------------------------ fit
+
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Fit the linear model, learn from :attr:`unlabelled`, then weigh the pieces on validation rows.
+
+        Raises:
+            ValueError: as those of :class:`LinearClassifier`; validation rows of another tree.
+        """
+        check_rows("train", train, self.taxonomy)
+        if valid is not None:
+            check_tree("valid", valid, self.taxonomy)
+        ads = [read_ad(text) for text in train.texts]
+        texts = tuple(ad.text if ad.body else text for ad, text in zip(ads, train.texts, strict=True))
+        train = replace(train, texts=texts)
+        found = self.fit_result = AdsFit(rows_with_body=sum(ad.kind == AD for ad in ads))
+        self.linear.fit(train)
+        self._plain_weights(found)
+        coded = None if valid is None else self._with_both(valid.labelled())
+        if self.unlabelled:
+            self._learn_unlabelled(train, coded, found)
+        if coded is not None and len(coded) >= max(self.settings.least_validation, 10):
+            self._weigh(coded, train, found)
+        names = (*PIECES, *(f"part {i} ({part.name})" for i, part in enumerate(self.parts)))
+        found.weights = dict(zip(names, np.round(self.weights, 4).tolist(), strict=True))
+        return self
+
+    def _plain_weights(self, found: AdsFit) -> None:
+        """Without validation rows that are ads: the whole where training texts had bodies, else the title; each further
+        part counts as much."""
+        self.weights[:] = 0
+        has_bodies = found.rows_with_body >= self.settings.least_bodies
+        used = [PIECES.index("whole" if has_bodies else "title"), *range(len(PIECES), len(self.weights))]
+        self.weights[used] = 1 / len(used)
+        found.weights_from = "training texts had bodies" if has_bodies else "training texts had no bodies: title alone"
+
+    def _with_both(self, rows: JobData) -> JobData:
+        return rows.take(np.array([read_ad(text).kind == AD for text in rows.texts], dtype=bool))
+
+    def _weigh(self, rows: JobData, train: JobData, found: AdsFit) -> None:
+        """Fit the weights on rows with title and body; a single piece stays where that has the least log-loss."""
+        rows = rows.take(draw(len(rows), most_rows(self.taxonomy), self.settings.seed))
+        made = Rows.make(self.taxonomy, self._pieces([read_ad(text) for text in rows.texts]), rows.target)
+        counts = np.bincount(train.gold, minlength=len(self.taxonomy))[self.taxonomy.leaves]
+        chosen = choose_combination(
+            made, counts, families=("loglinear",), by_support=False, groups=rows.group, seed=self.settings.seed
+        )
+        self.weights = chosen.combination.weights[:, 0].astype(np.float64)
+        found.weights_from = f"{len(rows):,} validation rows with title and body ({chosen.candidate.family})"
+
+    # ------------------------------------------------------------------ ads without codes
+
+    def _learn_unlabelled(self, train: JobData, coded: JobData | None, found: AdsFit) -> None:
+        settings, rng = self.settings, np.random.default_rng(self.settings.seed)
+        texts = list(dict.fromkeys(self.unlabelled))
+        if len(texts) > MOST_UNLABELLED:
+            texts = [texts[i] for i in np.sort(rng.choice(len(texts), MOST_UNLABELLED, replace=False)).tolist()]
+        ads = [ad for text in texts if (ad := read_ad(text)).kind != NOTHING and not ad.note]
+        found.unlabelled = len(ads)
+        if not ads:
+            return
+        held = rng.random(len(ads)) < HELD_BACK
+        learnt, kept_back = ([ad for ad, out in zip(ads, held.tolist(), strict=True) if out == side] for side in (0, 1))
+        self._set_background(learnt)
+        before = self._worth(coded, kept_back)
+        for number in range(1, settings.self_training + 1):
+            earlier = self.linear, self.background
+            chosen, gold = self._surest(learnt)
+            more = JobData(self.taxonomy, tuple(learnt[i].text for i in chosen.tolist()), gold)
+            least = float(train.weight.min()) if len(train) else 1.0
+            more = replace(more, weight=np.full(len(more), least or 1.0, dtype=np.float32))
+            self.linear = LinearClassifier(self.taxonomy, settings.linear_settings())
+            self.linear.fit(JobData.concat([train, more]))
+            self._set_background(learnt)
+            after = self._worth(coded, kept_back)
+            line = {"round": number, "rows": len(chosen), "measure": after[0], "before": before[1], "after": after[1]}
+            found.rounds.append({**line, "kept": bool(after[1] >= before[1] or settings.unlabelled_stop == "never")})
+            if not found.rounds[-1]["kept"]:
+                self.linear, self.background = earlier
+                return
+            before = after
+
+    def _set_background(self, ads: Sequence[Ad]) -> None:
+        """Mean probability of each leaf among ads, by what the model says of them now."""
+        self.background = np.zeros_like(self.background)
+        if self.settings.balance:
+            total = np.zeros(self.taxonomy.num_leaves)
+            for _, part in chunks(ads, PREDICT_ROWS):
+                total += np.exp(self._combined(part)).sum(axis=0, dtype=np.float64)
+            self.background = np.log(np.maximum(total / len(ads), 1e-9)).astype(np.float32)
+
+    def _surest(self, ads: Sequence[Ad]) -> tuple[IntArray, IntArray]:
+        """Of the ads of each code the surest share, at least one: positions and nodes."""
+        leaf, sure = np.empty(len(ads), dtype=np.int64), np.empty(len(ads))
+        for at, part in chunks(ads, PREDICT_ROWS):
+            found = self._combined(part)
+            leaf[at], sure[at] = found.argmax(axis=1), found.max(axis=1)
+        order = np.lexsort((-sure, leaf))
+        start = np.r_[True, leaf[order][1:] != leaf[order][:-1]]
+        number = np.cumsum(start) - 1
+        rank = np.arange(len(order)) - np.flatnonzero(start)[number]
+        size = np.bincount(number)[number]
+        chosen = np.sort(order[rank < np.maximum(1, np.floor(self.settings.self_share * size))])
+        return chosen, self.taxonomy.leaves[leaf[chosen]]
+
+    def _worth(self, coded: JobData | None, held: Sequence[Ad]) -> tuple[str, float]:
+        """How good the model is, the more the better: minus the log-loss of coded ads, else how often title and body of
+        uncoded ads that were not trained on have the same code."""
+        if coded is not None and len(coded) >= self.settings.least_validation:
+            log_proba = self._combined([read_ad(text) for text in coded.texts])
+            found = gold_log_proba(log_proba, self.taxonomy.leaf_slice[coded.gold])
+            return "log-likelihood of coded ads", round(float(found.mean()), 4)
+        both = [ad for ad in held if ad.kind == AD]
+        if not both:
+            return "nothing to measure", 0.0
+        level = min(
+            range(1, self.taxonomy.depth + 1),
+            key=lambda d: abs(np.log(len(self.taxonomy.level_nodes(d)) / AGREE_NODES)),
+        )
+        codes = [
+            self.taxonomy.aggregate(self.linear.leaf_log_proba(texts), level).argmax(axis=1)
+            for texts in ([ad.title for ad in both], [Ad(body=ad.body).text for ad in both])
+        ]
+        return f"agreement of title and body at level {level}", round(float((codes[0] == codes[1]).mean()), 4)
+
+    # ------------------------------------------------------------------ predict
+
+    def _pieces(self, ads: Sequence[Ad], wanted: BoolArray | None = None) -> list[FloatArray]:
+        """(B, L) log-probabilities of every piece of ads that have title and body; of pieces that are not ``wanted``
+        an empty array."""
+        texts = ([ad.title for ad in ads], [Ad(body=ad.body).text for ad in ads], [ad.text for ad in ads])
+        wanted = np.ones(len(self.weights), dtype=bool) if wanted is None else wanted
+        none = np.zeros((0, self.taxonomy.num_leaves), dtype=np.float32)
+        found: list[FloatArray] = []
+        for k, name in enumerate(PIECES):
+            if not wanted[k]:
+                found.append(none)
+            elif name == "title":
+                found.append(self._titles(texts[k]))
+            else:
+                found.append(self.linear.leaf_log_proba(texts[k]))
+        for k, part in enumerate(self.parts, len(PIECES)):
+            whole = len(part.recipe.columns) > 1
+            found.append(part.leaf_log_proba(texts[2 if whole else 0]) if wanted[k] else none)
+        return found
+
+    def _titles(self, titles: Sequence[str]) -> FloatArray:
+        """(B, L) of titles; of those that name several jobs the mean of the probabilities of each and of all."""
+        found = self.linear.leaf_log_proba(titles)
+        if self.settings.several_jobs:
+            for i, title in enumerate(titles):
+                if jobs := jobs_of(title):
+                    each = np.exp(np.vstack([found[i], self.linear.leaf_log_proba(jobs)]))
+                    found[i] = np.log(each.mean(axis=0))
+        return found
+
+    def _combined(self, ads: Sequence[Ad]) -> FloatArray:
+        """(B, L) natural-log probabilities of ads of any kind."""
+        out = np.empty((len(ads), self.taxonomy.num_leaves), dtype=np.float32)
+        kinds = np.array([ad.kind for ad in ads], dtype=object)
+        for kind in (TITLE, BODY, AD, NOTHING):
+            if not len(at := np.flatnonzero(kinds == kind)):
+                continue
+            some = [ads[i] for i in at.tolist()]
+            if kind == AD:
+                used = self.weights > 0
+                pieces = self._pieces(some, used)
+                used_pieces = [piece for piece, use in zip(pieces, used.tolist(), strict=True) if use]
+                weights = self.weights[used][:, None]
+                one = Combination("loglinear", weights, np.zeros(1), np.zeros(out.shape[1], dtype=np.int64))
+                found = one.log_proba(used_pieces)
+            elif kind == TITLE:
+                found = self._title_alone([ad.title for ad in some])
+            else:
+                found = self.linear.leaf_log_proba([ad.text if kind == BODY else "" for ad in some])
+            if kind != NOTHING and self.background.any():
+                found = log_softmax(found - np.float32(self.settings.balance) * self.background)
+            out[at] = found
+        return out
+
+    def _title_alone(self, titles: Sequence[str]) -> FloatArray:
+        """(B, L) of rows that have nothing but a title: the linear model and the parts, each as much."""
+        pieces = [self._titles(titles), *(part.leaf_log_proba(titles) for part in self.parts)]
+        weights = np.full((len(pieces), 1), 1 / len(pieces))
+        bias, support = np.zeros(1), np.zeros(pieces[0].shape[1], dtype=np.int64)
+        return pieces[0] if len(pieces) == 1 else Combination("loglinear", weights, bias, support).log_proba(pieces)
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        """See the base class; 2,048 texts at a time."""
+        self.check_fitted()
+        for rows, chunk in chunks(texts, PREDICT_ROWS):
+            yield rows, self._combined([read_ad(text) for text in chunk])
+
+    def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+        """Outcome: what the text was read as (title, ad, body, nothing); reason: several jobs, or why it is no ad."""
+        self.check_fitted()
+        for rows, chunk in chunks(texts, PREDICT_ROWS):
+            ads = [read_ad(text) for text in chunk]
+            yield rows, self._combined(ads), [(ad.kind, _remark(ad)) for ad in ads]
+
+    def oov_share(self, text: str) -> float:
+        """See the base class."""
+        return self.linear.oov_share(read_ad(text).text)
+
+    def text_vectors(self, texts: Sequence[str]) -> TextVectors:
+        """Tf-idf rows of what is read of the texts."""
+        return self.linear.text_vectors([read_ad(text).text for text in texts])
+
+    # ------------------------------------------------------------------ persistence
+
+    def stored_parameters(self) -> Mapping[str, Any]:
+        return {**asdict(self.settings), "number_of_parts": len(self.parts)}
+
+    def write_files(self, folder: Path) -> None:
+        """The linear model and every part lie in the directory whole."""
+        save_arrays(folder / WEIGHTS, {"weights": self.weights, "background": self.background})
+        self.linear.save_pretrained(folder / LINEAR)
+        for number, part in enumerate(self.parts):
+            part.save_pretrained(folder / PARTS / str(number))
+
+    @classmethod
+    def read_files(cls, model: ModelDir) -> Self:
+        """The run directories that the parts came from are not needed."""
+        count = model.parameters.get("number_of_parts")
+        if not isinstance(count, int):
+            raise ValueError("config.json does not say how many parts there are; save the model again")
+        parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
+        self = cls(model.taxonomy, model.settings(AdsSettings, but=("number_of_parts",)), parts)
+        linear = read_classifier(model.path / LINEAR)
+        if not isinstance(linear, LinearClassifier) or linear.taxonomy != model.taxonomy:
+            raise ValueError(f"{LINEAR} holds no linear model of this tree")
+        self.linear = linear
+        arrays = load_arrays(model.file(WEIGHTS))
+        weights, background = arrays["weights"], arrays["background"]
+        if weights.shape != self.weights.shape or background.shape != self.background.shape:
+            raise ValueError(f"{WEIGHTS}: weights {weights.shape} do not fit {count} parts and the taxonomy")
+        numbers = np.isfinite(weights).all() and np.isfinite(background).all()
+        if not (numbers and (weights >= 0).all() and weights.any()):
+            raise ValueError(f"{WEIGHTS}: holds weights that are no numbers from 0; train the model again")
+        self.weights, self.background = weights.astype(np.float64), background.astype(np.float32)
+        return self
+
+
+def _remark(ad: Ad) -> str:
+    jobs = jobs_of(ad.title) if ad.title else ()
+    several = f"several jobs: {'; '.join(jobs)}" if jobs else ""
+    return "; ".join(part for part in (ad.note, several) if part)

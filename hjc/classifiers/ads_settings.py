@@ -1,0 +1,52 @@
+"""Typed settings of the classifier of ads. Plain dataclass; Hydra only fills it."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.errors import check_choices, check_range
+
+ADS_CHOICES = {"name": ("ads",), "hierarchy": ("topdown", "bottomup", "plt"), "unlabelled_stop": ("auto", "never")}
+
+
+@dataclass(kw_only=True, slots=True)
+class AdsSettings:
+    """A model that reads ads: title, body, and both, as pieces of evidence."""
+
+    name: str = "ads"
+    #: of the linear model below, see LinearSettings
+    hierarchy: str = "plt"
+    #: the linear model that all pieces are given to
+    linear: LinearSettings = field(default_factory=LinearSettings)
+    #: run directories of further fitted models over the same tree, each one more piece of evidence; one that was
+    #: trained with several text columns is given the whole ad, any other the title
+    parts: list[str] = field(default_factory=list)
+    #: a title that names several jobs is coded as a mixture of these and the whole
+    several_jobs: bool = True
+    #: rounds in which uncoded ads (data.unlabelled) are trained on with the codes that the model gives them (0: none)
+    self_training: int = 1
+    #: of each code's ads the share, the surest first, that is trained on
+    self_share: float = 0.5
+    #: auto: a round that makes things worse (log-loss of coded ads, else agreement of title and body) is undone | never
+    unlabelled_stop: str = "auto"
+    #: probabilities are divided by the mean probability of their code among the uncoded ads to this power (0: not at
+    #: all): codes that every ad looks like a little lose
+    balance: float = 0.5
+    #: rows with title and body: in training, from which bodies are used; in validation, from which weights are fitted
+    least_bodies: int = 200
+    least_validation: int = 40
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.linear, dict):  # as a config.json has it
+            self.linear = LinearSettings(**self.linear)
+        check_choices("model", self, ADS_CHOICES)
+        check_range("model.self_share", self.self_share, 0 < self.self_share <= 1, "above 0 to 1")
+        check_range("model.balance", self.balance, 0 <= self.balance <= 1, "0 to 1")
+        for name in ("self_training", "least_bodies", "least_validation"):
+            check_range(f"model.{name}", value := getattr(self, name), value >= 0, "integers from 0")
+
+    def linear_settings(self) -> LinearSettings:
+        """Those of the linear model, with the hierarchy."""
+        changes: dict[str, Any] = {"hierarchy": self.hierarchy}
+        return replace(self.linear, **changes)
