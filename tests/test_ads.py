@@ -249,9 +249,10 @@ def test_a_run_learns_from_uncoded_files_and_leaves_test_texts_out(tree, tmp_pat
     write(tmp_path / "more.csv", [*ads(60)[0], *texts, ""])
     more = ("model.linear.min_df=1", "model.least_bodies=5")
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
-    common = ["data=csv", f"data.train=[{train}]", f"data.test=[{test}]",
-              "data.text_columns=[title,body]", f"taxonomy.path={tmp_path / 'tree.csv'}", "evaluation=quick",
-              "evaluation.report=false", "data.valid_fraction=0", f"data.unlabelled=[{tmp_path / 'more.csv'}]"]  # fmt: skip
+    columns, path = "data.text_columns=[title,body]", f"taxonomy.path={tmp_path / 'tree.csv'}"
+    quick = ["evaluation=quick", "evaluation.report=false", "data.valid_fraction=0"]
+    uncoded = f"data.unlabelled=[{tmp_path / 'more.csv'}]"
+    common = ["data=csv", f"data.train=[{train}]", f"data.test=[{test}]", columns, path, uncoded, *quick]
     run_training(compose(["model=ads", *more, f"run_dir={tmp_path / 'run'}", *common]))
     import yaml
 

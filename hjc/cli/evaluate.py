@@ -94,7 +94,8 @@ def evaluate(
         session.note(f"{int(rows.sets.several.sum()):,} rows have several codes: any of them counts as right")
     if (kind := None if all_text or data == "-" else TextKind.of(classifier, recipe)) is not None:
         table = read_rows(data, replace(reading, input_format=reading.input_format or format).of(data))
-        rows = kind.rows(recipe, rows, [table.column(name).tolist() for name in recipe.columns])
+        side = {s.column: table.column(s.column).tolist() for s in recipe.side if s.column in table.columns}
+        rows = kind.rows(recipe, rows, [table.column(name).tolist() for name in recipe.columns], side)
         session.note(kind.note())
     counts = read_training_counts(run_dir, classifier.taxonomy)
     found = evaluate_model(

@@ -5,7 +5,7 @@ the texts it was validated on (or, without those, trained on) tells how long the
 another length are not all used, and it is said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -90,12 +90,13 @@ class TextKind:
             "all columns, which is often worse; a model of ads (model=ads, hjc ready) knows what to do with them"
         )
 
-    def rows(self, recipe: TextRecipe, data: JobData, cells: Cells) -> JobData:
-        """Rows that are read already, with the texts that are to be used. ``cells``: of all rows of the file."""
+    def rows(self, recipe: TextRecipe, data: JobData, cells: Cells, side: Mapping[str, list[str]]) -> JobData:
+        """Rows that are read already, with the texts that are to be used. ``cells``, ``side``: of all rows of the file
+        (:meth:`TextRecipe.read`)."""
         chosen = self.choose(recipe, cells)
         if self.only is None:
             return data
-        texts, _ = recipe.clean(recipe.join(chosen))
+        texts, _ = recipe.read(chosen, side)
         return replace(data, texts=tuple(texts[i] for i in data.row.tolist()))
 
 
