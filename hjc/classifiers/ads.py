@@ -73,7 +73,7 @@ class AdsClassifier(Classifier):
     """
 
     name: ClassVar[str] = "ads"
-    learns_unlabelled = True
+    unlabelled: Sequence[str] = ()
     has_outcomes = True
     has_vocabulary = True
     vector_space = TF_IDF

@@ -61,17 +61,14 @@ class Classifier(ABC):
     side: SideVocabulary | None = None
 
     # ------------------------------------------------------------------ capabilities
-    #: ``fit`` learns from :attr:`unlabelled` texts too; who has such texts sets them before it
-    learns_unlabelled: bool = False
-    unlabelled: Sequence[str] = ()
+    #: texts without codes that ``fit`` learns from too, set before it; None: it cannot
+    unlabelled: Sequence[str] | None = None
     #: the space of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has no vectors of texts
     vector_space: str | None = None
     #: it may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
     has_outcomes: bool = False
-    #: :meth:`iter_dropout_log_proba`
-    has_dropout: bool = False
-    #: :meth:`oov_share`
-    has_vocabulary: bool = False
+    has_dropout: bool = False  #: :meth:`iter_dropout_log_proba`
+    has_vocabulary: bool = False  #: :meth:`oov_share`
     #: it has a network that log-probabilities can be followed back through to the tokens of a text
     has_gradients: bool = False
 

@@ -167,7 +167,7 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
     classifier = build(taxonomy, config.model, config.trainer)
     classifier.recipe = TextRecipe.of(config.data)
     if splits.unlabelled:
-        if not classifier.learns_unlabelled:
+        if classifier.unlabelled is None:
             raise classifier.cannot("learn from texts without codes (data.unlabelled)", "models of ads (model=ads)")
         classifier.unlabelled = splits.unlabelled
     status = fit(classifier, splits, directory, record, out, given.callback)
