@@ -24,6 +24,7 @@ _OWN = {
     "retrieval": (f"{_EMBEDDING}.retrieval", "RetrieveAndRerankClassifier", _SETTINGS, "RetrievalSettings"),
     "ads": ("hjc.classifiers.ads", "AdsClassifier", "hjc.classifiers.ads_settings", "AdsSettings"),
     "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier", _SETTINGS, "HybridSettings"),
+    "lookup": ("hjc.classifiers.lookup", "LookupClassifier", "hjc.classifiers.lookup_settings", "LookupSettings"),
     "best": ("hjc.classifiers.best", "BestClassifier", _SETTINGS, "BestSettings"),
 }
 CLASSIFIERS = {name: found[:2] for name, found in _OWN.items()}
@@ -113,13 +114,22 @@ def read_classifier(directory: str | os.PathLike[str]) -> "Classifier":
     return classifier_class(stored_classifier(directory)).from_pretrained(Path(directory))
 
 
-def build(taxonomy: "Taxonomy", model: Any, trainer: Any = None) -> "Classifier":
+def build(taxonomy: "Taxonomy", model: Any, trainer: Any = None, lookup: Any = None) -> "Classifier":
     """An unfitted classifier from its settings dataclass; ``model.name`` says which one.
 
     Args:
         model: NeuralSettings, LinearSettings ...
         trainer: TrainerSettings, for classifiers that take them (``takes_trainer``).
+        lookup: LookupSettings of the index that stands before it, where ``model.before`` is "lookup".
+
+    Raises:
+        ValueError: ``model.before`` is something else.
     """
     cls: Any = classifier_class(model.name)
     found: Classifier = cls(taxonomy, model, trainer) if cls.takes_trainer else cls(taxonomy, model)
-    return found
+    if not (before := getattr(model, "before", "")):
+        return found
+    from hjc.errors import check_choice
+
+    check_choice("model.before", before, ("lookup",))
+    return classifier_class("lookup")(taxonomy, lookup, found)  # type: ignore[call-arg]

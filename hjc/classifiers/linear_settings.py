@@ -28,6 +28,8 @@ class LinearSettings:
     #: plt: probabilistic label tree, renormalised | flat_logreg: multinomial logistic regression over leaves
     #: (scikit-learn), the reference for small trees
     hierarchy: str = "topdown"
+    #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
+    before: str = ""
 
     #: word n-grams, character n-grams within words, or both side by side
     features: str = "both"
@@ -47,7 +49,7 @@ class LinearSettings:
     #: weight is 1; 0 switches the field off
     lead_weight: float = 1.0
     #: weight of each side variable beside the text, whose weight is 1: the larger, the weaker its penalty
-    side_weight: float = 0.5
+    side_weight: float = 0.1
     #: hash categories of side variables into so many columns (0: those of two training rows and more are listed)
     side_hashing: int = 0
     #: share of side variables that a training row is taught without, so that a missing one costs little later

@@ -86,6 +86,8 @@ class NeuralSettings:
     #: hash categories of side variables into so many vectors (0: those of two training rows and more are listed)
     side_hashing: int = 0
     hierarchy: str = "topdown"
+    #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
+    before: str = ""
     head_init: str = "titles"
     dropout: float = 0.1
     #: LayerNorm on the pooled vector before the head

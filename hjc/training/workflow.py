@@ -164,7 +164,7 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
         if note := what_is_left(directory, config):
             say(note)
         record.write(directory)
-    classifier = build(taxonomy, config.model, config.trainer)
+    classifier = build(taxonomy, config.model, config.trainer, config.lookup)
     classifier.recipe = TextRecipe.of(config.data)
     if splits.unlabelled:
         if classifier.unlabelled is None:

@@ -26,6 +26,8 @@ class EmbeddingSettings:
     name: str = "prototype"
     #: how node scores become probabilities: one softmax over the leaves, inner nodes are sums
     hierarchy: str = "bottomup"
+    #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
+    before: str = ""
 
     #: hub name, local folder, "tiny", or "use-multilingual" (frozen, fast, from the extra `offline`)
     encoder: str = "intfloat/multilingual-e5-small"
@@ -214,6 +216,8 @@ class HybridSettings:
 
     name: str = "hybrid"
     hierarchy: str = "bottomup"
+    #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
+    before: str = ""
     #: run directories of the parts
     parts: list[str] = field(default_factory=list)
     #: mixture of probabilities | loglinear: product of powers | auto: cross-validated log-loss decides
@@ -246,6 +250,8 @@ class BestSettings:
 
     name: str = "best"
     hierarchy: str = "bottomup"
+    #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
+    before: str = ""
     #: which parts, in the order in which they are trained
     parts: list[str] = field(default_factory=lambda: list(BEST_PARTS))
     #: each part is trained this many times, every time without another share of the rows: these weigh the parts,

@@ -7,6 +7,7 @@ import typer
 from hjc.cli import session
 from hjc.cli.data.agreement import agreement, suspicious
 from hjc.cli.data.from_taxonomy import from_taxonomy
+from hjc.cli.data.index import index
 from hjc.cli.data.manifest import manifest
 from hjc.cli.data.prepare import prepare
 from hjc.cli.data.sample import sample, split
@@ -16,6 +17,7 @@ data_app = typer.Typer(help="Prepare, sample, split and describe data before tra
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare, "sample": sample, "split": split, "manifest": manifest, "agreement": agreement,
     "suspicious": suspicious, "from-taxonomy": from_taxonomy, "translate": translate,
+    "index": index,
 }  # fmt: skip
 #: those that print tables
 SHOWING = ("agreement", "from-taxonomy", "manifest")
