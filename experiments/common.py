@@ -156,15 +156,21 @@ def paired(
     return lines
 
 
-def write_lines(study: str, lines: Sequence[Mapping[str, object]]) -> None:
-    """experiments/STUDY/results.csv, numbers with five digits."""
+def write_lines(study: str, lines: Sequence[Mapping[str, object]], keys: Sequence[str] = ()) -> None:
+    """experiments/STUDY/results.csv, numbers with five digits; lines there whose ``keys`` are not among these stay."""
     path = ROOT / "experiments" / study / "results.csv"
-    names = list(dict.fromkeys(key for line in lines for key in line))
+    old: list[dict[str, object]] = []
+    if keys and path.exists():
+        with path.open(newline="", encoding="utf-8") as stream:
+            made = {tuple(str(line[key]) for key in keys) for line in lines}
+            old = [dict(x) for x in csv.DictReader(stream) if tuple(x[key] for key in keys) not in made]
+    every = [*old, *({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in line.items()} for line in lines)]
+    names = list(dict.fromkeys(key for line in every for key in line))
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, names)
         writer.writeheader()
-        writer.writerows({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in line.items()} for line in lines)
-    print(f"{len(lines)} lines written to {path}")
+        writer.writerows(every)
+    print(f"{len(every)} lines in {path}", flush=True)
 
 
 def _short(value: object) -> str:

@@ -46,8 +46,6 @@ def fit(kind: str, train: JobData, valid: JobData) -> object:
     quiet = {"loggers": [], "threads": 1, "class_weights": "none"}
     if kind == "linear topdown":
         return build(train.taxonomy, LinearSettings()).fit(train)
-    if kind == "linear bottomup":
-        return build(train.taxonomy, LinearSettings(hierarchy="bottomup", features="word")).fit(train)
     return build(train.taxonomy, NeuralSettings(**TINY), TrainerSettings(**QUICK, **quiet)).fit(train, valid)
 
 
@@ -111,10 +109,9 @@ def ads() -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", action="append", choices=["linear topdown", "linear bottomup", "neural", "ads"])
-    wanted = parser.parse_args().only or ["linear topdown", "linear bottomup", "neural", "ads"]
-    lines = onet([kind for kind in wanted if kind != "ads"])
-    write_lines("several_codes", lines + (ads() if "ads" in wanted else []))
+    parser.add_argument("--only", action="append", choices=["linear topdown", "neural", "ads"])
+    for kind in parser.parse_args().only or ["ads", "neural", "linear topdown"]:
+        write_lines("several_codes", ads() if kind == "ads" else onet([kind]), ("data", "kind"))
 
 
 if __name__ == "__main__":

@@ -100,12 +100,12 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="only show the validation rows by model.side_weight")
     if parser.parse_args().tune:
         return tune()
-    lines = []
     for name in SETS:
         for texts in TEXTS:
             for kind in ("linear", "neural"):
                 if kind == "neural" and texts != "title":
                     continue  # a small encoder of titles; long texts take long
+                lines = []
                 recipe, data = load(name, texts)
                 alone, model = fit(kind, data, replace(recipe, side=()), texts), fit(kind, data, recipe, texts)
                 test, tree = data["test"], data["test"].taxonomy
@@ -120,7 +120,7 @@ def main() -> None:
                         lines.append({"data": name, "texts": texts, "kind": kind, **x, "model": way})
                         if x["metric"] != "recall@5":
                             print(name, texts, kind, way, {k: v for k, v in x.items() if k != "model"}, flush=True)
-    write_lines("side_variables", lines)
+                write_lines("side_variables", lines, ("data", "texts", "kind"))
 
 
 if __name__ == "__main__":

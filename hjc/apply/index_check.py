@@ -63,7 +63,9 @@ def check_index(data: JobData, titles: Sequence[str] | None = None) -> IndexChec
         if len(nodes) > 1:
             paths = tree.node_path[nodes.index.to_numpy()]
             level = int(np.cumprod((paths == paths[0]).all(axis=0) & (paths[0] >= 0)).sum())
-            codes = ", ".join(f"{tree.codes[node]} ({rows})" for node, rows in nodes.items())
+            codes = ", ".join(
+                f"{tree.codes[node]} ({rows})" for node, rows in zip(nodes.index.tolist(), nodes.tolist(), strict=True)
+            )
             torn.append((group["text"].iloc[0], language, codes, len(group), level))
         for code, own in group.groupby(group["node"].map(lambda node: tree.codes[node]), sort=False):
             if len(own) > 1:

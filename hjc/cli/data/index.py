@@ -48,7 +48,7 @@ def index(
         "unreachable": "lines that nothing finds, or never alone", "empty_codes": "codes without any title",
     }  # fmt: skip
     session.show_table(
-        f"{found.counts['rows']:,} lines, {found.counts['entries']:,} titles", ("what", "how many", "file"),
+        "found", f"{found.counts['rows']:,} lines, {found.counts['entries']:,} titles", ("what", "how many", "file"),
         [(text, f"{found.counts[name]:,}", f"{name}.csv") for name, text in said.items()],
     )  # fmt: skip
     facts = {"command": "index", "input": source, **part.account(), "counts": found.counts}
