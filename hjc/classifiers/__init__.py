@@ -1,7 +1,7 @@
 """Classifiers behind one contract (:mod:`hjc.classifiers.base`), found by name."""
 
 import os
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,7 @@ def build(taxonomy: "Taxonomy", model: Any, trainer: Any = None, lookup: Any = N
     Args:
         model: NeuralSettings, LinearSettings ...
         trainer: TrainerSettings, for classifiers that take them (``takes_trainer``).
-        lookup: LookupSettings of the index that stands before it, where ``model.before`` is "lookup".
+        lookup: IndexSettings of the index that stands before it, where ``model.before`` is "lookup".
 
     Raises:
         ValueError: ``model.before`` is something else.
@@ -129,7 +129,9 @@ def build(taxonomy: "Taxonomy", model: Any, trainer: Any = None, lookup: Any = N
     found: Classifier = cls(taxonomy, model, trainer) if cls.takes_trainer else cls(taxonomy, model)
     if not (before := getattr(model, "before", "")):
         return found
+    from hjc.classifiers.lookup_settings import BEFORE, LookupSettings
     from hjc.errors import check_choice
 
-    check_choice("model.before", before, ("lookup",))
-    return classifier_class("lookup")(taxonomy, lookup, found)  # type: ignore[call-arg]
+    check_choice("model.before", before, BEFORE)
+    settings = LookupSettings() if lookup is None else LookupSettings(**asdict(lookup))
+    return classifier_class("lookup")(taxonomy, settings, found)  # type: ignore[call-arg]

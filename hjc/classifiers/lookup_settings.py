@@ -11,11 +11,9 @@ BEFORE = ("", "lookup")
 
 
 @dataclass(kw_only=True, slots=True)
-class LookupSettings:
-    """An index of titles: what is in it, and how a text is found there. Stored in config.json."""
+class IndexSettings:
+    """An index of titles: what is in it, and how a text is found there."""
 
-    name: str = "lookup"
-    hierarchy: str = "bottomup"
     #: file of titles and codes (CSV and so on); "": none
     index: str = ""
     index_text_column: str = "text"
@@ -42,10 +40,16 @@ class LookupSettings:
     batch_size: int = 512
 
     def __post_init__(self) -> None:
-        check_choice("lookup.name", self.name, ("lookup",))
-        check_choice("lookup.hierarchy", self.hierarchy, ("bottomup",))
         for stage in self.stages:
             check_choice("lookup.stages", stage, STAGES)
         check_range("lookup.stages", self.stages, bool(self.stages), f"some of {', '.join(STAGES)}")
         check_range("lookup.least_score", self.least_score, 0 < self.least_score <= 1, "numbers above 0 and up to 1")
         check_range("lookup.batch_size", self.batch_size, self.batch_size >= 1, "integers from 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class LookupSettings(IndexSettings):
+    """The index as a model, alone or with another behind it. Stored in config.json."""
+
+    name: str = "lookup"
+    hierarchy: str = "bottomup"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hjc.classifiers import SETTINGS, classifier_settings
-from hjc.classifiers.lookup_settings import LookupSettings
+from hjc.classifiers.lookup_settings import IndexSettings
 from hjc.data.settings import DataSettings
 from hjc.errors import check_choice
 from hjc.nn.settings import TrainerSettings
@@ -71,7 +71,7 @@ class Config:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     #: the index of titles that stands before the model, with model.before=lookup (model=lookup has it as model.*)
-    lookup: LookupSettings = field(default_factory=LookupSettings)
+    lookup: IndexSettings = field(default_factory=IndexSettings)
     seed: int = 1
     #: what is printed: plain (a few sentences) | tables (every table) | json (one object on standard output) | none
     output: str = "plain"
@@ -93,7 +93,7 @@ SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "data": (DataSettings,),
     "trainer": (TrainerSettings,),
     "evaluation": (EvaluationSettings,),
-    "lookup": (LookupSettings,),
+    "lookup": (IndexSettings,),
 }
 #: groups that fill a part of another section
 EXTRA_GROUPS = ("hierarchy", "encoder", "logger", "experiment")
