@@ -118,7 +118,6 @@ def test_command_line_beats_experiment_beats_groups() -> None:
         ("trainer.epochs=1.5", "trainer.epochs: Value '1.5'"),
         ("trainer.batch_size=null", "trainer.batch_size"),
         ("trainer.bucket=maybe", "trainer.bucket: Value 'maybe' is not a valid bool"),
-        ("data.train=ads.csv", "write data.train=[value]"),
         ("trainer.schedule=step", "allowed are linear, cosine, constant"),
         ("model.hierarchy=up", "allowed are topdown, bottomup, pathsum"),
         ("evaluation.slices=[country]", "allowed are language, source"),
