@@ -28,6 +28,7 @@ from hjc.nn.encoder import (
 from hjc.nn.fitting import seed_everything
 from hjc.nn.lora import merge_lora
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
+from hjc.nn.priors import conditional_log_prior, offset_of
 from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
@@ -107,6 +108,9 @@ class NeuralClassifier(Classifier):
             texts = [train.texts[i] for i in sample]
             initialise_head(network, self.tokenizer, self.taxonomy, s, texts, train.gold[sample].tolist(), t.seed)
         weight = train.weight * class_weights(train, t.class_weights)
+        if s.logit_adjustment:  # after the start from titles, which are no sample of the population
+            prior = conditional_log_prior(self.taxonomy, train.gold, weight)
+            network.head.offset = offset_of(network.head, self.taxonomy, prior, s.logit_adjustment)
         self.fit_result = fit_network(
             network,
             self.tokenizer,

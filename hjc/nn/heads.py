@@ -80,6 +80,10 @@ class Head(VectorModule):
 
     def __init__(self, taxonomy: Taxonomy, hidden: int, num_scores: int) -> None:
         super().__init__()
+        self.num_scores = num_scores
+        self.offset: Tensor | None = None
+        #: whether the offset counts in prediction too, not in the loss alone
+        self.offset_in_prediction = True
         self.linear: nn.Module = nn.Identity()
         if hidden:
             self.linear = nn.Linear(hidden, num_scores)
@@ -94,17 +98,27 @@ class Head(VectorModule):
         for name, value in arrays.items():
             self.register_buffer(name, torch.tensor(np.array(value)), persistent=False)
 
+    def add_offset(self, *, in_prediction: bool) -> None:
+        """An offset of the scores, 0 until it is set; it is stored with the weights. See :mod:`hjc.nn.priors`."""
+        del self.offset  # an attribute cannot become a buffer
+        self.register_buffer("offset", torch.zeros(self.num_scores))
+        self.offset_in_prediction = in_prediction
+
     def scores(self, features: Tensor) -> Tensor:
         """(B, H) -> (B, num_scores) in float32, also under autocast: log-probabilities need the digits."""
         with torch.autocast(features.device.type, enabled=False):
             found: Tensor = self.linear(features.float())
-            return found
+            return found if self.offset is None else found + self.offset
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.leaf_log_proba(self.scores(features))
+        scores = self.scores(features)
+        return self.leaf_log_proba(scores if self.offset_in_prediction else scores - self.offset)
 
     def loss(self, features: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return self.negative_log_likelihood(self.scores(features), gold, label_smoothing)
+
+    def loss_of_sets(self, features: Tensor, log_weights: Tensor) -> Tensor:
+        return -(self.leaf_log_proba(self.scores(features)) + log_weights).logsumexp(-1)
 
     def sum_paths(self, values: Tensor) -> Tensor:
         """(B, N) values -> (B, L) sums over the path of each leaf."""

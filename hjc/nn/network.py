@@ -38,6 +38,8 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(hidden) if settings.head_norm else nn.Identity()
         self.dropout = nn.Dropout(settings.dropout)
         self.head: Head = build_head(settings.hierarchy, taxonomy, hidden)
+        if settings.logit_adjustment:
+            self.head.add_offset(in_prediction=settings.prior_in_prediction)
         self.hidden, self.pooling, self.title_share = hidden, settings.pooling, settings.title_share
         self.vocabulary = vocabulary
         self.side = None if vocabulary is None else SideVectors(vocabulary, hidden, settings.side_dropout)

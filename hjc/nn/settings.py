@@ -89,6 +89,10 @@ class NeuralSettings:
     #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
     before: str = ""
     head_init: str = "titles"
+    #: strength of the training prior of each code among its siblings as an offset of the scores (0: off, 1: the prior)
+    logit_adjustment: float = 0.0
+    #: whether the offset counts in prediction too: true keeps the probabilities those of the population
+    prior_in_prediction: bool = True
     dropout: float = 0.1
     #: LayerNorm on the pooled vector before the head
     head_norm: bool = True
@@ -106,6 +110,8 @@ class NeuralSettings:
         check_choice("model.head_init", self.head_init, HEAD_INITS)
         check_range("model.side_dropout", self.side_dropout, 0 <= self.side_dropout < 1, "numbers from 0 and below 1")
         check_range("model.side_hashing", self.side_hashing, self.side_hashing >= 0, "integers from 0 (no hashing)")
+        adjusted = 0 <= self.logit_adjustment < float("inf")
+        check_range("model.logit_adjustment", self.logit_adjustment, adjusted, "0 (off) and more")
         check_range("model.windows", self.windows, self.windows >= 1, "integers from 1")
         check_range("model.title_share", self.title_share, 0 <= self.title_share < 1, "0 (off) to below 1")
         if self.title_share and self.pooling != "mean":
