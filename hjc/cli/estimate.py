@@ -1,6 +1,7 @@
 """``hjc estimate``: from texts to published shares per code and domain."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +21,9 @@ from hjc.cli.aliases import (
     listed,
 )
 from hjc.cli.completion import run_directories
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def estimate(
@@ -82,12 +86,21 @@ def estimate(
     reading: Reading,
     writing: Writing,
     batch_size: BatchSize = 4096,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Also draw the shares: .png, .svg, .pdf, or a page .html; repeatable."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With --figure: OUT of an earlier period, drawn beside.")
+    ] = None,
 ) -> None:
     """Estimate shares and counts per code at every level, with standard errors and intervals that add up the tree.
 
     OUT has the columns of --by, then level, code, title, share, se, low, high, count, count_low, count_high, rows,
     method and flag (few rows, imprecise, negative, no audit, other texts). Probabilities are calibrated where the
     model can.
+
+    --figure draws them with their intervals; --against the OUT of the last period puts that beside them.
 
     With --change OUT has share_old, share_new, change, se, low, high and significant instead. Errors that the periods
     share (the same validation rows, the same units in both) are taken into account.
@@ -106,6 +119,7 @@ def estimate(
     check_request(method, confidence, domains, change, change_column, unit_column, target)
     recipe = None if code_column else recipe_of(run_dir, text_column)
     columns, summary = Columns(recipe, by=domains, weights=weights, code=code_column), Summary()
+    earlier = check_figures(figure or (), against, change is not None, writing.overwrite)
     options = {
         path: reading.of_desk(path, sheet).of(path) for path, sheet in ((source, "final"), (audit, "audit")) if path
     }
@@ -137,6 +151,10 @@ def estimate(
         found = change_table(gathered, change_column or domains[-1], *change, confidence=confidence)
     said = judge(gathered, found)
     write_frame(found, output, kind, float_format="%.8g", safe_cells=writing.safe_cells)
+    for path in figure or ():
+        from hjc.report.shares import draw_shares
+
+        session.notes(draw_shares(path, found, earlier, title=f"Shares of {source}"))
     session.notes([summary.left_out(), chosen(columns), *said])
     if not code_column:
         how = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"
@@ -150,3 +168,18 @@ def estimate(
             f"{', '.join(found['how'].unique())}); with so many tests {(1 - confidence) * len(at):.3g} would be by "
             "chance alone"
         )
+
+
+def check_figures(figures: Sequence[str], against: str | None, changes: bool, overwrite: bool) -> "DataFrame | None":
+    """Whether what is to be drawn can be, before anything is coded; the shares of the earlier period.
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError: another ending, a file that is there, no earlier table.
+    """
+    from hjc.report.shares import check_path, read_shares
+
+    if against and (changes or not figures):
+        raise ValueError("--against belongs to --figure, and not to --change, which compares two periods itself")
+    for path in figures:
+        check_path(path, overwrite)
+    return read_shares(against) if against else None

@@ -3,6 +3,7 @@
 Okabe-Ito colours with a marker each, one hue for matrices, sizes that print, no global state.
 """
 
+import base64
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +88,11 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def address(image: bytes) -> str:
+    """A PNG as an address inside a page."""
+    return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
 
 
 def percent_axis(axes: Axes, which: str = "y") -> None:

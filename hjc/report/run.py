@@ -1,6 +1,5 @@
 """The report of one run: ``report.html`` and the plots beside it, from evaluations that are still in memory."""
 
-import base64
 import csv
 from collections import Counter
 from collections.abc import Mapping
@@ -114,7 +113,7 @@ def _save(path: Path, figure: Any) -> str:
     image = plots.png(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, image)
-    return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
+    return plots.address(image)
 
 
 def _learning_curves(folder: Path) -> str:
