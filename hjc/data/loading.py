@@ -14,7 +14,7 @@ from hjc.data.reading import ReadFile, read_file, read_frame
 from hjc.data.recipe import OK, TextRecipe
 from hjc.data.sample import load_sample
 from hjc.data.settings import DataSettings
-from hjc.data.splits import Splits, no_rejects
+from hjc.data.splits import COMPOSED, Splits, no_rejects
 from hjc.data.splitting import (
     TEST,
     TRAIN,
@@ -122,6 +122,13 @@ def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str,
 
     side, fixed, tests = _given_sides(parts, extra_from)
     data = JobData.concat(part.data for part in parts)
+    composed = np.array([source == COMPOSED for source in data.source], dtype=bool)
+    side[composed & (side < 0)], fixed = TRAIN, fixed | composed
+    if given := int((composed & (side != TRAIN)).sum()):
+        raise ValueError(
+            f"data: {given:,} rows of validation or test files are composed ads (source {COMPOSED!r}): figures on them "
+            "say nothing about real ads; give them as data.train or as a source of role train"
+        )
     to_split = np.flatnonzero(side < 0)
     carve = (
         settings.valid_fraction > 0 and not to_split.size and not (side == VALID).any() and bool((side == TRAIN).any())

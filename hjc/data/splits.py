@@ -8,6 +8,8 @@ import pandas as pd
 
 from hjc.data.jobdata import JobData
 
+#: source of ads that were composed from a taxonomy: they train, and never validate or test
+COMPOSED = "composed_ad"
 REJECT_COLUMNS = ("file", "row", "id", "reason", "value")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hjc.cli import session
-from hjc.cli.aliases import Languages, Overwrite, Seed, listed
+from hjc.cli.aliases import Languages, Overwrite, Seed, TextColumn, listed
 
 
 def from_taxonomy(
@@ -29,15 +29,32 @@ def from_taxonomy(
     leaves_only: Annotated[bool, typer.Option("--leaves-only", help="No texts of inner codes.")] = False,
     max_per_source: Annotated[int, typer.Option(help="Cap for a code, language and source (0: none).")] = 0,
     max_per_code: Annotated[int, typer.Option(help="Cap for a code and language (0: none).")] = 0,
+    as_: Annotated[
+        str,
+        typer.Option("--as", help="texts | ads: composed of titles, duties, common sentences; for training only."),
+    ] = "texts",
+    per_code: Annotated[int, typer.Option(help="With --as ads: ads of a code and language.")] = 3,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="With --as ads: uncoded ads, whose common sentences are used; repeatable."),
+    ] = None,
+    text_column: TextColumn = ["text"],  # noqa: B006  # typer's way
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write text, code, language, source, weight; hard negatives, rejects and counts beside it."""
+    """Write text, code, language, source, weight; hard negatives, rejects and counts beside it.
+
+    With --as ads the rows are composed ads: text, title, body, code, language, source (composed_ad), weight. They are
+    to be trained on; hjc train refuses them as validation or test rows.
+    """
     from pathlib import Path
 
+    from hjc.corpus.composed_ads import AdSettings, common_sentences, compose_ads
     from hjc.corpus.from_taxonomy import CONTEXT, TaxonomyTexts, read_imported, texts_from_taxonomy
+    from hjc.errors import check_choice
     from hjc.tables import check_output, format_of
 
+    check_choice("--as", as_, ("texts", "ads"))
     format_of(output, writing=True)
     if Path(output).parent.is_dir():  # else it is made
         check_output(output, "-", overwrite=overwrite)
@@ -46,7 +63,19 @@ def from_taxonomy(
         min_importance=min_importance, min_chars=min_chars, context={} if no_context else dict(CONTEXT),
         leaves_only=leaves_only, max_per_source=max_per_source, max_per_code=max_per_code, seed=seed,
     )  # fmt: skip
+    how = AdSettings(per_code=per_code, seed=seed)
     made = texts_from_taxonomy(*read_imported(folder), settings)
+    if as_ == "ads":
+        from hjc.tables import read_table, write_frame
+
+        uncoded = [read_table(path) for path in like or ()]
+        given = [" ".join(row) for frame in uncoded for row in frame[text_column].itertuples(index=False)]
+        common = common_sentences(given)
+        ads = compose_ads(made.texts, how, common)
+        write_frame(ads, output, format_of(output, writing=True))
+        said = f"; {len(common):,} common sentences of {len(given):,} uncoded ads" if like else ""
+        session.note(f"{len(ads):,} composed ads of {ads['code'].nunique():,} codes{said} -> {output}")
+        return
     written = made.write(output)
     reasons = [c for c in made.counts.columns if c not in ("source", "in", "out")]
     session.tell(texts=len(made.texts), hard_negatives=len(made.negatives), files=list(map(str, written)))
