@@ -171,24 +171,24 @@ def main() -> None:
     parser.add_argument("--set", action="append", choices=list(SETS), help="only these sets (repeatable)")
     parser.add_argument("--size", action="append", type=int, choices=SIZES, help="only these sizes (repeatable)")
     parser.add_argument("--part", choices=("linear", "encoder"), default="linear")
-    parser.add_argument("--draws", type=int, default=9, help="at most so many draws of a size")
     args = parser.parse_args()
     loaded: dict[str, Rows] = {}
     of_size = DRAWS if args.part == "linear" else ENCODER_SIZES
-    for size in args.size or of_size:
+    for size, draw in [(n, draw) for n in args.size or of_size for draw in range(of_size.get(n, 0))]:
         for name in args.set or SETS:
             if name not in loaded:
                 loaded[name] = load(name)
             rows = loaded[name]
             if size != SIZES[0] and len(rows.pool) <= SIZES[SIZES.index(size) - 1]:
                 continue  # the smaller size was all of it
-            for draw in range(min(of_size.get(size, 0), args.draws, 1 if len(rows.pool) <= size else 9)):
-                if args.part == "encoder":
-                    for head in HEADS:
-                        one(name, rows, size, draw, f"encoder_{head}", None)
-                    continue
-                for system in (s for s in LINEAR if not LINEAR[s].words or (draw == 0 and size in WORDS_AT)):
-                    one(name, rows, size, draw, system, penalty_of(name, rows, system))
+            if draw and len(rows.pool) <= size:
+                continue  # another draw would be the same rows
+            if args.part == "encoder":
+                for head in HEADS:
+                    one(name, rows, size, draw, f"encoder_{head}", None)
+                continue
+            for system in (s for s in LINEAR if not LINEAR[s].words or (draw == 0 and size in WORDS_AT)):
+                one(name, rows, size, draw, system, penalty_of(name, rows, system))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The neural classifier: a Hugging Face encoder with a hierarchical head, fine-tuned."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -120,6 +120,8 @@ class NeuralClassifier(Classifier):
             None if valid is None else (valid.texts, valid.target, valid.weight),
             run_of(s, t, train, valid, run_dir, self.callback),
         )
+        if (plan := self.fit_result.plan) and s.windows == 1 and plan["max_length"] < s.max_length:
+            self.settings = replace(s, max_length=plan["max_length"])  # what it was trained with it predicts with
         if s.lora_rank:
             network.encoder = merge_lora(network.encoder)
         network.eval()

@@ -29,7 +29,8 @@ class FitResult:
     """What happened: ``status`` is finished | early_stopped | time_limit | interrupted | diverged.
 
     ``best_epoch`` counts passes over the rows until the kept state where that is known: 0 is the start. ``averaged``
-    says which mean of weights was kept (``trainer.average``), "" where none was better.
+    says which mean of weights was kept (``trainer.average``), "" where none was better. ``plan``: what ``trainer.auto``
+    has laid out (:class:`hjc.nn.planning.Plan`).
     """
 
     status: str
@@ -42,6 +43,7 @@ class FitResult:
     resumed: bool = False
     best_epoch: float | None = None
     averaged: str = ""
+    plan: dict[str, Any] | None = None
 
 
 class Limits:

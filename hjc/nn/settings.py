@@ -123,10 +123,13 @@ class NeuralSettings:
 class TrainerSettings:
     """How the model is fitted. None of it changes what a saved model computes."""
 
+    #: rates, passes and length of texts (up to model.max_length) from the rows, this machine and max_minutes, which
+    #: the schedule is laid out over. Then epochs, max_steps, warmup_steps and both learning rates do not count
+    auto: bool = False
     epochs: int = 3
     #: stop after this many optimiser steps (0: epochs decide)
     max_steps: int = 0
-    #: stop after this many minutes, wherever the schedule is by then (0: no limit)
+    #: stop after this many minutes, wherever the schedule is by then (0: no limit); see auto
     max_minutes: float = 0.0
     #: a checkpoint at least that often, beside those after each validation: what a kill can cost (0: only those)
     checkpoint_minutes: float = 10.0

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from hjc.nn.module import (
     quiet_lightning,
 )
 from hjc.nn.network import Network
+from hjc.nn.planning import LENGTHS, plan_of
 from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.taxonomy import Taxonomy
@@ -175,6 +176,9 @@ def fit_network(
     """
 
     settings, length = run.settings, model.max_length * model.windows
+    if run.folder is None and (settings.auto or settings.average != "none"):
+        with tempfile.TemporaryDirectory() as scratch:
+            return fit_network(network, tokenizer, taxonomy, model, train, valid, replace(run, folder=Path(scratch)))
 
     def tokens_of(texts: Sequence[str]) -> TokenCorpus:
         titles = model.title_share > 0
@@ -187,6 +191,15 @@ def fit_network(
         return Batchable(tokens_of(texts), gold, weight, tokenizer.pad_token_id, taxonomy)
 
     examples = batchable(train)
+    if settings.auto:
+        held = np.zeros(0, np.int64) if valid is None else batchable(valid).lengths
+        most = model.max_length
+        lengths = [*(n for n in LENGTHS if n < most), most] if model.windows == 1 else []
+        epoch, module = examples.epoch(0, settings), partial(TrainingModule, network, taxonomy, settings)
+        plan = plan_of(module, epoch, assembler(examples), examples.lengths, held, run, lengths)
+        if lengths and plan.max_length < most:
+            model, length = replace(model, max_length=plan.max_length), plan.max_length
+            examples = batchable(train)
     if noise := Noise.of(settings):
 
         @lru_cache(1)  # of one epoch at a time
@@ -201,9 +214,7 @@ def fit_network(
     fit = partial(fit_module, lambda steps: TrainingModule(network, taxonomy, settings, steps, valid[1]))
     if settings.average == "none":
         return fit(examples, held_out, run)
-    if run.folder is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            return fit_network(network, tokenizer, taxonomy, model, train, valid, replace(run, folder=Path(scratch)))
+    assert run.folder is not None
     start = copy_of(network)
     result = fit(examples, held_out, run)
     if result.status in ("interrupted", "diverged") or result.best_valid_log_loss is None:
@@ -289,8 +300,13 @@ def fit_module(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     keep_memory()
-    per_epoch = len(train.epoch(0, settings))
+    per_epoch, plan = len(train.epoch(0, settings)), None
+    if settings.auto:
+        tokens = None if (own := getattr(train, "lengths", None)) is None else own * train.parts
+        plan = plan_of(build, train.epoch(0, settings), assembler(train), tokens, np.zeros(0, np.int64), run)
+        settings = plan.of(settings)
     module = build(total_steps(per_epoch, settings))
+    module.settings = settings
     checkpoints = run.folder / "checkpoints"
     last = checkpoints / "last.ckpt"
     resumed = resumes(checkpoints, last.exists(), run)
@@ -334,7 +350,10 @@ def fit_module(
             precision=precision,  # type: ignore[arg-type]
             accumulate_grad_batches=settings.accumulate,
             deterministic="warn" if settings.deterministic else False,
-            val_check_interval=max(1, per_epoch // settings.validate_per_epoch) if validated else None,
+            val_check_interval=(plan.look_every if plan else max(1, per_epoch // settings.validate_per_epoch))
+            if validated
+            else None,
+            check_val_every_n_epoch=None if plan and validated else 1,
             limit_val_batches=None if validated else 0,
             num_sanity_val_steps=0,
             log_every_n_steps=min(10, per_epoch),
@@ -371,4 +390,5 @@ def fit_module(
         best_valid_log_loss=least if np.isfinite(least) else None,
         precision=precision,
         resumed=resumed,
+        plan=None if plan is None else asdict(plan),
     )
