@@ -162,10 +162,23 @@ class Call:
 
 
 def _linear_backward(grad: Tensor, x: Tensor, needed: bool) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients (out, in) and (out,) of weight and bias, float32."""
+    """Gradients (out, in) and (out,) of weight and bias, in the type of ``x``."""
     if not needed:
         return None, None
-    return torch.mm(grad.t(), x).float(), grad.sum(0).float()
+    return torch.mm(grad.t(), x), grad.sum(0)
+
+
+def _whole(pair: tuple[Tensor | None, Tensor | None]) -> list[Tensor | None]:
+    """In float32, as the weights are."""
+    return [None if part is None else part.float() for part in pair]
+
+
+def _thirds(pair: tuple[Tensor | None, Tensor | None]) -> list[Tensor | None]:
+    """Those of query, key and value."""
+    weight, bias = pair
+    if weight is None or bias is None:
+        return [None] * 6
+    return [part.float() for both in zip(weight.chunk(3), bias.chunk(3), strict=True) for part in both]
 
 
 class LayerFunction(torch.autograd.Function):
@@ -176,7 +189,9 @@ class LayerFunction(torch.autograd.Function):
         wq, bq, wk, bk, wv, bv, wo, bo, g1, c1, w1, b1, w2, b2, g2, c2 = weights
         dtype, (n, width) = call.dtype, x.shape
         with torch.autocast("cpu", enabled=False):
-            qkv_weight = torch.cat([w.to(dtype) for w in (wq, wk, wv)])
+            qkv_weight = torch.empty(3 * width, width, dtype=dtype)
+            for place, w in zip(qkv_weight.split(width), (wq, wk, wv), strict=True):
+                place.copy_(w)
             wo16, w116, w216 = wo.to(dtype), w1.to(dtype), w2.to(dtype)
             x16 = x.to(dtype)
             qkv = torch.empty(n + 1, 3 * width, dtype=dtype)
@@ -213,24 +228,22 @@ class LayerFunction(torch.autograd.Function):
         with torch.autocast("cpu", enabled=False):
             dz, dg2, dc2 = backward_norm(grad, z2, (width,), mean2, rstd2, g2, c2, [True, need[14], need[15]])
             d = _drop(dz.to(dtype), drop2)
-            dw2, db2 = _linear_backward(d, active, need[12])
+            outer = _whole(_linear_backward(d, active, need[12]))
             d = torch.ops.aten.gelu_backward(torch.mm(d, w216), inner)
-            dw1, db1 = _linear_backward(d, y16, need[10])
+            wide = _whole(_linear_backward(d, y16, need[10]))
             dz += torch.mm(d, w116)
             dz, dg1, dc1 = backward_norm(dz, z1, (width,), mean1, rstd1, g1, c1, [True, need[8], need[9]])
             d = _drop(dz.to(dtype), drop1)
-            dwo, dbo = _linear_backward(d, context, need[6])
+            output = _whole(_linear_backward(d, context, need[6]))
             d = torch.cat([torch.mm(d, wo16), d.new_zeros(1, width)])
             pieces = []
             for group, kept in zip(call.layout.groups, ctx.kept, strict=True):
                 pieces.append(attend_backward(d.index_select(0, group.gather), group, call.heads, kept))
             d = torch.cat(pieces).index_select(0, call.layout.scatter)
-            own: list[Tensor | None] = []
-            for i, part in enumerate(d.split(width, dim=1)):
-                own += _linear_backward(part, x16, need[2 * i])
+            own = _thirds(_linear_backward(d, x16, any(need[:6])))
             if ctx.needs_input_grad[0]:
                 dz += torch.mm(d, qkv_weight)
-        return (dz, None, *own, dwo, dbo, dg1, dc1, dw1, db1, dw2, db2, dg2, dc2)
+        return (dz, None, *own, *output, dg1, dc1, *wide, *outer, dg2, dc2)
 
 
 def _parameters(layer: Any) -> list[Tensor]:
