@@ -25,7 +25,7 @@ KINDS = {
     "xlmr": (XLMRobertaConfig, XLMRobertaModel),
     "electra": (ElectraConfig, ElectraModel),
 }
-LENGTHS = torch.tensor([40, 3, 17, 20, 1, 39, 22])
+LENGTHS = torch.tensor([70, 40, 3, 17, 20, 1, 39, 22, 66])
 
 
 def encoder_of(kind, **options):
@@ -39,7 +39,7 @@ def encoder_of(kind, **options):
             num_hidden_layers=2,
             num_attention_heads=4,
             intermediate_size=96,
-            max_position_embeddings=64,
+            max_position_embeddings=80,
             pad_token_id=1,
             **wide,
             **options,
@@ -92,7 +92,8 @@ def test_bfloat16_is_no_further_from_float32_than_autocast():
         apart += [(found[n] - g).norm() / g.norm() for n, g in reference.items() if "key.bias" not in n]
         return torch.stack(apart)  # the gradient of the bias of keys is 0: softmax does not see it
 
-    assert distance(packed).max() < 1.2 * distance(cast).max() < 0.2
+    ours, theirs = distance(packed), distance(cast)
+    assert ours.max() < 0.2 and ours.mean() < theirs.mean()
     assert not torch.equal(packed, cast)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import Calibrator, fit_calibrator
+from hjc.classifiers.computing import Computing
 from hjc.classifiers.derived import write_calibration
 from hjc.classifiers.load import stored_recipe
 from hjc.classifiers.ranking import ranked_codes
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 LOG_PROBA_FLOOR = -23.0
 
 
-class Classifier(ABC):
+class Classifier(Computing, ABC):
     """A text classifier over the leaves of a taxonomy.
 
     A subclass implements ``fit_data``, ``iter_log_proba``, ``write_files`` and ``read_files``; what users see
@@ -96,15 +97,6 @@ class Classifier(ABC):
         """Plain settings of this classifier for tables and cards (name -> value)."""
         return {}
 
-    @property
-    def named_parts(self) -> "Mapping[str, Classifier]":
-        return {}  # the classifiers that this one is made of, by name
-
-    @property
-    def uncalibrated(self) -> "Classifier":
-        """The classifier without the calibration that :meth:`calibrated` has put around it."""
-        return self
-
     def calibrated(self) -> "CalibratedClassifier":
         """This classifier with its calibrator applied to every probability.
 
@@ -137,7 +129,7 @@ class Classifier(ABC):
         """Plain JSON kept in config.json; :attr:`parameters` unless a subclass says otherwise."""
         return self.parameters
 
-    def write_files(self, folder: Path) -> None:  # noqa: B027  # a classifier may need no files
+    def write_files(self, folder: Path) -> None:  # a classifier may need no files
         """Write what :meth:`read_files` needs beside config.json and the tree into an empty folder."""
 
     @classmethod

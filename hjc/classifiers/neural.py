@@ -18,6 +18,8 @@ from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
 from hjc.data.side import SideVocabulary
 from hjc.index import normalise
+from hjc.nn.batching import Distinct
+from hjc.nn.devices import autocast, device_of, in_bfloat16
 from hjc.nn.encoder import (
     load_encoder,
     load_weights,
@@ -58,7 +60,7 @@ class NeuralClassifier(Classifier):
     name: ClassVar[str] = "neural"
     takes_trainer: ClassVar[bool] = True
     vector_space = ENCODER
-    has_dropout = has_gradients = True
+    has_dropout = has_gradients = has_network = True
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class NeuralClassifier(Classifier):
         self.settings, self.trainer = with_trainer(type(self), NeuralSettings, settings, trainer, keywords)
         self.network: Network | None = None
         self.tokenizer: Any = None
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device, self.bfloat16 = device_of("auto"), False
 
     @property
     def is_fitted(self) -> bool:
@@ -136,19 +138,28 @@ class NeuralClassifier(Classifier):
         return self.network
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the model. Without this it predicts on the first GPU where there is one, else on the CPU."""
-        self.device = torch.device(device)
+        """Move the model. Without this it predicts on the first GPU where there is one, else on the CPU.
+
+        Raises:
+            ValueError: there is no such device here.
+        """
+        self.device = device_of(str(device))
         if self.network is not None:
             self.network.to(self.device)
         return self
 
+    def compute_on(self, device: str = "auto", precision: str | None = None) -> Self:
+        super().compute_on(device, precision)
+        self.bfloat16 = self.bfloat16 if precision is None else in_bfloat16(precision)
+        return self.to(device)
+
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
-        """See the base class. Rows are sorted by token length within windows, so that little is padded."""
-        network, s = self._fitted(), self.settings
-        for rows, batch in read_texts(self.tokenizer, texts, s, self.device, self.side):
-            with torch.inference_mode():
+        """See the base class. Equal texts are scored once, in the order of their token length within windows."""
+        network, s, distinct = self._fitted(), self.settings, Distinct(texts)
+        for which, batch in read_texts(self.tokenizer, distinct.texts, s, self.device, self.side):
+            with torch.inference_mode(), autocast(self.device, self.bfloat16):
                 log_proba = network(**batch)
-            yield rows, log_proba.float().cpu().numpy()
+            yield from distinct.spread(which, log_proba.float().cpu().numpy())
 
     def vectors(self, texts: Sequence[str]) -> FloatArray:
         """(n, H) float32: the pooled vectors that the head sees, for comparing texts."""

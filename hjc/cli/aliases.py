@@ -8,6 +8,7 @@ import typer
 from hjc.cli.completion import run_directories
 
 if TYPE_CHECKING:
+    from hjc.classifiers.base import Classifier
     from hjc.tables.options import ReadOptions
     from hjc.taxonomy import Taxonomy as Tree
 
@@ -181,6 +182,31 @@ Confidence = Annotated[float, typer.Option(help="Of the intervals.")]
 Seed = Annotated[int, typer.Option(help="Another seed draws other rows.")]
 Halves = Annotated[str, typer.Option(help="Sizes of k and a half: even (to the even neighbour, as R) or up.")]
 Json = Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Where and how a model computes."""
+
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1 ... (the first GPU where there is one); linear models use the CPU.")
+    ] = "auto"
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: bf16 where the hardware multiplies it, 3 to 4 times as fast; 32; bf16 (as stored: 32)."
+        ),
+    ] = None
+
+    def model(self, run_dir: str) -> "Classifier":
+        """The model of a directory, ready to compute."""
+        from hjc.classifiers.computing import PRECISIONS
+        from hjc.classifiers.load import load
+        from hjc.errors import check_choice
+
+        check_choice("--precision", self.precision or "auto", PRECISIONS)
+        return load(run_dir).compute_on(self.device, self.precision)
+
 
 # ---------------------------------------------------------------------------------------------- values
 

@@ -9,6 +9,7 @@ from hjc.cli import session
 from hjc.cli.aliases import (
     AllText,
     BatchSize,
+    Computing,
     Confidence,
     Level,
     Output,
@@ -84,6 +85,7 @@ def estimate(
     ] = 0,
     seed: Seed = 0,
     reading: Reading,
+    computing: Computing,
     writing: Writing,
     batch_size: BatchSize = 4096,
     figure: Annotated[
@@ -108,7 +110,6 @@ def estimate(
     from hjc.apply.change import change_table, check_request
     from hjc.apply.estimate import FROM_VALIDATION, gather, judge, read_audit, shares_table
     from hjc.apply.loop import Columns, Summary
-    from hjc.classifiers.load import load
     from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.tables import check_output, format_of, open_table, write_frame
@@ -127,7 +128,7 @@ def estimate(
         audit_inclusion_column = audit_inclusion_column or "inclusion_probability"
     kind = format_of(output, writing.format, writing=True)
     check_output(output, source, *([audit] if audit else []), overwrite=writing.overwrite)
-    classifier = load(run_dir)
+    classifier = computing.model(run_dir)
     validation = ValidationScores.load(run_dir, classifier.taxonomy) if method in FROM_VALIDATION else None
     columns = fitting(columns, classifier, all_text)
     classifier, calibrated = best_of(classifier, raw)

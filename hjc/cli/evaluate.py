@@ -11,6 +11,7 @@ from hjc.cli.aliases import (
     Bootstrap,
     Calibrated,
     CodeSeparator,
+    Computing,
     FolderOrNone,
     OtherCodesColumn,
     Reading,
@@ -42,6 +43,7 @@ def evaluate(
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     reading: Reading,
+    computing: Computing,
     format: Annotated[str | None, typer.Option(help="Another name of --input-format.")] = None,
     calibrated: Calibrated = False,
     report: Annotated[bool, typer.Option(help="With -o: write report.html and plots.")] = True,
@@ -54,7 +56,6 @@ def evaluate(
     import numpy as np
     from rich.console import Console
 
-    from hjc.classifiers.load import load
     from hjc.cli.streams import recipe_of, trained_column
     from hjc.data.reading import read_job_data
     from hjc.data.settings import DataSettings
@@ -81,7 +82,7 @@ def evaluate(
     )
     if output is not None:
         check_folder(output)
-    classifier = load(run_dir)
+    classifier = computing.model(run_dir)
     if calibrated:
         classifier.calibrated()  # says what to do where there is none
     given = {"language": language_column, "source": source_column, "other_codes": other_codes_column}

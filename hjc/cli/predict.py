@@ -11,6 +11,7 @@ from hjc.cli.aliases import (
     AllText,
     BatchSize,
     Calibrated,
+    Computing,
     Levels,
     Output,
     Prefix,
@@ -80,6 +81,7 @@ def predict(
     language: TitleLanguage = None,
     prefix: Prefix = "hjc_",
     reading: Reading,
+    computing: Computing,
     writing: Writing,
     calibrated: Calibrated = False,
     rules: Rules,
@@ -109,11 +111,10 @@ def predict(
         beside = [name for name, given in (("INPUT", source), ("rules like --back-off", rules != Rules())) if given]
         if text and beside:
             raise ValueError(f"--text shows the codes of one text; {beside[0]} belongs to tables")
-        one_text(run_dir, text or (), level, top_k, language, calibrated, writing.json)
+        one_text(computing, run_dir, text or (), level, top_k, language, calibrated, writing.json)
         return
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.predict import Plan, code_table
-    from hjc.classifiers.load import load
     from hjc.cli.streams import chosen, fitting, note_summary, progress_of, recipe_of, spoken, streams
     from hjc.evaluation.watch import Watch
 
@@ -126,7 +127,7 @@ def predict(
     ):
         columns = spoken(columns, run_dir, reader, language_column or "")
         columns.find(reader)
-        classifier = load(run_dir)
+        classifier = computing.model(run_dir)
         columns = fitting(columns, classifier, all_text)
         watch = Watch(classifier, count=False, scores=False)
         plan = Plan(
@@ -176,6 +177,7 @@ def check_is_file(run_dir: str, source: str) -> None:
 
 
 def one_text(
+    computing: Computing,
     run_dir: str,
     texts: Sequence[str],
     levels: list[int] | None,
@@ -202,9 +204,8 @@ def one_text(
         raise ValueError(
             "give INPUT, a table (- is standard input), or --text TEXT; texts are asked for only in a terminal"
         )
-    from hjc.classifiers.load import load
 
-    classifier = load(run_dir)
+    classifier = computing.model(run_dir)
     if calibrated:
         classifier = classifier.calibrated()
     level, k = levels[0] if levels else None, top_k if top_k > 1 else 3

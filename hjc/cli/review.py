@@ -9,6 +9,7 @@ from hjc.cli import session
 from hjc.cli.aliases import (
     AllText,
     BatchSize,
+    Computing,
     Level,
     Output,
     Prefix,
@@ -50,6 +51,7 @@ def review(
     raw: Raw = False,
     seed: Seed = 0,
     reading: Reading,
+    computing: Computing,
     writing: Writing,
     batch_size: BatchSize = 4096,
 ) -> None:
@@ -62,7 +64,6 @@ def review(
     """
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.review import Reviewing, review_columns, write_review
-    from hjc.classifiers.load import load
     from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken
     from hjc.tables import Reader, check_output, format_of, open_output, open_table
 
@@ -83,7 +84,7 @@ def review(
                 f"the input already has {', '.join(map(repr, taken))}; choose other names with --prefix and "
                 "--answer-column"
             )
-    classifier, calibrated = best_of(load(run_dir), raw)
+    classifier, calibrated = best_of(computing.model(run_dir), raw)
     columns = fitting(columns, classifier, all_text)
     found = Reviewing(
         classifier, table, columns, n, strategy, level=level or classifier.taxonomy.depth, strata=strata,

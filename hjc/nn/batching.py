@@ -7,6 +7,7 @@ where each process takes its share of every batch.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,14 +196,54 @@ def text_batches(
     windows: int = 1,
     titles: bool = False,
 ) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
-    """Rows (B,) and their tensors, for a pass over texts without gradients: long rows first within a window."""
+    """Rows (B,) and their tensors, for a pass over texts without gradients: long rows first within a window.
+
+    While the rows of a window are worked on, the next one is tokenised in a thread of its own.
+    """
     keep_memory()
-    for start in range(0, len(texts), INFERENCE_WINDOW):
-        part = texts[start : start + INFERENCE_WINDOW]
-        corpus = tokenize(tokenizer, part, max_length, prefix, side, windows=windows, titles=titles)
-        for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
-            batch = collate(corpus, rows, tokenizer.pad_token_id)
-            yield rows + start, {key: value.to(device) for key, value in batch.items()}
+    starts = range(0, len(texts), INFERENCE_WINDOW)
+    with ThreadPoolExecutor(1) as ahead:
+
+        def window(start: int) -> Future[TokenCorpus]:
+            part = texts[start : start + INFERENCE_WINDOW]
+            return ahead.submit(tokenize, tokenizer, part, max_length, prefix, side, windows=windows, titles=titles)
+
+        following = window(0) if starts else None
+        for start in starts:
+            assert following is not None
+            corpus = following.result()
+            following = window(start + INFERENCE_WINDOW)
+            for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
+                batch = collate(corpus, rows, tokenizer.pad_token_id)
+                yield rows + start, {key: value.to(device) for key, value in batch.items()}
+
+
+class Distinct:
+    """Texts of which each is worked on once, however often it occurs.
+
+    Attributes:
+        texts: every text once, in the order of its first row.
+        number: (n,) which of them a row has.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        known: dict[str, int] = {}
+        self.number: IntArray = np.fromiter((known.setdefault(t, len(known)) for t in texts), np.int64, len(texts))
+        self.texts = list(known)
+        self.order = np.argsort(self.number, kind="stable")
+        self.bounds = np.searchsorted(self.number[self.order], np.arange(len(known) + 1))
+
+    def spread(self, which: IntArray, values: npt.NDArray[Any]) -> Iterator[tuple[IntArray, npt.NDArray[Any]]]:
+        """Values (b, ...) of some of the texts -> rows and theirs, not more at a time than a batch has."""
+        counts = self.bounds[which + 1] - self.bounds[which]
+        if len(counts) == counts.sum():
+            yield self.order[self.bounds[which]], values
+            return
+        rows = np.concatenate([self.order[self.bounds[i] : self.bounds[i + 1]] for i in which])
+        place = np.repeat(np.arange(len(which)), counts)
+        for start in range(0, len(rows), INFERENCE_ROWS):
+            part = slice(start, start + INFERENCE_ROWS)
+            yield rows[part], values[place[part]]
 
 
 class Rows(Dataset[Any]):

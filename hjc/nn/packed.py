@@ -22,6 +22,8 @@ from torch.nn import functional as F
 LAYERS = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "CamembertLayer", "ElectraLayer")
 #: attention is padded to multiples of so many tokens (vectors of float32); the shortest text of a group, to the longest
 MULTIPLE, SHARE = 16, 0.7
+#: tokens from which attention is computed in one type; places in the scores of a head and group, for the caches' sake
+WIDE, MOST = 64, 2**19
 #: random integers are drawn from [-2^15, 2^15)
 HALF = 2**15
 
@@ -72,7 +74,8 @@ class Layout:
         groups, scatter, first, base = [], np.empty(starts[-1], np.int64), 0, 0
         while first < len(order):
             wide = -(-int(lengths[first]) // MULTIPLE) * MULTIPLE
-            last = first + int((lengths[first:] >= SHARE * lengths[first]).sum())
+            alike = int((lengths[first:] >= SHARE * lengths[first]).sum())
+            last = first + min(alike, max(1, MOST // wide**2))
             place = np.arange(wide)
             there = place < lengths[first:last, None]
             gather = np.where(there, starts[first:last, None] + place, starts[-1])
@@ -119,9 +122,13 @@ def attend(qkv: Tensor, group: Group, heads: int, p: float, dropout: Dropout | N
     split = qkv.index_select(0, group.gather).view(b, t, 3, heads, -1).permute(2, 3, 0, 1, 4).contiguous()
     q, k, v = split.view(3, heads * b, t, -1).unbind(0)
     scale = 1 / math.sqrt(width // heads)
-    scores = torch.bmm(q, k.transpose(1, 2)).view(heads, b, t, t)
-    scaled = scores.float() * scale if group.bias is None else torch.add(group.bias, scores, alpha=scale)
-    proba = torch.softmax(scaled, -1).to(qkv.dtype).view(heads * b, t, t)
+    if t >= WIDE:  # softmax computes inside in float32, and is the faster for it on long rows of bfloat16
+        bias = qkv.new_zeros(()) if group.bias is None else group.bias.to(qkv.dtype).repeat(heads, 1, 1)
+        proba = torch.softmax(torch.baddbmm(bias, q, k.transpose(1, 2), alpha=scale), -1)
+    else:
+        scores = torch.bmm(q, k.transpose(1, 2)).view(heads, b, t, t)
+        scaled = scores.float() * scale if group.bias is None else torch.add(group.bias, scores, alpha=scale)
+        proba = torch.softmax(scaled, -1).to(qkv.dtype).view(heads * b, t, t)
     mask = dropout.mask(proba, p) if dropout is not None else None
     out = torch.bmm(_drop(proba, mask), v)
     return out.view(heads, b, t, -1).permute(1, 2, 0, 3).reshape(b * t, width), (split, proba, mask)

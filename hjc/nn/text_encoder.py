@@ -15,12 +15,14 @@ from hjc.arrays import Float32, IntArray
 from hjc.nn.batching import (
     INFERENCE_ROWS,
     INFERENCE_TOKENS,
+    Distinct,
     TokenCorpus,
     collate,
     inference_batches,
     text_batches,
     tokenize,
 )
+from hjc.nn.devices import autocast, device_of, in_bfloat16
 from hjc.nn.encoder import (
     load_encoder,
     load_weights,
@@ -45,12 +47,14 @@ class TorchTextEncoder:
         precision: ``32`` or ``bf16`` (autocast) when encoding.
     """
 
+    has_network = True
+
     def __init__(
         self, model: Any, tokenizer: Any, *, pooling: str, prefix: str, max_length: int, precision: str = "32"
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.pooling, self.prefix, self.max_length, self.precision = pooling, prefix, max_length, precision
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device_of("auto")
         self.model.to(self.device).eval()
 
     @classmethod
@@ -99,16 +103,23 @@ class TorchTextEncoder:
     def encode(self, texts: Sequence[str], description: str = "encoding", *, progress: bool = True) -> Float32:
         """(n, H) float32 unit vectors in the order of ``texts``. An empty text has the vector of its special tokens."""
         self.model.eval()
-        out = np.empty((len(texts), self.dim), dtype=np.float32)
-        bf16 = self.precision == "bf16"
-        with rows_progress(description, len(texts), enabled=progress) as bar:
+        distinct = Distinct(texts)
+        out = np.empty((len(distinct.texts), self.dim), dtype=np.float32)
+        with rows_progress(description, len(distinct.texts), enabled=progress) as bar:
             # where the model is: during a fit that is the trainer's device
             device = self.model.device
-            for rows, batch in text_batches(self.tokenizer, texts, self.max_length, self.prefix, device):
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            for rows, batch in text_batches(self.tokenizer, distinct.texts, self.max_length, self.prefix, device):
+                with autocast(device, self.precision == "bf16"):
                     out[rows] = self.forward(**batch).cpu().numpy()
                 bar.advance(len(rows))
-        return out
+        return out[distinct.number]
+
+    def compute_on(self, device: str, precision: str | None) -> None:
+        """Move the model, and choose how it computes; see :func:`hjc.nn.devices.in_bfloat16` (None: as it is)."""
+        self.device = device_of(device)
+        self.model.to(self.device)
+        if precision is not None:
+            self.precision = "bf16" if in_bfloat16(precision) else "32"
 
     def save(self, folder: Path) -> None:
         """Write weights, configuration and tokenizer; what :meth:`load` needs, without network."""

@@ -107,6 +107,15 @@ class EmbeddingClassifier(Classifier):
     def parameters(self) -> Mapping[str, Any]:
         return asdict(self.settings) | {"scale": self.scale}
 
+    @property
+    def has_network(self) -> bool:
+        return self.encoder is not None and self.encoder.has_network
+
+    def compute_on(self, device: str = "auto", precision: str | None = None) -> Self:
+        super().compute_on(device, precision)
+        self._fitted()[0].compute_on(device, precision)
+        return self
+
     # ------------------------------------------------------------------ for subclasses
 
     def _fitted(self) -> tuple[TextEncoder, LabelIndex]:

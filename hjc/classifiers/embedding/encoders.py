@@ -30,6 +30,13 @@ class TextEncoder(Protocol):
         """(n, H) float32 rows of length 1, in the order of ``texts``."""
         ...
 
+    #: it may run on a GPU and in bfloat16
+    has_network: bool
+
+    def compute_on(self, device: str, precision: str | None) -> None:
+        """See :meth:`hjc.classifiers.computing.Computing.compute_on`."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write files from which :func:`read_encoder` makes the same encoder, without network."""
         ...
@@ -45,6 +52,8 @@ class UseEncoder:
         ModuleNotFoundError: the package is not installed (its code is needed with either files).
         FileNotFoundError: ``folder`` lacks a file.
     """
+
+    has_network = False
 
     def __init__(self, max_length: int, folder: Path | None = None) -> None:
         spec = importlib.util.find_spec(USE_PACKAGE)
@@ -82,6 +91,9 @@ class UseEncoder:
                 out[start : start + len(chunk)] = self.backend.encode(chunk)
                 bar.advance(len(chunk))
         return normalise(out)
+
+    def compute_on(self, device: str, precision: str | None) -> None:
+        """It runs in NumPy: nothing changes."""
 
     def save(self, folder: Path) -> None:
         for stored, path in self.files.items():
