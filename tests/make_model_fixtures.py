@@ -223,7 +223,7 @@ def make_all() -> None:
     ]
     train("linear_recipe", "model=linear", *limits, *recipe)
     Path("linear_recipe/drift_profile.json").unlink()  # large, and that of linear_topdown is like it
-    train("neural_topdown", "model=tiny", *tiny, *trainer, "trainer.epochs=16")
+    train("neural_topdown", "model=tiny", "hierarchy=topdown", *tiny, *trainer, "trainer.epochs=16")
     train("prototype", "model=prototype", "encoder=tiny", *tiny, *trainer)
     for name, make in saved.items():
         print(name, flush=True)

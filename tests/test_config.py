@@ -52,7 +52,7 @@ def test_every_file_composes(name: str) -> None:
             if key != "defaults" and "${" not in str(value) and f"{group}.{key}" not in " ".join(NEEDS.get(name, [])):
                 assert given(section, key, value) == {key: value}, key
     elif group == "hierarchy":
-        assert config.model.hierarchy == ("topdown" if option == "default" else option)
+        assert config.model.hierarchy == ("bottomup" if option == "default" else option)
     elif group == "encoder":
         assert config.model.encoder == raw["encoder"]
     elif group == "logger":
@@ -62,7 +62,7 @@ def test_every_file_composes(name: str) -> None:
 def test_defaults() -> None:
     config = compose()
     assert config.model.encoder == "intfloat/multilingual-e5-small"
-    assert config.name == "multilingual-e5-small_topdown"
+    assert config.name == "multilingual-e5-small_bottomup"
     assert config.run_dir.startswith("outputs/") and config.run_dir.endswith(config.name)
     assert config.data.sample and config.taxonomy.path == "isco08"
     assert compose(["model=linear", "hierarchy=bottomup"]).name == "linear_bottomup"

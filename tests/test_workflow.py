@@ -115,9 +115,9 @@ def test_a_run_leaves_a_described_model(configure: Callable[..., Config]) -> Non
     assert later["started"] == record["started"] and later["training"] == record["training"]
 
     # other settings do not land in it by accident, but may be asked to
-    with pytest.raises(ConfigError, match=r"model\.hierarchy: topdown -> bottomup"):
-        quiet(configure("hierarchy=bottomup"))
-    forced, text = quiet(configure("hierarchy=bottomup", "trainer.resume=false"))
+    with pytest.raises(ConfigError, match=r"model\.hierarchy: bottomup -> topdown"):
+        quiet(configure("hierarchy=topdown"))
+    forced, text = quiet(configure("hierarchy=topdown", "trainer.resume=false"))
     assert "training neural" in text and forced.status == "finished"
 
 

@@ -85,7 +85,7 @@ class NeuralSettings:
     side_dropout: float = 0.3
     #: hash categories of side variables into so many vectors (0: those of two training rows and more are listed)
     side_hashing: int = 0
-    hierarchy: str = "topdown"
+    hierarchy: str = "bottomup"
     #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
     before: str = ""
     head_init: str = "titles"
