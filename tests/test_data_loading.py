@@ -83,6 +83,22 @@ def test_zeros_are_restored_only_on_request(tmp_path):
     assert any("110 -> 0110" in note for note in splits.notes)
 
 
+@pytest.mark.parametrize(
+    ("asking", "zeros", "width"),
+    [
+        ("training", "data.restore_zeros=true", "data.restore_zeros=true with data.code_width=the length of the codes"),
+        ("command", "--restore-zeros", ""),
+        ("nobody", "", ""),
+    ],
+)
+def test_rejects_say_how_to_ask_for_zeros(tmp_path, asking, zeros, width):
+    pd.DataFrame({"text": ["a", "b", "c"], "code": ["110", "11.0", "1111"]}).to_csv(tmp_path / "a.csv", index=False)
+    _, rejects = read_job_data(tmp_path / "a.csv", TREE, DataSettings(), asking=asking)
+    lost, ambiguous = rejects["reason"]
+    assert lost.endswith(f"read codes as text, or {'give ' + zeros}" if zeros else "read codes as text"), lost
+    assert ambiguous.endswith(width or "read codes as text"), ambiguous
+
+
 def test_spreadsheet_codes(tmp_path):
     frame = pd.DataFrame({"text": ["a", "b", "c"], "code": [110.0, 1111.0, np.nan]})
     frame.to_parquet(tmp_path / "a.parquet")

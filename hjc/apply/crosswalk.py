@@ -12,7 +12,7 @@ from scipy import sparse
 
 from hjc.apply.loop import Columns, Part, Progress, Summary, numbers_of, write_parts
 from hjc.apply.predict import CodeColumns
-from hjc.apply.spelling import Spelling, for_commands
+from hjc.apply.spelling import Spelling
 from hjc.arrays import BoolArray, Float64, ObjectArray
 from hjc.classifiers.base import Classifier
 from hjc.crosswalk.mapping import Crosswalk, Inner
@@ -84,7 +84,7 @@ class CrosswalkSummary(Summary):
 
     def explain(self, source: Taxonomy) -> str:
         """What seems to have happened to the codes that the tree does not have."""
-        return for_commands(explain_unknown(source, self.unknown, source.name)) if self.unknown else ""
+        return explain_unknown(source, self.unknown, source.name, asking="command") if self.unknown else ""
 
 
 @dataclass(frozen=True)

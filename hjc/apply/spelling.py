@@ -10,12 +10,6 @@ from hjc.taxonomy.spelling import RepairReport, check_classification, one_of_eac
 _EXAMPLES = 1000
 
 
-def for_commands(message: str) -> str:
-    """What to do about a spoiled code, in the words of the command line."""
-    message = message.replace(", or pass restore_zeros=True with width=the length of the codes", "")
-    return message.replace("pass restore_zeros=True", "give --restore-zeros")
-
-
 @dataclass
 class Spelling:
     """What the codes of a table must be, and what was done to them so far.
@@ -37,7 +31,7 @@ class Spelling:
 
     def mend(self, codes: Sequence[str | None]) -> list[str]:
         """The codes of a chunk: "" where there is none, the value itself where it is no code."""
-        mended, report = repair_codes(self.known, codes, self.restore_zeros)
+        mended, report = repair_codes(self.known, codes, self.restore_zeros, asking="command")
         for before, after in zip(codes, mended, strict=True):
             if after and before is not None and (old := before.strip()) != after:
                 self.repaired[old, after] += 1
@@ -45,7 +39,7 @@ class Spelling:
             self.reasons |= report.reasons
         self.kinds.update(report.counts)
         self.hints = {
-            value.strip(): for_commands(reason)
+            value.strip(): reason
             for value, reason in report.reasons.items()
             if not reason.endswith("is not in the tree")
         }
@@ -53,12 +47,12 @@ class Spelling:
 
     def check(self, label: str, name: str, option: str = "") -> None:
         """After the last row. Raises TaxonomyError when most codes of the table are not in the tree ``name``."""
-        report = RepairReport(self.kinds.total(), dict(self.kinds), reasons=self.reasons)
+        report = RepairReport(self.kinds.total(), dict(self.kinds), reasons=self.reasons, asking="command")
         check_classification(self.known, report, label, name, option)
 
     def account(self) -> str:
         """Repairs, and what the values that are no codes probably are, a sentence of each kind."""
-        return ". ".join(filter(None, [self.message(), *map(for_commands, one_of_each_kind(self.reasons))]))
+        return ". ".join(filter(None, [self.message(), *one_of_each_kind(self.reasons)]))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -68,7 +68,7 @@ def job_data(rows: Texts, codes: Codes, taxonomy: Taxonomy, recipe: TextRecipe, 
     values = _column(rows, codes, name)
     if len(values) != len(texts):
         raise ValueError(f"{name}: got {len(texts):,} texts and {len(values):,} codes; every text needs its code")
-    known, report = repair_codes(taxonomy, values)
+    known, report = repair_codes(taxonomy, values, asking="nobody")
     check_classification(taxonomy, report, name, taxonomy.name, "pass the taxonomy that they are of")
     gold = np.array([taxonomy.index_of.get(code, UNLABELLED) for code in known], dtype=np.int64)
     bad: dict[str, list[int]] = {}

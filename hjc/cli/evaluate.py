@@ -88,7 +88,7 @@ def evaluate(
     given = {"language": language_column, "source": source_column, "other_codes": other_codes_column}
     # used where the file has them
     trained_only = ["side", *(key for key, column in given.items() if not column)]
-    rows, rejects = read_job_data(data, classifier.taxonomy, settings, if_present=trained_only)
+    rows, rejects = read_job_data(data, classifier.taxonomy, settings, if_present=trained_only, asking="command")
     if not len(rows):
         raise ValueError(f"{data}: no row can be evaluated: {reject_reasons(rejects) or 'there are none'}")
     if rows.sets is not None:

@@ -67,8 +67,11 @@ def revise(
     from hjc.crosswalk.revision import plan_revision
 
     old, new = None if start is None else taxonomy_of(start), taxonomy_of(to)
+    mended = mend_table(
+        read_links(table, **asdict(links)), old, new, restore_zeros=restore_zeros, asking="command"
+    )  # fmt: skip
     plan = plan_revision(
-        mend_table(read_links(table, **asdict(links)), old, new, restore_zeros=restore_zeros), new, old,
+        mended, new, old,
         split=split, weights=link_weights.weights, min_level=min_level, inner_share=inner_share,  # type: ignore[arg-type]
         target_counts=None if link_weights.counts is None else read_counts(link_weights.counts), keep_new=keep_new,
     )  # fmt: skip

@@ -81,7 +81,7 @@ def read_ratings(
     people = [n for n in code_columns for _ in unit] if wide else frame[coder_column].tolist() if coder_column else None
     split = CodeCells.of(cells, None, code_separator)
     cells = split.main
-    mended, spelling = repair_codes(tree, cells)
+    mended, spelling = repair_codes(tree, cells, asking="nobody")
     check_classification(tree, spelling, source, tree.name)
     nodes, units, columns, unknown = ratings_from_long(tree, unit * len(code_columns), people, mended)
     if spelling:

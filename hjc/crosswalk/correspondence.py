@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from hjc.errors import TaxonomyError, check_choice, name_some
-from hjc.taxonomy.spelling import one_of_each_kind, repair_codes
+from hjc.taxonomy.spelling import Asking, one_of_each_kind, repair_codes
 
 #: how the links of one source code share its mass; see :func:`link_shares`
 Weights = Literal["uniform", "proportional", "given", "shares"]
@@ -133,18 +133,24 @@ class Correspondence:
 
 
 def mend_table(
-    table: Correspondence, source: Collection[str] | None, target: Collection[str], *, restore_zeros: bool = False
+    table: Correspondence,
+    source: Collection[str] | None,
+    target: Collection[str],
+    *,
+    restore_zeros: bool = False,
+    asking: Asking = "python",
 ) -> Correspondence:
     """The table with its codes as the trees spell them; notes say what was mended and what may be wrong.
 
-    ``source`` may be unknown (None). Lost leading zeros are put back where ``restore_zeros`` asks for it.
+    ``source`` may be unknown (None). Lost leading zeros are put back where ``restore_zeros`` asks for it; ``asking``:
+    see :func:`hjc.taxonomy.spelling.repair_codes`.
     """
     names: dict[str, dict[str, str]] = {}
     notes = list(table.notes)
     for side, known, codes in (("source", source, table.source), ("target", target, (*table.target, *table.added))):
         if known is not None:
             given = list(dict.fromkeys(filter(None, codes)))
-            mended, report = repair_codes(known, given, restore_zeros)
+            mended, report = repair_codes(known, given, restore_zeros, asking=asking)
             names[side] = {old: new for old, new in zip(given, mended, strict=True) if old != new}
             if report.changed:
                 changed = name_some(f"{old} -> {new}" for old, new in report.changed.items())

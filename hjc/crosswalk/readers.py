@@ -332,7 +332,11 @@ def read_chain(
     walk: Crosswalk | None = None
     for i, path in enumerate(tables):
         links = mend_table(
-            read_links(path, reverse=reverse, **columns), trees[i], trees[i + 1], restore_zeros=restore_zeros
+            read_links(path, reverse=reverse, **columns),
+            trees[i],
+            trees[i + 1],
+            restore_zeros=restore_zeros,
+            asking="command",
         )
         # A table that `Crosswalk.to_csv` wrote holds shares; its header says so.
         how = "shares" if weights == "uniform" and not reverse and _is_matrix(path) else weights

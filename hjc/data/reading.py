@@ -22,7 +22,7 @@ from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import COMPOSED, REJECT_COLUMNS, no_rejects, reject_reasons
 from hjc.errors import name_some
 from hjc.tables import ReadOptions, Table, read_rows
-from hjc.taxonomy.spelling import check_classification, is_missing, repair_codes
+from hjc.taxonomy.spelling import Asking, check_classification, is_missing, repair_codes
 from hjc.taxonomy.tree import Taxonomy
 
 SPLIT_NAMES = {
@@ -88,10 +88,11 @@ def read_job_data(
     settings: DataSettings | None = None,
     *,
     if_present: Collection[str] = (),
+    asking: Asking = "training",
 ) -> tuple[JobData, pd.DataFrame]:
     """The usable rows of one file and the table of rejects, with the columns and options of ``settings``.
 
-    ``if_present``: see :func:`read_file`.
+    ``if_present``, ``asking``: see :func:`read_file`.
 
     Raises:
         TaxonomyError: most codes of the file are not in the taxonomy.
@@ -100,14 +101,14 @@ def read_job_data(
     settings = settings or DataSettings()
     named = dataclasses.replace(settings, train=["-"], valid=[], test=[], files=[], sources=[],
                                 train_codes=[], valid_codes=[], test_codes=[], files_codes=[])  # fmt: skip
-    part = read_file(named.all_sources()[0], settings, taxonomy, stream=path, if_present=if_present)
+    part = read_file(named.all_sources()[0], settings, taxonomy, stream=path, if_present=if_present, asking=asking)
     return part.data, part.rejects
 
 
 def read_labelled(path: str, taxonomy: Taxonomy, text: Sequence[str], code: str, **further: Any) -> ReadFile:
     """The usable rows of one file. ``further`` settings of the data: language_column, max_chars, separator ..."""
     settings = DataSettings(files=[path], text_columns=list(text), code_column=code, **further)
-    return read_file(settings.all_sources()[0], settings, taxonomy)
+    return read_file(settings.all_sources()[0], settings, taxonomy, asking="nobody")
 
 
 def read_file(
@@ -117,10 +118,12 @@ def read_file(
     stream: "str | Path | IO[bytes] | None" = None,
     *,
     if_present: Collection[str] = (),
+    asking: Asking = "training",
 ) -> ReadFile:
     """Read one file of ``settings.all_sources()``, or ``stream`` in its place.
 
     ``if_present``: which of language, source, weight, id, group and side may be missing from the file.
+    ``asking``: whom rejects tell how to put lost zeros back, see :func:`hjc.taxonomy.spelling.repair_codes`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -163,7 +166,7 @@ def read_file(
     cells = {key: list(map(present, table.column(name))) for key, name in optional.items() if name}
     n = len(table)
     ids = cells.get("id", [""] * n)
-    rows = _Rows(table, ids)
+    rows = _Rows(table, ids, asking)
 
     language = np.array([(x or source.default_language or "").lower() for x in cells.get("language", [""] * n)], object)
     if settings.languages:
@@ -247,8 +250,8 @@ def read_frame(frame: pd.DataFrame, source: SourceSettings, settings: DataSettin
 class _Rows:
     """The rows of one file: which are still in use, why the others are not, and what is said about them."""
 
-    def __init__(self, table: Table, ids: list[str]) -> None:
-        self.table, self.ids = table, ids
+    def __init__(self, table: Table, ids: list[str], asking: Asking) -> None:
+        self.table, self.ids, self.asking = table, ids, asking
         #: (n,) rows that are still in use
         self.open = np.ones(len(table), dtype=bool)
         #: (row, id, reason, value); each row is rejected once, for its first reason
@@ -273,8 +276,9 @@ class _Rows:
         """(n,) nodes of the codes; -1 where the row is rejected already or now."""
         name, used = self.table.name, np.flatnonzero(self.open)
         repaired, report = repair_codes(
-            taxonomy, [codes[i] for i in used.tolist()], settings.restore_zeros, settings.code_width or None
-        )
+            taxonomy, [codes[i] for i in used.tolist()], settings.restore_zeros, settings.code_width or None,
+            asking=self.asking,
+        )  # fmt: skip
         gold = np.full(len(codes), -1, dtype=np.int64)
         gold[used] = [taxonomy.index_of.get(code, -1) for code in repaired]
         check_classification(taxonomy, report, name, taxonomy.name)

@@ -183,7 +183,7 @@ class HierarchicalClassifier(ClassifierMixin, BaseEstimator):
                 )
             self._numbered, self.classes_ = True, np.arange(len(self.classes))
             labels = np.array([str(code) for code in self.classes], dtype=object)[labels]
-        known, report = repair_codes(tree, list(labels))
+        known, report = repair_codes(tree, list(labels), asking="nobody")
         check_classification(tree, report, "y", tree.name, "give another taxonomy")
         gold = np.array([tree.index_of.get(code, -1) for code in known], dtype=np.int64)
         if (bad := np.flatnonzero(gold < 0)).size:

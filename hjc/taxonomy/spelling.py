@@ -39,6 +39,14 @@ _FIXED = {
     "zeros": "leading zeros restored",
 }
 _BAD = ("lost_zeros", "ambiguous", "spelling", "unknown")
+#: who is told -> how to ask for lost zeros to be put back, and what to add where codes have one length; "nobody" cannot
+Asking = Literal["python", "command", "training", "nobody"]
+_ASK: dict[Asking, tuple[str, str]] = {
+    "python": ("pass restore_zeros=True", "with width=the length of the codes"),
+    "command": ("give --restore-zeros", ""),
+    "training": ("give data.restore_zeros=true", "with data.code_width=the length of the codes"),
+    "nobody": ("", ""),
+}
 
 
 def is_missing(value: object) -> bool:
@@ -96,14 +104,14 @@ class _Verdict:
     numeric: bool = False  # the value has certainly been a number once
     guess: str = ""  # what the value probably is, as the end of a sentence
 
-    def reason(self, value: str) -> str:
+    def reason(self, value: str, asking: Asking) -> str:
         """Why the value is no code of the tree, and what to do."""
         names = " or ".join(map(repr, self.readings))
+        zeros, width = _ASK[asking]
         return {
-            "ambiguous": f"{value!r} may be {names}: read codes as text, or pass restore_zeros=True with width=the "
-            "length of the codes",
-            "lost_zeros": f"{value!r} looks like {names} with a lost leading zero: read codes as text, or pass "
-            "restore_zeros=True",
+            "ambiguous": f"{value!r} may be {names}: read codes as text" + (width and f", or {zeros} {width}"),
+            "lost_zeros": f"{value!r} looks like {names} with a lost leading zero: read codes as text"
+            + (zeros and f", or {zeros}"),
             "decimal": f"{value!r} looks like {self.code!r} read as a decimal number: read codes as text, or use "
             "repair_codes",
             "blanks": f"{value!r} is {self.code!r} with surrounding blanks: strip them, or use repair_codes",
@@ -216,6 +224,7 @@ class RepairReport:
         reasons: value that is no code of the tree -> sentence that says why and what to do (for a rejects file).
         suspect: code that is known as it stands, but in a column that has lost zeros may be a shorter rest of
             another one -> those others. Left as they are.
+        asking: whom the reasons tell what to do.
     """
 
     rows: int
@@ -223,6 +232,7 @@ class RepairReport:
     changed: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     suspect: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    asking: Asking = "python"
 
     @property
     def repaired(self) -> int:
@@ -265,7 +275,12 @@ def one_of_each_kind(reasons: Mapping[str, str]) -> list[str]:
 
 
 def repair_codes(
-    taxonomy: Collection[str], codes: Iterable[object], restore_zeros: bool = False, width: int | None = None
+    taxonomy: Collection[str],
+    codes: Iterable[object],
+    restore_zeros: bool = False,
+    width: int | None = None,
+    *,
+    asking: Asking = "python",
 ) -> tuple[list[str], RepairReport]:
     """Codes as the tree spells them, and a report of every change and every value that is no code.
 
@@ -279,6 +294,8 @@ def repair_codes(
         codes: B values: text, missing values (None, NaN, ""), or numbers from a column that was read as numbers.
         restore_zeros: put lost leading zeros back.
         width: length of every code in the column, if they all have the same.
+        asking: whom the reasons tell what to do: who calls this function, a command, or a training; or nobody, where
+            zeros cannot be put back.
 
     Returns:
         B codes ("" for missing, the value itself where it is no code), and the :class:`RepairReport`.
@@ -301,17 +318,21 @@ def repair_codes(
         rows=len(rows),
         counts=dict(Counter(v.kind for v in rows)),
         changed={str(k): v.code for k, v in verdicts.items() if v.kind in _FIXED},
-        reasons={str(k): v.reason(str(k)) for k, v in verdicts.items() if v.kind in _BAD},
+        reasons={str(k): v.reason(str(k), asking) for k, v in verdicts.items() if v.kind in _BAD},
         suspect={v.code: v.readings for v in verdicts.values() if lossy and v.kind == "known" and v.readings},
+        asking=asking,
     )
     return [verdict.code for verdict in rows], report
 
 
-def explain_unknown(taxonomy: Collection[str], codes: Iterable[object], name: str = "") -> str:
+def explain_unknown(
+    taxonomy: Collection[str], codes: Iterable[object], name: str = "", *, asking: Asking = "python"
+) -> str:
     """One message about codes that are not in the tree ``name``: the first five, and what may have happened to them."""
     values, known = list(dict.fromkeys(codes)), _Known(taxonomy)
     verdicts = {value: known.judge(value) for value in values}
-    hints = one_of_each_kind({str(v): found.reason(str(v)) for v, found in verdicts.items() if found.kind != "known"})
+    unknown = {str(v): found.reason(str(v), asking) for v, found in verdicts.items() if found.kind != "known"}
+    hints = one_of_each_kind(unknown)
     hints = hints or [f"codes of this tree look like {', '.join(map(repr, known.examples()))}"]
     return f"unknown codes{f' in {name!r}' if name else ''}: {name_some(values)}. " + ". ".join(hints)
 
@@ -334,8 +355,9 @@ def check_classification(
     if not report.rejected or (report.rejected < given and (report.rejected < _FEW or report.rejected <= given / 2)):
         return
     share = "no row has a code of the taxonomy" if report.rejected == given else "most codes are not in the taxonomy"
+    found = explain_unknown(taxonomy, report.reasons, name, asking=report.asking)
     raise TaxonomyError(
-        f"{label}: {share} ({report.rejected:,} of {given:,} rows); {explain_unknown(taxonomy, report.reasons, name)}. "
+        f"{label}: {share} ({report.rejected:,} of {given:,} rows); {found}. "
         f"Are they codes of another classification? Then name it ({option or _OPTION}), or bring them over first with "
         "hjc crosswalk"
     )

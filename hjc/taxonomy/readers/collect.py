@@ -295,7 +295,7 @@ class Collector:
         """
         tree = self.tree()
         unknown = list(dict.fromkeys(t.code for t, _, _ in self.texts if t.code not in tree.index_of))
-        mended, found = repair_codes(tree, unknown, restore_zeros=restore_zeros)
+        mended, found = repair_codes(tree, unknown, restore_zeros=restore_zeros, asking="nobody")
         fixed = {old: new for old, new in zip(unknown, mended, strict=True) if new in tree.index_of}
         kept: list[Text] = []
         for text, number, row in self.texts:
