@@ -242,8 +242,15 @@ class Progress(TQDMProgressBar):
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's notes on hardware, products and why it stopped; its warnings and errors stay."""
-    loggers = [logging.getLogger(f"{name}.utilities.rank_zero") for name in ("pytorch_lightning", "lightning_fabric")]
+    """Without Lightning's notes on hardware, products, checkpoints and why it stopped; its warnings and errors stay."""
+    loggers = [
+        logging.getLogger(name)
+        for name in (
+            "pytorch_lightning.utilities.rank_zero",
+            "pytorch_lightning.trainer.connectors.checkpoint_connector",
+            "lightning_fabric.utilities.rank_zero",
+        )
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(max(logging.WARNING, logger.level))
