@@ -1,6 +1,8 @@
 """The ``hjc data`` commands: files in, files out, logs that add up."""
 
 import json
+import os
+import threading
 
 import pandas as pd
 import pytest
@@ -30,6 +32,22 @@ def test_sample(call, ads, tmp_path, suffix) -> None:
     assert frame["design_weight"].sum() == 13
     log = log_of(out)
     assert log["rows_in"] == log["rows_out"] + log["not_drawn"] == 13 and log["strata"] == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("sample", "--rule", "code-length", "--fraction", 0.2), ("prepare", "-t", "text", "--languages", "none")],
+)
+def test_a_pipe_is_read_twice_from_a_copy(call, ads, tmp_path, command) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    feeding = threading.Thread(target=lambda: (tmp_path / "pipe.csv").write_bytes(ads.read_bytes()), daemon=True)
+    feeding.start()
+    name, *options = command
+    code, _, err = call("data", name, tmp_path / "pipe.csv", "-o", tmp_path / "out.csv", *options)
+    feeding.join(10)
+    assert code == 0, err
+    assert call("data", name, ads, "-o", tmp_path / "file.csv", *options)[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "file.csv").read_bytes()
 
 
 def test_split_and_manifest(call, ads, tmp_path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from hjc.files import binary
+from hjc.files import binary, is_special
 from hjc.tables import Reader, ReadOptions, Rejects, check_output, find_column, format_of, open_output, open_table
 
 
@@ -89,14 +89,15 @@ class Passes:
 
 @contextmanager
 def rereadable(path: str) -> Iterator[str]:
-    """The path itself, or for ``-`` a temporary copy of standard input, so that it can be read twice."""
-    if path != "-":
+    """The path itself, or a temporary copy of standard input (``-``) or of a pipe, so that it can be read twice."""
+    if path != "-" and not is_special(path):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "input"
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        source = binary(sys.stdin) if path == "-" else stack.enter_context(Path(path).open("rb"))
+        copy = Path(folder) / ("input" if path == "-" else Path(path).name)  # the name tells the format
         with copy.open("wb") as stream:
-            shutil.copyfileobj(binary(sys.stdin), stream)
+            shutil.copyfileobj(source, stream)
         yield str(copy)
 
 
