@@ -41,6 +41,17 @@ class Reading:
         kind = format_of(path, self.input_format, option="--input-format")
         return ReadOptions.given(format=kind, separator=self.separator, encoding=self.encoding, sheet=self.sheet)
 
+    def of_other(self, path: str, sheet: str | None) -> "Reading":
+        """For a second table beside the input: its format goes by its name, and its encoding is UTF-8 where it can be.
+
+        Text of another encoding is hardly ever valid UTF-8, which is what hjc itself writes.
+        """
+        from hjc.tables.options import SUFFIXES, inner_suffix
+
+        named = inner_suffix(path) in SUFFIXES
+        encoding = None if self.encoding is None or _is_utf8(path) else self.encoding
+        return replace(self, input_format=None if named else self.input_format, encoding=encoding, sheet=sheet)
+
     def of_desk(self, path: str, sheet: str) -> "Reading":
         """The same where ``path`` is a desk's store, of which this sheet is meant where none is named."""
         from hjc.tables.options import SUFFIXES, inner_suffix
@@ -209,6 +220,17 @@ class Computing:
 
 
 # ---------------------------------------------------------------------------------------------- values
+
+
+def _is_utf8(path: str) -> bool:
+    """Whether a file is text in UTF-8; False where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            while stream.read(1 << 20):
+                pass
+    except (OSError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def taxonomy_of(spec: str, digits: str | None = None) -> "Tree":

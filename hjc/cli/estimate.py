@@ -57,6 +57,7 @@ def estimate(
     audit: Annotated[
         str | None, typer.Option(metavar="FILE", help="Random sample of the rows with the codes that clerks found.")
     ] = None,
+    audit_sheet: Annotated[str | None, typer.Option(help="Sheet of the audit's workbook (the first).")] = None,
     audit_code_column: Annotated[str, typer.Option(help="Column of the audit with the right code.")] = "code",
     audit_inclusion_column: Annotated[
         str | None, typer.Option(help="Column of the audit with the probability of being audited (equal).")
@@ -121,9 +122,9 @@ def estimate(
     recipe = None if code_column else recipe_of(run_dir, text_column)
     columns, summary = Columns(recipe, by=domains, weights=weights, code=code_column), Summary()
     earlier = check_figures(figure or (), against, change is not None, writing.overwrite)
-    options = {
-        path: reading.of_desk(path, sheet).of(path) for path, sheet in ((source, "final"), (audit, "audit")) if path
-    }
+    options = {source: reading.of_desk(source, "final").of(source)}
+    if audit:
+        options[audit] = reading.of_other(audit, audit_sheet).of_desk(audit, "audit").of(audit)
     if audit and options[audit].format == "desk":
         audit_inclusion_column = audit_inclusion_column or "inclusion_probability"
     kind = format_of(output, writing.format, writing=True)

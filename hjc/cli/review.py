@@ -112,4 +112,5 @@ def review(
         command += ["--audit-code-column", answer_column]
         command += ["--audit-inclusion-column", f"{prefix}inclusion_probability"]
         command += ["--audit-stratum-column", f"{prefix}stratum"] if strategy == "stratified" else []
+        command += ["-o", "shares.xlsx"] if target == "xlsx" else []
         session.note(f"when {answer_column} is filled in: {shlex.join(command)}")

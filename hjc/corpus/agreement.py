@@ -239,9 +239,10 @@ class Agreement:
     overall: pd.DataFrame
     confusion: pd.DataFrame
 
-    def write(self, directory: Path | str) -> list[Path]:
-        """Write ``pairs.csv``, ``overall.csv`` and ``confusion.csv``."""
-        return write_tables(directory, {"pairs": self.pairs, "overall": self.overall, "confusion": self.confusion})
+    def write(self, directory: Path | str, kind: str = "csv") -> list[Path]:
+        """Write ``pairs.csv``, ``overall.csv`` and ``confusion.csv``, or workbooks (xlsx)."""
+        tables = {"pairs": self.pairs, "overall": self.overall, "confusion": self.confusion}
+        return write_tables(directory, tables, kind)
 
     def lines(self) -> Iterator[list[str]]:
         """For a terminal: level, units, and each overall figure with its interval."""

@@ -11,17 +11,30 @@ from typing import Any
 
 import pandas as pd
 
+from hjc.errors import check_choice
 from hjc.files import binary, is_special
-from hjc.tables import Reader, ReadOptions, Rejects, check_output, find_column, format_of, open_output, open_table
+from hjc.tables import (
+    Reader,
+    ReadOptions,
+    Rejects,
+    check_output,
+    find_column,
+    format_of,
+    open_output,
+    open_table,
+    write_frame,
+)
 
 
-def write_tables(directory: Path | str, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Write ``NAME.csv`` for each table into a folder, which is made; their paths."""
+def write_tables(directory: Path | str, tables: Mapping[str, pd.DataFrame], kind: str = "csv") -> list[Path]:
+    """Write ``NAME.csv`` for each table into a folder, which is made; their paths. ``kind``: csv or xlsx."""
+    check_choice("--format", kind, ("csv", "xlsx"))
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
-    return [folder / f"{name}.csv" for name in tables]
+    paths = [folder / f"{name}.{kind}" for name in tables]
+    for path, table in zip(paths, tables.values(), strict=True):
+        write_frame(table, str(path), kind, float_format="%.6g")
+    return paths
 
 
 @dataclass

@@ -65,6 +65,10 @@ def format_of(path: str | Path, given: str | None = None, *, option: str = "--fo
     allowed = FORMATS if writing else READABLE
     if given is not None and given != "auto":
         check_choice(option, given, allowed)
+        if writing and given != "xlsx" and Path(path).suffix.lower() in (".xlsx", ".xlsm", ".xls"):
+            raise ValueError(
+                f"{path} would hold {given} under the name of a workbook; name it .{given}, or leave {option} out"
+            )
         return given
     if path == "-":
         return "csv"

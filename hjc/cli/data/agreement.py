@@ -37,6 +37,7 @@ def agreement(
     taxonomy: Taxonomy = "isco08",
     digits: Digits = None,
     confidence: Confidence = 0.95,
+    format: Annotated[str, typer.Option(help="The tables as csv or xlsx.")] = "csv",
     reading: Reading,
 ) -> None:
     """Agreement at each level with intervals, Cohen's and Fleiss' kappa, Krippendorff's alpha, confusion at level 1."""
@@ -61,7 +62,7 @@ def agreement(
         confidence=confidence,
         sets=given.sets,
     )
-    result.write(output)
+    written = result.write(output, format)
     write_rejects(output, given.rejects)
     columns = {"weight_column": weight_column or None, "stratum_column": stratum_column or None}
     session.show_table(
@@ -73,7 +74,7 @@ def agreement(
     session.finish(
         output,
         {"command": "agreement", "input": source, **given.facts, **columns, "confidence": confidence},
-        [*given.notes, f"pairs.csv, overall.csv, confusion.csv, rejects.csv and log.json in {output}"],
+        [*given.notes, f"{', '.join(path.name for path in written)}, rejects.csv and log.json in {output}"],
     )
 
 
