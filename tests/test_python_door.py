@@ -128,7 +128,11 @@ def test_names_mean_in_python_what_they_mean_in_the_shell(name: str) -> None:
     kind, values = preset(name)
     config = compose([f"model={name}"])
     assert config.model.name == kind
-    assert {key: getattr(config.model, key) for key in values} == values
+    for key, value in values.items():
+        found = getattr(config.model, key)
+        if isinstance(value, dict):  # settings within settings
+            found = {inner: getattr(found, inner) for inner in value}
+        assert found == value, key
 
 
 def test_unknown_names_get_the_nearest() -> None:
