@@ -165,10 +165,12 @@ def test_predict_says_that_texts_are_of_another_kind_and_not_of_titles(run: Path
 def test_estimate_flags_other_texts_and_names_the_cures(run: Path, folder: Path, call) -> None:
     out, table = folder / "shares.csv", write(folder / "ads.csv", titles(7000, 300), BODY)
     code, _, err = call(
-        "estimate", table, "--run", run, "-t", "title", "-t", "body", "--all-text", "-o", out, "--overwrite"
-    )
+        "estimate", table, "--run", run, "-t", "title", "-t", "body", "--all-text", "-o", out, "--overwrite",
+        "--figure", folder / "shares.html",
+    )  # fmt: skip
     assert code == 0 and "warning: trained on texts of 4 words" in err and "validation rows: re-audit" in err
-    assert "--audit FILE" in err and "--method prior_shift" in err
+    for told in (err, (folder / "shares.html").read_text("utf-8")):
+        assert "re-audit" in told and "--audit FILE" in told and "--method prior_shift" in told
     assert pd.read_csv(out, keep_default_na=False)["flag"].str.contains("other texts").all()
     code, _, err = call("estimate", table, "--run", run, "-t", "title", "-o", out, "--overwrite")
     assert code == 0 and "warning" not in err and "validation rows: proceed" in err and "not in doubt" in err

@@ -156,7 +156,7 @@ def estimate(
     for path in figure or ():
         from hjc.report.shares import draw_shares
 
-        session.notes(draw_shares(path, found, earlier, title=f"Shares of {source}"))
+        session.notes(draw_shares(path, found, earlier, title=f"Shares of {source}", notes=said))
     session.notes([summary.left_out(), chosen(columns), *said])
     if not code_column:
         how = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"

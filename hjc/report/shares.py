@@ -32,12 +32,17 @@ _HOW_TO_READ = (
 
 
 def draw_shares(
-    path: str | Path, table: pd.DataFrame, earlier: pd.DataFrame | None = None, title: str = ""
+    path: str | Path,
+    table: pd.DataFrame,
+    earlier: pd.DataFrame | None = None,
+    title: str = "",
+    notes: Sequence[str] = (),
 ) -> list[str]:
     """Write a picture (.png, .svg, .pdf) or a page (.html) of a table of shares or of changes.
 
     Args:
         earlier: shares of an earlier period, drawn beside; see :func:`read_shares`.
+        notes: sentences about the rows behind the shares, which a page begins with.
 
     Returns:
         Sentences on what is not drawn.
@@ -53,7 +58,7 @@ def draw_shares(
         raise ValueError("--against: no code of the earlier table is in this one; is it of another classification?")
     parts = domains(table)
     if path.suffix.lower() == ".html":
-        write_text(path, _page(parts, earlier, title or "Shares"))
+        write_text(path, _page(parts, earlier, title or "Shares", notes))
         return [f"{path}: of {len(parts)} domains {DOMAINS} are shown"] if len(parts) > DOMAINS else []
     level = drawn_level(table)
     with plots.plot_style():
@@ -190,13 +195,18 @@ def _bars(axes: Any, value: Any, lines: pd.DataFrame, y: Any, look: dict[str, An
 # ---------------------------------------------------------------------- the page
 
 
-def _page(parts: list[tuple[str, pd.DataFrame]], earlier: pd.DataFrame | None, title: str) -> str:
+def _page(parts: list[tuple[str, pd.DataFrame]], earlier: pd.DataFrame | None, title: str, notes: Sequence[str]) -> str:
     levels = sorted(parts[0][1]["level"].unique().tolist())
     sections = []
     with plots.plot_style():
         for level in levels:
             shown = list(_of_level(parts[:DOMAINS], level, earlier))
-            values = {"parts": shown, "changes": "change" in parts[0][1].columns, "compared": earlier is not None}
+            values = {
+                "parts": shown,
+                "changes": "change" in parts[0][1].columns,
+                "compared": earlier is not None,
+                "notes": notes if level == levels[0] else (),
+            }
             sections.append(Section(f"Level {level}", "shares.html.j2", values, fold=level != levels[0]))
     return render(
         title,
