@@ -188,6 +188,14 @@ Calibrated = Annotated[
     bool, typer.Option("--calibrated", help="Use the model's calibration, fitted on its validation rows.")
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="Do not apply the model's calibration.")]
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="Shares of codes of the rows: training (as learnt), uniform, em (estimated from the rows; em:2 at level "
+        "2), or a CSV of code,share.",
+    ),
+]
 Bootstrap = Annotated[int, typer.Option(min=0, help="Resamples of the 95 % intervals; 0 for none.")]
 Confidence = Annotated[float, typer.Option(help="Of the intervals.")]
 Seed = Annotated[int, typer.Option(help="Another seed draws other rows.")]

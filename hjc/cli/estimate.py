@@ -13,6 +13,7 @@ from hjc.cli.aliases import (
     Confidence,
     Level,
     Output,
+    Prior,
     Raw,
     Reading,
     Seed,
@@ -77,6 +78,7 @@ def estimate(
         typer.Option(metavar="COLUMN", help="With --change: units (ads, firms) that may be in both periods."),
     ] = None,
     raw: Raw = False,
+    prior: Prior = None,
     target: Annotated[
         str, typer.Option(help="population: the rows are a sample of it. batch: the shares among these very rows.")
     ] = "population",
@@ -111,13 +113,15 @@ def estimate(
     from hjc.apply.change import change_table, check_request
     from hjc.apply.estimate import FROM_VALIDATION, gather, judge, read_audit, shares_table
     from hjc.apply.loop import Columns, Summary
-    from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken
+    from hjc.apply.priors import Wanted, check_method, in_table
+    from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken, with_prior
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.tables import check_output, format_of, open_table, write_frame
 
     domains = listed(by)
     if method == "auto":
         method = "classify_and_count" if code_column else "ppi" if audit else "summed"
+    check_method(Wanted.of(prior), method)
     check_request(method, confidence, domains, change, change_column, unit_column, target)
     recipe = None if code_column else recipe_of(run_dir, text_column)
     columns, summary = Columns(recipe, by=domains, weights=weights, code=code_column), Summary()
@@ -134,6 +138,9 @@ def estimate(
     columns = fitting(columns, classifier, all_text)
     classifier, calibrated = best_of(classifier, raw)
     depth = classifier.taxonomy.check_level(level if level is not None else classifier.taxonomy.depth)
+    if prior is not None:
+        find = in_table(classifier, source, options[source], columns, batch_size, calibrated)
+        classifier = with_prior(classifier, prior, run_dir, calibrated, find)
     audited, audited_domain = None, None
     if audit:
         with open_table(audit, options[audit], rows=batch_size) as reader:

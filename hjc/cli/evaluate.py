@@ -14,6 +14,7 @@ from hjc.cli.aliases import (
     Computing,
     FolderOrNone,
     OtherCodesColumn,
+    Prior,
     Reading,
     RestoreZeros,
     RunDir,
@@ -46,6 +47,7 @@ def evaluate(
     computing: Computing,
     format: Annotated[str | None, typer.Option(help="Another name of --input-format.")] = None,
     calibrated: Calibrated = False,
+    prior: Prior = None,
     report: Annotated[bool, typer.Option(help="With -o: write report.html and plots.")] = True,
     examples: Annotated[bool, typer.Option(help="Quote texts of the rows in the report.")] = True,
     restore_zeros: RestoreZeros = False,
@@ -56,7 +58,8 @@ def evaluate(
     import numpy as np
     from rich.console import Console
 
-    from hjc.cli.streams import recipe_of, trained_column
+    from hjc.apply.priors import in_texts
+    from hjc.cli.streams import recipe_of, trained_column, with_prior
     from hjc.data.reading import read_job_data
     from hjc.data.settings import DataSettings
     from hjc.data.splits import reject_reasons, write_rejects
@@ -99,8 +102,13 @@ def evaluate(
         rows = kind.rows(recipe, rows, [table.column(name).tolist() for name in recipe.columns], side)
         session.note(kind.note())
     counts = read_training_counts(run_dir, classifier.taxonomy)
+    model, rules_from = classifier, str(run_dir)
+    if prior is not None:
+        model = classifier.calibrated() if calibrated else classifier
+        model = with_prior(model, prior, run_dir, calibrated, in_texts(model, rows.texts, calibrated))
+        calibrated, rules_from = False, ""  # rules of the validation rows hold for their shares only
     found = evaluate_model(
-        classifier, rows, name=name, validation=run_dir, calibrated=calibrated, bootstrap=bootstrap, seed=seed,
+        model, rows, name=name, validation=rules_from or None, calibrated=calibrated, bootstrap=bootstrap, seed=seed,
         train_gold=None if counts is None else np.repeat(np.arange(len(counts)), counts),
     )  # fmt: skip
     session.tell(
@@ -117,7 +125,7 @@ def evaluate(
             write_counts(output, classifier.taxonomy, counts)
         page = save_evaluations(
             output, {name: found}, run_dir=run_dir, counts=counts, report=report, examples=examples, keep=True,
-            classifier=classifier.calibrated() if calibrated else classifier,
+            classifier=classifier.calibrated() if calibrated else model,
         )  # fmt: skip
         session.note(f"metrics, tables of calibration and decisions, rejects.csv and row scores are in {output}")
         session.note(f"report: {page}" if page else "")

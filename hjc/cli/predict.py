@@ -15,6 +15,7 @@ from hjc.cli.aliases import (
     Levels,
     Output,
     Prefix,
+    Prior,
     Quiet,
     Reading,
     RunDir,
@@ -84,6 +85,7 @@ def predict(
     computing: Computing,
     writing: Writing,
     calibrated: Calibrated = False,
+    prior: Prior = None,
     rules: Rules,
     language_column: TrainedLanguageColumn = None,
     batch_size: BatchSize = 4096,
@@ -115,7 +117,8 @@ def predict(
         return
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.predict import Plan, code_table
-    from hjc.cli.streams import chosen, fitting, note_summary, progress_of, recipe_of, spoken, streams
+    from hjc.apply.priors import in_table
+    from hjc.cli.streams import chosen, fitting, note_summary, progress_of, recipe_of, spoken, streams, with_prior
     from hjc.evaluation.watch import Watch
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
@@ -136,6 +139,13 @@ def predict(
         )  # fmt: skip
         if calibrated:
             classifier = classifier.calibrated()
+        if prior is not None:
+            if rules.target_accuracy is not None or rules.conformal is not None:
+                raise ValueError(
+                    "--prior: --target-accuracy and --conformal hold only for the shares of the validation"
+                )
+            find = in_table(classifier, source, reading.of(source), columns, batch_size, calibrated)
+            classifier = with_prior(classifier, prior, run_dir, calibrated, find)
         if rules != Rules():
             from hjc.apply.decisions import DecisionPlan
             from hjc.evaluation.validation_scores import ValidationScores

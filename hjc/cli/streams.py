@@ -11,6 +11,7 @@ from hjc.cli.aliases import Reading, Writing
 
 if TYPE_CHECKING:
     from hjc.apply.loop import Columns, Summary
+    from hjc.apply.priors import Find
     from hjc.classifiers.base import Classifier
     from hjc.data.recipe import TextRecipe
     from hjc.tables import Reader, Writer
@@ -135,6 +136,26 @@ def fitting(columns: "Columns", model: "Classifier", all_text: bool) -> "Columns
 def chosen(columns: "Columns") -> str:
     """What :func:`fitting` has come to; "" where all columns are used."""
     return "" if columns.kind is None else columns.kind.note()
+
+
+def with_prior(
+    classifier: "Classifier",
+    prior: str | None,
+    run_dir: str,
+    calibrated: bool,
+    find: "Find",
+) -> "Classifier":
+    """The classifier for the shares that ``--prior`` says; ``find`` estimates them from the rows."""
+    from hjc.apply.priors import Wanted, estimated, given
+    from hjc.report.scores import read_training_counts
+
+    wanted = Wanted.of(prior)
+    if wanted.kind != "em":
+        counts = read_training_counts(run_dir, classifier.taxonomy)
+        return given(classifier, wanted, None if counts is None else counts.astype(float))
+    found = estimated(classifier, wanted, calibrated, find)
+    session.notes(found.notes)
+    return found.classifier
 
 
 def best_of(model: "Classifier", raw: bool) -> "tuple[Classifier, bool]":
