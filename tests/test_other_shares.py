@@ -165,7 +165,7 @@ def test_commands_with_other_shares_on_a_simulated_tilt(tmp_path, call):
         assert code == 0, err
         first[prior] = (pd.read_csv(where / "p.csv", dtype=str)["hjc_level2_code_1"] == batch["code"]).mean()
     assert loss[str(truth)] < loss["em"] + 0.02 < loss["training"] - 0.1 and loss["uniform"] < loss["training"]
-    assert first[str(truth)] >= first["training"] - 0.01 and first["em"] > first["training"] - 0.04
+    assert first[str(truth)] >= first["training"] - 0.03 and first["em"] > first["training"] - 0.04
     error = {}
     for prior in ("training", "em"):
         code, _, err = call(
