@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hjc.apply.priors import Wanted, check_method, default_level, training_prior
+from hjc.apply.loop import Columns
+from hjc.apply.priors import Wanted, check_method, default_level, in_table, training_prior
 from hjc.apply.priors import given as with_shares
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.reweighted import ReweightedClassifier
 from hjc.statistics.priors import leaf_log_ratio, level_sums, read_prior
+from hjc.tables import ReadOptions
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 from tests.strategies import taxonomies
 
@@ -122,6 +124,12 @@ def test_what_is_wrong_with_the_option_is_said(tmp_path):
     assert default_level(Table(tree(), np.zeros((0, 5)))) == 2
 
 
+def test_standard_input_cannot_be_read_twice():
+    find = in_table(Table(tree(), np.zeros((0, 5))), "-", ReadOptions(), Columns(), 1, False)
+    with pytest.raises(ValueError, match="reads the rows twice"):
+        find(1, None)  # type: ignore[arg-type]
+
+
 # ---------------------------------------------------------------------- commands
 
 
@@ -175,8 +183,6 @@ def test_commands_with_other_shares_on_a_simulated_tilt(tmp_path, call):
         found = pd.read_csv(tmp_path / f"{prior}.csv", dtype={"code": str}).set_index("code")["share"]
         error[prior] = np.abs(found.loc[["11", "12", "21", "22", "23"]] - now).mean()
     assert error["em"] < 0.5 * error["training"]
-    code, _, err = call("predict", run, "-", "--prior", "em")
-    assert code == 2 and "reads the rows twice" in err
     code, _, err = call("predict", run, tmp_path / "batch.csv", "--prior", "em", "--conformal", "0.1")
     assert code == 2 and "--conformal" in err
     code, _, err = call("estimate", tmp_path / "batch.csv", "--run", run, "--method", "calibration", "--prior", "em")
