@@ -1,5 +1,7 @@
 """Training texts that are changed in every epoch, two passes a row, means of weights that validation rows choose."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from hjc.data.side import side_of, with_side
 from hjc.metrics import level_metrics, score_rows
 from hjc.nn.augment import Noise, typo
 from hjc.nn.averaging import MOST, along_the_run, between, choose, copy_of, mean_state
+from hjc.nn.mixing import Mixture
 from hjc.nn.module import TrainingModule, symmetric_divergence
 from hjc.nn.settings import TrainerSettings
 
@@ -120,6 +123,46 @@ def test_a_killed_run_with_noise_and_averages_resumes_to_the_same_numbers(tmp_pa
     np.testing.assert_allclose(resumed.predict_log_proba(valid.texts), whole.predict_log_proba(valid.texts), atol=1e-5)
 
 
+# ------------------------------------------------------------------ sources in a ratio
+
+
+@QUICK
+@given(st.lists(st.sampled_from(["ads", "names", "texts"]), min_size=1, max_size=60), st.floats(0.01, 1))
+def test_epochs_go_round_the_rows_of_a_source(source, share):
+    mixture = Mixture.of(source, {source[0]: share}, seed=1)
+    own = {i for i, name in enumerate(source) if name == source[0]}
+    number = max(1, round(share * len(own)))
+    epochs = [mixture.rows(epoch).tolist() for epoch in range(-(-len(own) // number) + 1)]
+    for rows in epochs:
+        assert len(set(rows)) == len(rows) == len(source) - len(own) + number
+        assert set(range(len(source))) - own <= set(rows)
+    assert set().union(*epochs) == set(range(len(source)))
+
+
+def test_a_share_of_a_source_is_what_training_sees(monkeypatch):
+    tree = toy_tree()
+    data = toy_data(tree, 4)
+    data = replace(data, source=["ads"] * 8 + ["dictionary"] * 20)
+    seen: dict[int, list[int]] = {}
+    step = TrainingModule.training_step
+
+    def spy(self, batch, index):
+        seen.setdefault(self.current_epoch, []).extend(batch["row"].tolist())
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TrainingModule, "training_step", spy)
+    options = trainer(epochs=2, source_share={"dictionary": 0.5})
+    NeuralClassifier(tree, settings(), options).fit(data)
+    assert [len(rows) for rows in seen.values()] == [18, 18]
+    assert sorted({*seen[0], *seen[1]}) == list(range(28)) and sorted(seen[0])[:8] == sorted(seen[1])[:8]
+    seen.clear()
+    NeuralClassifier(tree, settings(), trainer(epochs=2, source_share={"dictionary": 0.5}, typos=0.5)).fit(data)
+    assert [len(rows) for rows in seen.values()] == [18, 18]
+    assert sorted({row % 28 for rows in seen.values() for row in rows}) == list(range(28))
+    with pytest.raises(ValueError, match=r"no training row is of 'thesaurus'; sources are 'ads', 'dictionary'"):
+        NeuralClassifier(tree, settings(), trainer(source_share={"thesaurus": 0.5})).fit(data)
+
+
 # ------------------------------------------------------------------ two passes a row
 
 
@@ -220,8 +263,14 @@ def test_the_mean_that_is_kept_has_the_log_loss_that_is_told(tmp_path, ema):
 
 
 def test_what_is_no_setting_is_refused():
-    for wrong in ({"word_dropout": 1.0}, {"typos": -0.1}, {"r_drop": -1}, {"average": "all"}):
-        with pytest.raises(ValueError, match=f"trainer.{next(iter(wrong))}: got"):
+    for wrong in (
+        {"word_dropout": 1.0},
+        {"typos": -0.1},
+        {"r_drop": -1},
+        {"average": "all"},
+        {"source_share": {"ads": 0.0}},
+    ):
+        with pytest.raises(ValueError, match=rf"trainer\.{next(iter(wrong))}(\.ads)?: got"):
             TrainerSettings(**wrong)
 
 

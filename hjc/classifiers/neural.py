@@ -29,6 +29,7 @@ from hjc.nn.encoder import (
 )
 from hjc.nn.fitting import seed_everything
 from hjc.nn.lora import merge_lora
+from hjc.nn.mixing import Mixture
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
 from hjc.nn.priors import conditional_log_prior, offset_of
 from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
@@ -98,6 +99,7 @@ class NeuralClassifier(Classifier):
 
         valid = check_data(train, valid, self.taxonomy)
         s, t = self.settings, self.trainer
+        mixture = Mixture.of(train.source, t.source_share, t.seed) if t.source_share else None
         seed_everything(t.seed)
         titles = [x for values in self.taxonomy.titles.values() for x in values if x]
         corpus = [*train.texts, *(valid.texts if valid is not None else ())]
@@ -121,6 +123,7 @@ class NeuralClassifier(Classifier):
             (train.texts, train.target, weight),
             None if valid is None else (valid.texts, valid.target, valid.weight),
             run_of(s, t, train, valid, run_dir, self.callback),
+            mixture,
         )
         if (plan := self.fit_result.plan) and s.windows == 1 and plan["max_length"] < s.max_length:
             self.settings = replace(s, max_length=plan["max_length"])  # what it was trained with it predicts with

@@ -36,6 +36,7 @@ OF_HEADS: tuple[tuple[str, object], ...] = (
     ("word_dropout", 0),
     ("typos", 0),
     ("field_dropout", 0),
+    ("source_share", {}),
 )
 
 
@@ -164,6 +165,9 @@ class TrainerSettings:
     word_dropout: float = 0.0
     typos: float = 0.0
     field_dropout: float = 0.0
+    #: source (default_source or source_column) -> share of its rows that an epoch goes over, other ones in each epoch;
+    #: sources that are not named: all
+    source_share: dict[str, float] = field(default_factory=dict)
     label_smoothing: float = 0.0
     #: none | balanced | sqrt: weights of leaf classes in the loss; anything but none gives up calibration
     class_weights: str = "none"
@@ -189,6 +193,8 @@ class TrainerSettings:
         for name in ("word_dropout", "typos", "field_dropout"):
             share = getattr(self, name)
             check_range(f"trainer.{name}", share, 0 <= share < 1, "0 (off) to below 1")
+        for name, share in self.source_share.items():
+            check_range(f"trainer.source_share.{name}", share, 0 < share <= 1, "above 0 to 1 (all rows)")
         check_range("trainer.layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 to 1 (all alike)")
         for logger in self.loggers:
             check_choice("trainer.loggers", logger, ("csv", "tensorboard", "wandb"))

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from torch import Tensor
 
-from hjc.arrays import Float32, IntArray
+from hjc.arrays import Float32
 from hjc.data.codesets import Target
 from hjc.nn.augment import Noise
 from hjc.nn.averaging import KeepStates, choose, copy_of
@@ -24,16 +23,16 @@ from hjc.nn.batching import (
     EpochBatches,
     Rows,
     TokenCorpus,
-    collate,
     inference_batches,
     share,
     tokenize,
-    training_batches,
 )
+from hjc.nn.examples import Batchable, Examples, Noisy, assembler
 from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, seed_everything, total_steps
-from hjc.nn.heads import VectorModule, target_tensors
+from hjc.nn.heads import VectorModule
 from hjc.nn.loggers import log, open_loggers
 from hjc.nn.memory import keep_memory
+from hjc.nn.mixing import Mixture
 from hjc.nn.module import (
     DivergedError,
     OptimisedModule,
@@ -54,77 +53,6 @@ from hjc.taxonomy import Taxonomy
 STATES = Path("checkpoints", "states")
 #: texts, gold nodes (n,) or sets of them, weights (n,)
 TextRows = tuple[Sequence[str], Target, Float32]
-
-
-class Examples:
-    """Labelled examples as the trainer needs them."""
-
-    #: sequences that one example is made of
-    parts: int = 1
-    #: (n,) tokens of each
-    lengths: IntArray
-
-    def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
-        """The examples of each training batch of an epoch; of every epoch the same number."""
-        return training_batches(self.lengths, settings.batch_size, settings.seed, epoch, settings.bucket)
-
-    def batch(self, rows: IntArray) -> dict[str, Tensor]:
-        """The tensors of some, ``weight`` (B,) among them."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Batchable(Examples):
-    """Texts with their codes: tokens, gold nodes (n,) or sets of them, weights (n,)."""
-
-    corpus: TokenCorpus
-    gold: Target
-    weight: Float32
-    pad_id: int
-    taxonomy: Taxonomy
-
-    @property
-    def lengths(self) -> IntArray:  # type: ignore[override]
-        return self.corpus.lengths
-
-    def batch(self, rows: IntArray) -> dict[str, Tensor]:
-        """See :class:`Examples`; the codes beside the tokens, see :func:`target_tensors`."""
-        batch = collate(self.corpus, rows, self.pad_id)
-        target = target_tensors(self.gold, rows, self.taxonomy)
-        return batch | target | {"weight": torch.from_numpy(self.weight[rows])}
-
-
-@dataclass(frozen=True)
-class Noisy(Batchable):
-    """Texts that are changed in every epoch: example e * n + i is row i as it is written in epoch e.
-
-    ``corpus`` is of the texts as they are: it says how long a row is about, so that epochs have equally many batches.
-
-    Attributes:
-        written: epoch -> tokens of all rows.
-    """
-
-    written: Callable[[int], TokenCorpus]
-
-    def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
-        """See :class:`Examples`."""
-        return [rows + epoch * len(self.corpus) for rows in super().epoch(epoch, settings)]
-
-    def batch(self, rows: IntArray) -> dict[str, Tensor]:
-        """See :class:`Batchable`; the rows of a batch are of one epoch."""
-        epoch, own = int(rows[0]) // len(self.corpus), rows % len(self.corpus)
-        return super().batch(own) | collate(self.written(epoch), own, self.pad_id)
-
-
-def assembler(examples: Examples) -> Callable[[Sequence[int]], dict[str, Tensor]]:
-    """Numbers -> a batch, with them as ``row``. -1-r is example r at weight zero, a filler of one process's share."""
-
-    def assemble(numbers: Sequence[int]) -> dict[str, Tensor]:
-        row = torch.tensor(numbers)
-        batch = examples.batch(torch.where(row < 0, -1 - row, row).numpy())
-        return batch | {"row": row, "weight": batch["weight"].masked_fill(row < 0, 0)}
-
-    return assemble
 
 
 class Loaders(pl.LightningDataModule):
@@ -169,16 +97,18 @@ def fit_network(
     train: TextRows,
     valid: TextRows | None,
     run: Run,
+    mixture: Mixture | None = None,
 ) -> FitResult:
     """Fit in place; afterwards the network holds the best weights by validation log-loss at the deepest level.
 
-    Of ``model`` the length and the prefix of the texts count. See :func:`fit_module`.
+    Of ``model`` the length and the prefix of the texts count. ``mixture``: which rows each epoch goes over. See
+    :func:`fit_module`.
     """
-
     settings, length = run.settings, model.max_length * model.windows
     if run.folder is None and (settings.auto or settings.average != "none"):
         with tempfile.TemporaryDirectory() as scratch:
-            return fit_network(network, tokenizer, taxonomy, model, train, valid, replace(run, folder=Path(scratch)))
+            run = replace(run, folder=Path(scratch))
+            return fit_network(network, tokenizer, taxonomy, model, train, valid, run, mixture)
 
     def tokens_of(texts: Sequence[str]) -> TokenCorpus:
         titles = model.title_share > 0
@@ -190,7 +120,7 @@ def fit_network(
         weight = np.asarray(weight, dtype=np.float32)
         return Batchable(tokens_of(texts), gold, weight, tokenizer.pad_token_id, taxonomy)
 
-    examples = batchable(train)
+    examples = replace(batchable(train), mixture=mixture)
     if settings.auto:
         held = np.zeros(0, np.int64) if valid is None else batchable(valid).lengths
         most = model.max_length
@@ -199,7 +129,7 @@ def fit_network(
         plan = plan_of(module, epoch, assembler(examples), examples.lengths, held, run, lengths)
         if lengths and plan.max_length < most:
             model, length = replace(model, max_length=plan.max_length), plan.max_length
-            examples = batchable(train)
+            examples = replace(batchable(train), mixture=mixture)
     if noise := Noise.of(settings):
 
         @lru_cache(1)  # of one epoch at a time
@@ -207,7 +137,8 @@ def fit_network(
             found = tokens_of(noise.texts(train[0], settings.seed, epoch, length))
             return replace(found, side=examples.corpus.side)
 
-        examples = Noisy(examples.corpus, examples.gold, examples.weight, examples.pad_id, taxonomy, written)
+        same = (examples.corpus, examples.gold, examples.weight, examples.pad_id, taxonomy)
+        examples = Noisy(*same, written, mixture=mixture)
     if valid is None:
         return fit_module(lambda steps: TrainingModule(network, taxonomy, settings, steps), examples, None, run)
     held_out = batchable(valid)

@@ -1,0 +1,95 @@
+"""What training goes over: labelled examples, the batches of an epoch, and the tensors of a batch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hjc.arrays import Float32, IntArray
+from hjc.data.codesets import Target
+from hjc.nn.batching import TokenCorpus, collate, training_batches
+from hjc.nn.heads import target_tensors
+from hjc.nn.mixing import Mixture
+from hjc.nn.settings import TrainerSettings
+from hjc.taxonomy import Taxonomy
+
+
+class Examples:
+    """Labelled examples as the trainer needs them."""
+
+    #: sequences that one example is made of
+    parts: int = 1
+    #: (n,) tokens of each
+    lengths: IntArray
+
+    def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
+        """The examples of each training batch of an epoch; of every epoch the same number."""
+        return training_batches(self.lengths, settings.batch_size, settings.seed, epoch, settings.bucket)
+
+    def batch(self, rows: IntArray) -> dict[str, Tensor]:
+        """The tensors of some, ``weight`` (B,) among them."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Batchable(Examples):
+    """Texts with their codes: tokens, gold nodes (n,) or sets of them, weights (n,); ``mixture`` of their sources."""
+
+    corpus: TokenCorpus
+    gold: Target
+    weight: Float32
+    pad_id: int
+    taxonomy: Taxonomy
+    mixture: Mixture | None = field(default=None, kw_only=True)
+
+    @property
+    def lengths(self) -> IntArray:  # type: ignore[override]
+        return self.corpus.lengths
+
+    def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
+        """See :class:`Examples`."""
+        if self.mixture is None:
+            return super().epoch(epoch, settings)
+        rows, s = self.mixture.rows(epoch), settings
+        batches = training_batches(self.lengths[rows], s.batch_size, s.seed, epoch, s.bucket)
+        return [rows[batch] for batch in batches]
+
+    def batch(self, rows: IntArray) -> dict[str, Tensor]:
+        """See :class:`Examples`; the codes beside the tokens, see :func:`target_tensors`."""
+        batch = collate(self.corpus, rows, self.pad_id)
+        target = target_tensors(self.gold, rows, self.taxonomy)
+        return batch | target | {"weight": torch.from_numpy(self.weight[rows])}
+
+
+@dataclass(frozen=True)
+class Noisy(Batchable):
+    """Texts that are changed in every epoch: example e * n + i is row i as it is written in epoch e.
+
+    ``corpus`` is of the texts as they are: it says how long a row is about, so that epochs have equally many batches.
+
+    Attributes:
+        written: epoch -> tokens of all rows.
+    """
+
+    written: Callable[[int], TokenCorpus]
+
+    def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
+        """See :class:`Examples`."""
+        return [rows + epoch * len(self.corpus) for rows in super().epoch(epoch, settings)]
+
+    def batch(self, rows: IntArray) -> dict[str, Tensor]:
+        """See :class:`Batchable`; the rows of a batch are of one epoch."""
+        epoch, own = int(rows[0]) // len(self.corpus), rows % len(self.corpus)
+        return super().batch(own) | collate(self.written(epoch), own, self.pad_id)
+
+
+def assembler(examples: Examples) -> Callable[[Sequence[int]], dict[str, Tensor]]:
+    """Numbers -> a batch, with them as ``row``. -1-r is example r at weight zero, a filler of one process's share."""
+
+    def assemble(numbers: Sequence[int]) -> dict[str, Tensor]:
+        row = torch.tensor(numbers)
+        batch = examples.batch(torch.where(row < 0, -1 - row, row).numpy())
+        return batch | {"row": row, "weight": batch["weight"].masked_fill(row < 0, 0)}
+
+    return assemble
