@@ -132,7 +132,7 @@ def _calibrated(directory: Path) -> dict[tuple[object, object], tuple[str, str]]
 
 
 def paired(
-    scores: "Sequence[RowScores]", taxonomy: "Taxonomy", level: int | None, metrics: Sequence[str], *, draws: int = 1000
+    scores: "Sequence[RowScores]", taxonomy: "Taxonomy", level: int | None, metrics: Sequence[str], *, draws: int = 300
 ) -> list[dict[str, object]]:
     """A line for each metric and model: value with its 95 % interval, and the difference to the first model with its
     own, all in the same bootstrap resamples of the rows."""
