@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hjc.apply.decisions import DecisionPlan
+from hjc.apply.predict import CodeColumns
 from hjc.calibration import fit_calibrator
 from hjc.classifiers.combine import Combination, Rows, losses
 from hjc.classifiers.linear import LinearClassifier
@@ -295,6 +297,19 @@ def test_a_hybrid_weighs_its_parts_by_any_of_the_codes():
     by_level = [-wanted.log_p[i, own[i] - 1] for i in range(6)]
     assert losses(even, rows).tolist() == pytest.approx(by_level, abs=1e-6)
     assert losses(even, rows.take(np.array([3]))).tolist() == pytest.approx(by_level[3:4], abs=1e-6)
+
+
+def test_predictions_of_several_codes():
+    t = tree()
+    plan = DecisionPlan(CodeColumns(t, (3, 1)), several=0.3)
+    p = np.full((2, 9), 0.01)
+    p[0, 0], p[0, 5], p[1, 2] = 0.32, 0.61, 0.92
+    found = plan.decide(np.log(p))
+    assert list(plan.columns) == [f"hjc_level{d}_several{x}" for d in (3, 1) for x in ("", "_proba")]
+    assert found["hjc_level3_several"] == ["211 111", "121"] and found["hjc_level1_several"] == ["2 1", "1"]
+    assert found["hjc_level3_several_proba"].tolist() == pytest.approx([0.93, 0.92])
+    with pytest.raises(ValueError, match="--several: got 0"):
+        DecisionPlan(CodeColumns(t), several=0.0)
 
 
 def test_training_and_evaluation_of_a_file_with_other_codes(tmp_path, call):

@@ -59,7 +59,7 @@ def main() -> None:
                 em = em_prior_shift(tree, level, x, prior / prior.sum(), prior_rows=kept.prior_rows(level, True))
                 estimated = em.share[tree.level_nodes(level)]
                 new = (ROWS * estimated + prior / prior.sum()) / (ROWS + 1)
-                leaf_even, counted = np.full(tree.num_leaves, 1 / tree.num_leaves), level_sums(tree, level, old)
+                leaf_even = np.full(tree.num_leaves, 1 / tree.num_leaves)
                 ways = {
                     "training": None,
                     "uniform": leaf_log_ratio(tree, tree.depth, leaf_even, level_sums(tree, tree.depth, old)),

@@ -50,6 +50,8 @@ class DecisionPlan:
     - conformal: ``{p}conformal_...``: one node that holds the true code with probability 1 - alpha; at each chosen
       level ``{p}level4_set`` (codes with blanks between, most probable first) and ``{p}level4_set_size``; with
       ``conformal_codes``, ``{p}conformal_codes``: so many codes of any level that hold the deepest chosen level's set.
+    - several: at each chosen level ``{p}level4_several``: all codes with at least this probability each (blanks
+      between, most probable first), and ``{p}level4_several_proba``, that of all of them together.
     - abstain: no columns; a level's codes are left empty where the first is less probable, and the status of a row
       that has no code at any chosen level says so.
 
@@ -75,6 +77,7 @@ class DecisionPlan:
     cost: str | None = None
     path: str | None = None
     abstain: float | None = None
+    several: float | None = None
 
     def __post_init__(self) -> None:
         self._check()
@@ -97,7 +100,7 @@ class DecisionPlan:
             self._fit_conformal(self.validation, self.conformal)
 
     def _check(self) -> None:
-        for name in ("back_off", "abstain"):
+        for name in ("back_off", "abstain", "several"):
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             check_range(option, value, value is None or 0 < value <= 1, "probabilities above 0, up to 1")
         for name, value in (("--target-accuracy", self.target_accuracy), ("--conformal", self.conformal)):
@@ -171,6 +174,8 @@ class DecisionPlan:
         for level in levels:
             if self.level_rule is not None:
                 out[f"{p}level{level}_automatic"] = "text"
+            if self.several is not None:
+                out |= {f"{p}level{level}_several": "text", f"{p}level{level}_several_proba": "number"}
             if level in self.set_rules:
                 out |= {f"{p}level{level}_set": "text", f"{p}level{level}_set_size": "number"}
         return out
@@ -191,6 +196,8 @@ class DecisionPlan:
             coherent = (leaf_path == best).all(axis=1)
             out[f"{p}coherent"] = np.where(coherent, YES, NO)
             self.counts["codes of the levels disagree"] += int((~coherent).sum())
+        for d in levels if self.several is not None else ():
+            out |= self._several(all_levels, d, self.several)
         if self.back_off is not None:
             out |= self._node("backoff", back_off(tree, all_levels, self.back_off))
         if self.costs is not None:
@@ -224,6 +231,19 @@ class DecisionPlan:
                 covered = cover_nodes(tree, sets, all_levels, self.conformal_codes)
                 out[f"{p}conformal_codes"] = _named(tree, covered)
         return out
+
+    def _several(self, all_levels: LevelProba, level: int, least: float | None) -> dict[str, Any]:
+        proba, nodes = all_levels.at(level), self.codes.taxonomy.level_nodes(level)
+        codes = np.array([self.codes.taxonomy.codes[i] for i in nodes.tolist()], dtype=object)
+        named, mass = [], np.zeros(len(proba))
+        for i, row in enumerate(proba):
+            here = np.flatnonzero(row >= least)
+            here = here[np.argsort(-row[here], kind="stable")]
+            named.append(" ".join(codes[here]) or None)
+            mass[i] = min(float(row[here].sum()), 1.0)
+            self.counts[f"several codes at level {level}"] += len(here) > 1
+        start = f"{self.codes.prefix}level{level}_several"
+        return {start: named, f"{start}_proba": mass}
 
     def _node(self, rule: str, found: Decisions) -> dict[str, Any]:
         """The columns of a rule that gives one node; None where it gives none."""

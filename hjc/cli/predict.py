@@ -62,6 +62,9 @@ class Rules:
         str | None,
         typer.Option(metavar="PATH", help="Also codes of one path: leaf (to the most probable leaf) or greedy."),
     ] = None
+    several: Annotated[
+        float | None, typer.Option(metavar="P", help="Also all codes of a level with at least this probability each.")
+    ] = None
     abstain: Annotated[
         float | None, typer.Option(metavar="P", help="No code at a level where the first has less probability.")
     ] = None
@@ -104,7 +107,7 @@ def predict(
 
     --back-off, --cost, --target-accuracy and --conformal add columns before the status: hjc_backoff_code,
     hjc_bayes_code, hjc_target_code, hjc_conformal_code (each with _level, _title, _proba, _reason), hjc_bayes_cost,
-    hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size. The last two options need a model that was trained
+    hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size. --several adds hjc_level4_several. The last two options need a model that was trained
     with validation rows. The first codes of the levels are each level's own and may disagree; --path adds
     hjc_level4_path, codes of one path, and hjc_coherent. A retrieval model adds hjc_outcome (unanimous, reranked,
     retrieved, declined) and hjc_outcome_reason.
