@@ -107,10 +107,10 @@ def predict(
 
     --back-off, --cost, --target-accuracy and --conformal add columns before the status: hjc_backoff_code,
     hjc_bayes_code, hjc_target_code, hjc_conformal_code (each with _level, _title, _proba, _reason), hjc_bayes_cost,
-    hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size. --several adds hjc_level4_several. The last two options need a model that was trained
-    with validation rows. The first codes of the levels are each level's own and may disagree; --path adds
-    hjc_level4_path, codes of one path, and hjc_coherent. A retrieval model adds hjc_outcome (unanimous, reranked,
-    retrieved, declined) and hjc_outcome_reason.
+    hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size; --several adds hjc_level4_several. --target-accuracy
+    and --conformal need a model that was trained with validation rows. The first codes of the levels are each level's
+    own and may disagree; --path adds hjc_level4_path, codes of one path, and hjc_coherent. A retrieval model adds
+    hjc_outcome (unanimous, reranked, retrieved, declined) and hjc_outcome_reason; one with an index of titles too.
     """
     if text or source is None:
         beside = [name for name, given in (("INPUT", source), ("rules like --back-off", rules != Rules())) if given]
