@@ -1,4 +1,5 @@
 # make demo   creates .venv, installs, trains on the bundled sample, prints the per-level table, codes a few ads
+# make desk   installs, makes the demo if there is none, and opens the coder's desk with it and the bundled ads
 # make test   installs what tests need, runs lint, types and all tests
 # make test-more   tests that need a browser, a database server or heavy packages (apt-get install chromium postgresql)
 # make check  lint, types and the fast half of the tests: for the inner loop
@@ -41,6 +42,14 @@ demo: $(VENV)/.installed
 	$(BIN)/python train.py experiment=demo run_dir=$(DEMO_RUN)
 	$(BIN)/hjc predict $(DEMO_RUN) examples/ads.csv -o $(DEMO_RUN)/coded.csv --text-column title --text-column description --level 4 --top-k 3
 	@$(BIN)/python examples/show.py $(DEMO_RUN)/coded.csv
+
+$(VENV)/.installed-desk: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e ".[offline,serve]"
+	@touch $@ $(VENV)/.installed
+
+desk: $(VENV)/.installed-desk
+	@test -f $(DEMO_RUN)/config.json || $(MAKE) demo
+	$(BIN)/hjc serve demo=$(DEMO_RUN) --store outputs/desk.db --ads sample --open
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -91,7 +92,7 @@ def desk(store: str | Path, *options: str, model: str | Path = MODEL) -> Iterato
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of an empty database on a PostgreSQL of one's own; skips where there is none."""
     pytest.importorskip("psycopg", reason=f"no psycopg: {HOW}")
     programs = os.pathsep.join([os.environ.get("PATH", ""), *sorted(glob("/usr/lib/postgresql/*/bin"))[::-1]])
@@ -99,13 +100,11 @@ def postgresql(folder: Path) -> Iterator[str]:
     if initdb is None or pg_ctl is None:
         pytest.skip(f"no PostgreSQL: {HOW}")
     who: dict[str, Any] = {}
-    folder.mkdir(parents=True)
+    # not below pytest's own folders, which only their owner may enter; and a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="hjc-pg-"))
     if os.geteuid() == 0:  # PostgreSQL does not run as root
         who = {"user": "postgres", "group": "postgres"}
         shutil.chown(folder, "postgres", "postgres")
-        for above in folder.parents:
-            with suppress(OSError):
-                above.chmod(above.stat().st_mode | 0o011)
     data, log = folder / "data", folder / "log"
     run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder, **who}
     subprocess.run([initdb, "-D", data, "-U", "hjc", "-A", "trust", "-E", "UTF8", "--no-sync"], **run)
@@ -115,3 +114,4 @@ def postgresql(folder: Path) -> Iterator[str]:
         yield f"postgresql://hjc@/postgres?host={folder}"
     finally:
         subprocess.run([pg_ctl, "-D", data, "-m", "immediate", "stop"], **run)
+        shutil.rmtree(folder)

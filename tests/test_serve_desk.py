@@ -19,8 +19,14 @@ TEXTS = ["registered nurse", "cook in a restaurant", "lorry driver wanted", "bak
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Any]:
-    with client(tmp_path / "desk.db") as made:
+def store(tmp_path: Path) -> Path | str:
+    """Of each test its own; tests/test_serve_more.py has the same tests on PostgreSQL."""
+    return tmp_path / "desk.db"
+
+
+@pytest.fixture
+def desk(store: Path | str) -> Iterator[Any]:
+    with client(store) as made:
         yield made
 
 
@@ -91,25 +97,25 @@ def test_undo_skip_and_not_a_job(desk: Any) -> None:
         assert said in told(desk.post("/v1/desk/decisions", json=decision(one) | {"codes": ["2"]} | bad), 400)["detail"]
 
 
-def test_two_coders_never_get_one_ad_unless_it_has_a_second_copy(tmp_path: Path) -> None:
-    with client(tmp_path / "desk.db") as desk:
+def test_two_coders_never_get_one_ad_unless_it_has_a_second_copy(store: Path | str) -> None:
+    with client(store) as desk:
         texts = [f"nurse {i}" for i in range(40)]
         batch_of(desk, texts, second=0.25, audit=4)
         from hjc.serve.store import queue
         from hjc.serve.store.people import ensure_user
 
-        store = desk.service.store
+        held = desk.service.store
 
         def code(name: str) -> list[int]:
-            with store.write() as connection:
+            with held.write() as connection:
                 user = ensure_user(connection, name, "coder")
             found = []
             for step in range(100):
-                with store.write() as connection:
+                with held.write() as connection:
                     tasks = queue.take(connection, user, None, 2, 30)
                 if not tasks:
                     return found
-                with store.write() as connection:
+                with held.write() as connection:
                     queue.decide(connection, user, tasks[0].id, queue.Choice(f"{name}-{step}", "code", ["211"]))
                 found.append(tasks[0].ad)
             return found
@@ -122,8 +128,8 @@ def test_two_coders_never_get_one_ad_unless_it_has_a_second_copy(tmp_path: Path)
         assert sorted(everything.count(ad) for ad in set(everything)) == [1] * 30 + [2] * 10
 
 
-def test_an_ad_that_was_held_too_long_goes_to_another(tmp_path: Path) -> None:
-    with client(tmp_path / "desk.db", lease_minutes=0.0) as desk:
+def test_an_ad_that_was_held_too_long_goes_to_another(store: Path | str) -> None:
+    with client(store, lease_minutes=0.0) as desk:
         sign_in(desk, "anna")
         batch_of(desk, TEXTS[:1])
         (old,) = take(desk)
@@ -221,7 +227,7 @@ def test_a_text_is_removed_and_the_trail_stays(desk: Any, tmp_path: Path) -> Non
     assert told(desk.post("/v1/desk/erase", json={"ids": ["person-1", f"#{two['ad']}"]}))["count"] == 2
     assert told(desk.get("/v1/models"))["models"][0]["corrections"] == 0
     assert "was removed" in decide(desk, two, "511", status=409)["detail"]
-    assert "no ad" in told(desk.post("/v1/desk/erase", json={"ids": ["person-1"]}), 400)["detail"]
+    assert "no ad" in told(desk.post("/v1/desk/erase", json={"ids": ["person-1"]}), 404)["detail"]
     final = pd.read_csv(io.StringIO(desk.get("/v1/desk/export").text), dtype=str)
     assert final["codes"].tolist()[0] == "211" and final["erased"].notna().all()
     for path in tmp_path.glob("desk.db*"):
@@ -229,10 +235,10 @@ def test_a_text_is_removed_and_the_trail_stays(desk: Any, tmp_path: Path) -> Non
             assert word not in path.read_bytes(), path
 
 
-def test_a_retention_period_removes_old_texts(tmp_path: Path) -> None:
+def test_a_retention_period_removes_old_texts(store: Path | str) -> None:
     from hjc.serve.store.erasing import erase_old
 
-    with client(tmp_path / "desk.db") as desk:
+    with client(store) as desk:
         batch_of(desk, TEXTS[:2])
         batch_of(desk, TEXTS[2:4], retention_days=1e-9)
         assert erase_old(desk.service.store, None) == 2

@@ -12,6 +12,7 @@ from hjc.cli.adapt import adapt
 from hjc.cli.compare import compare
 from hjc.cli.crosswalk import crosswalk
 from hjc.cli.data import data_app
+from hjc.cli.desk import desk_app
 from hjc.cli.drift import drift
 from hjc.cli.estimate import estimate
 from hjc.cli.evaluate import evaluate
@@ -67,6 +68,7 @@ for name, command in COMMANDS.items():
     session.add(app, name, command, shows=name in SHOWING)
 app.add_typer(taxonomy_app, name="taxonomy")
 app.add_typer(data_app, name="data")
+app.add_typer(desk_app, name="desk")
 
 
 def main() -> None:

@@ -21,6 +21,14 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Name by which the service is called, beside HOST; repeatable.")
     ] = None,
+    promote: Annotated[
+        str | None,
+        typer.Option(metavar="NEW_DIR", help="Serve NEW_DIR by the first name from now on, if it is not worse."),
+    ] = None,
+    ads: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Ads to be coded, taken in once; sample: the bundled ads.")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     retention_days: Annotated[float | None, typer.Option(help="Remove texts so long after they came in.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of one request, at most.")] = 1000,
     characters: Annotated[int, typer.Option(min=1, help="Characters of one text, at most.")] = 20_000,
@@ -34,11 +42,13 @@ def serve(
     http://127.0.0.1:8000/ is the page, /openapi.json the description of the routes (docs/serve.md). Ctrl-C and SIGTERM
     stop it when the requests that came in are answered.
     """
-    from hjc.serve.run import run
+    from hjc.serve.run import promote_from_here, run
     from hjc.serve.settings import Limits, ServeSettings
 
+    if promote is not None:
+        return promote_from_here(run_dir, store, promote, session.note)
     limits = Limits(rows=rows, characters=characters, seconds=seconds, queue_rows=queue_rows, batch_rows=batch_rows)
     settings = ServeSettings(
         host=host, port=port, tokens=tokens, hosts=tuple(allow_host or ()), log_texts=log_texts, limits=limits
     )
-    run(run_dir, store, settings, retention_days=retention_days, say=session.note)
+    run(run_dir, store, settings, retention_days=retention_days, ads=ads or (), open_page=open_page, say=session.note)

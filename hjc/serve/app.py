@@ -12,14 +12,18 @@ from fastapi.staticfiles import StaticFiles
 
 from hjc.serve.batching import Busy
 from hjc.serve.coding import TooLarge
+from hjc.serve.promotion import Worse
 from hjc.serve.routes import batches, coding, desk, people
 from hjc.serve.routes.access import ServiceNow
-from hjc.serve.schemas import Health
+from hjc.serve.schemas import Health, Problem
 from hjc.serve.security import Guard
 from hjc.serve.service import Full, Service
 from hjc.serve.store.queue import Conflict
+from hjc.serve.store.schema import Missing
 
 STATIC = Path(__file__).parent / "static"
+#: statuses of answers that say what is wrong
+PROBLEMS: tuple[int | str, ...] = (400, 401, 403, 404, 409, 413, 415, 421, 501, 503)
 #: seconds after which to ask again where nothing better is known
 LATER = 2
 
@@ -39,7 +43,7 @@ def create_app(service: Service) -> Any:
     )  # fmt: skip
     app.state.service = service
     for module in (coding, people, desk, batches):
-        app.include_router(module.router)
+        app.include_router(module.router, responses={status: {"model": Problem} for status in PROBLEMS})
     _add_health(app, service)
     _add_errors(app, service)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -93,8 +97,10 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(max(1, round(seconds)))})
 
     app.add_exception_handler(ValueError, sentence(400))
+    app.add_exception_handler(Missing, sentence(404))
     app.add_exception_handler(TooLarge, sentence(413))
     app.add_exception_handler(Conflict, sentence(409))
+    app.add_exception_handler(Worse, sentence(409))
     app.add_exception_handler(ImportError, sentence(501))
     for kind in (Busy, Full, TimeoutError):
         app.add_exception_handler(kind, busy)

@@ -55,6 +55,7 @@ class Batcher:
         self.rate = 0.0  # rows a second, smoothed
         self._waiting: deque[_Wanted] = deque()
         self._rows, self._stopping = 0, False
+        self._idle: float | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="hjc-model", daemon=True)
         self._thread.start()
@@ -91,6 +92,12 @@ class Batcher:
             self._changed.notify()
         self._thread.join(seconds)
 
+    def retire(self, idle: float) -> None:
+        """End when nothing has come for so many seconds: who holds the model still, is still answered."""
+        with self._changed:
+            self._idle = idle
+            self._changed.notify()
+
     def _work(self) -> None:
         while (batch := self._next()) is not None:
             live = [w for w in batch if w.future.set_running_or_notify_cancel()]
@@ -109,7 +116,8 @@ class Batcher:
             while not self._waiting:
                 if self._stopping:
                     return None
-                self._changed.wait()
+                if not self._changed.wait(self._idle) and self._idle is not None and not self._waiting:
+                    self._stopping = True
             until = time.monotonic() + self.wait
             while self._rows < self.batch_rows and not self._stopping and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)

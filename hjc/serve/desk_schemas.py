@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from hjc.serve.schemas import Code, Proba, Request, Response, Share, Text
+from hjc.serve.schemas import Code, Number, Proba, Request, Response, Share, Text
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-Key = Annotated[str, StringConstraints(min_length=8, max_length=80)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00]*$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[!-~]{8,80}$")]
 
 
 class Person(Response):
@@ -22,8 +22,8 @@ class Me(Response):
 
 
 class Login(Request):
-    name: Name | None = Field(None, description="Without tokens: who codes.")
-    token: str | None = Field(None, max_length=200)
+    name: Name | None = Field(default=None, description="Without tokens: who codes.")
+    token: str | None = Field(default=None, max_length=200)
 
 
 class BatchSettings(Request):
@@ -31,20 +31,21 @@ class BatchSettings(Request):
 
     name: Name
     model: str | None = None
-    text_columns: list[str] = Field([], max_length=20, description="Columns that make the text (as in training).")
+    text_columns: list[str] = Field(default=[], max_length=20, description="Columns of the text (as in training).")
     language_column: str = ""
-    key_column: str = Field("", description="Column that names the row, by which its text can be removed later.")
+    key_column: str = Field(default="", description="Column that names the row; its text can be removed by it.")
     order: Literal["uncertain", "margin", "entropy", "diverse", "random", "file"] = "uncertain"
-    level: int | None = Field(None, ge=1, description="Level whose codes are unsure (the deepest).")
-    audit: int = Field(0, ge=0, description="Rows drawn at random and kept apart: never learnt from.")
-    second: float = Field(0.0, ge=0, le=1, description="Share of the rows that a second coder codes as well.")
-    automatic: Proba | None = Field(None, description="Rows whose code is at least so probable need no coder.")
+    level: int | None = Field(default=None, ge=1, le=64, description="Level whose codes are unsure (the deepest).")
+    audit: Number = Field(default=0, description="Rows drawn at random and kept apart: never learnt from.")
+    second: float = Field(default=0.0, ge=0, le=1, description="Share of the rows that a second coder codes as well.")
+    automatic: Proba | None = Field(default=None, description="Rows whose code is at least so probable need no coder.")
     target_accuracy: Share | None = Field(
-        None, description="The same with thresholds at which so many coded rows are right by the validation rows."
+        default=None,
+        description="The same with thresholds at which so many coded rows are right by the validation rows.",
     )
-    hide: Literal["none", "audit", "all"] = Field("none", description="Where coders see no suggestions of the model.")
-    retention_days: float | None = Field(None, gt=0, description="Texts are removed so long after they came in.")
-    seed: int = 0
+    hide: Literal["none", "audit", "all"] = Field(default="none", description="Where no suggestions are shown.")
+    retention_days: float | None = Field(default=None, gt=0, description="Texts are removed after so long.")
+    seed: Number = 0
 
 
 class NewBatch(BatchSettings):
@@ -88,9 +89,9 @@ class Batches(Response):
 
 class Deal(Request):
     coders: list[Name] = Field(min_length=1, max_length=200)
-    each: int | None = Field(None, ge=0, description="Ads of a coder, the common ones included (all are dealt).")
-    common: int = Field(0, ge=0, description="Ads that every coder gets, drawn at random.")
-    seed: int = 0
+    each: Number | None = Field(default=None, description="Ads of a coder, with the common ones (all).")
+    common: Number = Field(default=0, description="Ads that every coder gets, drawn at random.")
+    seed: Number = 0
 
 
 class Dealt(Response):
@@ -98,7 +99,7 @@ class Dealt(Response):
 
 
 class Second(Request):
-    ads: list[int] = Field(min_length=1, max_length=10_000)
+    ads: list[Number] = Field(min_length=1, max_length=10_000)
 
 
 class Count(Response):
@@ -160,9 +161,9 @@ class TaskOut(Response):
 
 
 class Next(Request):
-    batch: int | None = None
-    n: int = Field(1, ge=1, le=20, description="This and the next ones, which a page can fetch ahead.")
-    language: str | None = Field(None, max_length=20, description="Of the titles.")
+    batch: Number | None = None
+    n: int = Field(default=1, ge=1, le=20, description="This and the next ones, which a page can fetch ahead.")
+    language: str | None = Field(default=None, max_length=20, description="Of the titles.")
 
 
 class Tasks(Response):
@@ -173,13 +174,13 @@ class Decide(Request):
     """A decision. ``key`` makes a repeated request harmless: a page makes it when the ad is opened."""
 
     key: Key
-    task: int
+    task: Number
     kind: Literal["code", "several", "not_a_job", "skip"]
-    codes: list[Code] = Field([], max_length=20)
-    comment: str = Field("", max_length=5000)
-    seconds: float | None = Field(None, ge=0, le=86_400)
-    shown: int | None = None
-    batch: int | None = Field(None, description="Of the progress that is told.")
+    codes: list[Code] = Field(default=[], max_length=20)
+    comment: str = Field(default="", max_length=5000)
+    seconds: float | None = Field(default=None, ge=0, le=86_400)
+    shown: Number | None = None
+    batch: Number | None = Field(default=None, description="Of the progress that is told.")
 
 
 class Progress(Response):
@@ -197,7 +198,7 @@ class Decided(Response):
 
 class Undo(Request):
     key: Key
-    task: int | None = None
+    task: Number | None = None
     language: str | None = None
 
 
@@ -255,9 +256,9 @@ class Disputes(Response):
 
 class Adjudicate(Request):
     key: Key
-    ad: int
-    codes: list[Code] = Field([], max_length=20, description="None: it is no job.")
-    comment: str = Field("", max_length=5000)
+    ad: Number
+    codes: list[Code] = Field(default=[], max_length=20, description="None: it is no job.")
+    comment: str = Field(default="", max_length=5000)
 
 
 class NewUser(Request):
@@ -276,8 +277,3 @@ class People(Response):
 
 class Erase(Request):
     ids: list[str] = Field(min_length=1, max_length=1000)
-
-
-class Promote(Request):
-    directory: str | None = Field(None, description="A model directory on the server.")
-    job: str | None = Field(None, description="A finished retraining.")

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
+import sqlalchemy as sa
 
 from hjc.arrays import Float64, IntArray
 from hjc.classifiers.features import word_vectors
 from hjc.classifiers.vectors import TextVectors, dense
 from hjc.data.recipe import OK, TextRecipe, present
+from hjc.data.sample import load_sample
 from hjc.decision.review import entropy, kmeans_plus_plus, margin
 from hjc.decision.rules import Thresholds, back_off
 from hjc.index import normalise
@@ -17,10 +19,12 @@ from hjc.metrics.level_proba import LevelProba
 from hjc.serve.coding import TooLarge
 from hjc.serve.desk_schemas import BatchSettings, Looked
 from hjc.serve.models import Served
-from hjc.serve.store.batches import add_ads, add_tasks, note_predictions, set_state
+from hjc.serve.service import Service
+from hjc.serve.store.batches import add_ads, add_tasks, new_batch, note_predictions, set_state
 from hjc.serve.store.database import Store
 from hjc.serve.store.planning import plan_tasks
 from hjc.serve.store.queue import add_automatic
+from hjc.serve.store.schema import batches
 from hjc.tables import ReadOptions, Rejects, format_of, open_table
 from hjc.tables.base import find_column
 
@@ -29,6 +33,7 @@ SCORED = 128
 #: rows among which ``diverse`` chooses what comes first
 POOL = 5000
 #: names of columns that are taken for an id or a language where nothing else is said
+SAMPLE = "sample"
 KEYS, LANGUAGES = ("id", "key", "ad_id", "job_id", "uid"), ("language", "lang", "language_code")
 
 
@@ -215,3 +220,29 @@ def fill_batch(
         count = add_tasks(connection, batch, ids, planned)
         set_state(connection, batch, "ready")
     return {"batch": batch, "ads": len(ids), "tasks": count, "automatic": len(sure), "left_out": table.left_out}
+
+
+def take_in_once(service: Service, name: str) -> str:
+    """A file's ads (``sample``: the bundled ones) as a batch of that name, unless there is one; says what was done.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_upload`.
+    """
+    with service.store.read() as connection:
+        if connection.execute(sa.select(batches.c.id).where(batches.c.name == name)).first():
+            return f"ads: {name} are in the desk already"
+    served = service.board.get()
+    if name == SAMPLE:
+        found = load_sample(served.classifier.taxonomy).tests["ads"]
+        rows = zip(found.texts, found.language, strict=True)
+        table = of_rows([{"text": text, "language": language} for text, language in rows])
+    else:
+        with open(name, "rb") as stream:
+            table = read_upload(stream, name, service.settings.limits.upload_rows)
+    guess = look(table, served.classifier.recipe)
+    settings = BatchSettings(name=name, text_columns=guess.text_columns, language_column=guess.language_column,
+                             key_column=guess.key_column)  # fmt: skip
+    with service.store.write() as connection:
+        batch = new_batch(connection, name, None, served.name, name, settings.model_dump(exclude={"name"}))
+    made = fill_batch(service.store, served, batch, table, settings, wait=600.0, done=lambda share: None)
+    return f"ads: {made['ads']:,} of {name} are in the desk"

@@ -22,6 +22,8 @@ from hjc.serve.metrics import Metrics
 from hjc.serve.seen import Seen
 from hjc.serve.settings import Limits
 
+#: seconds without a request after which a model that was replaced is let go
+RETIRED = 600.0
 #: digits of a model's fingerprint that name its version
 VERSION = 12
 
@@ -166,7 +168,7 @@ class ModelBoard:
         with self._lock:
             new.memory.update(self._corrections.values())
             self._served[name] = new
-        old.batcher.stop()
+        old.batcher.retire(RETIRED)
         return new
 
     @property
@@ -178,11 +180,11 @@ class ModelBoard:
     def learn(self, corrections: Sequence[Correction], gone: Sequence[int] = ()) -> None:
         """Have corrections in force in every model."""
         with self._lock:
-            for key in gone:
-                self._corrections.pop(key, None)
-            self._corrections |= {one.key: one for one in corrections}
-            for served in self:
-                served.memory.update(corrections, gone)
+            new = [one for one in corrections if self._corrections.get(one.key) != one]
+            left = [key for key in gone if self._corrections.pop(key, None) is not None]
+            self._corrections |= {one.key: one for one in new}
+            for served in self if new or left else ():
+                served.memory.update(new, left)
 
     def stop(self) -> None:
         """Answer what waits, then end."""

@@ -1,6 +1,8 @@
 """Running the service in this process until it is told to stop."""
 
 import socket
+import threading
+import webbrowser
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,12 +53,35 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
+def promote_from_here(
+    run_dirs: Sequence[str], store: str, new: str, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """``hjc serve RUN_DIR --promote NEW``: compare, and keep in the store that NEW is served from now on.
+
+    A service that runs on the store takes it up within half a minute.
+
+    Raises:
+        Worse: it is worse on the audited ads, or they cannot tell.
+    """
+    check_installed()
+    from hjc.serve.promotion import promote, promoted
+    from hjc.serve.store.database import Store
+
+    ((name, given),) = named_directories(run_dirs[:1]).items()
+    opened = Store(store)
+    found = promote(opened, name, promoted(opened, name) or given, new)
+    opened.close()
+    say(f"{found}. {new} is served by {name} from now on")
+
+
 def run(
     run_dirs: Sequence[str],
     store: str,
     settings: ServeSettings,
     *,
     retention_days: float | None = None,
+    ads: Sequence[str] = (),
+    open_page: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Load, listen, answer; return when a signal came and open requests are answered.
@@ -68,6 +93,7 @@ def run(
     import uvicorn
 
     from hjc.serve.app import create_app
+    from hjc.serve.intake import take_in_once
     from hjc.serve.service import Service
 
     directories = named_directories(run_dirs)
@@ -77,11 +103,18 @@ def run(
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         for served in service.board:
             say(f"model {served.name}: {served.classifier.taxonomy!r}, version {served.version}")
+        for note in service.notes:
+            say(note)
         say(f"store: {service.store.label}")
         config = uvicorn.Config(
             create_app(service), log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=GRACE,
         )  # fmt: skip
-        say(f"http://{host}:{bound.getsockname()[1]}/ (Ctrl-C stops)")
+        address = f"http://{host}:{bound.getsockname()[1]}/"
+        for name in ads:
+            say(take_in_once(service, name))
+        say(f"{address} (Ctrl-C stops)")
+        if open_page:
+            threading.Timer(1.0, webbrowser.open, [address]).start()
         uvicorn.Server(config).run(sockets=[bound])
         say("stopped")

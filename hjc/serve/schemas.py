@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
+#: the number of a row of the store
+Number = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Proba = Annotated[float, Field(gt=0, le=1)]
 Level = Annotated[int, Field(ge=1, le=64)]
@@ -24,7 +26,7 @@ class Response(BaseModel):
 class Rows(Request):
     """Ads to be coded: one text, several texts, or rows with the columns that the model was trained on."""
 
-    model: str | None = Field(None, description="Name of a served model (the first).")
+    model: str | None = Field(default=None, description="Name of a served model (the first).")
     text: Text | None = None
     texts: list[Text] | None = None
     rows: list[dict[str, Text | None]] | None = None
@@ -44,19 +46,19 @@ class PredictRequest(Rows):
             ]
         },
     )
-    levels: list[Level] = Field([], max_length=64, description="Levels to code to, 1 is coarsest (the deepest).")
-    top_k: int = Field(1, ge=1, le=1000)
+    levels: list[Level] = Field(default=[], max_length=64, description="Levels, 1 is coarsest (the deepest).")
+    top_k: int = Field(default=1, ge=1, le=1000)
     calibrated: bool = False
-    learned: bool = Field(True, description="Use what was corrected since the training.")
+    learned: bool = Field(default=True, description="Use what was corrected since the training.")
     title_language: str | None = None
-    languages: list[str] | None = Field(None, description="Language of each row, for conformal_by=language.")
+    languages: list[str] | None = Field(default=None, description="Language of each row, for conformal_by=language.")
     back_off: Proba | None = None
     target_accuracy: Share | None = None
     by_group: bool = False
     conformal: Share | None = None
     conformal_by: Literal["language", "group"] | None = None
     conformal_score: Literal["lac", "aps", "raps"] = "lac"
-    conformal_codes: int | None = Field(None, ge=1, le=1000)
+    conformal_codes: int | None = Field(default=None, ge=1, le=1000)
     cost: Literal["lca", "levels"] | None = None
     path: Literal["leaf", "greedy"] | None = None
     abstain: Proba | None = None
@@ -95,11 +97,11 @@ class ExplainRequest(Request):
     model: str | None = None
     text: Text | None = None
     row: dict[str, Text | None] | None = None
-    levels: list[Level] = Field([], max_length=64)
+    levels: list[Level] = Field(default=[], max_length=64)
     code: Code | None = None
     against: Code | None = None
     method: Literal["auto", "linear", "gradients", "occlusion"] = "auto"
-    neighbours: int = Field(0, ge=0, le=50, description="Also so many of the nearest training texts and corrections.")
+    neighbours: int = Field(default=0, ge=0, le=50, description="Also so many training texts and corrections.")
     calibrated: bool = False
     title_language: str | None = None
 
@@ -158,7 +160,7 @@ class LearnRow(Request):
     key: str | None = Field(
         None, max_length=200, description="Your name for the correction; given again, it is ignored."
     )
-    language: str = Field("", max_length=20)
+    language: str = Field(default="", max_length=20)
 
 
 class LearnRequest(Request):
@@ -169,8 +171,8 @@ class LearnRequest(Request):
         },
     )
     model: str | None = None
-    corrections: list[LearnRow] = Field([])
-    retrain: bool = Field(False, description="Also train the classifier anew in the background: see job.")
+    corrections: list[LearnRow] = Field(default=[])
+    retrain: bool = Field(default=False, description="Also train the classifier anew in the background: see job.")
 
 
 class LearnResponse(Response):
@@ -183,6 +185,17 @@ class ModelsResponse(Response):
     models: list[dict[str, Any]]
 
 
+class Promote(Request):
+    directory: str | None = Field(default=None, description="A model directory on the server.")
+    job: str | None = Field(default=None, description="A finished retraining.")
+
+
+class PromoteResponse(Response):
+    version: str
+    found: str
+    comparison: dict[str, Any]
+
+
 class JobResponse(Response):
     job: str
     kind: str
@@ -193,6 +206,10 @@ class JobResponse(Response):
     ended: str | None = None
     result: dict[str, Any] | None = None
     error: str | None = None
+
+
+class Problem(Response):
+    detail: str
 
 
 class Health(Response):

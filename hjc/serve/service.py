@@ -11,6 +11,7 @@ from typing import Any
 from hjc.serve.memory import Correction
 from hjc.serve.metrics import Metrics
 from hjc.serve.models import ModelBoard, Served
+from hjc.serve.promotion import Comparison, promote, promoted
 from hjc.serve.settings import ServeSettings
 from hjc.serve.store.database import Store
 from hjc.serve.store.erasing import erase_old
@@ -47,9 +48,10 @@ class Service:
     ) -> None:
         self.settings, self.retention_days = settings or ServeSettings(), retention_days
         self.metrics = Metrics()
-        self.board = ModelBoard(self.settings.limits, self.metrics)
-        self.board.open(directories)
         self.store = Store(store)
+        self.notes: list[str] = []
+        self.board = ModelBoard(self.settings.limits, self.metrics)
+        self.board.open({name: self._newest(name, given) for name, given in directories.items()})
         self.ready, self._stop = False, threading.Event()
         self._jobs = ThreadPoolExecutor(JOBS, thread_name_prefix="hjc-job")
         self._working = 0
@@ -77,8 +79,9 @@ class Service:
     def _rounds(self) -> None:
         while not self._stop.wait(ROUND):
             try:
-                if erase_old(self.store, self.retention_days):
-                    self.refresh_corrections()
+                erase_old(self.store, self.retention_days)
+                self.refresh_corrections()  # also what other processes removed
+                self.take_up_promotions()
             except Exception:
                 logger.exception("a round failed")
 
@@ -141,6 +144,31 @@ class Service:
                 self._working -= 1
 
     # ------------------------------------------------------------------ models
+
+    def _newest(self, name: str, given: str | Path) -> Path:
+        """The directory that a name was promoted to, else the one given."""
+        found = promoted(self.store, name)
+        if found is None or found == Path(given).resolve():
+            return Path(given)
+        if not found.is_dir():
+            self.notes.append(f"model {name}: {found}, which was promoted, is gone; serving {given}")
+            return Path(given)
+        self.notes.append(f"model {name}: serving {found}, which was promoted, instead of {given}")
+        return found
+
+    def promote(self, name: str, directory: str | Path, user: User | None) -> Comparison:
+        """Serve another directory by a name if it is not worse on the audited ads. Raises Worse."""
+        found = promote(self.store, name, self.board.get(name).directory, directory, user)
+        self.board.replace(name, directory)
+        return found
+
+    def take_up_promotions(self) -> None:
+        """Serve what another process (``hjc serve --promote``) has promoted."""
+        for served in self.board:
+            found = promoted(self.store, served.name)
+            if found is not None and found.is_dir() and found != served.directory.resolve():
+                logger.warning("model %s: now serving %s, which was promoted", served.name, found)
+                self.board.replace(served.name, found)
 
     def reload(self, name: str, user: User | None) -> Served:
         """Load the directory of a model again; requests under way are answered by the old one."""

@@ -28,6 +28,7 @@ from hjc.serve.desk_schemas import (
     Supervision,
 )
 from hjc.serve.routes.access import Coder, ServiceNow, Supervisor
+from hjc.serve.schemas import Number
 from hjc.serve.service import Service
 from hjc.serve.store import batches as store_batches
 from hjc.serve.store import results
@@ -113,7 +114,7 @@ def batches(service: ServiceNow, user: Coder) -> Batches:
 
 
 @router.post("/batches/{batch}/deal")
-def deal(batch: int, wanted: Deal, service: ServiceNow, user: Supervisor) -> Dealt:
+def deal(batch: Number, wanted: Deal, service: ServiceNow, user: Supervisor) -> Dealt:
     """Deal the open ads to coders, some of them to all."""
     with service.store.write() as connection:
         store_batches.get_batch(connection, batch)
@@ -125,14 +126,14 @@ def deal(batch: int, wanted: Deal, service: ServiceNow, user: Supervisor) -> Dea
 
 
 @router.post("/batches/{batch}/second")
-def second(batch: int, wanted: Second, service: ServiceNow, user: Supervisor) -> Count:
+def second(batch: Number, wanted: Second, service: ServiceNow, user: Supervisor) -> Count:
     """A second coder for given ads."""
     with service.store.write() as connection:
         return Count(count=store_batches.double(connection, batch, wanted.ads))
 
 
 @router.get("/supervise")
-def supervise(service: ServiceNow, user: Supervisor, batch: int | None = None) -> Supervision:
+def supervise(service: ServiceNow, user: Supervisor, batch: Number | None = None) -> Supervision:
     """Progress of all, what each coder did, and how far coders agree at each level."""
     with service.store.read() as connection:
         found = results.progress(connection, batch)
@@ -146,7 +147,7 @@ def supervise(service: ServiceNow, user: Supervisor, batch: int | None = None) -
 
 
 @router.get("/disputes")
-def disputes(service: ServiceNow, user: Supervisor, batch: int | None = None) -> Disputes:
+def disputes(service: ServiceNow, user: Supervisor, batch: Number | None = None) -> Disputes:
     """Ads whose coders differ, with what each said."""
     with service.store.read() as connection:
         return Disputes(disputes=[Dispute(**row) for row in results.disputes(connection, batch)])
@@ -164,13 +165,16 @@ def adjudicate(wanted: Adjudicate, service: ServiceNow, user: Supervisor) -> Cou
     return Count(count=number)
 
 
-@router.get("/export")
+KINDS = ("text/csv; charset=utf-8", "application/vnd.apache.parquet", "application/x-ndjson")
+
+
+@router.get("/export", response_class=Response, responses={200: {"content": {kind: {} for kind in KINDS}}})
 def export(
     service: ServiceNow,
     user: Supervisor,
     table: Literal["final", "ratings", "training", "audit"] = "final",
     format: Literal["csv", "parquet", "jsonl"] = "csv",
-    batch: int | None = None,
+    batch: Number | None = None,
 ) -> Response:
     """A table of what was decided: final codes, a line for each coder, rows to train on, or the audited rows."""
     with service.store.read() as connection:
@@ -179,9 +183,9 @@ def export(
     if format == "parquet":
         stream = io.BytesIO()
         frame.to_parquet(stream, index=False)
-        body, kind = stream.getvalue(), "application/vnd.apache.parquet"
+        body, kind = stream.getvalue(), KINDS[1]
     elif format == "csv":
-        body, kind = frame.to_csv(index=False).encode(), "text/csv; charset=utf-8"
+        body, kind = frame.to_csv(index=False).encode(), KINDS[0]
     else:
-        body, kind = frame.to_json(orient="records", lines=True, force_ascii=False).encode(), "application/x-ndjson"
+        body, kind = frame.to_json(orient="records", lines=True, force_ascii=False).encode(), KINDS[2]
     return Response(body, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})

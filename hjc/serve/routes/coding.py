@@ -1,5 +1,6 @@
 """``/v1``: predict, explain, taxonomy, learn, models, jobs."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -22,6 +23,8 @@ from hjc.serve.schemas import (
     NodeResponse,
     PredictRequest,
     PredictResponse,
+    Promote,
+    PromoteResponse,
     SearchResponse,
     TreeResponse,
 )
@@ -107,7 +110,7 @@ def taxonomy(
 def search(
     service: ServiceNow, user: Coder, q: Annotated[str, Query(max_length=200)], model: ModelName = None,
     language: Language = None, n: Annotated[int, Query(ge=1, le=100)] = 20,
-    level: Annotated[int | None, Query(ge=1)] = None,
+    level: Annotated[int | None, Query(ge=1, le=64)] = None,
 ) -> SearchResponse:  # fmt: skip
     """Codes, titles and descriptions of every language that hold all words, best first."""
     index = service.search(service.board.get(model))
@@ -146,6 +149,23 @@ def reload(name: str, service: ServiceNow, user: Admin) -> ModelsResponse:
     """Load a model's directory again, after it was replaced; requests under way are answered by the old one."""
     service.reload(name, user)
     return models(service, user)
+
+
+@router.post("/models/{name}/promote")
+def promote(name: str, wanted: Promote, service: ServiceNow, user: Admin) -> PromoteResponse:
+    """Serve a new model by this name, if it is not worse on the audited ads (409 if it is)."""
+    if (wanted.directory is None) == (wanted.job is None):
+        raise ValueError("give one of directory and job")
+    directory = wanted.directory
+    if wanted.job is not None:
+        with service.store.read() as connection:
+            row = get_job(connection, wanted.job)
+        if row.kind != "learn" or row.state != "done":
+            raise ValueError(f"job {wanted.job!r} is no finished training: it is {row.kind}, {row.state}")
+        directory = row.result["directory"]
+    assert directory is not None
+    found = service.promote(name, directory, user)
+    return PromoteResponse(version=service.board.get(name).version, found=str(found), comparison=asdict(found))
 
 
 @router.get("/jobs/{name}")

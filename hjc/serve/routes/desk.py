@@ -1,6 +1,8 @@
 """``/v1/desk``: the coder's work: next ad, decision, undo, history, why, progress."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
@@ -8,6 +10,7 @@ from hjc.data.recipe import OK
 from hjc.serve.desk_schemas import Decide, Decided, History, HistoryRow, Next, Progress, TaskOut, Tasks, Undo
 from hjc.serve.models import Served
 from hjc.serve.routes.access import Coder, ServiceNow, answer
+from hjc.serve.schemas import Number
 from hjc.serve.service import Service
 from hjc.serve.store import queue
 from hjc.serve.store.batches import get_batch
@@ -109,7 +112,9 @@ async def undo(wanted: Undo, service: ServiceNow, user: Coder) -> TaskOut:
 
 
 @router.get("/history")
-def history(service: ServiceNow, user: Coder, n: int = 20, language: str | None = None) -> History:
+def history(
+    service: ServiceNow, user: Coder, n: Annotated[int, Query(ge=1, le=200)] = 20, language: str | None = None
+) -> History:
     """One's own last decisions, the newest first."""
     with service.store.read() as connection:
         query = (
@@ -117,7 +122,7 @@ def history(service: ServiceNow, user: Coder, n: int = 20, language: str | None 
             .join(ads, ads.c.id == decisions.c.ad_id)
             .where(decisions.c.user_id == user.id, decisions.c.kind.in_(queue.KINDS))
             .order_by(decisions.c.id.desc())
-            .limit(max(1, min(n, 200)))
+            .limit(n)
         )
         rows = list(connection.execute(query))
     tree = service.board.get().classifier.taxonomy
@@ -132,7 +137,7 @@ def history(service: ServiceNow, user: Coder, n: int = 20, language: str | None 
 
 
 @router.get("/progress")
-def how_far(service: ServiceNow, user: Coder, batch: int | None = None, mine: bool = True) -> Progress:
+def how_far(service: ServiceNow, user: Coder, batch: Number | None = None, mine: bool = True) -> Progress:
     """Done, left, pace and the time that is left: of oneself, or of all."""
     with service.store.read() as connection:
         return Progress(**progress(connection, batch, user.id if mine else None))

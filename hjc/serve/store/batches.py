@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from hjc.serve.store.people import User, named
 from hjc.serve.store.planning import COMMON, SECOND, Planned, deal
 from hjc.serve.store.queue import DONE, ERASED, LEASED, OPEN, Conflict
-from hjc.serve.store.schema import ads, batches, insert, now, tasks
+from hjc.serve.store.schema import Missing, ads, batches, insert, now, tasks
 
 #: the batch that corrections sent to ``/v1/learn`` lie in
 CORRECTIONS = "corrections"
@@ -37,14 +37,14 @@ def get_batch(connection: Connection, batch: int) -> Any:
     """Its row. Raises ValueError: there is none."""
     row = connection.execute(sa.select(batches).where(batches.c.id == batch)).first()
     if row is None:
-        raise ValueError(f"there is no batch {batch}")
+        raise Missing(f"there is no batch {batch}")
     return row
 
 
 def check_ad(connection: Connection, ad: int) -> None:
     """Raise ValueError where there is no ad of this number."""
     if connection.execute(sa.select(ads.c.id).where(ads.c.id == ad)).first() is None:
-        raise ValueError(f"there is no ad {ad}")
+        raise Missing(f"there is no ad {ad}")
 
 
 def corrections_batch(connection: Connection, model: str) -> int:
@@ -58,10 +58,19 @@ def corrections_batch(connection: Connection, model: str) -> int:
     return number
 
 
+def storable(value: Any) -> Any:
+    """The value without the zero character, which no text of PostgreSQL can hold and no text means."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, Mapping):
+        return {storable(key): storable(one) for key, one in value.items()}
+    return value
+
+
 def add_ads(connection: Connection, batch: int, rows: Iterable[Mapping[str, Any]]) -> list[int]:
     """Write ads (number, key, language, text, fields); returns their numbers in the store, in order."""
     moment = now()
-    values = [{"batch_id": batch, "created": moment, "erased": None, **row} for row in rows]
+    values = [{"batch_id": batch, "created": moment, "erased": None, **storable(row)} for row in rows]
     out: list[int] = []
     for start in range(0, len(values), WRITTEN):
         insert = ads.insert().returning(ads.c.id, sort_by_parameter_order=True)

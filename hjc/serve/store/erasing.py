@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from hjc.serve.store.database import Store
 from hjc.serve.store.people import User, note_event
 from hjc.serve.store.queue import DONE, ERASED
-from hjc.serve.store.schema import ads, batches, comments, decisions, now, stamp, tasks
+from hjc.serve.store.schema import Missing, ads, batches, comments, decisions, now, stamp, tasks
 
 #: texts that are removed in one statement
 AT_ONCE = 500
@@ -25,9 +25,7 @@ def find_ads(connection: Connection, name: str) -> list[int]:
     wanted = ads.c.id == int(name[1:]) if by_number else sa.and_(ads.c.key == name, ads.c.key != "")
     found = list(connection.execute(sa.select(ads.c.id).where(wanted)).scalars())
     if not found:
-        raise ValueError(
-            f"there is no ad {name!r}; give its id in the file it came in, or #NUMBER as the desk shows it"
-        )
+        raise Missing(f"there is no ad {name!r}; give its id in the file it came in, or #NUMBER as the desk shows it")
     return found
 
 

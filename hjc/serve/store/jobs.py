@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from hjc.serve.store.people import User
-from hjc.serve.store.schema import jobs, now
+from hjc.serve.store.schema import Missing, jobs, now
 
 WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "done", "failed"
 
@@ -30,7 +30,7 @@ def get_job(connection: Connection, name: str) -> Any:
     """Its row. Raises ValueError: there is none."""
     row = connection.execute(sa.select(jobs).where(jobs.c.name == name)).first()
     if row is None:
-        raise ValueError(f"there is no job {name!r}")
+        raise Missing(f"there is no job {name!r}")
     return row
 
 

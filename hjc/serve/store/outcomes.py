@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from hjc.serve.store.schema import decisions, outcome_codes, outcomes, users
+from hjc.serve.store.schema import ads, decisions, outcome_codes, outcomes, users
 
 ADJUDICATED, AGREED, ONE, DISPUTED, AUTOMATIC = "adjudicated", "agreed", "one coder", "disputed", "automatic"
 #: kinds of decisions that give an ad its codes (none of them: it is no job)
@@ -52,6 +52,8 @@ def settled(rows: Sequence[Any]) -> tuple[str, list[str]]:
 
 def settle(connection: Connection, of_ads: Sequence[int]) -> None:
     """Bring the outcomes of ads up to their decisions."""
+    # coders of two copies may decide at once: the second one waits, and sees what the first one decided
+    connection.execute(sa.select(ads.c.id).where(ads.c.id.in_(of_ads)).order_by(ads.c.id).with_for_update())
     by_ad: dict[int, list[Any]] = defaultdict(list)
     for row in live_decisions(connection, of_ads):
         by_ad[row.ad_id].append(row)

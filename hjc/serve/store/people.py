@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from hjc.errors import check_choice
 from hjc.serve.settings import ROLES
-from hjc.serve.store.schema import events, insert, now, sessions, stamp, users
+from hjc.serve.store.schema import Missing, events, insert, now, sessions, stamp, users
 
 #: starts every token, so that scanners of leaked secrets find it
 PREFIX = "hjc_"
@@ -84,7 +84,7 @@ def named(connection: Connection, name: str) -> User:
     """The user of a name. Raises ValueError: no such user."""
     found = _user(connection.execute(sa.select(users).where(users.c.name == name)).first())
     if found is None:
-        raise ValueError(f"there is no user {name!r}")
+        raise Missing(f"there is no user {name!r}")
     return found
 
 

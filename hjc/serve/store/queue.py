@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from hjc.serve.store.outcomes import AUTOMATIC, settle, withdrawn, write_outcomes
 from hjc.serve.store.people import User
-from hjc.serve.store.schema import ads, comments, decisions, insert, now, shown, stamp, tasks, users
+from hjc.serve.store.schema import Missing, ads, comments, decisions, insert, now, shown, stamp, tasks, users
 
 OPEN, LEASED, DONE, ERASED = "open", "leased", "done", "erased"
 #: what a coder may decide about a task
@@ -94,7 +94,7 @@ def task_of(connection: Connection, task: int) -> Task:
     """A task with its ad. Raises ValueError: there is none."""
     row = connection.execute(_JOINED.where(tasks.c.id == task)).first()
     if row is None:
-        raise ValueError(f"there is no task {task}")
+        raise Missing(f"there is no task {task}")
     return _task(row)
 
 
@@ -129,7 +129,7 @@ def decide(connection: Connection, user: User, task: int, choice: Choice) -> int
         return known
     row = connection.execute(sa.select(tasks).where(tasks.c.id == task).with_for_update()).first()
     if row is None:
-        raise ValueError(f"there is no task {task}")
+        raise Missing(f"there is no task {task}")
     if row.state == ERASED:
         raise Conflict(f"the text of task {task} was removed")
     if row.state == DONE:
@@ -166,7 +166,7 @@ def add_decision(
     }  # fmt: skip
     number = insert(connection, decisions, **values)
     if choice.comment.strip():
-        connection.execute(comments.insert().values(decision_id=number, text=choice.comment.strip()))
+        connection.execute(comments.insert().values(decision_id=number, text=choice.comment.replace("\0", "").strip()))
     settle(connection, [ad])
     return number
 

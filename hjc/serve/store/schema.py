@@ -13,6 +13,10 @@ from sqlalchemy.engine import Connection
 metadata = sa.MetaData()
 
 
+class Missing(ValueError):
+    """There is no row of that number or name."""
+
+
 def now() -> str:
     """UTC as text that sorts: 2026-11-30T02:03:04.567Z."""
     return stamp(datetime.now(UTC))

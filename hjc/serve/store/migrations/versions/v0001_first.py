@@ -87,11 +87,12 @@ _DECIDED = "a.text IS NOT NULL AND o.how <> 'automatic'"
 _COLUMNS = "a.id AS ad, a.text, a.fields, c.code, a.language, b.name AS batch, a.batch_id"
 VIEWS = {
     "desk_training": f"""
-SELECT {_COLUMNS}, 'desk' AS source, 1.0 / o.codes AS weight {_FROM} JOIN outcome_codes c ON c.ad_id = a.id
+SELECT {_COLUMNS}, 'desk' AS source, CAST(1.0 / o.codes AS DOUBLE PRECISION) AS weight
+{_FROM} JOIN outcome_codes c ON c.ad_id = a.id
 WHERE {_DECIDED} AND (t.purpose IS NULL OR t.purpose <> 'audit')
 ORDER BY a.id, c.place""",
     "desk_audit": f"""
-SELECT {_COLUMNS}, t.inclusion_probability, 1.0 / t.inclusion_probability AS weight, t.stratum
+SELECT {_COLUMNS}, t.inclusion_probability, CAST(1.0 / t.inclusion_probability AS DOUBLE PRECISION) AS weight, t.stratum
 {_FROM} JOIN outcome_codes c ON c.ad_id = a.id AND c.place = 0
 WHERE {_DECIDED} AND t.purpose = 'audit'
 ORDER BY a.id""",
@@ -107,7 +108,7 @@ SELECT a.id AS ad, b.name AS batch, a.batch_id, a.number, a.key, a.language, a.t
     (SELECT LISTED(c.code, ' ') FROM (
         SELECT code FROM outcome_codes WHERE ad_id = a.id ORDER BY place) c) AS codes, o.how,
     CASE WHEN o.codes = 0 AND o.how <> 'disputed' THEN 1 ELSE 0 END AS not_a_job, a.predicted, a.confidence,
-    t.purpose, t.inclusion_probability, 1.0 / t.inclusion_probability AS weight, a.erased
+    t.purpose, t.inclusion_probability, CAST(1.0 / t.inclusion_probability AS DOUBLE PRECISION) AS weight, a.erased
 {_FROM} ORDER BY a.id""",
 }
 
