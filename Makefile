@@ -3,6 +3,8 @@
 # make test   installs what tests need, runs lint, types and all tests
 # make test-more   tests that need a browser, a database server or heavy packages (apt-get install chromium postgresql)
 # make check  lint, types and the fast half of the tests: for the inner loop
+# make dist   builds sdist and wheel, checks both, and the tag
+# make lock   writes requirements.lock: every package with hashes, for machines without a network
 # make clean  removes .venv and caches (not outputs/)
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +17,7 @@ DEMO_RUN ?= outputs/demo
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-.PHONY: help install demo desk test test-more check lint types clean
+.PHONY: help install demo desk test test-more check dist lock lint types clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -67,5 +69,22 @@ test-more: $(VENV)/.installed-more
 check: lint types
 	$(PYTEST) -m "not slow"
 
+# the tools of releases live apart: nobody else needs them
+$(VENV)-release/.created: $(VENV)/.created
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/python -m pip install --disable-pip-version-check build twine check-wheel-contents uv
+	@touch $@
+
+dist: $(VENV)-release/.created
+	@tag=$$(git describe --exact-match --tags 2>/dev/null || true); version=v$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml); \
+	  if [ -n "$$tag" ] && [ "$$tag" != "$$version" ]; then echo "the tag is $$tag, pyproject.toml says $$version"; exit 1; fi
+	rm -rf dist
+	$(VENV)-release/bin/python -m build
+	$(VENV)-release/bin/twine check --strict dist/*
+	$(VENV)-release/bin/check-wheel-contents dist/*.whl
+
+lock: $(VENV)-release/.created
+	$(VENV)-release/bin/uv pip compile pyproject.toml --extra offline -c constraints.txt --generate-hashes --no-header --no-annotate -q -o requirements.lock
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-release build dist .mypy_cache .ruff_cache .pytest_cache

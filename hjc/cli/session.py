@@ -50,7 +50,7 @@ def fill_closed_streams() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(number)
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the process
 
 
 def notes(messages: Iterable[str]) -> None:
