@@ -19,7 +19,8 @@ from hjc.nn.augment import Noise, typo
 from hjc.nn.averaging import MOST, along_the_run, between, choose, copy_of, mean_state
 from hjc.nn.mixing import Mixture
 from hjc.nn.module import TrainingModule, symmetric_divergence
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.settings import SourceShare, TrainerSettings
+from hjc.training.config import compose
 
 from .test_neural import settings, toy_data, toy_tree, trainer
 
@@ -139,6 +140,14 @@ def test_epochs_go_round_the_rows_of_a_source(source, share):
     assert set().union(*epochs) == set(range(len(source)))
 
 
+HALF = [{"source": "dictionary", "share": 0.5}]
+
+
+def test_shares_come_from_the_command_line_too():
+    found = compose(["trainer.source_share=[{source: dictionary names, share: 0.3}]"]).trainer.source_share
+    assert found == [SourceShare(source="dictionary names", share=0.3)]
+
+
 def test_a_share_of_a_source_is_what_training_sees(monkeypatch):
     tree = toy_tree()
     data = toy_data(tree, 4)
@@ -151,16 +160,16 @@ def test_a_share_of_a_source_is_what_training_sees(monkeypatch):
         return step(self, batch, index)
 
     monkeypatch.setattr(TrainingModule, "training_step", spy)
-    options = trainer(epochs=2, source_share={"dictionary": 0.5})
+    options = trainer(epochs=2, source_share=HALF)
     NeuralClassifier(tree, settings(), options).fit(data)
     assert [len(rows) for rows in seen.values()] == [18, 18]
     assert sorted({*seen[0], *seen[1]}) == list(range(28)) and sorted(seen[0])[:8] == sorted(seen[1])[:8]
     seen.clear()
-    NeuralClassifier(tree, settings(), trainer(epochs=2, source_share={"dictionary": 0.5}, typos=0.5)).fit(data)
+    NeuralClassifier(tree, settings(), trainer(epochs=2, source_share=HALF, typos=0.5)).fit(data)
     assert [len(rows) for rows in seen.values()] == [18, 18]
     assert sorted({row % 28 for rows in seen.values() for row in rows}) == list(range(28))
     with pytest.raises(ValueError, match=r"no training row is of 'thesaurus'; sources are 'ads', 'dictionary'"):
-        NeuralClassifier(tree, settings(), trainer(source_share={"thesaurus": 0.5})).fit(data)
+        NeuralClassifier(tree, settings(), trainer(source_share=[SourceShare(source="thesaurus", share=0.5)])).fit(data)
 
 
 # ------------------------------------------------------------------ two passes a row
@@ -268,9 +277,9 @@ def test_what_is_no_setting_is_refused():
         {"typos": -0.1},
         {"r_drop": -1},
         {"average": "all"},
-        {"source_share": {"ads": 0.0}},
+        {"source_share": [{"source": "ads", "share": 0}]},
     ):
-        with pytest.raises(ValueError, match=rf"trainer\.{next(iter(wrong))}(\.ads)?: got"):
+        with pytest.raises(ValueError, match=rf"trainer\.{next(iter(wrong))}: got"):
             TrainerSettings(**wrong)
 
 

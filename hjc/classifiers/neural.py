@@ -99,7 +99,8 @@ class NeuralClassifier(Classifier):
 
         valid = check_data(train, valid, self.taxonomy)
         s, t = self.settings, self.trainer
-        mixture = Mixture.of(train.source, t.source_share, t.seed) if t.source_share else None
+        shares = {s.source: s.share for s in t.source_share}
+        mixture = Mixture.of(train.source, shares, t.seed) if shares else None
         seed_everything(t.seed)
         titles = [x for values in self.taxonomy.titles.values() for x in values if x]
         corpus = [*train.texts, *(valid.texts if valid is not None else ())]

@@ -36,7 +36,7 @@ OF_HEADS: tuple[tuple[str, object], ...] = (
     ("word_dropout", 0),
     ("typos", 0),
     ("field_dropout", 0),
-    ("source_share", {}),
+    ("source_share", []),
 )
 
 
@@ -121,6 +121,17 @@ class NeuralSettings:
 
 
 @dataclass(kw_only=True, slots=True)
+class SourceShare:
+    """Of the rows of ``source`` an epoch goes over this ``share``."""
+
+    source: str = ""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("trainer.source_share", self.share, 0 < self.share <= 1, "above 0 to 1 (all rows)")
+
+
+@dataclass(kw_only=True, slots=True)
 class TrainerSettings:
     """How the model is fitted. None of it changes what a saved model computes."""
 
@@ -165,9 +176,8 @@ class TrainerSettings:
     word_dropout: float = 0.0
     typos: float = 0.0
     field_dropout: float = 0.0
-    #: source (default_source or source_column) -> share of its rows that an epoch goes over, other ones in each epoch;
-    #: sources that are not named: all
-    source_share: dict[str, float] = field(default_factory=dict)
+    #: sources (default_source or source_column) of whose rows an epoch goes over a share, other ones in each epoch
+    source_share: list[SourceShare] = field(default_factory=list)
     label_smoothing: float = 0.0
     #: none | balanced | sqrt: weights of leaf classes in the loss; anything but none gives up calibration
     class_weights: str = "none"
@@ -193,8 +203,7 @@ class TrainerSettings:
         for name in ("word_dropout", "typos", "field_dropout"):
             share = getattr(self, name)
             check_range(f"trainer.{name}", share, 0 <= share < 1, "0 (off) to below 1")
-        for name, share in self.source_share.items():
-            check_range(f"trainer.source_share.{name}", share, 0 < share <= 1, "above 0 to 1 (all rows)")
+        self.source_share = [SourceShare(**s) if isinstance(s, dict) else s for s in self.source_share]
         check_range("trainer.layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 to 1 (all alike)")
         for logger in self.loggers:
             check_choice("trainer.loggers", logger, ("csv", "tensorboard", "wandb"))
