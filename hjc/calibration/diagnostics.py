@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.isotonic import IsotonicRegression
 
 from hjc.metrics.calibration_error import ECE_BINS, checked_rows, equal_mass_bins
 from hjc.metrics.levels import level_metrics
@@ -73,6 +72,8 @@ def isotonic_gain(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> float:
     It would change only the number shown for the stated code, not the distribution (siblings would no longer sum to
     their parent), hence no calibrator is made of it. A gain well above zero says that a temperature is not enough.
     """
+    from sklearn.isotonic import IsotonicRegression  # half a second that no prediction should wait for
+
     c, y, _ = checked_rows(confidence, correct, None)
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(c, y)
     return float(((c - y) ** 2).mean() - ((fitted - y) ** 2).mean())

@@ -20,8 +20,6 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
-from sklearn.feature_extraction import FeatureHasher
-from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.linear_settings import LinearSettings
@@ -156,27 +154,33 @@ class Block:
             common |= {"analyzer": "char_wb"}  # blanks stand for a token's edges
         self._hashed = settings.hashing > 0
         self._min_df, self._max_features = settings.min_df, settings.max_features
-        self._counter: Any
-        if self._hashed:
-            self._counter = HashingVectorizer(n_features=settings.hashing, alternate_sign=False, norm=None, **common)
-        else:
-            self._counter = CountVectorizer(**common)
+        self._columns, self._options = settings.hashing, common
+        #: term -> column; empty when hashed
+        self._terms: dict[str, int] = {}
         #: counts n-grams of the fitted vocabulary: of texts for words, of single tokens for characters
         self._known: CharNgrams | WordNgrams | None = None
         self.idf = np.zeros(0, dtype=np.float32)
 
+    @cached_property
+    def _counter(self) -> Any:
+        """scikit-learn's counter: of hashed n-grams, and of a vocabulary that is not known yet."""
+        from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer  # half a second
+
+        if self._hashed:
+            return HashingVectorizer(n_features=self._columns, alternate_sign=False, norm=None, **self._options)
+        return CountVectorizer(**self._options)
+
     @property
     def vocabulary(self) -> list[str] | None:
         """Terms in column order; None when hashed."""
-        if self._hashed:
-            return None
-        terms: dict[str, int] = self._counter.vocabulary_
-        return sorted(terms, key=terms.__getitem__)
+        return None if self._hashed else sorted(self._terms, key=self._terms.__getitem__)
 
     def _count(self, texts: Sequence[list[str]], *, fit: bool = False) -> sparse.csr_matrix:
         """Counts of n-grams. Characters: (texts x tokens) @ (tokens x n-grams), so each distinct token is cut once."""
-        count: Callable[..., Any] = self._counter.transform
-        if not self._hashed:
+        count: Callable[..., Any]
+        if self._hashed:
+            count = self._counter.transform
+        else:
             count = self._counter.fit_transform if fit or self._known is None else self._known
         if self.kind == "word":
             return sparse.csr_matrix(count(texts))
@@ -208,7 +212,9 @@ class Block:
     def _column(self, term: str) -> int:
         """The column of a word n-gram, -1 where it has none."""
         if not self._hashed:
-            return int(self._counter.vocabulary_.get(term, -1))
+            return self._terms.get(term, -1)
+        from sklearn.feature_extraction import FeatureHasher
+
         hashed = FeatureHasher(len(self.idf), input_type="string", alternate_sign=False).transform([[term]])
         return int(hashed.indices[0])
 
@@ -239,11 +245,12 @@ class Block:
         keep = np.flatnonzero(df >= self._min_df)
         if not len(keep):
             raise self._nothing_left(counts.shape[0])
+        self._terms = self._counter.vocabulary_
         terms = self.vocabulary
         assert terms is not None
         if self._max_features and len(keep) > self._max_features:
             keep = np.sort(keep[np.argsort(-df[keep], kind="stable")][: self._max_features])
-        self._counter.vocabulary_ = {terms[column]: i for i, column in enumerate(keep.tolist())}
+        self._terms = {terms[column]: i for i, column in enumerate(keep.tolist())}
         return sparse.csr_matrix(counts[:, keep]), df[keep]
 
     def _index(self) -> None:
@@ -255,7 +262,7 @@ class Block:
 
     def restore(self, vocabulary: list[str] | None, idf: FloatArray) -> None:
         if vocabulary is not None:
-            self._counter.vocabulary_ = {term: i for i, term in enumerate(vocabulary)}
+            self._terms = {term: i for i, term in enumerate(vocabulary)}
             self._index()
         self.idf = np.asarray(idf, dtype=np.float32)
 
