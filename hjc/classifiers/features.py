@@ -268,7 +268,7 @@ class Block:
 
     def _weigh(self, counts: Any) -> sparse.csr_matrix:
         rows = sparse.csr_matrix(counts, dtype=np.float32)
-        rows.sort_indices()  # one order of summation, whatever the order of counting
+        rows = rows.tocsc().tocsr()  # sorted: one order of summation, whatever the order of counting
         if self._sublinear:
             rows.data = 1 + np.log(rows.data)
         rows.data *= self.idf[rows.indices]
