@@ -12,16 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from hjc.nn.encoder import (
-    load_encoder,
-    max_tokens,
-    pool,
-    read_encoder,
-    save_encoder,
-)
+from hjc.nn.encoder import load_encoder
 from hjc.nn.hub import EncoderNotFoundError
 from hjc.nn.lora import merge_lora
 from hjc.nn.settings import POOLINGS, NeuralSettings
+from hjc.nn.stored import max_tokens, pool, read_encoder, save_encoder
 from tests.encoder_zoo import CONFIG_FAMILIES, FAMILIES, corpus, write_encoder
 
 CONFIGS = Path(__file__).parents[1] / "hjc" / "configs" / "model"

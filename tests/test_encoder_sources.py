@@ -22,9 +22,10 @@ from safetensors.torch import save_file
 
 from hjc.data.sample import sample_titles
 from hjc.nn import hub, offline
-from hjc.nn.encoder import load_encoder, pool
+from hjc.nn.encoder import load_encoder
 from hjc.nn.offline import BUNDLES, Bundle, bundled_folder
 from hjc.nn.settings import NeuralSettings
+from hjc.nn.stored import pool
 from tests.encoder_zoo import write_encoder
 
 pytestmark = pytest.mark.slow

@@ -155,10 +155,8 @@ class Block:
         self._hashed = settings.hashing > 0
         self._min_df, self._max_features = settings.min_df, settings.max_features
         self._columns, self._options = settings.hashing, common
-        #: term -> column; empty when hashed
-        self._terms: dict[str, int] = {}
-        #: counts n-grams of the fitted vocabulary: of texts for words, of single tokens for characters
-        self._known: CharNgrams | WordNgrams | None = None
+        self._terms: dict[str, int] = {}  # term -> column; empty when hashed
+        self._known: CharNgrams | WordNgrams | None = None  # of texts for words, of single tokens for characters
         self.idf = np.zeros(0, dtype=np.float32)
 
     @cached_property
@@ -177,11 +175,11 @@ class Block:
 
     def _count(self, texts: Sequence[list[str]], *, fit: bool = False) -> sparse.csr_matrix:
         """Counts of n-grams. Characters: (texts x tokens) @ (tokens x n-grams), so each distinct token is cut once."""
-        count: Callable[..., Any]
+        count: Any = self._known
         if self._hashed:
             count = self._counter.transform
-        else:
-            count = self._counter.fit_transform if fit or self._known is None else self._known
+        elif fit or self._known is None:
+            count = self._counter.fit_transform
         if self.kind == "word":
             return sparse.csr_matrix(count(texts))
         number = {token: i for i, token in enumerate(dict.fromkeys(chain.from_iterable(texts)))}

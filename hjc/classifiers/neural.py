@@ -20,19 +20,12 @@ from hjc.data.side import SideVocabulary
 from hjc.index import normalise
 from hjc.nn.batching import Distinct
 from hjc.nn.devices import autocast, device_of, in_bfloat16
-from hjc.nn.encoder import (
-    load_encoder,
-    load_weights,
-    read_encoder,
-    save_encoder,
-    save_weights,
-)
 from hjc.nn.fitting import seed_everything
-from hjc.nn.lora import merge_lora
 from hjc.nn.mixing import Mixture
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
 from hjc.nn.priors import conditional_log_prior, offset_of
 from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
+from hjc.nn.stored import load_weights, read_encoder, save_encoder, save_weights
 from hjc.taxonomy import Taxonomy
 
 #: training rows that join the titles when the head is started from them
@@ -95,7 +88,10 @@ class NeuralClassifier(Classifier):
         Raises:
             ValueError: no rows, unlabelled rows, or another taxonomy than the classifier's.
         """
-        from hjc.nn.training import fit_network  # Lightning: prediction does without
+        # transformers and Lightning: prediction does without
+        from hjc.nn.encoder import load_encoder
+        from hjc.nn.lora import merge_lora
+        from hjc.nn.training import fit_network
 
         valid = check_data(train, valid, self.taxonomy)
         s, t = self.settings, self.trainer

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hjc.nn.encoder import save_weights
+from hjc.nn.stored import save_weights
 
 State = Mapping[str, Tensor]
 #: shares of the start that are tried

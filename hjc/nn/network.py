@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from hjc.arrays import IntArray
 from hjc.data.side import SideVocabulary
 from hjc.nn.batching import text_batches
-from hjc.nn.encoder import pool
 from hjc.nn.fields import first_tokens, merge_windows
 from hjc.nn.heads import Head, build_head
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.side import SideVectors
+from hjc.nn.stored import pool
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 

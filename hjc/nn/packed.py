@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hjc.nn.light import UnsetLinear
+
 #: layers of transformers that are computed alike: attention, add and normalise, feed-forward, add and normalise
-LAYERS = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "CamembertLayer", "ElectraLayer")
+LAYERS = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "CamembertLayer", "ElectraLayer", "LightLayer")
 #: attention is padded to multiples of so many tokens (vectors of float32); the shortest text of a group, to the longest
 MULTIPLE, SHARE = 16, 0.7
 #: tokens from which attention is computed in one type; places in the scores of a head and group, for the caches' sake
@@ -274,7 +276,7 @@ def packs(encoder: Any) -> bool:
         and not config.add_cross_attention
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and not any(getattr(layer, "gradient_checkpointing", False) for layer in layers)
-        and all(type(m) in (nn.Linear, nn.LayerNorm) and m.bias is not None for m in linears)
+        and all(type(m) in (nn.Linear, UnsetLinear, nn.LayerNorm) and m.bias is not None for m in linears)
     )
 
 

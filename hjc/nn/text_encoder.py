@@ -23,16 +23,9 @@ from hjc.nn.batching import (
     tokenize,
 )
 from hjc.nn.devices import autocast, device_of, in_bfloat16
-from hjc.nn.encoder import (
-    load_encoder,
-    load_weights,
-    pool,
-    read_encoder,
-    save_encoder,
-    save_weights,
-)
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
+from hjc.nn.stored import load_weights, pool, read_encoder, save_encoder, save_weights
 from hjc.progress import rows_progress
 
 WEIGHTS, PAIR_WEIGHTS = "encoder.safetensors", "cross_encoder.safetensors"
@@ -69,6 +62,8 @@ class TorchTextEncoder:
         Raises:
             EncoderNotFoundError, ValueError: see :func:`hjc.nn.encoder.load_encoder`.
         """
+        from hjc.nn.encoder import load_encoder  # transformers: what is stored does without
+
         shared = {f.name for f in fields(NeuralSettings)} & {f.name for f in fields(settings)} - {
             "name",
             "hierarchy",

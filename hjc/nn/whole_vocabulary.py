@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from hjc.nn.encoder import load_encoder, save_tokenizer
+from hjc.nn.encoder import load_encoder
 from hjc.nn.settings import NeuralSettings
+from hjc.nn.stored import save_tokenizer
 from hjc.nn.text_encoder import TorchTextEncoder
 
 
