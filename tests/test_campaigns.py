@@ -14,7 +14,7 @@ def test_tables() -> None:
 
 
 def test_models() -> None:
-    tally = models.run(20, 5)
+    tally = models.run(20, 5, today=False)
     assert tally.faults == [] and tally.counts["refused by hjc.load"] > 5
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from tests.campaigns.harness import MODELS, Tally, forked, fresh
 
 TRAIN = [
-    "data=csv", f"data.train=[{MODELS}/data/train.csv]", f"data.valid=[{MODELS}/data/valid.csv]",
+    "train", "data=csv", f"data.train=[{MODELS}/data/train.csv]", f"data.valid=[{MODELS}/data/valid.csv]",
     f"data.test=[{MODELS}/data/test.csv]", "taxonomy=csv", f"taxonomy.path={MODELS}/data/tree.csv", "evaluation=quick",
     "evaluation.report=false",
 ]  # fmt: skip
 TINY = [
-    "train", "model=tiny", "model.tiny_hidden=16", "model.tiny_layers=1", "model.tiny_vocabulary=300",
-    "model.max_length=24", "trainer.epochs=40", "trainer.batch_size=8", "trainer.checkpoint_minutes=0.01", *TRAIN,
+    "model=tiny", "model.tiny_hidden=16", "model.tiny_layers=1", "model.tiny_vocabulary=300",
+    "model.max_length=24", "trainer.epochs=40", "trainer.batch_size=8", "trainer.checkpoint_minutes=0.01",
 ]  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def run(count: int, seed: int, *, rows: int = 50_000, kinds: str = "predict prep
             case "prepare":
                 series(tally, kind, count, coding("data", "prepare", table, "--languages", "none"), output, whole)
             case "linear":
-                series(tally, kind, count, lambda f: ["train", "model=linear", *TRAIN, f"run_dir={f}"], metrics)
+                series(tally, kind, count, lambda f: [*TRAIN, "model=linear", f"run_dir={f}"], metrics)
             case "tiny":
-                series(tally, kind, count, lambda f: [*TINY, f"run_dir={f}"], metrics)
+                series(tally, kind, count, lambda f: [*TRAIN, *TINY, f"run_dir={f}"], metrics)
     return tally

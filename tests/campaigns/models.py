@@ -23,6 +23,7 @@ from hjc.classifiers.paths import CONTENT, DERIVED, content_hash
 from hjc.evaluation.drift_profile import read_profile, write_profile
 from hjc.evaluation.validation_scores import ValidationScores
 from tests.campaigns.harness import MODELS, Tally, forked, here, in_time, snapshot
+from tests.campaigns.kills import TRAIN
 from tests.campaigns.tables import bytes_mutated
 
 NAMES = [
@@ -30,6 +31,13 @@ NAMES = [
     "neural_pathsum", "prototype", "biencoder", "joint_topdown", "hybrid_mixture", "hybrid_loglinear",
     "retrieval_rules", "retrieval_cross_encoder",
 ]  # fmt: skip
+#: kinds of models that are newer than the directories of the fixtures, and the training that makes one
+TODAY = {
+    "linear_side": ["model=linear", "data.side=[{column: description, kind: categorical}]"],
+    "lookup": ["model=lookup"],
+    "lookup_linear": ["model=linear", "model.before=lookup"],
+    "ads": ["model=ads", "data.text_columns=[title,description]"],
+}
 TEXTS = ["nurse on a ward", "", "kierowca ciężarówki 🚌", "baker bread rolls " * 60]
 VALUES: list[Any] = [
     None, True, -1, 0, 1, 2, 10**12, 1e308, -0.5, float("nan"), "", "x", "../../home/thesis.txt", "/etc/passwd", [], {},
@@ -150,7 +158,7 @@ def answers(model: Path, calibrated: bool) -> Any:
 
 def one(tally: Tally, number: int, home: Path, models: Path, wanted: dict[str, Any], again: bool) -> None:
     draw = tally.random(number)
-    name = draw.choice(NAMES)
+    name = draw.choice(sorted(wanted))
     folder = Path(tempfile.mkdtemp(prefix="hjc-models-"))
     model = Path(shutil.copytree(models / name, folder / "model"))
     kind = draw.choice([damage, damage, damage, hostile])(model, draw, home)
@@ -190,25 +198,30 @@ def one(tally: Tally, number: int, home: Path, models: Path, wanted: dict[str, A
     shutil.rmtree(folder)
 
 
-def run(count: int, seed: int) -> Tally:
-    """``count`` directories; the memory of this process is limited, as sizes are forged too."""
+def run(count: int, seed: int, *, today: bool = True) -> Tally:
+    """``count`` directories, ``today``: of newer kinds too. Sizes are forged too, so the memory has a limit."""
     tally, home = Tally("models", seed), Path(tempfile.mkdtemp(prefix="hjc-canary-")) / "home"
     for name in (".ssh/authorized_keys", "docs/thesis.txt", "config.json", "taxonomy.csv"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text("canary")
-    models = Path(shutil.copytree(MODELS, home.parent / "models"))
-    for name in NAMES:  # in today's format, with checksums
-        loaded = hjc.load(MODELS / name)
-        for config in sorted((models / name).rglob("config.json"), key=lambda path: -len(path.parts)):
-            seal(config)
-            forge(models / name, str(config.relative_to(models / name)))
+    models = home.parent / "models"
+    names = [*NAMES, *(TODAY if today else ())]
+    for name in names:  # in today's format, with checksums
+        source = MODELS / name if name in NAMES else home.parent / "trained" / name
+        if name in TODAY:
+            ended = here(*TRAIN, *TODAY[name], f"run_dir={source}")
+            if ended.code:
+                tally.fault(name, "cannot be trained", ended)
+                return tally
+        loaded = hjc.load(source)
+        loaded.save_pretrained(models / name)
         if loaded.calibrator is not None:
             write_calibration(models / name, loaded.calibrator)
         with suppress(FileNotFoundError, ValueError):
-            ValidationScores.load(MODELS / name, loaded.taxonomy).save(models / name)
+            ValidationScores.load(source, loaded.taxonomy).save(models / name)
         with suppress(FileNotFoundError, ValueError):
-            write_profile(models / name, *read_profile(MODELS / name, loaded.taxonomy))
-    wanted = {name: answers(models / name, (models / name / "calibration.json").exists()) for name in NAMES}
+            write_profile(models / name, *read_profile(source, loaded.taxonomy))
+    wanted = {name: answers(models / name, (models / name / "calibration.json").exists()) for name in names}
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, limits[1]))
     for number in range(count):
