@@ -23,6 +23,14 @@ def test_chat() -> None:
     assert tally.faults == [] and tally.counts["answers"] >= 30
 
 
+def test_serve() -> None:
+    pytest.importorskip("fastapi", reason='needs the extra "serve"')
+    from tests.campaigns import serve
+
+    tally = serve.run(60, 5)
+    assert tally.faults == [] and tally.counts["answers 200"] > 10
+
+
 def test_threads() -> None:
     assert threads.run(2, 5, names=["linear_topdown", "hybrid_mixture"], spawn=False).faults == []
 

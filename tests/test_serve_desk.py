@@ -164,7 +164,14 @@ def test_a_sample_is_dealt_with_a_common_part_and_disputes_are_settled(desk: Any
     assert [one["figures"]["pairwise"]["value"] for one in found["agreement"]] == pytest.approx([1, 1, 1 / 3])
     dispute = told(desk.get("/v1/desk/disputes"))["disputes"][0]
     assert {one["coder"]: one["codes"] for one in dispute["decisions"]} == {n: [c] for n, c in codes.items()}
-    told(desk.post("/v1/desk/adjudicate", json={"key": "settled-1", "ad": dispute["ad"], "codes": ["511"]}))
+    settled = {"key": "settled-1", "ad": dispute["ad"], "codes": ["511"]}
+    first = told(desk.post("/v1/desk/adjudicate", json=settled))
+    assert told(desk.post("/v1/desk/adjudicate", json=settled)) == first  # repeated: nothing changes
+    other = min({1, 2, 3} - {dispute["ad"]})
+    assert "make keys by chance" in told(desk.post("/v1/desk/adjudicate", json={**settled, "ad": other}), 409)["detail"]
+    assert (
+        "too large" in told(desk.post("/v1/desk/adjudicate", json={**settled, "key": "2", "ad": 2**70}), 400)["detail"]
+    )
     assert [one["ad"] for one in told(desk.get("/v1/desk/disputes"))["disputes"]] == [(common - {dispute["ad"]}).pop()]
     final = pd.read_csv(io.StringIO(desk.get("/v1/desk/export").text), dtype=str).set_index("ad")
     assert final.loc[str(dispute["ad"]), ["codes", "how"]].tolist() == ["511", "adjudicated"]

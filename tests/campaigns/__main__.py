@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-NAMES = {"tables": 2000, "models": 1000, "kills": 40, "chat": 300, "memory": 1_000_000, "threads": 8}
+NAMES = {"tables": 2000, "models": 1000, "kills": 40, "chat": 300, "serve": 3000, "memory": 1_000_000, "threads": 8}
 
 
 def main() -> int:

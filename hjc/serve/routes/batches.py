@@ -31,9 +31,8 @@ from hjc.serve.routes.access import Coder, ServiceNow, Supervisor
 from hjc.serve.schemas import Number
 from hjc.serve.service import Service
 from hjc.serve.store import batches as store_batches
-from hjc.serve.store import results
+from hjc.serve.store import queue, results
 from hjc.serve.store.people import User, note_event
-from hjc.serve.store.queue import Choice, add_decision
 from hjc.serve.supervision import agreement_by_level
 
 router = APIRouter(prefix="/v1/desk", tags=["batches"])
@@ -157,10 +156,10 @@ def disputes(service: ServiceNow, user: Supervisor, batch: Number | None = None)
 def adjudicate(wanted: Adjudicate, service: ServiceNow, user: Supervisor) -> Count:
     """Settle an ad: the codes count before those of the coders, whose decisions stay."""
     service.board.get().classifier.taxonomy.encode(wanted.codes)
-    choice = Choice(wanted.key, "adjudicate", wanted.codes, wanted.comment)
+    choice = queue.Choice(wanted.key, "adjudicate", wanted.codes, wanted.comment)
     with service.store.write() as connection:
         store_batches.check_ad(connection, wanted.ad)
-        number = add_decision(connection, user, wanted.ad, choice)
+        number = queue.adjudicate(connection, user, wanted.ad, choice)
     service.refresh_corrections([wanted.ad])
     return Count(count=number)
 

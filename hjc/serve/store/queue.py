@@ -121,11 +121,11 @@ def decide(connection: Connection, user: User, task: int, choice: Choice) -> int
     """Add a decision on a task that the user holds; returns its number.
 
     Raises:
-        Conflict: another coder has the task, or it is decided.
+        Conflict: another coder has the task, or it is decided; or the key was used for something else.
         ValueError: there is no such task, or ``shown`` is of another ad or user.
     """
     lock_user(connection, user)
-    if (known := _of_key(connection, user, choice.key)) is not None:
+    if (known := _of_key(connection, user, choice.key, task_id=task)) is not None:
         return known
     row = connection.execute(sa.select(tasks).where(tasks.c.id == task).with_for_update()).first()
     if row is None:
@@ -171,6 +171,13 @@ def add_decision(
     return number
 
 
+def adjudicate(connection: Connection, user: User, ad: int, choice: Choice) -> int:
+    """Add a decision on an ad without a task; returns its number. Raises Conflict where the key was used elsewhere."""
+    lock_user(connection, user)
+    known = _of_key(connection, user, choice.key, ad_id=ad, kind=choice.kind)
+    return add_decision(connection, user, ad, choice) if known is None else known
+
+
 def add_automatic(connection: Connection, codes: Mapping[int, str], model: str, version: str) -> None:
     """The model's decisions on new ads that need no coder: ad -> code."""
     plain = {"task_id": None, "user_id": None, "at": now(), "kind": "automatic", "model": model, "version": version,
@@ -181,11 +188,14 @@ def add_automatic(connection: Connection, codes: Mapping[int, str], model: str, 
         write_outcomes(connection, {ad: (AUTOMATIC, [code]) for ad, code in codes.items()})
 
 
-def _of_key(connection: Connection, user: User, key: str) -> int | None:
-    row = connection.execute(sa.select(decisions.c.id, decisions.c.user_id).where(decisions.c.key == key)).first()
-    if row is not None and row.user_id != user.id:
-        raise Conflict(f"key {key!r} was used by another user; make keys by chance, such as a UUID")
-    return None if row is None else int(row.id)
+def _of_key(connection: Connection, user: User, key: str, **same: Any) -> int | None:
+    """The decision that has the key already, of this user and with these values: the request is a repeated one."""
+    row = connection.execute(sa.select(decisions).where(decisions.c.key == key)).mappings().first()
+    if row is None:
+        return None
+    if row["user_id"] != user.id or any(row[name] != value for name, value in same.items()):
+        raise Conflict(f"key {key!r} was used for another decision or user; make keys by chance, such as a UUID")
+    return int(row["id"])
 
 
 def undo(connection: Connection, user: User, key: str, minutes: float, task: int | None = None) -> Task:
@@ -195,7 +205,7 @@ def undo(connection: Connection, user: User, key: str, minutes: float, task: int
         Conflict: there is nothing to undo, or the ad was skipped and another coder has it.
     """
     lock_user(connection, user)
-    if _of_key(connection, user, key) is not None:
+    if _of_key(connection, user, key, kind="undo") is not None:
         undone = sa.select(decisions.c.task_id).where(decisions.c.key == key)
         return task_of(connection, int(connection.execute(undone).scalar_one()))
     wanted = [decisions.c.user_id == user.id, decisions.c.kind.in_(KINDS), ~withdrawn()]
