@@ -40,6 +40,8 @@ def test_a_worse_model_is_refused_and_a_better_one_served(tmp_path: Path, call: 
         version = told(desk.get("/v1/models"))["models"][0]["version"]
         assert version == found["version"]
         back = told(desk.post("/v1/models/small/promote", json={"directory": str(bad)}), 409)["detail"]
+        gone = told(desk.post("/v1/models/small/promote", json={"directory": "nowhere"}), 400)["detail"]
+        assert "no model directory at nowhere" in gone
         assert "fewer right codes and a higher log-loss" in back
     code, _, said = call("serve", f"small={good}", "--store", store, "--promote", bad)
     assert code == 2 and "fewer right codes" in said

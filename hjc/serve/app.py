@@ -96,12 +96,9 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         seconds = error.seconds if isinstance(error, Busy) else LATER
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(max(1, round(seconds)))})
 
-    def too_large(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": f"a number is too large: {error}"}, 400)
-
     app.add_exception_handler(ValueError, sentence(400))
     app.add_exception_handler(Missing, sentence(404))
-    app.add_exception_handler(OverflowError, too_large)  # of the store: an id of more than 8 bytes
+    app.add_exception_handler(FileNotFoundError, sentence(400))  # a directory that is named to be served
     app.add_exception_handler(TooLarge, sentence(413))
     app.add_exception_handler(Conflict, sentence(409))
     app.add_exception_handler(Worse, sentence(409))
