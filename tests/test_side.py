@@ -222,6 +222,12 @@ def test_vectors_of_side_variables_are_sums_and_begin_at_zero():
 # ---------------------------------------------------------------------- commands
 
 
+def test_models_that_read_the_text_alone_refuse_side_variables_before_any_data_is_read(tmp_path, call):
+    options = ["data=csv", "data.train=[nowhere.csv]", "data.side=[{column: nace}]", f"run_dir={tmp_path / 'run'}"]
+    code, _, err = call("train", "model=biencoder", *options)
+    assert code == 2 and "model=biencoder reads the text alone" in err
+
+
 def test_commands_read_side_columns_and_say_what_they_miss(tmp_path, call):
     model = linear()
     model.recipe = RECIPE

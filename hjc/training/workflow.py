@@ -45,6 +45,8 @@ from hjc.training.config import Config
 from hjc.training.extras import check_extras
 from hjc.training.record import DONE, SAVED, Record, user_errors
 
+#: models that read no side variables
+TEXT_ALONE = ("prototype", "biencoder", "joint", "retrieval")
 LOCK = ".training.lock"
 
 
@@ -139,6 +141,7 @@ def run_training(config: Config, console: Console | None = None, given: Given = 
 def _run(config: Config, directory: Path, first: bool, out: Console, given: Given) -> RunResult:
     say = partial(out.print, markup=False, soft_wrap=True)  # paths may hold square brackets
     check_extras(config)
+    check_side(config)
     check_encoder(config, directory)
     taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None, given)
     record = Record.begin(config, taxonomy, splits)
@@ -225,6 +228,15 @@ def what_is_left(directory: Path, config: Config) -> str:
         f"an earlier start of this run did not end: going on from its checkpoint of {when}; what was learnt after it "
         f"is learnt again (trainer.checkpoint_minutes={config.trainer.checkpoint_minutes:g})"
     )
+
+
+def check_side(config: Config) -> None:
+    """Raises ValueError where side variables are given to a model that does not read any."""
+    if config.data.side and config.model.name in TEXT_ALONE:
+        raise ValueError(
+            f"data.side: model={config.model.name} reads the text alone; leave data.side out, or choose a linear or "
+            "neural model (a hybrid reads the side variables of its parts)"
+        )
 
 
 def check_encoder(config: Config, directory: Path) -> None:
