@@ -59,7 +59,9 @@ def rows(frame: pd.DataFrame) -> JobData:
 
 def test_a_text_carries_its_row_and_stays_a_text():
     text = SideText("nurse", {"nace": "86"})
-    assert text == "nurse" and hash(text) == hash("nurse") and type(str(text)) is str
+    assert str(text) == "nurse" and type(str(text)) is str and text.upper() == "NURSE"
+    others = [SideText("nurse", {"nace": "86"}), SideText("nurse", {"nace": "49"}), "nurse"]
+    assert [text == other for other in others] == [True, False, False] and len({text, *others}) == 3
     assert side_of(text) == {"nace": "86"} and side_of("nurse") == {} and side_of(text[:3]) == {}
     assert side_of(pickle.loads(pickle.dumps(text))) == {"nace": "86"}
     assert [side_of(t) for t in with_side(["a", "b"], {"x": ["1", None], "y": ["", ""]})] == [{"x": "1"}, {}]

@@ -27,7 +27,10 @@ _LONGEST = 12
 
 
 class SideText(str):
-    """A text with the side variables of its row: column -> cell; missing cells are left out."""
+    """A text with the side variables of its row: column -> cell; missing cells are left out.
+
+    Two are equal where text and side variables are: who works on equal texts once does not mix rows up.
+    """
 
     side: Mapping[str, str]
 
@@ -35,6 +38,14 @@ class SideText(str):
         self = super().__new__(cls, text)
         self.side = side
         return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and str.__eq__(self, other) and self.side == side_of(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SideText, (str(self), dict(self.side))
