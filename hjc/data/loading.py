@@ -92,12 +92,13 @@ def _add_unlabelled(settings: DataSettings, splits: Splits) -> None:
         return
     recipe, held = TextRecipe.of(settings), {key: data for key, data in splits.named().items() if key != "train"}
     tested = {text_key(text) for data in held.values() for text in data.texts}
+    columns = settings.unlabelled_columns or settings.text_columns
     options = ReadOptions.given(
         separator=settings.separator, encoding=settings.encoding, quote=settings.quote, sheet=settings.sheet
     )
     for path in settings.unlabelled:
         table = read_rows(path, options)
-        texts, status = recipe.read([table.column(name).tolist() for name in settings.text_columns])
+        texts, status = recipe.read([table.column(name).tolist() for name in columns])
         usable = [text for text, why in zip(texts, status, strict=True) if why == OK]
         new = [text for text in usable if text_key(text) not in tested]
         splits.unlabelled += tuple(new)

@@ -81,6 +81,8 @@ class DataSettings:
     files: list[str] = field(default_factory=list)
     #: files of texts without codes, of the kind that is to be coded; only models that learn from such texts take them
     unlabelled: list[str] = field(default_factory=list)
+    #: their text columns ([]: text_columns)
+    unlabelled_columns: list[str] = field(default_factory=list)
     #: the reference tool's plain pair: for each file above, the file with one code a line
     train_codes: list[str] = field(default_factory=list)
     valid_codes: list[str] = field(default_factory=list)

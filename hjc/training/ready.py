@@ -1,0 +1,350 @@
+"""``hjc ready``: from the files of an office to a model that codes titles and ads, without one coded ad.
+
+Names, descriptions and tasks of the codes train a model of ads (:class:`hjc.classifiers.ads.AdsClassifier`). What it
+was made from lies beside it in ``ready/``, so that ``hjc learn`` can go on with coded ads and forget nothing.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from hjc.classifiers.ads_settings import AdsSettings
+from hjc.classifiers.load import training_record
+from hjc.corpus.composed_ads import NAMES, AdSettings, compose_ads
+from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
+from hjc.data.settings import DataSettings, SourceSettings
+from hjc.data.splitting import text_key
+from hjc.errors import check_range, name_some
+from hjc.report.card import write_card
+from hjc.tables import read_table
+from hjc.taxonomy import Taxonomy, isco08, load_taxonomy, write_taxonomy_csv
+from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
+from hjc.training.settings import Config, EvaluationSettings, TaxonomySettings
+from hjc.training.workflow import RunResult, run_training
+
+FOLDER, TREE, TEXTS, VALID = "ready", "tree.csv", "texts.csv.gz", "valid.csv.gz"
+COLUMNS = ("title", "body", "code", "language", "source")
+#: kind -> the reader of its files, where the name is another
+READER = {"isco08": "esco"}
+#: reader -> what its office asks for
+ATTRIBUTION: Mapping[str, str] = {
+    "esco": "ESCO, European Commission, Decision 2011/833/EU (CC BY 4.0 from version 1.1 on): This service uses the "
+    "ESCO classification of the European Commission.",
+    "onet": "O*NET Database, U.S. Department of Labor, Employment and Training Administration (USDOL/ETA), CC BY 4.0, "
+    "modified. O*NET is a trademark of USDOL/ETA.",
+    "kzis": "KZiS, Polish Ministry of Labour and Statistics Poland: official documents, not protected (Polish "
+    "Copyright Act, article 4).",
+    "soc2018": "Standard Occupational Classification, U.S. Bureau of Labor Statistics: public domain.",
+}
+LICENCE = {"esco": "cc-by-4.0", "onet": "cc-by-4.0"}
+#: names of columns that a list of titles, or of coded ads, may have
+_TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad")
+_CODE, _LANGUAGE = ("code", "isco08", "isco_code"), ("language", "lang")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadySettings:
+    """What a ready model is made of.
+
+    Args:
+        languages: of the office's texts; () is all.
+        titles: further tables of titles with codes (columns title, code, and language where known).
+        tests: coded tables that are only scored (title, body where there is one, code).
+        uncoded: tables of ads without codes (title, body), that the model learns from.
+        most: names of a code and language that are used at most (0: all).
+        composed: ads composed for each code and language (0: none).
+        valid: share of the further names that validate.
+        parts: run directories of fitted models, further pieces of evidence.
+        model: of the ads model.
+        seed: draws names and ads.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    languages: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    uncoded: tuple[str, ...] = ()
+    most: int = 30
+    composed: int = 0
+    valid: float = 0.05
+    parts: tuple[str, ...] = ()
+    model: AdsSettings = field(default_factory=AdsSettings)
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_range("--most", self.most, self.most >= 0, "integers from 0 (all)")
+        check_range("--composed", self.composed, self.composed >= 0, "integers from 0")
+        check_range("valid", self.valid, 0 <= self.valid < 1, "0 to below 1")
+
+
+def make_ready(
+    kind: str, paths: Sequence[str], output: str | Path, settings: ReadySettings | None = None, encoder: str = "",
+    console: Console | None = None,
+) -> RunResult:  # fmt: skip
+    """Import, make texts, train, evaluate, write a card.
+
+    Args:
+        kind: isco08 (from ESCO files), or a reader of ``hjc taxonomy import``: esco, onet, kzis, soc2018 ..., generic.
+        paths: files and folders of the office.
+        encoder: a ``model=`` of ``hjc train`` that is trained on the names first and becomes a further part.
+
+    Raises:
+        ValueError, FileNotFoundError: an unknown kind, no files, or no texts to train on.
+    """
+    settings = settings or ReadySettings()
+    reader = READER.get(kind, kind)
+    if reader not in READERS:
+        raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(('isco08', *READERS))}")
+    folder = Path(output) / FOLDER
+    imported = import_taxonomy(reader, list(paths), ImportOptions(languages=settings.languages))
+    tree = isco08() if kind == "isco08" else imported.taxonomy
+    wanted = ["title", "alternative", "example", "description", "definition", "task"]
+    plain = TaxonomyTexts(sources=wanted, languages=list(settings.languages), shared="drop", context={})
+    # of ESCO a text may be shared by occupations of one group: what is shared is settled on the tree that is coded to
+    deep = replace_shared(plain, kind)
+    made = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), deep).texts
+    made = on_tree(made, imported.taxonomy, tree)
+    texts = pd.concat([training_table(made, settings), *(titles_of(path, tree) for path in settings.titles)])
+    texts = texts.drop_duplicates(["title", "body", "code", "language"], ignore_index=True)
+    valid = held_out(texts, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_taxonomy_csv(tree, folder / TREE)
+    texts[~valid].to_csv(folder / TEXTS, index=False)
+    texts[valid].to_csv(folder / VALID, index=False)
+    if encoder:
+        settings = replace(settings, parts=(*settings.parts, train_encoder(Path(output), encoder, settings, console)))
+    result = run_training(ready_config(Path(output), settings), console)
+    card(Path(output), kind, reader, settings)
+    return result
+
+
+def replace_shared(settings: TaxonomyTexts, kind: str) -> TaxonomyTexts:
+    """Texts that several codes of a deeper tree share stay for now."""
+    return replace(settings, shared="keep_all") if kind == "isco08" else settings
+
+
+def on_tree(texts: pd.DataFrame, deep: Taxonomy, tree: Taxonomy) -> pd.DataFrame:
+    """Texts of a deeper tree at the leaves of the one above it; a text of several of these is left out."""
+    if deep == tree:
+        leaves = {tree.codes[i] for i in tree.leaves.tolist()}
+        return texts[texts["code"].isin(leaves)]
+    level = tree.depth
+    above: dict[str, str] = {}
+    for node, code in enumerate(deep.codes):
+        column = deep.level_column[node, level - 1]
+        name = deep.level_codes(level)[column] if column >= 0 else ""
+        above[code] = name if name in tree.index_of else ""
+    found = texts.assign(code=texts["code"].map(above))
+    found = found[found["code"] != ""].drop_duplicates(["text", "code", "language", "source"])
+    names = found["source"].isin(NAMES)
+    key = found["text"].str.casefold() + "\0" + found["language"]
+    several = found[names].groupby(key[names])["code"].transform("nunique").reindex(found.index, fill_value=1) > 1
+    return found[~several]
+
+
+def training_table(texts: pd.DataFrame, settings: ReadySettings) -> pd.DataFrame:
+    """Columns :data:`COLUMNS`: names alone, descriptions and tasks under a name of the code, composed ads."""
+    names = texts[texts["source"].isin(NAMES)].sort_values("source", key=lambda s: s.ne("title"), kind="stable")
+    if settings.most:
+        drawn = names.sample(frac=1, random_state=settings.seed)
+        drawn = drawn.sort_values("source", key=lambda s: s.ne("title"), kind="stable")
+        names = names.loc[drawn.groupby(["code", "language"]).head(settings.most).index.sort_values()]
+    ordered = names.sort_values("source", key=lambda s: s.ne("title"), kind="stable")
+    first = ordered.drop_duplicates(["code", "language"]).set_index(["code", "language"])["text"]
+    rows = [names.rename(columns={"text": "title"}).assign(body="")[list(COLUMNS)]]
+    for source in ("description", "definition", "task"):
+        part = texts[texts["source"] == source]
+        if source == "task":
+            joined = part.groupby(["code", "language"], sort=False)["text"].agg(". ".join)
+            part = joined.reset_index()
+        if len(part):
+            keys = pd.MultiIndex.from_frame(part[["code", "language"]])
+            named = part.rename(columns={"text": "body"}).assign(title=first.reindex(keys).to_numpy(), source=source)
+            rows.append(named[named["title"].notna()][list(COLUMNS)])
+    if settings.composed:
+        how = AdSettings(per_code=settings.composed, seed=settings.seed)
+        rows.append(compose_ads(texts, how)[list(COLUMNS)])
+    return pd.concat(rows, ignore_index=True)
+
+
+def titles_of(path: str, tree: Taxonomy) -> pd.DataFrame:
+    """A further table of titles: columns :data:`COLUMNS`. Rows whose code is no leaf of the tree are left out.
+
+    Raises:
+        ValueError: no column of titles or codes, or no row that can be used.
+    """
+    table = read_table(path)
+    title, code = _column(table, _TITLE, path), _column(table, _CODE, path)
+    language = next((name for name in _LANGUAGE if name in table.columns), None)
+    leaves = {tree.codes[i] for i in tree.leaves.tolist()}
+    body = next((name for name in _BODY if name in table.columns), None)
+    found = pd.DataFrame(
+        {"title": table[title], "body": table[body] if body else "", "code": table[code],
+         "language": table[language] if language else "", "source": Path(path).name}
+    )  # fmt: skip
+    usable = found[found["code"].isin(leaves) & found["title"].str.strip().ne("")]
+    if not len(usable):
+        raise ValueError(f"{path}: no row has a title and a code that is a leaf of {tree.name}")
+    return usable[list(COLUMNS)]
+
+
+def _column(table: pd.DataFrame, names: Sequence[str], path: str) -> str:
+    if (found := next((name for name in names if name in table.columns), None)) is None:
+        raise ValueError(
+            f"{path}: none of the columns {name_some(names)} is there, only {name_some(table.columns.tolist())}: "
+            "rename one"
+        )
+    return found
+
+
+def held_out(texts: pd.DataFrame, settings: ReadySettings) -> pd.Series:
+    """(n,) rows that validate: some of the names of codes that keep others, no text of which also trains."""
+    alone = texts["body"].eq("") & texts["source"].ne("title")
+    drawn = pd.Series(np.random.default_rng(settings.seed).random(len(texts)) < settings.valid, index=texts.index)
+    key = texts["title"].map(text_key)
+    chosen = alone & drawn
+    return chosen & ~key.isin(set(key[~chosen]))
+
+
+def ready_config(output: Path, settings: ReadySettings, coded: Sequence[SourceSettings] = ()) -> Config:
+    """The run over what lies in OUTPUT/ready; ``coded``: further files that are trained on, or split."""
+    folder = output / FOLDER
+    own: dict[str, Any] = {"text_columns": ["title", "body"], "language_column": "language", "source_column": "source"}
+    validates = [] if any(source.role == "split" for source in coded) else [str(folder / VALID)]
+    empty = validates and not len(read_table(validates[0]))
+    tests = [coded_source(path) for path in settings.tests]
+    if not validates:
+        tests.append(SourceSettings(path=str(folder / VALID), role="test", name="titles", **own))
+    data = DataSettings(
+        text_columns=["title", "body"],
+        code_column="code",
+        valid=[] if empty else validates,
+        unlabelled=list(settings.uncoded),
+        unlabelled_columns=list(text_columns_of(settings.uncoded)),
+        sources=[SourceSettings(path=str(folder / TEXTS), role="train", **own), *coded, *tests],
+        language_column="language",
+        source_column="source",
+        test_fraction=0.0,
+        valid_fraction=0.2 if coded else 0.0,
+        near_duplicates=0.9 if coded else 0.0,
+    )
+    model = replace(settings.model, parts=list(settings.parts), seed=settings.seed)
+    return Config(
+        model=model,
+        taxonomy=TaxonomySettings(path=str(folder / TREE)),
+        data=data,
+        evaluation=EvaluationSettings(),
+        seed=settings.seed,
+        run_dir=str(output),
+    )
+
+
+def train_encoder(output: Path, encoder: str, settings: ReadySettings, console: Console | None) -> str:
+    """Train a model on the names alone; its run directory, ``OUTPUT/ready/encoder``."""
+    from hjc.training.config import compose
+
+    folder = output / FOLDER
+    texts = read_table(folder / TEXTS)
+    texts[texts["body"] == ""].to_csv(folder / "names.csv.gz", index=False)
+    config = compose(
+        [f"model={encoder}", "data=csv", f"data.train=[{folder / 'names.csv.gz'}]", f"data.valid=[{folder / VALID}]",
+         "data.text_columns=[title]", "data.language_column=language", f"taxonomy.path={folder / TREE}",
+         f"seed={settings.seed}", f"run_dir={folder / 'encoder'}"]
+    )  # fmt: skip
+    return str(run_training(config, console).directory)
+
+
+def text_columns_of(paths: Sequence[str]) -> list[str]:
+    """The columns of title and body of tables that all have the same.
+
+    Raises:
+        ValueError: they have not.
+    """
+    found = []
+    for path in paths:
+        table = read_table(path)
+        body = next((name for name in _BODY if name in table.columns), None)
+        found.append([_column(table, _TITLE, path), *([body] if body else [])])
+    if any(columns != found[0] for columns in found):
+        raise ValueError(
+            f"--uncoded: the files have different columns ({name_some(map(str, found))}): give all the same"
+        )
+    return found[0] if found else []
+
+
+def coded_source(path: str, role: str = "test") -> SourceSettings:
+    """A coded table with its columns found by their names."""
+    table, columns = read_table(path), text_columns_of([path])
+    language = next((name for name in _LANGUAGE if name in table.columns), "")
+    name = Path(path).name.split(".")[0] if role == "test" else ""
+    return SourceSettings(
+        path=path, role=role, name=name, text_columns=columns, code_column=_column(table, _CODE, path),
+        language_column=language, source_column="", default_source="" if role == "test" else "coded",
+    )  # fmt: skip
+
+
+def card(output: Path, kind: str, reader: str, settings: ReadySettings) -> Path:
+    """The model card with what the offices ask for."""
+    lines = [
+        "## Made by `hjc ready`",
+        "",
+        f"From the files of {READERS[reader].title}. No coded ad was trained on"
+        + (f"; {len(settings.uncoded)} files of ads without codes were." if settings.uncoded else "."),
+        "Validation rows are names of the offices that were held back: figures on real ads are lower, see the tests.",
+        "",
+        ATTRIBUTION.get(reader, "See the licence of the office's files before you pass the model on."),
+    ]
+    if settings.titles:
+        lines.append(f"Further titles: {', '.join(Path(p).name for p in settings.titles)}; see their licences.")
+    return write_card(output, title=f"Ready model for {kind}", licence=LICENCE.get(reader), notes="\n".join(lines))
+
+
+def ready_tree(output: str | Path) -> Taxonomy:
+    """The tree of a ready model.
+
+    Raises:
+        FileNotFoundError: it was not made by ``hjc ready``, or its folder ``ready`` is gone.
+    """
+    path = Path(output) / FOLDER / TREE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{output} has no {FOLDER}/{TREE}: hjc learn goes on from models of hjc ready, and needs what they were "
+            "made from; other models are trained again with the coded rows as one more source"
+        )
+    return load_taxonomy(str(path))
+
+
+def learn(
+    model: str | Path, coded: Sequence[str], output: str | Path, *, uncoded: Sequence[str] = (),
+    tests: Sequence[str] = (), console: Console | None = None,
+) -> RunResult:  # fmt: skip
+    """A new ready model that has learnt from coded ads too; the old one stays as it is.
+
+    All that the old one was made from is trained on again, so nothing is forgotten; a fifth of the coded ads is held
+    back for the weights of title and body and for the calibration, and the names that the old model was validated on
+    are scored as the test ``titles``.
+
+    Raises:
+        FileNotFoundError: the model is no ready model, or a file is not there.
+        ValueError: the output is the model itself; the coded tables lack a column.
+    """
+    source, target = Path(model), Path(output)
+    ready_tree(source)
+    if target.resolve() == source.resolve():
+        raise ValueError(f"-o: {output} is the model itself; give another directory")
+    record = training_record(source).get("config", {})
+    own = AdsSettings(**record.get("model", {}))
+    earlier = [s["path"] for s in record.get("data", {}).get("sources", []) if s.get("default_source") == "coded"]
+    settings = ReadySettings(uncoded=tuple(uncoded), tests=tuple(tests), parts=tuple(own.parts), model=own)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
+    sources = [coded_source(path, "split") for path in dict.fromkeys((*earlier, *coded))]
+    return run_training(ready_config(target, settings, sources), console)

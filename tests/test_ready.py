@@ -1,0 +1,167 @@
+"""From the files of an office to a model of titles and ads in one command, and on from there with coded ads."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import hjc
+from hjc.corpus.from_taxonomy import TaxonomyTexts
+from hjc.taxonomy import from_edges, isco08
+from hjc.training.ready import ReadySettings, held_out, on_tree, training_table
+
+WORK = {
+    "2221": ("registered nurse", "Nurses care for patients on wards. They give medicine and dress wounds."),
+    "5120": ("cook", "Cooks prepare meals in kitchens. They boil, fry and season food for guests."),
+    "7212": ("welder", "Welders join metal parts with an arc. They grind seams and read drawings."),
+    "8332": ("truck driver", "Truck drivers move goods by road. They load pallets and keep a logbook."),
+}
+WORDS = [f"type {letter} of" for letter in "ABCDEFGHIJKL"]
+    [
+        "night",
+        "day",
+        "chief",
+        "assistant",
+        "mobile",
+        "industrial",
+        "senior",
+        "school",
+        "hospital",
+        "marine",
+        "rural",
+        "city",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def esco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle in the layout of the Commission's csv files; two occupations under each group."""
+    folder = tmp_path_factory.mktemp("esco")
+    rows = []
+    for group, (name, text) in WORK.items():
+        for i in (1, 2):
+            label = name if i == 1 else f"leading {name}"
+            alternatives = "\n".join(f"{word} {label}" for word in WORDS)
+            uri = f"http://data.europa.eu/esco/occupation/{group}-{i}"
+            rows.append(("Occupation", uri, group, label, alternatives, "released", text, f"{group}.{i}"))
+    columns = ["conceptType", "conceptUri", "iscoGroup", "preferredLabel", "altLabels", "status", "description", "code"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "occupations_en.csv", index=False)
+    return folder
+
+
+def ads(path: Path, n: int, *, coded: bool = True, start: int = 0) -> Path:
+    codes = [list(WORK)[i % 4] for i in range(n)]
+    frame = pd.DataFrame(
+        {"title": [f"{WORK[c][0].title()} (m/f/d) {start + i}" for i, c in enumerate(codes)],
+         "description": [f"Duties: {WORK[c][1]} Number {start + i}." for i, c in enumerate(codes)], "code": codes}
+    )  # fmt: skip
+    (frame if coded else frame.drop(columns="code")).to_csv(path, index=False)
+    return path
+
+
+def recall(table: pd.DataFrame, name: str) -> float:
+    rows = table[(table["set"] == name) & (table["level"] == "4") & (table["metric"] == "recall@1")]
+    return float(rows["value"].iloc[0])
+
+
+@pytest.fixture(scope="module")
+def model(esco: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hjc.training.ready import make_ready
+
+    folder = tmp_path_factory.mktemp("ready")
+    settings = ReadySettings(tests=(str(ads(folder / "test_ads.csv", 40)),), valid=0.2)
+    make_ready("isco08", [str(esco)], folder / "model", settings)
+    return folder / "model"
+
+
+def test_a_ready_model_codes_titles_and_ads_and_says_where_it_is_from(model: Path) -> None:
+    made = hjc.load(model)
+    assert made.taxonomy == isco08() and made.recipe.columns == ("title", "body")
+    found = made.predict(["Welder - Berlin", "Truck driver\nDuties: move goods by road."], level=4)
+    assert found["code"].tolist() == ["7212", "8332"]
+    card = (model / "README.md").read_text()
+    assert "license: cc-by-4.0" in card and "This service uses the ESCO classification" in card
+    assert "No coded ad was trained on" in card and "Ready model for isco08" in card
+    figures = pd.read_csv(model / "metrics.csv")
+    assert {"valid", "test/test_ads"} == set(figures["set"])
+    ads_right = figures[
+        (figures["set"] == "test/test_ads") & (figures["level"] == "4") & (figures["metric"] == "recall@1")
+    ]
+    assert ads_right["value"].tolist() == [1.0]
+
+
+def test_rows_that_validate_are_names_that_do_not_train(model: Path) -> None:
+    texts, valid = (
+        pd.read_csv(model / "ready" / f"{name}.csv.gz", dtype=str).fillna("") for name in ("texts", "valid")
+    )
+    assert len(valid) > 5 and valid["body"].eq("").all() and not set(valid["title"]) & set(texts["title"])
+    assert texts["body"].ne("").any() and set(texts["code"]) >= set(WORK)
+
+
+def test_learning_goes_on_and_forgets_nothing(model: Path, tmp_path: Path, call) -> None:
+    coded, uncoded = ads(tmp_path / "coded.csv", 60), ads(tmp_path / "uncoded.csv", 80, coded=False, start=500)
+    code, _, err = call("learn", model, coded, "-o", tmp_path / "new", "--uncoded", uncoded)
+    assert code == 0 and "learnt" in err
+    record = yaml.safe_load((tmp_path / "new" / "train.yaml").read_text())
+    assert record["training"]["unlabelled"] == 80 and record["data"]["valid"]["rows"] == 12
+    old, new = (pd.read_csv(folder / "metrics.csv") for folder in (model, tmp_path / "new"))
+    assert recall(new, "test/titles") >= recall(old, "valid") - 0.05  # the same names
+    more = ads(tmp_path / "more.csv", 40, start=900)
+    assert call("learn", tmp_path / "new", more, "-o", tmp_path / "newer")[0] == 0
+    record = yaml.safe_load((tmp_path / "newer" / "train.yaml").read_text())
+    assert record["data"]["valid"]["rows"] == 20  # of both coded tables
+
+
+def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
+    coded = ads(tmp_path / "coded.csv", 8)
+    assert "is the model itself" in call("learn", model, coded, "-o", model)[2]
+    assert "hjc learn goes on from models of hjc ready" in call("learn", tmp_path, coded, "-o", tmp_path / "x")[2]
+    pd.DataFrame({"headline": ["x"]}).to_csv(tmp_path / "bad.csv", index=False)
+    code, _, err = call("learn", model, tmp_path / "bad.csv", "-o", tmp_path / "x")
+    assert code == 2 and "none of the columns 'title', 'text', 'label', 'name' is there" in err
+
+
+def test_commands_without_files_and_unknown_kinds(tmp_path: Path, call) -> None:
+    assert "which files? hjc ready isco08 --esco FOLDER" in call("ready", "isco08", "-o", tmp_path / "m")[2]
+    assert "kind: got 'isco99', allowed are isco08, " in call("ready", "isco99", tmp_path, "-o", tmp_path / "m")[2]
+
+
+def test_a_text_of_two_groups_goes_and_of_two_occupations_of_one_group_stays() -> None:
+    deep = from_edges(["1", "2", "11", "12", "21", "111"], ["", "", "1", "1", "2", "11"])
+    tree = from_edges(["1", "2"], ["", ""])
+    texts = pd.DataFrame(
+        [("a", "11", "en", "title"), ("a", "12", "en", "alternative"), ("b", "111", "en", "title"),
+         ("c", "11", "en", "title"), ("C", "21", "en", "title"), ("c", "21", "pl", "title"),
+         ("work", "11", "en", "task"), ("work", "21", "en", "task")],
+        columns=["text", "code", "language", "source"],
+    )  # fmt: skip
+    found = on_tree(texts, deep, tree)
+    assert sorted(zip(found["text"], found["code"], found["language"], strict=True)) == [
+        ("a", "1", "en"), ("a", "1", "en"), ("b", "1", "en"), ("c", "2", "pl"), ("work", "1", "en"),
+        ("work", "2", "en"),
+    ]  # fmt: skip
+
+
+def test_the_table_caps_names_and_puts_work_under_a_name() -> None:
+    rows = [(f"name {i}", "1", "en", "alternative") for i in range(9)] + [("head", "1", "en", "title")]
+    rows += [
+        ("first task", "1", "en", "task"),
+        ("second task", "1", "en", "task"),
+        ("no name", "2", "en", "description"),
+    ]
+    texts = pd.DataFrame(rows, columns=["text", "code", "language", "source"])
+    found = training_table(texts, ReadySettings(most=4))
+    assert (found["body"] == "").sum() == 4 and "head" in set(found["title"])
+    work = found[found["body"] != ""]
+    assert work[["title", "body"]].to_numpy().tolist() == [["head", "first task. second task"]]
+    pd.testing.assert_frame_equal(found, training_table(texts, ReadySettings(most=4)))
+    assert not held_out(found, ReadySettings(valid=0.0)).any()
+    assert TaxonomyTexts().shared == "drop"
+
+
+@pytest.mark.parametrize("bad", [{"most": -1}, {"composed": -1}, {"valid": 1.0}])
+def test_settings_out_of_range(bad) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        ReadySettings(**bad)
