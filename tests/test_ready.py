@@ -18,21 +18,6 @@ WORK = {
     "8332": ("truck driver", "Truck drivers move goods by road. They load pallets and keep a logbook."),
 }
 WORDS = [f"type {letter} of" for letter in "ABCDEFGHIJKL"]
-    [
-        "night",
-        "day",
-        "chief",
-        "assistant",
-        "mobile",
-        "industrial",
-        "senior",
-        "school",
-        "hospital",
-        "marine",
-        "rural",
-        "city",
-    ]
-)
 
 
 @pytest.fixture(scope="module")
