@@ -14,7 +14,10 @@ from hjc.cli import app, session
 READING = {"--input-format", "--separator", "--encoding", "--sheet"}
 WRITING = {"--format", "--safe-cells", "--overwrite"}
 #: commands without a table to read; the official files of taxonomies have readers of their own
-OTHERS = {"train", "compare", "info", "relabel", "import", "graph", "show", "check", "from-taxonomy", "serve", "adapt"}
+OTHERS = {
+    "train", "compare", "info", "relabel", "import", "graph", "show", "check", "from-taxonomy",
+    "serve", "adapt", "ready", "learn",
+}  # fmt: skip
 
 
 def commands(command: click.Command, name: str = "") -> dict[str, click.Command]:
