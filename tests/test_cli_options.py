@@ -16,7 +16,7 @@ WRITING = {"--format", "--safe-cells", "--overwrite"}
 #: commands without a table to read; the official files of taxonomies have readers of their own
 OTHERS = {
     "train", "compare", "info", "relabel", "import", "graph", "show", "check", "from-taxonomy",
-    "serve", "adapt", "ready", "learn", "erase", "export",
+    "serve", "adapt", "ready", "learn", "erase", "export", "user",
 }  # fmt: skip
 
 
