@@ -248,6 +248,19 @@ def e5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return bundled_folder(E5)
 
 
+@needs_e5
+@pytest.mark.slow
+def test_transformers_reads_the_tokenizer_of_the_cache_as_it_is(e5_folder):
+    """Without its class in tokenizer_config.json another one is taken, which splits texts otherwise."""
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(e5_folder, local_files_only=True)
+    ours = Tokenizer.from_file(str(e5_folder / "tokenizer.json"))
+    for text in ("query: registered nurse, night shifts", "kierowca ciężarówki kat. C+E", "Zażółć gęślą jaźń"):
+        assert theirs(text)["input_ids"] == ours.encode(text).ids
+
+
 def embed(model, tokenizer, texts) -> np.ndarray:
     batch = tokenizer([f"query: {text}" for text in texts], padding=True, return_tensors="pt")
     with torch.no_grad():

@@ -88,7 +88,7 @@ def test_rows_that_cannot_be_used_are_counted_and_shift_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "keywords", "error", "said"),
     [
-        ((TEXTS, CODES), {}, TypeError, "fit(texts, codes=codes)"),
+        ((TEXTS, CODES), {}, TypeError, "codes=codes"),
         ((TEXTS, CODES), {"codes": CODES}, TypeError, "HierarchicalClassifier has fit(X, y)"),
         ((TEXTS,), {}, TypeError, "texts need their codes"),
         ((TEXTS,), {"codes": CODES[:3]}, ValueError, "7 texts and 3 codes"),
@@ -104,6 +104,16 @@ def test_wrong_arguments_say_what_to_pass(arguments: tuple, keywords: dict, erro
     with pytest.raises(error) as caught:
         fitted(*arguments, **keywords)
     assert said in str(caught.value)
+
+
+def test_evaluation_of_texts_is_that_of_job_data() -> None:
+    model, wrong = fitted(TEXTS, codes=CODES), [*CODES[:-1], "51"]
+    wanted = hjc.evaluate_model(model, JobData.from_lists(TREE, TEXTS, wrong), bootstrap=0).metrics
+    found = hjc.evaluate_model(model, TEXTS, codes=wrong, bootstrap=0).metrics
+    assert found == pytest.approx(wanted, nan_ok=True, rel=0, abs=0)
+    assert wanted["level_2/recall@1"] == pytest.approx(6 / 7)
+    with pytest.raises(TypeError, match="texts need their codes"):
+        hjc.evaluate_model(model, TEXTS)
 
 
 def test_keywords_are_settings() -> None:

@@ -14,7 +14,7 @@ from hjc.classifiers.computing import Computing
 from hjc.classifiers.derived import write_calibration
 from hjc.classifiers.load import stored_recipe
 from hjc.classifiers.ranking import ranked_codes
-from hjc.classifiers.rows import Codes, Texts, training_rows, validation_rows
+from hjc.classifiers.rows import Codes, Texts, labelled_rows, validation_rows
 from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe
@@ -248,7 +248,7 @@ class Classifier(Computing, ABC):
             ValueError, TypeError: no rows, unlabelled rows, lengths that differ, another tree, or codes in the place
                 of ``valid``; the message says what to pass.
         """
-        data = training_rows(train, codes, self.taxonomy, self.recipe)
+        data = labelled_rows(train, codes, self.taxonomy, self.recipe)
         held_out = validation_rows(valid, codes, self.taxonomy, self.recipe)
         self.callback = callback
         try:

@@ -18,22 +18,24 @@ Texts: TypeAlias = Any
 Codes: TypeAlias = Any
 
 
-def training_rows(train: Any, codes: Codes | None, taxonomy: Taxonomy, recipe: TextRecipe) -> JobData:
-    """The rows that ``fit(train, codes=codes)`` is to learn from.
+def labelled_rows(
+    rows: Any, codes: Codes | None, taxonomy: Taxonomy, recipe: TextRecipe, name: str = "train"
+) -> JobData:
+    """The rows that ``fit(rows, codes=codes)`` is to learn from, or others that are given in that way.
 
     Raises:
         TypeError: codes of JobData, or texts without any. ValueError, TaxonomyError: as :func:`job_data`.
     """
-    if isinstance(train, JobData):
+    if isinstance(rows, JobData):
         if codes is not None:
             raise TypeError("codes: JobData has its codes already; pass codes only with texts")
-        return train
+        return rows
     if codes is None:
         raise TypeError(
-            "texts need their codes: fit(texts, codes=codes). hjc.sklearn.HierarchicalClassifier has fit(X, y); "
+            "texts need their codes: codes=codes. hjc.sklearn.HierarchicalClassifier has fit(X, y); "
             "JobData.from_lists(taxonomy, texts, codes) also takes languages, sources and weights"
         )
-    return job_data(train, codes, taxonomy, recipe, "train")
+    return job_data(rows, codes, taxonomy, recipe, name)
 
 
 def validation_rows(valid: Any, codes: Codes | None, taxonomy: Taxonomy, recipe: TextRecipe) -> JobData | None:

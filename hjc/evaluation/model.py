@@ -18,6 +18,7 @@ from hjc.calibration import ClasswiseCounts
 from hjc.calibration.base import FILE_NAME
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.derived import read_calibration, write_calibration
+from hjc.classifiers.rows import Codes, Texts, labelled_rows
 from hjc.data.codesets import likeliest
 from hjc.data.jobdata import JobData
 from hjc.evaluation.decided import DecisionTables, decision_tables
@@ -38,8 +39,9 @@ STEP_CELLS = 500_000
 
 def evaluate_model(
     model: Classifier,
-    data: JobData,
+    data: JobData | Texts,
     *,
+    codes: Codes | None = None,
     name: str = "test",
     validation: ValidationScores | str | Path | None = None,
     calibrated: bool = False,
@@ -62,6 +64,8 @@ def evaluate_model(
     do with the result.
 
     Args:
+        data: JobData, or texts (a list or Series of them, a DataFrame with the columns of the model's recipe).
+        codes: of texts: a list or Series, or the name of a column.
         name: what the set is called in files.
         validation: what the model keeps of its validation rows, or the directory it keeps it in, for rules whose
             thresholds and sets come from there; without, these rules are left out.
@@ -83,6 +87,7 @@ def evaluate_model(
     """
     if bootstrap < 0:
         raise ValueError(f"bootstrap: got {bootstrap}, allowed are 0 (no intervals) and more resamples")
+    data = labelled_rows(data, codes, model.taxonomy, model.recipe, name)
     rows = data.labelled()
     if calibrated:
         model.calibrated()  # says what to do where there is none
