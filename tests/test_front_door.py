@@ -282,3 +282,12 @@ def test_a_search_without_optuna_says_what_to_install(tmp_path: Path) -> None:
     code = f"import sys, runpy; sys.modules['optuna'] = None; runpy.run_path({str(program)!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stderr.strip().endswith('pip install "hjc[search]"')
+
+
+def test_what_a_crosswalk_covers_as_json(call, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("code,parent\n1,\n2,\n")
+    (tmp_path / "links.csv").write_text("source,target\n1,2\n2,2\n")
+    given = ("--from", tmp_path / "old.csv", "--to", tmp_path / "old.csv", "--table", tmp_path / "links.csv")
+    named = ("--source-column", "source", "--target-column", "target")
+    code, out, err = call("crosswalk", *given, *named, "--json")
+    assert not code and json.loads(out)["pairs"] == 2, err

@@ -125,8 +125,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "examples", here / "examples")
     shutil.copy(ROOT / "examples" / "ads.csv", here / "ads.csv")
     titles = sample_titles()
-    held_out = titles[(titles["split"] == "test") & (titles["language"] == "en")]
-    held_out.rename(columns={"code": "isco"}).head(200).to_csv(here / "held_out.csv", index=False)
     small = titles[titles["code"].isin(["2221", "2211", "8332"]) & (titles["split"] == "train")]
     ads = small.assign(description="wanted in our team")[["title", "description", "code"]]
     ads.to_csv(here / "my_ads.csv", index=False)

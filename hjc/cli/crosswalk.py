@@ -74,6 +74,7 @@ def crosswalk(
     columns: to_level4_code_1, to_level4_title_1, to_level4_proba_1 and so on; to_unmapped, the share that the table
     cannot place; to_unlisted, the probability that the input does not list; to_status.
     """
+    from json import dumps
     from pathlib import Path
 
     from hjc.apply.crosswalk import CrosswalkPlan, CrosswalkSummary, carry_table, coded_columns
@@ -98,7 +99,8 @@ def crosswalk(
     if matrix is not None:
         walk.to_csv(matrix)
     if source is None:
-        typer.echo(str(walk.statistics()))
+        told = walk.statistics()
+        typer.echo(dumps(asdict(told), ensure_ascii=False) if writing.json else str(told))
         return
     if not quiet:
         session.note(str(walk.statistics()))
