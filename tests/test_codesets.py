@@ -17,9 +17,10 @@ from hjc.calibration import fit_calibrator
 from hjc.classifiers.combine import Combination, Rows, losses
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.data import DataSettings, JobData, read_job_data
+from hjc.data import DataSettings, JobData, read_job_data, summarise
 from hjc.data.codecells import CodeCells
 from hjc.data.codesets import CodeSets, likeliest
+from hjc.data.splits import Splits
 from hjc.evaluation import evaluate_model
 from hjc.metrics import LevelProba, RowScores, level_metrics, log_loss_baseline, prior_log_proba, score_rows
 from hjc.report.scores import StoredScores
@@ -104,6 +105,8 @@ def test_other_codes_that_are_not_in_the_tree_are_counted_and_their_rows_stay():
     settings = DataSettings(train=["-"], other_codes_column="other")
     found = read_file(settings.all_sources()[0], settings, tree(), io.BytesIO(CELLS.encode()))
     assert found.counts["other_codes_unknown"] == 1 and found.counts["several_codes"] == 2
+    splits = Splits(train=found.data, valid=found.data.take([]), tests={}, counts=dict(found.counts))
+    assert "2 rows have several right codes" in summarise(splits).sentences()
     assert any("'999'" in note and "their rows stay" in note for note in found.notes)
 
 

@@ -16,7 +16,7 @@ from hjc.apply.index_check import check_index
 from hjc.classifiers import build
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.lookup import DEFAULT_WEIGHT, PRIOR_ROWS, LookupClassifier
+from hjc.classifiers.lookup import DEFAULT_WEIGHTS, PRIOR_ROWS, LookupClassifier
 from hjc.classifiers.lookup_settings import STAGES, LookupSettings
 from hjc.classifiers.title_index import TitleIndex, plain_title
 from hjc.data import JobData
@@ -111,7 +111,8 @@ def test_weights_are_those_of_greatest_posterior_probability():
     gold = [tree().leaf_slice[g, 0] for g in valid.gold]
     grid = np.linspace(0.001, 0.999, 9999)
     value = sum(np.log(grid * nurse[g] + (1 - grid) * prior[g]) for g in gold)
-    value += PRIOR_ROWS * (DEFAULT_WEIGHT * np.log(grid) + (1 - DEFAULT_WEIGHT) * np.log1p(-grid))
+    declared = DEFAULT_WEIGHTS[0][0]
+    value += PRIOR_ROWS * (declared * np.log(grid) + (1 - declared) * np.log1p(-grid))
     assert model.weights[0] == pytest.approx(grid[value.argmax()], abs=1e-3)
     assert [line for line in model.trust if line["rows"]] == [
         {"stage": "exact", "codes": "one", "weight": round(float(model.weights[0]), 4), "rows": 3}

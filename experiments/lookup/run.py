@@ -47,11 +47,14 @@ def titles() -> tuple[Taxonomy, JobData, JobData, JobData, LookupSettings]:
 
 
 def ads() -> tuple[Taxonomy, JobData, JobData, JobData, LookupSettings]:
-    """Polish ads; the dictionary and the thesaurus are in training and are the index, ads are not in it."""
+    """Polish ads; in training and index are the dictionary, the thesaurus and the titles of ads that are coded already.
+
+    Ads that come again word for word are on one side, so are not their titles: those are what an office's index has.
+    """
     kzis = REAL / "kzis"
     tree = load_taxonomy(str(kzis / "kzis_hierarchy_2023.csv"), digits=[1, 2, 3, 4, 6])
     ads = SourceSettings(
-        path=str(REAL / "kzis_ads_pl" / "ads.csv.gz"), role="split", text_columns=["title"],
+        path=str(REAL / "kzis_ads_pl" / "ads.csv.gz"), role="split", text_columns=["title", "description"],
         default_source="ads",
     )  # fmt: skip
     books = [
@@ -63,7 +66,7 @@ def ads() -> tuple[Taxonomy, JobData, JobData, JobData, LookupSettings]:
     ]
     settings = DataSettings(sources=[ads, *books], test_fraction=0.3, valid_fraction=0.1, default_language="pl")
     splits = load_job_data(settings, tree)
-    index = LookupSettings(titles=False, sources=["index"], stages=["exact", "stem", "tokens"])
+    index = LookupSettings(titles=False, stages=["exact", "stem", "tokens"])
     return tree, splits.train, splits.valid, splits.tests["test"], index
 
 

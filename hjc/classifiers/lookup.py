@@ -36,10 +36,11 @@ logger = logging.getLogger(__name__)
 INDEX_FILE, WEIGHTS_FILE, BASE_FOLDER = "index.csv", "lookup.json", "base"
 #: scores at which the next band of the stage tokens begins
 BANDS = (0.8, 0.9, 0.99)
-#: w where no validation row tells: declared, and said
-DEFAULT_WEIGHT = 0.8
-#: rows of a prior at DEFAULT_WEIGHT that each band's own rows are weighed against
-PRIOR_ROWS = 2.0
+#: w where no validation row tells, of entries of one code and of several: declared, and said. Exact, stem, and tokens
+#: from the least score on and from each of BANDS on
+DEFAULT_WEIGHTS = ((0.8, 0.6), (0.7, 0.5), (0.4, 0.25), (0.45, 0.25), (0.5, 0.3), (0.6, 0.4))
+#: rows of a prior at these that each band's own rows are weighed against
+PRIOR_ROWS = 5.0
 _EM_STEPS = 200
 #: outcome of texts that are not found, where nothing is behind the index
 NOT_FOUND = "not found"
@@ -64,7 +65,7 @@ class LookupClassifier(Classifier):
         self.settings, self.base = settings or LookupSettings(), base
         self.index: TitleIndex | None = None
         #: (bands,) w of each band of :meth:`_bands`, and the validation rows that it is from
-        self.weights: Float64 = np.full(2 * (2 + len(BANDS) + 1), DEFAULT_WEIGHT)
+        self.weights: Float64 = np.array(DEFAULT_WEIGHTS).ravel()
         self.rows: IntArray = np.zeros(len(self.weights), dtype=np.int64)
         self._prior: Float64 = np.zeros(0)
 
@@ -95,7 +96,7 @@ class LookupClassifier(Classifier):
             self.fit_result = self.base.fit_result
         self._take_index(self._make_index(train))
         if held is None:
-            logger.warning("no validation rows: entries of the index are believed with weight %g", DEFAULT_WEIGHT)
+            logger.warning("no validation rows: entries of the index are believed as declared, %s", DEFAULT_WEIGHTS)
             return self
         self._weigh(held)
         return self
@@ -147,11 +148,12 @@ class LookupClassifier(Classifier):
                     own[rows[i]] = self._index.leaf_shares(entries)[inside[i]].sum()
         for b in range(len(self.weights)):
             here = band == b
-            self.rows[b], w = int(here.sum()), DEFAULT_WEIGHT
+            default = w = float(np.ravel(DEFAULT_WEIGHTS)[b])
+            self.rows[b] = int(here.sum())
             for _ in range(_EM_STEPS if here.any() else 0):
                 both = w * own[here] + (1 - w) * behind[here]
                 mine = np.divide(w * own[here], both, out=np.full(len(both), 0.5), where=both > 0)
-                w = float((mine.sum() + PRIOR_ROWS * DEFAULT_WEIGHT) / (here.sum() + PRIOR_ROWS))
+                w = float((mine.sum() + PRIOR_ROWS * default) / (here.sum() + PRIOR_ROWS))
             self.weights[b] = w
 
     def _bands(self, matches: Matches) -> IntArray:

@@ -31,7 +31,7 @@ class IndexSettings:
     #: the same set of words, rare words counting more
     stages: list[str] = field(default_factory=lambda: ["exact", "tokens"])
     #: share of the words' weight that text and entry have in common (Jaccard), for the stage tokens
-    least_score: float = 0.75
+    least_score: float = 0.9
     #: language of titles that have none, for stems ("": no stems for them)
     language: str = ""
     #: look the first line up (the title) instead of the whole text

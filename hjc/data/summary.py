@@ -69,6 +69,8 @@ class DataSummary:
             f"rows: {', '.join(f'{name} {count:,}' for name, count in rows.items())}",
             f"codes: {int(deepest['seen']):,} of the {int(deepest['codes']):,} finest have training rows",
         ]
+        if count := self.counts.get("several_codes"):
+            found.append(f"{count:,} rows have several right codes")
         if len(self.rejects):
             some = self.rejects.head(4).to_dict("records")
             reasons = ", ".join(f"{line['reason']} ({line['rows']:,})" for line in some)
