@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from hjc.classifiers.fitting import class_weights
 from hjc.classifiers.neural import NeuralClassifier
-from hjc.nn.batching import EpochBatches, TokenCorpus, collate, inference_batches, share, training_batches
+from hjc.nn.batching import (
+    EpochBatches,
+    TokenCorpus,
+    collate,
+    inference_batches,
+    share,
+    token_batches,
+    training_batches,
+)
 from hjc.nn.fitting import learning_rate_factor
 from hjc.nn.groups import parameter_groups
 from hjc.nn.loggers import log, open_loggers
@@ -372,3 +380,36 @@ def test_memory_of_a_step_is_used_again():
 
     faults()
     assert faults() < 8_000
+
+
+@QUICK
+@given(lengths=LENGTHS, tokens=st.integers(1, 600), epoch=st.integers(0, 3))
+def test_batches_of_tokens_have_every_row_once_and_are_as_many_in_every_epoch(lengths, tokens, epoch):
+    batches = token_batches(lengths, tokens, seed=1, epoch=epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    assert all(map(len, batches)) and len(batches) == len(token_batches(lengths, tokens, 1, 0))
+    share = lengths.sum() / len(batches)
+    assert max(lengths[b].sum() for b in batches) < share + lengths.max()
+    assert share < 2 * max(tokens, lengths.max())
+
+
+@pytest.mark.slow
+def test_rows_count_alike_in_batches_of_tokens():
+    """The losses of an epoch sum up to that of all rows, whatever batches they are in."""
+    tree = toy_tree()
+    data = toy_data(tree, 20)
+    options = {"epochs": 1, "learning_rate": 0.0, "head_learning_rate": 0.0, "batch_tokens": 40}
+    seen, step = [], TrainingModule.training_step
+
+    def spy(self, batch, index):
+        loss = step(self, batch, index)
+        expected = (self.losses(batch) * batch["weight"]).sum()
+        seen.append((float(loss), float(expected), len(batch["row"])))
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", spy)
+        NeuralClassifier(tree, settings(dropout=0.0, freeze_encoder=True), trainer(**options)).fit(data)
+    losses, sums, rows = (np.array(x) for x in zip(*seen, strict=True))
+    assert sum(rows) == len(data) and len(set(rows)) > 1
+    np.testing.assert_allclose(losses * len(data) / len(rows), sums, rtol=1e-4)

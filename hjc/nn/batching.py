@@ -175,6 +175,25 @@ def training_batches(lengths: IntArray, batch_size: int, seed: int, epoch: int, 
     return [batches[i] for i in random.permutation(len(batches))]
 
 
+def token_batches(lengths: IntArray, tokens: int, seed: int, epoch: int) -> list[IntArray]:
+    """All rows once in random batches of about ``tokens`` tokens: many short texts, or a few long ones.
+
+    As :func:`training_batches` with its buckets, but a batch ends where its tokens do. Of every epoch the same number:
+    a batch holds the rows whose last token falls into its share of all tokens.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    # a share is at least as long as any row, so none is empty
+    number = max(1, int(lengths.sum()) // max(tokens, int(lengths.max())))
+    span = max(1, -(-WINDOW * len(order) // number))
+    windows = [order[i : i + span] for i in range(0, len(order), span)]
+    order = np.concatenate([w[np.argsort(lengths[w], kind="stable")] for w in windows])
+    ends = np.cumsum(lengths[order])
+    share = np.minimum((ends - 1) * number // int(ends[-1]), number - 1)
+    batches = np.split(order, np.searchsorted(share, np.arange(1, number)))
+    return [batches[i] for i in random.permutation(number)]
+
+
 def inference_batches(lengths: IntArray, max_tokens: int, max_rows: int) -> Iterator[IntArray]:
     """Rows from longest to shortest in batches of at most ``max_tokens`` padded tokens and ``max_rows`` rows."""
     order = np.argsort(-lengths, kind="stable")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hjc.arrays import Float32, IntArray
 from hjc.data.codesets import Target
-from hjc.nn.batching import TokenCorpus, collate, training_batches
+from hjc.nn.batching import TokenCorpus, collate, token_batches, training_batches
 from hjc.nn.heads import target_tensors
 from hjc.nn.mixing import Mixture
 from hjc.nn.settings import TrainerSettings
@@ -25,11 +25,21 @@ class Examples:
 
     def epoch(self, epoch: int, settings: TrainerSettings) -> list[IntArray]:
         """The examples of each training batch of an epoch; of every epoch the same number."""
-        return training_batches(self.lengths, settings.batch_size, settings.seed, epoch, settings.bucket)
+        return _batches(self.lengths, epoch, settings)
+
+    def mean_weight(self, batches: int) -> float | None:
+        """What the weights of a batch sum up to on the average of ``batches``; None where rows have no weights."""
+        return None
 
     def batch(self, rows: IntArray) -> dict[str, Tensor]:
         """The tensors of some, ``weight`` (B,) among them."""
         raise NotImplementedError
+
+
+def _batches(lengths: IntArray, epoch: int, settings: TrainerSettings) -> list[IntArray]:
+    if settings.batch_tokens:
+        return token_batches(lengths, settings.batch_tokens, settings.seed, epoch)
+    return training_batches(lengths, settings.batch_size, settings.seed, epoch, settings.bucket)
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,13 @@ class Batchable(Examples):
         """See :class:`Examples`."""
         if self.mixture is None:
             return super().epoch(epoch, settings)
-        rows, s = self.mixture.rows(epoch), settings
-        batches = training_batches(self.lengths[rows], s.batch_size, s.seed, epoch, s.bucket)
-        return [rows[batch] for batch in batches]
+        if settings.batch_tokens:
+            raise ValueError("trainer.batch_tokens: with trainer.source_share batches are of rows; set it to 0")
+        rows = self.mixture.rows(epoch)
+        return [rows[batch] for batch in _batches(self.lengths[rows], epoch, settings)]
+
+    def mean_weight(self, batches: int) -> float | None:
+        return float(self.weight.sum()) / batches
 
     def batch(self, rows: IntArray) -> dict[str, Tensor]:
         """See :class:`Examples`; the codes beside the tokens, see :func:`target_tensors`."""

@@ -60,6 +60,8 @@ class OptimisedModule(pl.LightningModule):
         self.settings = settings
         self.total_steps = total_steps
         self.validated: list[Any] = []
+        #: what the loss of a batch is divided by where batches differ in rows: a row counts the same in all of them
+        self.mean_weight: float | None = None
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         """(B,) losses of the rows of a batch, before weighting."""
@@ -71,6 +73,8 @@ class OptimisedModule(pl.LightningModule):
         if world > 1:
             # DDP averages gradients over processes; dividing by the weight of all makes that the loss of one batch
             dist.all_reduce(total)
+        if self.mean_weight is not None:
+            total = total.new_tensor(self.mean_weight)
         loss = (self.losses(batch) * weight).sum() / total.clamp(min=1e-12) * world
         self.log("train/loss", loss.detach() / world, prog_bar=True, reduce_fx="sum", sync_dist=True, on_step=True)
         return loss

@@ -146,6 +146,8 @@ class TrainerSettings:
     #: a checkpoint at least that often, beside those after each validation: what a kill can cost (0: only those)
     checkpoint_minutes: float = 10.0
     batch_size: int = 32
+    #: tokens a batch instead of rows: many short texts, a few long ones (0: ``batch_size`` rows)
+    batch_tokens: int = 0
     accumulate: int = 1
     learning_rate: float = 2e-4
     head_learning_rate: float = 2e-3
@@ -195,6 +197,7 @@ class TrainerSettings:
     loggers: list[str] = field(default_factory=lambda: ["csv"])
 
     def __post_init__(self) -> None:
+        check_range("trainer.batch_tokens", self.batch_tokens, self.batch_tokens >= 0, "0 (off) and integers above")
         check_choice("trainer.schedule", self.schedule, SCHEDULES)
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)

@@ -237,6 +237,7 @@ def fit_module(
         plan = plan_of(build, train.epoch(0, settings), assembler(train), tokens, np.zeros(0, np.int64), run)
         settings = plan.of(settings)
     module = build(total_steps(per_epoch, settings))
+    module.mean_weight = train.mean_weight(per_epoch) if settings.batch_tokens else None
     module.settings = settings
     checkpoints = run.folder / "checkpoints"
     last = checkpoints / "last.ckpt"
@@ -313,8 +314,9 @@ def fit_module(
         state = torch.load(kept, map_location="cpu", weights_only=True)["state_dict"]
         module.network.load_state_dict({k.removeprefix("network."): v for k, v in state.items()})
     least = min(first, found)
+    rows_per_batch = len(train.lengths) / per_epoch if settings.batch_tokens else settings.batch_size
     return limits.result(
-        (trainer.global_step - watch.first_step) * settings.accumulate * settings.batch_size,
+        (trainer.global_step - watch.first_step) * settings.accumulate * rows_per_batch,
         early_stopped=0 < settings.patience <= early.wait_count and trainer.global_step < module.total_steps,
         steps=trainer.global_step,
         epochs=trainer.current_epoch,

@@ -1,0 +1,314 @@
+"""How near hjc comes to the machine's limit, and to others, in one run: training, prediction, start.
+
+    python benchmarks/bulk.py [--rounds 3] [--ads 64] [--titles 512] [--out experiments/bulk/results.csv]
+
+Peaks of matrix products (float32, bfloat16, int8) are measured first. Everything else is given as rows a second and,
+for networks, as the share of a peak that its matrix products reach (2 operations a weight and token forward, 6 in
+training, and those of attention). What is compared alternates, round by round, and medians are taken, with the least
+and the most beside: a busy machine slows all of them alike. Times are seconds of the processor, but for starts, which
+are waited for.
+
+The texts are ads of natural length from the real-data folder HJC_DATA (Polish, private), else those of the bundled
+sample; titles are the bundled sample's. The encoder is multilingual-e5-small (extra `offline` or the hub) under a head
+with random weights: a rate does not depend on what was learnt.
+"""
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import nn
+
+from hjc.classifiers.linear import LinearClassifier
+from hjc.classifiers.neural import NeuralClassifier
+from hjc.data.sample import load_sample
+from hjc.nn.batching import collate, tokenize, training_batches
+from hjc.nn.devices import autocast, in_bfloat16
+from hjc.nn.encoder import load_encoder
+from hjc.nn.fitting import adamw
+from hjc.nn.memory import keep_memory
+from hjc.nn.network import Network
+from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.taxonomy import Taxonomy, isco08
+
+ADS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis_ads_pl" / "ads.csv.gz"
+CPU = torch.device("cpu")
+LINE = tuple[str, str, str, str, str, str]
+
+
+def peak(kind: torch.dtype, size: int = 1024, repeats: int = 10) -> float:
+    """1e9 operations a second of a product of square matrices, the best of several."""
+    a = torch.randint(-99, 99, (size, size)).to(kind)
+    product = torch._int_mm if kind == torch.int8 else torch.mm
+    best = 0.0
+    for _ in range(repeats):
+        started = time.process_time()
+        for _ in range(4):
+            product(a, a)
+        best = max(best, 4 * 2 * size**3 / (time.process_time() - started) / 1e9)
+    return best
+
+
+def operations(encoder: Any, lengths: np.ndarray) -> float:
+    """Of one pass forward: 2 for each weight of the layers and token, 4 T^2 H for the attention of each layer."""
+    config = encoder.config
+    weights = sum(p.numel() for name, p in encoder.named_parameters() if ".layer." in name and p.ndim == 2)
+    attention = 4 * config.hidden_size * config.num_hidden_layers
+    return float(2 * weights * lengths.sum() + attention * (lengths.astype(float) ** 2).sum())
+
+
+class GroupLoop(nn.Module):
+    """A head as others write it: a linear layer and a softmax for each sibling group, one after the other."""
+
+    def __init__(self, taxonomy: Taxonomy, hidden: int) -> None:
+        super().__init__()
+        self.taxonomy = taxonomy
+        self.layers = nn.ModuleList(nn.Linear(hidden, int(b - a)) for a, b in taxonomy.group_slice)
+
+    def loss(self, features: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+        total = features.new_zeros(len(gold))
+        paths = self.taxonomy.node_path[gold.numpy()]
+        for number, (start, stop) in enumerate(self.taxonomy.group_slice):
+            scores = self.layers[number](features).log_softmax(-1)
+            for level in range(paths.shape[1]):
+                here = np.flatnonzero((paths[:, level] >= start) & (paths[:, level] < stop))
+                if len(here):
+                    total[here] -= scores[here, paths[here, level] - start]
+        return total
+
+
+class Training:
+    """Steps of training on some texts: ours, or the usual recipe (whole vocabulary, 512 tokens, no buckets, a loop)."""
+
+    def __init__(
+        self, texts: list[str], gold: np.ndarray, taxonomy: Taxonomy, length: int, usual: bool, batch: int
+    ) -> None:
+        settings = NeuralSettings(prefix="query: ", max_length=length, prune_vocabulary=not usual, head_norm=not usual)
+        encoder, self.tokenizer = load_encoder(settings, texts)
+        self.network = Network(encoder, taxonomy, settings).train()
+        if usual:
+            self.network.head = GroupLoop(taxonomy, self.network.hidden)  # type: ignore[assignment]
+        self.optimizer, _ = adamw(self.network, encoder, TrainerSettings(), 1000)
+        self.corpus = tokenize(self.tokenizer, texts, length, settings.prefix)
+        self.batches = training_batches(self.corpus.lengths, batch, 1, 0, bucket=not usual)
+        self.gold, self.usual, self.at = torch.as_tensor(gold), usual, 0
+
+    def __call__(self) -> tuple[int, float]:
+        """One step: rows, operations."""
+        rows = self.batches[self.at % len(self.batches)]
+        self.at += 1
+        batch = collate(self.corpus, rows, self.tokenizer.pad_token_id)
+        with autocast(CPU, in_bfloat16("auto") and not self.usual):
+            features = self.network.features(**batch)
+        self.network.head.loss(features, self.gold[rows]).mean().backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return len(rows), 3 * operations(self.network.encoder, self.corpus.lengths[rows])
+
+
+def in_turn(
+    runs: dict[str, Callable[[], tuple[int, float]]], rounds: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Name -> rows a second and 1e9 operations a second, of each round but a first one that warms up."""
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
+    for number in track(range(rounds + 1), description="rounds"):
+        for name, run in runs.items():
+            started = time.process_time()
+            rows, work = run()
+            seconds = time.process_time() - started
+            if number:
+                found[name][0].append(rows / seconds)
+                found[name][1].append(work / seconds / 1e9)
+    return found
+
+
+def lines_of(
+    group: str, found: dict[str, tuple[list[float], list[float]]], against: dict[str, tuple[str, str]], limit: float
+) -> list[LINE]:
+    """The lines of a table. ``against``: name -> name that it is compared to, and the goal of the ratio."""
+    lines = []
+    for name, (rates, work) in found.items():
+        other, goal = against.get(name, ("", ""))
+        ratio = f"{statistics.median(rates) / statistics.median(found[other][0]):.2f} x {other}" if other else ""
+        share = f"{statistics.median(work) / limit:.0%}" if any(work) else ""
+        spread = f"{statistics.median(rates):.1f} ({min(rates):.1f}-{max(rates):.1f})"
+        lines.append((group, name, spread, share, ratio, goal))
+    return lines
+
+
+def prediction(texts: list[str], taxonomy: Taxonomy, folder: Path) -> dict[str, Callable[[], tuple[int, float]]]:
+    """Ours in float32 and as the machine likes best, a padded loop, and two libraries that only give vectors."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import pipeline
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    settings = NeuralSettings(prefix="query: ", max_length=256)
+    encoder, tokenizer = load_encoder(settings, texts)
+    encoder.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    model = NeuralClassifier(taxonomy, settings)
+    model.tokenizer, model.network = tokenizer, Network(encoder, taxonomy, settings).eval()
+    pipe = pipeline("feature-extraction", model=encoder, tokenizer=tokenizer, device="cpu")
+    transformer = Transformer(str(folder), max_seq_length=256)
+    sentences = SentenceTransformer(modules=[transformer, Pooling(model.network.hidden, "mean")], device="cpu")
+    lengths = tokenize(tokenizer, texts, 256, settings.prefix).lengths
+    size = len(texts), operations(encoder, lengths)
+    cut = {"truncation": True, "max_length": 256}
+
+    def ours(precision: str) -> Callable[[], tuple[int, float]]:
+        def run() -> tuple[int, float]:
+            model.compute_on("cpu", precision).predict_log_proba(texts)
+            return size
+
+        return run
+
+    def padded() -> tuple[int, float]:
+        for start in range(0, len(texts), 32):
+            part = tokenizer(texts[start : start + 32], padding=True, return_tensors="pt", **cut)
+            with torch.inference_mode():
+                assert model.network is not None
+                model.network(part["input_ids"], part["attention_mask"])
+        return size
+
+    def piped() -> tuple[int, float]:
+        for _ in pipe(texts, batch_size=32, **cut):
+            pass
+        return size
+
+    def encoded() -> tuple[int, float]:
+        sentences.encode(texts, batch_size=32, show_progress_bar=False)
+        return size
+
+    return {"hjc, float32": ours("32"), "hjc, --precision auto": ours("auto"), "padded loop": padded,
+            "transformers pipeline, batch 32 (vectors)": piped, "sentence-transformers (vectors)": encoded}  # fmt: skip
+
+
+def linear(texts: list[str], folder: Path) -> dict[str, Callable[[], tuple[int, float]]]:
+    """A linear model of the sample against fastText with the same rows (one epoch: its rate does not depend on it)."""
+    import fasttext
+
+    data = load_sample().train
+    model = LinearClassifier(data.taxonomy).fit(data)
+    flat = [" ".join(text.split()) for text in data.texts]
+    codes = [data.taxonomy.codes[i] for i in data.gold]
+    lines = [f"__label__{code} {text}" for code, text in zip(codes, flat, strict=True)]
+    (folder / "train.txt").write_text("\n".join(lines), encoding="utf-8")
+    other = fasttext.train_supervised(str(folder / "train.txt"), epoch=1, minn=3, maxn=5, thread=1, verbose=0)
+    several = [" ".join(text.split()) for text in texts] * 8
+
+    def ours() -> tuple[int, float]:
+        for _ in model.iter_log_proba(several):
+            pass
+        return len(several), 0.0
+
+    def fast() -> tuple[int, float]:
+        for text in several:
+            other.f.predict(text + "\n", 5, 0.0, "strict")
+        return len(several), 0.0
+
+    return {"hjc linear, all leaves": ours, "fastText, 5 labels": fast}
+
+
+def starts(rounds: int) -> list[LINE]:
+    """Seconds until a fresh process has answered, by the clock."""
+    fixture = Path(__file__).parents[1] / "tests" / "fixtures" / "models_0_1"
+    one = "import sys, hjc; hjc.load(sys.argv[1]).predict(['nurse'])"
+    commands = {
+        "import torch, transformers": ["-c", "import torch, transformers"],
+        "hjc.load of a neural model and one text": ["-c", one, str(fixture / "neural_topdown")],
+        "hjc.load of a linear model and one text": ["-c", one, str(fixture / "linear_topdown")],
+        "hjc --help": ["-m", "hjc.cli", "--help"],
+    }
+    goals = {"hjc.load of a neural model and one text": "at most 1.2 x", "hjc --help": "under 0.4 s",
+             "hjc.load of a linear model and one text": "under 1 s"}  # fmt: skip
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, command in commands.items():
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    base = statistics.median(seconds["import torch, transformers"])
+    return [
+        ("start (s)", name, f"{statistics.median(s):.2f} ({min(s):.2f}-{max(s):.2f})", "",
+         f"{statistics.median(s) / base:.2f} x import torch, transformers", goals.get(name, ""))
+        for name, s in seconds.items()
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ads", type=int, default=64)
+    parser.add_argument("--titles", type=int, default=512)
+    parser.add_argument("--out", type=Path, default=Path("experiments/bulk/results.csv"))
+    args = parser.parse_args()
+    keep_memory()
+    torch.manual_seed(0)
+    random, sample, tree = np.random.default_rng(0), load_sample(), isco08()
+    titles = [sample.train.texts[i] for i in random.permutation(len(sample.train))[: args.titles]]
+    if ADS.exists():
+        table = pd.read_csv(ADS, dtype=str, keep_default_na=False)
+        ads = (table["title"] + "\n" + table["description"]).tolist()
+    else:
+        ads = list(sample.tests["ads"].texts)
+    ads = [ads[i] for i in random.permutation(len(ads))[: args.ads]]
+    peaks = {"float32": peak(torch.float32), "bfloat16": peak(torch.bfloat16), "int8": peak(torch.int8)}
+    limit = peaks["bfloat16"] if in_bfloat16("auto") else peaks["float32"]
+    lines: list[LINE] = [
+        ("peak (1e9 operations/s)", name, f"{found:.0f}", f"{found / limit:.0%}", "", "")
+        for name, found in peaks.items()
+    ]
+    for kind, texts, length, goal in (("titles", titles, 64, "at least 6 x"), ("ads", ads, 128, "at least 3 x")):
+        gold = tree.leaves[random.integers(0, tree.num_leaves, len(texts))]
+        runs: dict[str, Callable[[], tuple[int, float]]] = {
+            "hjc, batch 32": Training(texts, gold, tree, length, False, 32),
+            "hjc, batch 128": Training(texts, gold, tree, length, False, 128),
+            "usual recipe, float32, batch 32": Training(texts, gold, tree, 512, True, 32),
+        }
+        against = {name: ("usual recipe, float32, batch 32", goal) for name in list(runs)[:2]}
+        lines += lines_of(f"training on {kind} (rows/s)", in_turn(runs, args.rounds), against, limit)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        found = in_turn(prediction(ads, tree, folder), args.rounds)
+        against = {
+            "hjc, --precision auto": ("transformers pipeline, batch 32 (vectors)", "at least 4 x; 40 % of the peak")
+        }
+        lines += lines_of("prediction of ads (rows/s)", found, against, limit)
+        against = {"hjc linear, all leaves": ("fastText, 5 labels", "")}
+        lines += lines_of(
+            "linear prediction of ads (rows/s)", in_turn(linear(ads, folder), args.rounds), against, limit
+        )
+        lines += starts(args.rounds)
+    names = ("what", "who", "median (least-most)", "share of the peak", "ratio", "goal")
+    shown = Table(*names)
+    for line in lines:
+        shown.add_row(*line)
+    console = Console(width=170)
+    console.print(f"{torch.get_num_threads()} threads, ads: {'real' if ADS.exists() else 'of the bundled sample'}")
+    console.print(shown)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with args.out.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([names, *lines])
+    console.print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()
