@@ -279,3 +279,31 @@ def test_jobs_that_a_stopped_server_left_are_failed(tmp_path: Path) -> None:
             left = new_job(connection, "learn", None)
     with client(tmp_path / "desk.db") as service:
         assert "stopped before" in told(service.get(f"/v1/jobs/{left}"))["error"]
+
+
+def test_labelling_apps_poll_jobs(service: Any) -> None:
+    texts = [NURSE, "", COOK] * 120
+    body = {"texts": texts, "levels": [2, 3], "top_k": 2, "languages": ["en"] * len(texts), "back_off": 0.5}
+    at_once = told(service.post("/v1/predict", json=body))
+    found = finished(service, told(service.post("/v1/label", json=body))["job"])
+    assert found["result"] == at_once and len(found["result"]["rows"]) == 360
+    assert told(service.post("/v1/label", json={"texts": []}))["job"]
+    tree = service.service.board.get().classifier.taxonomy
+    codes = [{"code": code, "parent": tree.codes[parent] if parent >= 0 else ""}
+             for code, parent in zip(tree.codes, tree.parents.tolist(), strict=True)]  # fmt: skip
+    job = told(service.post("/v1/taxonomies", json={"name": "mine", "codes": codes}))["job"]
+    assert finished(service, job)["result"] == {"taxonomy": tree.hash, "models": ["small"]}
+    job = told(service.post("/v1/taxonomies", json={"name": "mine", "codes": codes[:3]}))["job"]
+    assert "none can be put on it" in finished(service, job)["error"]
+    broken = {"name": "mine", "codes": [{"code": "1", "parent": "2"}, {"code": "2", "parent": "1"}]}
+    assert told(service.post("/v1/taxonomies", json=broken), 400)
+
+
+def test_a_model_that_knows_texts_is_put_on_a_tree(tmp_path: Path) -> None:
+    rows = [("A", "", "health"), ("B", "", "food"), ("A1", "A", "nurse"), ("B1", "B", "cook")]
+    codes = [{"code": code, "parent": parent, "title": title} for code, parent, title in rows]
+    with client(tmp_path / "desk.db", model=MODEL.parent / "prototype") as service:
+        job = told(service.post("/v1/taxonomies", json={"name": "mine", "codes": codes}))["job"]
+        assert finished(service, job)["result"]["models"] == ["mine"]
+        found = told(service.post("/v1/predict", json={"model": "mine", "texts": ["nurse", "cook"]}))
+        assert [row["levels"][0]["codes"][0]["code"] for row in found["rows"]] == ["A1", "B1"]

@@ -161,6 +161,16 @@ class ModelBoard:
         """The model that a batch was made with, or the first where it is not served any more."""
         return self._served.get(name) or self.get()
 
+    def add(self, name: str, directory: str | Path) -> Served:
+        """Serve one more directory; in place of the old one where the name is taken."""
+        if name in self._served:
+            return self.replace(name, directory)
+        new = Served(name, directory, self.limits, self.metrics)
+        with self._lock:
+            new.memory.update(self._corrections.values())
+            self._served = {**self._served, name: new}
+        return new
+
     def replace(self, name: str, directory: str | Path) -> Served:
         """Serve another directory by a name. Requests that the old model has taken are answered by it."""
         old = self.get(name)

@@ -181,6 +181,27 @@ class LearnResponse(Response):
     job: str | None = None
 
 
+class GivenCode(Request):
+    code: Code
+    parent: Code | Literal[""] = ""
+    title: str = Field(default="", max_length=2000)
+    description: str = Field(default="", max_length=20_000)
+
+
+class TaxonomyRequest(Request):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"name": "mine", "codes": [{"code": "2"}, {"code": "21", "parent": "2"}]}]},
+    )
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$", description="By which models put on it are served.")
+    language: str = Field(default="en", min_length=2, max_length=20)
+    codes: list[GivenCode] = Field(min_length=1, max_length=100_000)
+
+
+class JobStarted(Response):
+    job: str
+
+
 class ModelsResponse(Response):
     models: list[dict[str, Any]]
 

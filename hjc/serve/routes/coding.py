@@ -11,12 +11,14 @@ from hjc.explain import explain_text
 from hjc.explain.neighbours import nearest_texts
 from hjc.explain.show import plain_level, plain_neighbours
 from hjc.serve.coding import TooLarge, cells_of, part_of, plan_of, respond, row_cells, usable
+from hjc.serve.labelling import given_tree, label_rows, models_for
 from hjc.serve.learning import learn_rows, retrain, training_texts
-from hjc.serve.routes.access import Admin, Coder, ServiceNow, answer
+from hjc.serve.routes.access import Admin, Coder, ServiceNow, Supervisor, answer
 from hjc.serve.schemas import (
     ExplainRequest,
     ExplainResponse,
     JobResponse,
+    JobStarted,
     LearnRequest,
     LearnResponse,
     ModelsResponse,
@@ -26,6 +28,7 @@ from hjc.serve.schemas import (
     Promote,
     PromoteResponse,
     SearchResponse,
+    TaxonomyRequest,
     TreeResponse,
 )
 from hjc.serve.service import Service
@@ -136,6 +139,24 @@ def learn(wanted: LearnRequest, service: ServiceNow, user: Coder) -> LearnRespon
     learned, known = learn_rows(service, served, user, wanted.corrections)
     job = retrain(service, served, user) if wanted.retrain else None
     return LearnResponse(learned=learned, known=known, job=job)
+
+
+@router.post("/label")
+def label(wanted: PredictRequest, service: ServiceNow, user: Coder) -> JobStarted:
+    """Code many rows in the background; the job's result is that of ``/v1/predict``. Texts are not kept."""
+    served = service.board.get(wanted.model)
+    if wanted.calibrated:
+        _ = served.calibrated
+    cells_of(wanted, served.classifier.recipe, service.settings.limits.upload_rows)
+    plan_of(served, wanted)
+    return JobStarted(job=service.begin("label", user, lambda progress: label_rows(served, wanted, progress)))
+
+
+@router.post("/taxonomies")
+def taxonomies(wanted: TaxonomyRequest, service: ServiceNow, user: Supervisor) -> JobStarted:
+    """Which models code to this tree; models that know codes by their texts are put on it."""
+    tree = given_tree(wanted)
+    return JobStarted(job=service.begin("taxonomy", user, lambda progress: models_for(service, wanted.name, tree)))
 
 
 @router.get("/models")
