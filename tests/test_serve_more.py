@@ -1,6 +1,11 @@
 """The desk on PostgreSQL, and every route under requests made by schemathesis; ``make test-more`` has both."""
 
 import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +14,10 @@ import pytest
 
 pytest.importorskip("fastapi", reason='needs the extra "serve": pip install "hjc[serve]"')
 
+import hjc
 from tests.desk_server import HOW, postgresql
-from tests.serve_client import batch_of, client, told
+from tests.desk_server import desk as server_of
+from tests.serve_client import MODEL, batch_of, client, told
 from tests.test_serve_desk import (  # noqa: F401  the same tests, on the store below
     desk,
     test_a_retention_period_removes_old_texts,
@@ -21,6 +28,7 @@ from tests.test_serve_desk import (  # noqa: F401  the same tests, on the store 
 )
 
 pytestmark = [pytest.mark.more, pytest.mark.slow]
+ROOT = Path(hjc.__file__).resolve().parent.parent
 _NUMBER = itertools.count()
 
 
@@ -94,3 +102,24 @@ def _request(case: Any) -> dict[str, Any]:
     """As a test client takes it: what no URL and no header can hold is left out."""
     sent = case.as_transport_kwargs(base_url="http://localhost")
     return {name: value for name, value in sent.items() if name in ("method", "url", "params", "json", "headers")}
+
+
+def test_the_calls_of_the_page_on_r(tmp_path: Path) -> None:
+    """docs/r.md as it stands: httr2 against a service, and reticulate in one process."""
+    program = shutil.which("Rscript")
+    has = 'for (name in c("httr2", "reticulate")) library(name, character.only = TRUE)'
+    if program is None or subprocess.run([program, "-e", has], capture_output=True).returncode:
+        pytest.skip("no R with httr2 and reticulate: apt-get install r-base-core r-cran-httr2 r-cran-reticulate")
+    page = ROOT / "docs" / "r.md"
+    if not page.is_file():
+        pytest.skip("hjc is not run from a checkout")
+    blocks = re.findall(r"^```r\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    one_process = blocks.pop()
+    with server_of(tmp_path / "desk.db") as service:
+        asked = "\n".join(blocks).replace("http://127.0.0.1:8000", service.url)
+        done = subprocess.run([program, "-e", asked], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "RETICULATE_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    called = one_process.replace("outputs/titles", str(MODEL))
+    done = subprocess.run([program, "-e", called], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
