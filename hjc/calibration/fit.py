@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from hjc.arrays import BoolArray, Float64, FloatArray, IntArray
@@ -41,9 +39,16 @@ class CalibrationFit:
     table: pd.DataFrame
 
 
+def _curve(tables: Float64, points: Any) -> Float64:
+    """Splines through tabulated losses (..., grid) at other log-powers (p,): (..., p)."""
+    from scipy.interpolate import CubicSpline  # a tenth of a second that no prediction should wait for
+
+    return np.asarray(CubicSpline(LOG_POWER_GRID, tables, axis=-1)(points))
+
+
 def minimise_on_grid(tables: Float64, prior_mean: npt.ArrayLike = 0.0, ridge: float = 0.0) -> Float64:
     """argmin over log(1/T) of splines through tabulated losses (..., grid) plus ridge/2 (log T - prior)^2: (...,)."""
-    curve = CubicSpline(LOG_POWER_GRID, tables, axis=-1)(_FINE)
+    curve = _curve(tables, _FINE)
     if ridge:
         curve = curve + ridge / 2 * (_FINE - np.asarray(prior_mean)[..., None]) ** 2
     return np.asarray(_FINE[np.argmin(curve, axis=-1)])
@@ -100,6 +105,8 @@ def fit_vector(log_proba: Float64, gold: IntArray, weight: Float64, ridge: float
         du = (d * log_proba).sum(axis=0) * slope
         return float(loss), np.r_[du.sum(), du + ridge * u, d.sum(axis=0) + ridge * b]
 
+    from scipy.optimize import minimize
+
     scale = max(float(weight.sum()), 1.0)
     found = minimize(
         lambda v: tuple(part / scale for part in objective(v)), np.zeros(2 * k + 1), jac=True, method="L-BFGS-B",
@@ -122,7 +129,7 @@ def row_losses(data: CalibrationRows, fitted: Any, rows: IntArray) -> Float64:
     """-ln P(gold) of rows by a calibrator of one of the kinds that are fitted here."""
     if isinstance(fitted, Identity | Temperature):
         power = 1.0 if isinstance(fitted, Identity) else 1 / fitted.temperature
-        return np.asarray(CubicSpline(LOG_POWER_GRID, data.temperature_loss[rows], axis=1)(np.log(power)))
+        return _curve(data.temperature_loss[rows], np.log(power))
     levels, vector = getattr(fitted, "steps", (fitted, None))
     parts = data.conditionals
     losses = parts.losses(1 / levels.group_temperature[parts.group])

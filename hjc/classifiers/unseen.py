@@ -10,7 +10,6 @@ one row make codes with none likely; where every code has many rows, a new one i
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import minimize_scalar
 
 from hjc.arrays import Float32, FloatArray, IntArray
 from hjc.taxonomy import Taxonomy
@@ -49,6 +48,8 @@ def pseudo_count(taxonomy: Taxonomy, row_counts: FloatArray) -> float:
         return float(-(n * np.log((n - 1 + theta) / (total - 1 + theta * size))).sum())
 
     low, high = np.log(THETA)
+    from scipy.optimize import minimize_scalar  # a tenth of a second that no prediction should wait for
+
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x))
 
 
