@@ -111,18 +111,15 @@ def calibrated_on(model: AdsClassifier, valid: JobData) -> None:
     model.calibrator = found.calibrator
 
 
-def ladder(
-    study: str, names: JobData, pool: JobData, test: JobData, coded: tuple[int, ...], also_plain: bool = True
-) -> Iterator[dict]:
+def ladder(study: str, names: JobData, pool: JobData, test: JobData, coded: tuple[int, ...]) -> Iterator[dict]:
     """Names alone, with uncoded ads, with so many coded ads drawn at random."""
-    if also_plain:
-        yield from scored(fitted(names, None, ()), test, study, "names")
-    yield from scored(fitted(names, None, pool.texts), test, study, f"names, {len(pool):,} uncoded ads")
+    yield from scored(fitted(names, None, ()), test, study, "names")
     for n in coded:
         train, valid = draw(pool, min(n, len(pool)))
         model = fitted(JobData.concat([names, train]), valid, ())
         calibrated_on(model, valid)
         yield from scored(model, test, study, f"names, {len(train) + len(valid):,} coded ads", calibrated=True)
+    yield from scored(fitted(names, None, pool.texts), test, study, f"names, {len(pool):,} uncoded ads")
 
 
 def kzis(coded: tuple[int, ...] = (300, 100_000)) -> Iterator[dict]:
