@@ -17,6 +17,8 @@ import hjc
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.lookup import LookupClassifier
+from hjc.classifiers.lookup_settings import LookupSettings
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.side import beside
 from hjc.data import DataSettings, JobData, TextRecipe, read_job_data
@@ -190,6 +192,19 @@ def test_a_model_gains_by_side_variables_and_does_without(make, tmp_path):
     frame = table(5, seed=2)
     np.testing.assert_allclose(again.predict_log_proba(frame), model.leaf_log_proba(RECIPE.texts(frame)), atol=1e-5)
     assert again.recipe == RECIPE
+
+
+def test_an_index_before_a_model_leaves_side_variables_to_it():
+    train, test = rows(table()), rows(table(40, seed=4))
+    alone, behind = linear(), linear()
+    settings = LookupSettings(titles=False, sources=["none of these texts"])
+    model = LookupClassifier(tree(), settings, behind)
+    alone.recipe = model.recipe = RECIPE
+    index = JobData.from_lists(tree(), ["welder"], ["21"], sources=["none of these texts"])
+    alone.fit(both := JobData.concat([train, index]))
+    model.fit(both)
+    np.testing.assert_allclose(model.leaf_log_proba(test.texts), alone.leaf_log_proba(test.texts), atol=1e-5)
+    assert model.side is behind.side is not None
 
 
 def test_unfitted_recipes_of_texts_alone_read_no_side_variable():

@@ -24,7 +24,7 @@ from hjc.data import DataSettings, TextRecipe, load_job_data  # noqa: E402
 from hjc.data.jobdata import JobData  # noqa: E402
 from hjc.data.settings import SideSettings  # noqa: E402
 from hjc.data.side import without_side  # noqa: E402
-from hjc.data.splitting import identical_groups, split_rows  # noqa: E402
+from hjc.data.splitting import identical_groups, merge_groups, near_duplicate_groups, split_rows  # noqa: E402
 from hjc.metrics import RowScores, level_metrics, score_batches  # noqa: E402
 from hjc.nn.settings import NeuralSettings, TrainerSettings  # noqa: E402
 from hjc.taxonomy import load_taxonomy  # noqa: E402
@@ -49,13 +49,15 @@ QUICK = {"epochs": 8, "batch_size": 64, "learning_rate": 1e-3, "head_learning_ra
 
 
 def load(name: str, texts: str) -> tuple[TextRecipe, dict[str, JobData]]:
-    """Recipe and rows by side; rows that share a title lie on one side."""
+    """Recipe and rows by side; rows that share a title, a text or nearly all of it lie on one side."""
     path, tree, columns = SETS[name]
     side = [SideSettings(column=column) for column in columns]
     settings = DataSettings(train=[str(path)], text_columns=TEXTS[texts], side=side, valid_fraction=0.0)
     taxonomy = load_taxonomy(str(tree), digits=[1, 2, 3, 4, 6] if name == "kzis ads" else None)
     rows = load_job_data(settings, taxonomy).train
-    groups = identical_groups([text.partition("\n")[0] for text in rows.texts])
+    whole = load_job_data(replace(settings, text_columns=["title", "description"]), taxonomy).train
+    title = [text.partition("\n")[0] for text in whole.texts]
+    groups = merge_groups(identical_groups(title), near_duplicate_groups(list(map(str, whole.texts)), 0.9))
     part = split_rows(taxonomy, rows.gold, groups=groups, test_fraction=0.3, valid_fraction=0.1, seed=1)
     by_side = {side: rows.take(np.flatnonzero(part == i)) for i, side in enumerate(("train", "valid", "test"))}
     return TextRecipe.of(settings), by_side
@@ -64,7 +66,7 @@ def load(name: str, texts: str) -> tuple[TextRecipe, dict[str, JobData]]:
 def fit(kind: str, data: dict[str, JobData], recipe: TextRecipe, texts: str, **settings: object) -> Classifier:
     tree = data["train"].taxonomy
     if kind == "linear":
-        short = {"features": "word", "max_features": 20_000}
+        short = {} if texts == "title" else {"features": "word", "max_features": 60_000}
         model = build(tree, LinearSettings(**short, **settings))
     else:
         tiny = {"encoder": "tiny", "tiny_hidden": 128, "tiny_layers": 1, "max_length": 16 if texts == "title" else 64}

@@ -132,7 +132,7 @@ class LookupClassifier(Classifier):
     def _take_index(self, index: TitleIndex) -> None:
         if not len(index):
             raise ValueError("lookup: no title with a word is in the index")
-        self.index = index
+        self.index, self.side = index, None if self.base is None else self.base.side
         self._prior = prior_log_proba(self.taxonomy, index.codes.nodes, index.codes.weights)
 
     def _weigh(self, valid: JobData) -> None:
