@@ -77,6 +77,15 @@ def test_a_ready_model_codes_titles_and_ads_and_says_where_it_is_from(model: Pat
     assert ads_right["value"].tolist() == [1.0]
 
 
+def test_ads_are_read_whole_whatever_their_columns_are_called(model: Path, tmp_path: Path, call) -> None:
+    table, out = ads(tmp_path / "ads.csv", 40), tmp_path / "coded.csv"
+    code, _, err = call("predict", model, table, "-o", out, "-t", "title", "-t", "description")
+    assert code == 0 and "coded by the column" not in err
+    assert "warning: validated on texts of" in err and "the model reads both" in err
+    coded = pd.read_csv(out, dtype=str)
+    assert coded["hjc_outcome"].eq("ad").all() and coded["hjc_level4_code_1"].eq(coded["code"]).all()
+
+
 def test_rows_that_validate_are_names_that_do_not_train(model: Path) -> None:
     texts, valid = (
         pd.read_csv(model / "ready" / f"{name}.csv.gz", dtype=str).fillna("") for name in ("texts", "valid")

@@ -75,6 +75,7 @@ class AdsClassifier(Classifier):
     name: ClassVar[str] = "ads"
     unlabelled: Sequence[str] = ()
     has_outcomes = True
+    any_length = True
     has_vocabulary = True
     vector_space = TF_IDF
 

@@ -70,6 +70,7 @@ class Classifier(Computing, ABC):
     has_outcomes: bool = False
     has_dropout: bool = False  #: :meth:`iter_dropout_log_proba`
     has_vocabulary: bool = False  #: :meth:`oov_share`
+    any_length: bool = False  #: it reads titles and whole ads, whichever it was validated on
     #: it has a network that log-probabilities can be followed back through to the tokens of a text
     has_gradients: bool = False
 

@@ -44,11 +44,15 @@ class TextKind:
     @classmethod
     def of(cls, model: Classifier, recipe: TextRecipe | None) -> Self | None:
         """The kind of texts that a model knows; None where there is nothing to decide: one column is given, the model
-        was trained with these very columns, or nothing lies beside it that tells the length of its texts."""
+        reads texts of any length or was trained with these very columns, or nothing tells the length of its texts."""
         folder = model.directory
         if recipe is None or len(recipe.columns) < 2 or folder is None:
             return None
-        if model.recipe.columns == recipe.columns or not (model_root(folder) / PROFILE_FILE).exists():
+        if (
+            model.any_length
+            or model.recipe.columns == recipe.columns
+            or not (model_root(folder) / PROFILE_FILE).exists()
+        ):
             return None
         profile, _ = read_profile(folder, model.taxonomy)
         found = profile.median_characters

@@ -48,6 +48,7 @@ class Watch:
         base, folder, calibrated = model.uncalibrated, model.directory, model is not model.uncalibrated
         self.rows = self.trained = self.validated = 0
         self.profile = Profile(base.taxonomy, oov=base.oov_share if base.has_vocabulary else None)
+        self._any_length = base.any_length
         self._calibrated, self._confidence = calibrated, list[Float64]()
         self._rng = np.random.default_rng(0)
         self._known: TrainingTexts | None = None
@@ -111,6 +112,12 @@ class Watch:
         unit, sizes = "words", (old.median_words, new.median_words)
         if not abs(sizes[1] - sizes[0]) > 0:  # an older profile, or a language without blanks
             unit, sizes = "characters", (old.median_characters, new.median_characters)
+        if self._any_length:
+            return (
+                f"validated on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}: the model reads both, "
+                "but its calibration, thresholds and figures are those of its validation rows; go on with coded rows of "
+                "this kind (hjc learn), or score some (hjc evaluate)"
+            )
         way = "code by the title alone (-t title)" if factor > 1 else "give all columns that it was trained on"
         return (
             f"trained on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}: codes of such "
