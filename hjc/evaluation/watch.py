@@ -114,9 +114,9 @@ class Watch:
             unit, sizes = "characters", (old.median_characters, new.median_characters)
         if self._any_length:
             return (
-                f"validated on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}: the model reads both, "
-                "but its calibration, thresholds and figures are those of its validation rows; go on with coded rows of "
-                "this kind (hjc learn), or score some (hjc evaluate)"
+                f"validated on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}: the model reads "
+                "both, but its calibration, thresholds and figures are those of its validation rows; go on with coded "
+                "rows of this kind (hjc learn), or score some (hjc evaluate)"
             )
         way = "code by the title alone (-t title)" if factor > 1 else "give all columns that it was trained on"
         return (
