@@ -10,7 +10,7 @@ import pytest
 import hjc
 from hjc.data.jobdata import JobData
 from hjc.evaluation import Evaluation, evaluate_model
-from hjc.evaluation.words import level_name, plain_sentences, right_of_100
+from hjc.evaluation.words import level_name, plain_sentences, right_of_100, told_level
 from hjc.progress import rows_progress, silence, silent
 from hjc.taxonomy import from_edges, from_prefix_codes, isco08
 from hjc.training.config import run
@@ -44,6 +44,18 @@ def test_sentences_without_test_rows_and_with_many_sets() -> None:
     assert "100 validation texts" in first and "expect a little less" in second
     many = plain_sentences({f"test/{name}": evaluated(50) for name in "abc"})
     assert len(many) == 3 and "'test/a'" in many[0] and many[2] == "1 more test set is in the report."
+
+
+def test_codes_that_stop_above_the_deepest_level() -> None:
+    """Experts coded these to one digit: nothing can be said about two."""
+    stub, texts = StubClassifier(TREE), tuple(f"text {i}" for i in range(30))
+    gold = np.full(30, TREE.index_of["1"])
+    found = evaluate_model(stub, JobData(TREE, texts, gold), bootstrap=0, progress=False)
+    assert told_level(found) == 1
+    (line,) = plain_sentences({"test": found})
+    assert "get the right 1-digit code" in line and "2-digit" not in line
+    mixed = evaluate_model(stub, JobData(TREE, texts, np.r_[gold[:20], TREE.leaves[np.zeros(10, int)]]), bootstrap=0)
+    assert told_level(mixed) == 1
 
 
 def test_names_of_levels() -> None:

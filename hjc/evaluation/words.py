@@ -41,21 +41,27 @@ def right_of_100(found: Evaluation, level: int) -> tuple[int, int, int]:
     return round(100 * hits / max(len(rank), 1)), int(np.floor(100 * low)), int(np.ceil(100 * high))
 
 
+def told_level(found: Evaluation) -> int:
+    """The level that is told: the deepest one that at least half of the gold codes reach."""
+    reached = found.scores.valid.mean(axis=0)
+    return int(np.flatnonzero(reached >= min(0.5, reached.max()))[-1]) + 1
+
+
 def automatic(found: Evaluation) -> dict[str, Any] | None:
-    """The line of decisions.csv about automatic coding to the deepest level, by the best probabilities that there are.
+    """The line of decisions.csv about automatic coding to that level, by the best probabilities that there are.
 
     Its threshold was chosen on validation rows; None where the model has kept none.
     """
     if found.decided is None or not len(rules := found.decided.rules):
         return None
     keep = rules["rule"].eq("automatic at the level") & rules["parameter"].eq(ACCURACY) & rules["slice"].eq("")
-    lines = rules[keep & rules["level"].eq(found.taxonomy.depth)]
+    lines = rules[keep & rules["level"].eq(told_level(found))]
     return None if lines.empty else dict(lines.iloc[-1])
 
 
 def sentence(found: Evaluation, these: str) -> str:
-    """How many of 100 texts get the right code, at the deepest and at the first level."""
-    tree, depth = found.taxonomy, found.taxonomy.depth
+    """How many of 100 texts get the right code, at the deepest level that is told and at the first one."""
+    tree, depth = found.taxonomy, told_level(found)
     value, low, high = right_of_100(found, depth)
     text = f"Of 100 new texts like {these}, {value} get the right {level_name(tree, depth)} ({low} to {high})"
     if depth > 1:
