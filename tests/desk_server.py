@@ -57,7 +57,7 @@ class Server:
 
     def start(self) -> "Server":
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE)
-        for _ in range(600):
+        for _ in range(1800):
             if self.process.poll() is not None:
                 assert self.process.stderr is not None
                 raise AssertionError(f"the server did not start: {self.process.stderr.read().decode()}")
@@ -65,7 +65,8 @@ class Server:
                 if answer.status == 200:
                     return self
             time.sleep(0.1)
-        raise AssertionError("the server did not start within a minute")
+        self.kill()
+        raise AssertionError("the server did not start within three minutes")
 
     def kill(self) -> None:
         assert self.process is not None

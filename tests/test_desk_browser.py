@@ -71,3 +71,43 @@ def test_a_text_with_markup_stays_a_text(page: Any, tmp_path: Path) -> None:
         assert page.locator(".text").inner_text() == evil
         assert page.title() == "hjc desk"
         assert page.locator("img, b").count() == 0
+
+
+def test_search_several_codes_why_and_undo_by_keyboard(page: Any, tmp_path: Path) -> None:
+    with desk(tmp_path / "desk.db") as server:
+        enter(page, server)
+        paste(page, ["nurse and cook wanted", "lorry driver wanted"])
+        page.get_by_role("button", name="Code", exact=True).click()
+        page.locator(".choice").first.wait_for()
+        page.keyboard.press("w")
+        page.locator("mark").first.wait_for()
+        page.keyboard.press("c")
+        page.locator("#several").wait_for()
+        page.keyboard.press("1")
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")
+        page.get_by_text("1 done, 1 left").wait_for()
+        page.keyboard.press("/")
+        page.keyboard.type("kierowca auto")
+        page.locator(".hit[data-code='812']").wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_text("2 done, 0 left").wait_for()
+        page.keyboard.press("u")
+        page.get_by_text("1 done, 1 left").wait_for()
+
+
+def test_an_uploaded_table_and_another_language(page: Any, tmp_path: Path) -> None:
+    table = tmp_path / "ads.csv"
+    table.write_text("id,title\na1,nurse\na2,cook\n", encoding="utf-8")
+    with desk(tmp_path / "desk.db") as server:
+        enter(page, server)
+        page.get_by_label("CSV, Excel, JSON or Parquet").set_input_files(str(table))
+        page.get_by_role("button", name="Take in").click()
+        page.get_by_text("0 of 2 done").wait_for()
+        bad = tmp_path / "bad.xlsx"
+        bad.write_bytes(b"no workbook")
+        page.get_by_label("CSV, Excel, JSON or Parquet").set_input_files(str(bad))
+        page.get_by_text("cannot be read as Excel").wait_for()
+        page.get_by_label("Language").select_option("pl")
+        page.get_by_role("button", name="Nadzór").click()
+        page.get_by_role("heading", name="Zgodność").wait_for()

@@ -341,3 +341,18 @@ def test_training_reads_the_store(desk: Any, tmp_path: Path, call: Any, monkeypa
     (tmp_path / "other.db").write_bytes(b"no store")
     with pytest.raises(ValueError, match="no store of hjc serve"):
         read_table(tmp_path / "other.db")
+
+
+def test_every_language_of_the_page_has_every_string() -> None:
+    import re
+
+    from hjc.serve.app import STATIC
+
+    english = json.loads((STATIC / "lang" / "en.json").read_text("utf-8"))
+    for path in (STATIC / "lang").glob("*.json"):
+        other = json.loads(path.read_text("utf-8"))
+        assert list(other) == list(english), path
+        for key, text in other.items():
+            assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", english[key])), (path, key)
+    used = {key for path in STATIC.glob("*.js") for key in re.findall(r"\bt\(\"(\w+)\"", path.read_text("utf-8"))}
+    assert used <= set(english)

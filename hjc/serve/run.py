@@ -14,6 +14,8 @@ from hjc.serve.settings import ServeSettings
 NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "python_multipart")
 #: seconds that open requests are given when the service stops
 GRACE = 60
+#: seconds that an idle connection is kept: longer than proxies keep theirs, so that none is closed under a request
+KEPT = 75
 
 
 def check_installed() -> None:
@@ -108,7 +110,7 @@ def run(
         say(f"store: {service.store.label}")
         config = uvicorn.Config(
             create_app(service), log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEPT,
         )  # fmt: skip
         address = f"http://{host}:{bound.getsockname()[1]}/"
         for name in ads:

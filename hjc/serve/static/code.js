@@ -5,6 +5,7 @@ import { el, say, show } from "./dom.js";
 import { language, percent, t } from "./i18n.js";
 
 const AHEAD = 3;
+const SEARCH_DELAY = 120; // milliseconds after the last letter
 
 export async function codeView(place, batch, leave) {
   let waiting = []; // tasks that were fetched ahead
@@ -14,6 +15,9 @@ export async function codeView(place, batch, leave) {
   let key = "";
   let busy = false;
   const left = new Set(); // tasks that are behind us: an answer that was asked for earlier may still have them
+  let several = null; // codes chosen so far, while an ad has more than one
+  let hits = [];
+  let why = null;
   let progress = await api.progress({ batch: batch.id });
   const comment = el("input", { type: "text", id: "comment", maxlength: 5000, autocomplete: "off" });
 
@@ -28,6 +32,10 @@ export async function codeView(place, batch, leave) {
     since = performance.now();
     key = api.newKey();
     comment.value = "";
+    several = null;
+    hits = [];
+    why = null;
+    search.value = "";
     level = one && one.suggestions ? one.suggestions.level : 1;
     draw();
   };
@@ -37,6 +45,50 @@ export async function codeView(place, batch, leave) {
     open(waiting.shift() ?? null);
     if (waiting.length < AHEAD - 1 && task) fetchAhead().catch(() => {});
   };
+
+  // A code that was chosen: taken at once, or put beside the others where the ad has several.
+  const choose = (code, title) => {
+    if (several === null) return decide("code", [code], title);
+    const at = several.findIndex(one => one.code === code);
+    if (at >= 0) several.splice(at, 1);
+    else several.push({ code, title });
+    draw();
+  };
+
+  const saveSeveral = () => {
+    if (several && several.length > 1) decide("several", several.map(one => one.code), several.map(one => one.title).join(" + "));
+  };
+
+  const explain = async () => {
+    if (!task || why) return;
+    const asked = task;
+    try {
+      const found = await api.explain({ model: task.suggestions ? task.suggestions.model : undefined, text: task.text, neighbours: 3, title_language: null });
+      if (task === asked) { why = found; draw(); }
+    } catch (error) {
+      fail(error);
+    }
+  };
+
+  let timer = 0;
+  const find = async () => {
+    const asked = search.value;
+    hits = asked.trim() ? (await api.search({ q: asked, language, n: 9 })).hits : [];
+    if (asked === search.value) drawHits();
+  };
+  const search = el("input", {
+    type: "search", id: "search", maxlength: 200, autocomplete: "off",
+    oninput: () => { clearTimeout(timer); timer = setTimeout(() => find().catch(fail), SEARCH_DELAY); },
+    onkeydown: event => {
+      if (event.key === "Escape") { search.value = ""; hits = []; drawHits(); search.blur(); }
+      if (event.key === "Enter" && hits.length) { event.preventDefault(); search.blur(); choose(hits[0].code, hits[0].title); }
+    },
+  });
+  const found = el("ol", { id: "hits", "aria-live": "polite" });
+  const drawHits = () => show(found, hits.map(hit => el("li", {},
+    el("button", { type: "button", class: "hit", "data-code": hit.code, onclick: () => choose(hit.code, hit.title) },
+      el("span", { class: "code" }, hit.code), " ", el("span", { class: "name" }, hit.title), " ",
+      el("span", { class: "path" }, hit.path.join(" › ")), hit.where === "title" ? null : el("span", { class: "path" }, hit.matched)))));
 
   const decide = async (kind, codes, title) => {
     if (!task || busy) return;
@@ -48,7 +100,7 @@ export async function codeView(place, batch, leave) {
       });
       progress = answer.progress;
       if (kind !== "skip") left.add(task.task);
-      say(kind === "skip" ? t("skipped") : kind === "not_a_job" ? t("said_not_a_job") : t("saved", { code: codes[0], title }));
+      say(kind === "skip" ? t("skipped") : kind === "not_a_job" ? t("said_not_a_job") : t("saved", { code: codes.join(" "), title }));
       await advance();
     } catch (error) {
       if (error.status === 409) { // somebody else has it, or it is decided
@@ -84,16 +136,18 @@ export async function codeView(place, batch, leave) {
   const choices = () => (task && task.suggestions ? task.suggestions.levels.find(one => one.level === level).choices : []);
 
   const onkey = event => {
+    if (event.key === "Enter" && event.target.matches("button")) return;
     if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
     const actions = {
-      s: () => decide("skip", []), n: () => decide("not_a_job", []), u: undo,
+      s: () => decide("skip", []), n: () => decide("not_a_job", []), u: undo, w: explain, "/": () => search.focus(),
+      c: () => { several = several ? null : []; draw(); }, Enter: saveSeveral,
       ArrowLeft: () => { level = Math.max(1, level - 1); draw(); },
       ArrowRight: () => { level = Math.min(task.suggestions.levels.length, level + 1); draw(); },
     };
     if (/^[1-9]$/.test(event.key)) {
       const one = choices()[Number(event.key) - 1];
-      if (one) { event.preventDefault(); decide("code", [one.code], one.title); }
-    } else if (actions[event.key] && task) {
+      if (one) { event.preventDefault(); choose(one.code, one.title); }
+    } else if (actions[event.key] && (task || event.key === "u")) {
       event.preventDefault();
       actions[event.key]();
     }
@@ -102,10 +156,32 @@ export async function codeView(place, batch, leave) {
 
   const choice = (one, i) =>
     el("li", {},
-      el("button", { type: "button", class: "choice", "data-code": one.code, onclick: () => decide("code", [one.code], one.title) },
+      el("button", { type: "button", class: "choice", "data-code": one.code, "aria-pressed": several ? String(several.some(x => x.code === one.code)) : null, onclick: () => choose(one.code, one.title) },
         el("kbd", {}, String(i + 1)), el("span", { class: "code" }, one.code), el("span", { class: "name" }, one.title),
         el("meter", { min: 0, max: 1, value: one.probability, "aria-hidden": "true" }),
         el("span", { class: "share" }, percent(one.probability))));
+
+  const node = one =>
+    el("li", {}, el("button", { type: "button", class: "node", onclick: () => choose(one.code, one.title) }, `${one.code} ${one.title} ${percent(one.probability)}`),
+      one.children.length ? el("details", { open: one.open }, el("summary", {}, t("below", { n: one.children.length })), el("ul", {}, one.children.map(node))) : null);
+
+  // The text with the words that spoke for the code marked.
+  const marked = () => {
+    if (!why) return [task.text];
+    const words = [...why.levels[why.levels.length - 1].words].sort((a, b) => a.start - b.start);
+    const most = Math.max(...words.map(word => Math.abs(word.part)), 1e-9);
+    const parts = [];
+    let at = 0;
+    for (const word of words) {
+      if (word.start < at || Math.abs(word.part) < most / 4) continue;
+      parts.push(why.text.slice(at, word.start), el("mark", { class: word.part > 0 ? "for" : "against" }, why.text.slice(word.start, word.end)));
+      at = word.end;
+    }
+    return [...parts, why.text.slice(at)];
+  };
+  const near = () => why && el("ul", { class: "near", "aria-label": t("nearest") },
+    [...why.corrections.map(one => [one.codes.join(" "), one.text]), ...why.neighbours.map(one => [one.code, one.text])]
+      .map(([code, text]) => el("li", {}, el("span", { class: "code" }, code), " ", text.slice(0, 160))));
 
   function draw() {
     problem.textContent = "";
@@ -113,7 +189,8 @@ export async function codeView(place, batch, leave) {
       el("button", { type: "button", onclick: () => { document.removeEventListener("keydown", onkey); leave(); } }, t("back")),
       el("span", { id: "progress" }, t("progress", progress)));
     if (!task) {
-      show(place, top, el("main", {}, el("p", { id: "empty" }, t("queue_empty")), problem));
+      show(place, top, el("main", {}, el("p", { id: "empty" }, t("queue_empty")),
+        el("button", { type: "button", onclick: undo }, t("undo")), problem));
       return;
     }
     const levels = task.suggestions
@@ -122,15 +199,22 @@ export async function codeView(place, batch, leave) {
             t("level", { level: one.level }))))
       : el("p", {}, t("no_suggestions"));
     show(place, top, el("main", { class: "coding" },
-      el("section", { class: "ad", "aria-label": t("ad", task) }, el("h2", {}, t("ad", task)), el("p", { class: "text" }, task.text)),
+      el("section", { class: "ad", "aria-label": t("ad", task) }, el("h2", {}, t("ad", task)), el("p", { class: "text" }, marked()),
+        el("button", { type: "button", onclick: explain }, t("why")), near()),
       el("section", { class: "choices", "aria-label": t("suggestions") }, levels,
         el("ol", {}, choices().map(choice)),
+        several ? el("p", { id: "several", role: "status" }, t("several_chosen", { codes: several.map(one => one.code).join(" ") || "–" }),
+          " ", el("button", { type: "button", onclick: saveSeveral }, t("save_several"))) : null,
+        el("label", { for: "search" }, t("search")), search, found,
+        task.suggestions ? el("details", { class: "tree" }, el("summary", {}, t("tree")), el("ul", {}, task.suggestions.tree.map(node))) : null,
         el("label", { for: "comment" }, t("comment")), comment,
         el("div", { class: "actions" },
           el("button", { type: "button", onclick: () => decide("skip", []) }, t("skip")),
           el("button", { type: "button", onclick: () => decide("not_a_job", []) }, t("not_a_job")),
+          el("button", { type: "button", "aria-pressed": String(several !== null), onclick: () => { several = several ? null : []; draw(); } }, t("several")),
           el("button", { type: "button", onclick: undo }, t("undo"))),
         problem)));
+    drawHits();
   }
 
   await advance();

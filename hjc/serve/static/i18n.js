@@ -1,6 +1,6 @@
 // The strings of the page: one JSON file a language in lang/. A missing one is taken from English.
 
-export const LANGUAGES = { en: "English" };
+export const LANGUAGES = { en: "English", pl: "Polski", de: "Deutsch", fr: "Français", es: "Español" };
 let strings = {};
 let english = {};
 export let language = "en";
