@@ -5,8 +5,8 @@
 Peaks of matrix products (float32, bfloat16, int8) are measured first. Everything else is given as rows a second and,
 for networks, as the share of a peak that its matrix products reach (2 operations a weight and token forward, 6 in
 training, and those of attention). What is compared alternates, round by round, and medians are taken, with the least
-and the most beside: a busy machine slows all of them alike. Times are seconds of the processor, but for starts, which
-are waited for.
+and the most beside: a busy machine slows all of them alike. Times are seconds of the processor, of one thread with
+OMP_NUM_THREADS=1.
 
 The texts are ads of natural length from the real-data folder HJC_DATA (Polish, private), else those of the bundled
 sample; titles are the bundled sample's. The encoder is multilingual-e5-small (extra `offline` or the hub) under a head
@@ -16,6 +16,7 @@ with random weights: a rate does not depend on what was learnt.
 import argparse
 import csv
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -243,7 +244,7 @@ def linear(texts: list[str], folder: Path) -> dict[str, Callable[[], tuple[int, 
 
 
 def starts(rounds: int) -> list[LINE]:
-    """Seconds until a fresh process has answered, by the clock."""
+    """Seconds of the processor until a fresh process has answered."""
     fixture = Path(__file__).parents[1] / "tests" / "fixtures" / "models_0_1"
     one = "import sys, hjc; hjc.load(sys.argv[1]).predict(['nurse'])"
     commands = {
@@ -257,10 +258,11 @@ def starts(rounds: int) -> list[LINE]:
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, command in commands.items():
-            started = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
             if number:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     base = statistics.median(seconds["import torch, transformers"])
     return [
         ("start (s)", name, f"{statistics.median(s):.2f} ({min(s):.2f}-{max(s):.2f})", "",
