@@ -126,9 +126,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "examples" / "ads.csv", here / "ads.csv")
     titles = sample_titles()
     small = titles[titles["code"].isin(["2221", "2211", "8332"]) & (titles["split"] == "train")]
-    ads = small.assign(description="wanted in our team")[["title", "description", "code"]]
+    ads = small.assign(description="wanted in our team", text=small["title"], portal="jobs", age=30, nace="Q86")
+    ads = ads[["title", "description", "code", "text", "nace", "portal", "age"]]
     ads.to_csv(here / "my_ads.csv", index=False)
     small[["title", "code"]].head(9).rename(columns={"title": "name"}).to_csv(here / "my_dictionary.csv", index=False)
+    ads[["text", "code"]].head(9).to_csv(here / "my_titles.csv", index=False)
     rows = ["code,parent,title_en", "2,,professionals", "8,,operators", "2221,2,nurses", "2211,2,doctors"]
     (here / "my_codes.csv").write_text("\n".join([*rows, "8332,8,lorry drivers"]) + "\n")
     programs = here / "bin"
