@@ -32,7 +32,7 @@ DRAWS, ROWS = 10, 1000
 
 def main() -> None:
     for name in ("vacancies", "kzis ads"):
-        _, data = load(name, "title")
+        _, data = load(name, "title", near=False)
         train, valid, test = data["train"], data["valid"], data["test"]
         tree = train.taxonomy
         model = LinearClassifier(tree, LinearSettings(features="word", max_features=20_000)).fit(train)

@@ -48,16 +48,19 @@ METRICS = ("recall@1", "recall@5", "log_loss")
 QUICK = {"epochs": 8, "batch_size": 64, "learning_rate": 1e-3, "head_learning_rate": 3e-3, "precision": "32"}
 
 
-def load(name: str, texts: str) -> tuple[TextRecipe, dict[str, JobData]]:
-    """Recipe and rows by side; rows that share a title, a text or nearly all of it lie on one side."""
+def load(name: str, texts: str, near: bool = True) -> tuple[TextRecipe, dict[str, JobData]]:
+    """Recipe and rows by side; rows that share a title, and with ``near`` nearly all of a text, lie on one side."""
     path, tree, columns = SETS[name]
     side = [SideSettings(column=column) for column in columns]
     settings = DataSettings(train=[str(path)], text_columns=TEXTS[texts], side=side, valid_fraction=0.0)
     taxonomy = load_taxonomy(str(tree), digits=[1, 2, 3, 4, 6] if name == "kzis ads" else None)
     rows = load_job_data(settings, taxonomy).train
-    whole = load_job_data(replace(settings, text_columns=["title", "description"]), taxonomy).train
-    title = [text.partition("\n")[0] for text in whole.texts]
-    groups = merge_groups(identical_groups(title), near_duplicate_groups(list(map(str, whole.texts)), 0.9))
+    groups = identical_groups([text.partition("\n")[0] for text in rows.texts])
+    whole = (
+        rows if not near else load_job_data(replace(settings, text_columns=["title", "description"]), taxonomy).train
+    )
+    if near:
+        groups = merge_groups(groups, near_duplicate_groups(list(map(str, whole.texts)), 0.9))
     part = split_rows(taxonomy, rows.gold, groups=groups, test_fraction=0.3, valid_fraction=0.1, seed=1)
     by_side = {side: rows.take(np.flatnonzero(part == i)) for i, side in enumerate(("train", "valid", "test"))}
     return TextRecipe.of(settings), by_side
