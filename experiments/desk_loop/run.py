@@ -1,6 +1,6 @@
 """What 300 corrections give: a simulated clerk codes US federal vacancies at the desk, in several orders of the queue.
 
-python experiments/desk_loop/run.py [--seeds 3]
+python experiments/desk_loop/run.py [--seeds 3] [--way random --way diverse ...]
 
 The clerk answers with the code of the vacancy. Everything goes through the routes of hjc serve, in this process:
 a batch is made in an order, /v1/desk/next gives the ads, /v1/desk/decisions takes the codes, /v1/learn trains again.
@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings
 from hjc.serve.app import create_app
 from hjc.serve.service import Service
+from hjc.serve.settings import Limits, ServeSettings
 from hjc.taxonomy import load_taxonomy
 from hjc.training.config import compose
 from hjc.training.workflow import run_training
 
 START, VALID, POOL, TEST, CODED = 300, 150, 4000, 1500, 300
 ORDERS = ("random", "uncertain", "margin", "diverse")
+#: the orders, and corrections that are sent without the desk
+WAYS = (*ORDERS, "/v1/learn")
 Row = tuple[str, str]
 
 
@@ -101,7 +104,7 @@ def sent(desk: Any, pool: list[Row], seed: int) -> None:
     desk.post("/v1/learn", json={"corrections": rows}).raise_for_status()
 
 
-def study(seeds: int, folder: Path) -> Iterator[dict[str, object]]:
+def study(seeds: int, ways: Sequence[str], folder: Path) -> Iterator[dict[str, object]]:
     rows = vacancies()
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(rows))
@@ -113,10 +116,10 @@ def study(seeds: int, folder: Path) -> Iterator[dict[str, object]]:
         home = folder / str(seed)
         home.mkdir(parents=True)
         model = train(home, start, valid)
-        for way in (*ORDERS, "/v1/learn"):
+        for way in ways:
             for old in home.glob("desk.db*"):
                 old.unlink()
-            service = Service({"model": model}, home / "desk.db")
+            service = Service({"model": model}, home / "desk.db", ServeSettings(limits=Limits(seconds=3600)))
             headers = {"x-hjc-request": "1"}
             with TestClient(create_app(service), base_url="http://localhost", headers=headers) as desk:
                 before = recall(desk, test, learned=True)
@@ -137,5 +140,7 @@ def study(seeds: int, folder: Path) -> Iterator[dict[str, object]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--way", action="append", choices=WAYS, help="repeatable; all")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=ROOT / "outputs" if (ROOT / "outputs").is_dir() else None) as made:
-        write_lines("desk_loop", list(study(parser.parse_args().seeds, Path(made))))
+        write_lines("desk_loop", list(study(args.seeds, args.way or WAYS, Path(made))))
