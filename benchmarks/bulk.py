@@ -49,7 +49,6 @@ from hjc.taxonomy import Taxonomy, isco08
 ADS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis_ads_pl" / "ads.csv.gz"
 CPU = torch.device("cpu")
 PARTS = ("training", "prediction", "linear", "starts")
-OURS = "hjc linear, all leaves"
 LINE = tuple[str, str, str, str, str, str]
 
 
@@ -217,17 +216,10 @@ def prediction(texts: list[str], taxonomy: Taxonomy, folder: Path) -> dict[str, 
             "transformers pipeline, batch 32 (vectors)": piped, "sentence-transformers (vectors)": encoded}  # fmt: skip
 
 
-def linear(texts: list[str], folder: Path) -> dict[str, Callable[[], tuple[int, float]]]:
-    """A linear model of the sample against fastText with the same rows (one epoch: its rate does not depend on it)."""
-    import fasttext
-
+def linear(texts: list[str]) -> dict[str, Callable[[], tuple[int, float]]]:
+    """A linear model of the sample; benchmarks/linear_predict.py has napkinXC's own prediction beside it."""
     data = load_sample().train
     model = LinearClassifier(data.taxonomy).fit(data)
-    flat = [" ".join(text.split()) for text in data.texts]
-    codes = [data.taxonomy.codes[i] for i in data.gold]
-    lines = [f"__label__{code} {text}" for code, text in zip(codes, flat, strict=True)]
-    (folder / "train.txt").write_text("\n".join(lines), encoding="utf-8")
-    other = fasttext.train_supervised(str(folder / "train.txt"), epoch=1, minn=3, maxn=5, thread=1, verbose=0)
     several = [" ".join(text.split()) for text in texts] * 8
 
     def ours() -> tuple[int, float]:
@@ -235,12 +227,7 @@ def linear(texts: list[str], folder: Path) -> dict[str, Callable[[], tuple[int, 
             pass
         return len(several), 0.0
 
-    def fast() -> tuple[int, float]:
-        for text in several:
-            other.f.predict(text + "\n", 5, 0.0, "strict")
-        return len(several), 0.0
-
-    return {OURS: ours, "fastText, 5 labels": fast}
+    return {"hjc linear, all leaves": ours}
 
 
 def starts(rounds: int) -> list[LINE]:
@@ -306,8 +293,7 @@ def main() -> None:
             against = {"hjc, --precision auto": (pipe, "at least 4 x; 40 % of the peak")}
             lines += lines_of("prediction of ads (rows/s)", found, against, limit)
         if "linear" in args.only:
-            found = in_turn(linear(ads, folder), args.rounds)
-            lines += lines_of("linear prediction of ads (rows/s)", found, {OURS: ("fastText, 5 labels", "")}, limit)
+            lines += lines_of("linear prediction of ads (rows/s)", in_turn(linear(ads), args.rounds), {}, limit)
         if "starts" in args.only:
             lines += starts(args.rounds)
     names = ("what", "who", "median (least-most)", "share of the peak", "ratio", "goal")
