@@ -279,3 +279,12 @@ def test_approximate_index(backend: str, tmp_path: Path) -> None:
     loaded = LabelIndex.load(tmp_path, "max")
     assert loaded.backend == backend
     assert np.allclose(loaded.scores(queries), near.scores(queries))
+
+
+@pytest.mark.parametrize("content", ['["a", 7]', '{"a": "b"}', "null"])
+def test_label_texts_that_are_no_texts_are_refused(tmp_path, content):
+    vectors, leaf = np.eye(2, dtype=np.float32), np.arange(2)
+    LabelIndex(vectors, leaf, ("a", "b")).save(tmp_path)
+    (tmp_path / "label_texts.json").write_text(content)
+    with pytest.raises(ValueError, match="no list of texts"):
+        LabelIndex.load(tmp_path, "max")

@@ -256,7 +256,9 @@ class LabelIndex:
             ImportError: an approximate index, and its package is not installed.
         """
         arrays: Mapping[str, npt.NDArray[Any]] = load_arrays(folder / VECTORS)
-        texts: Sequence[str] = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
+        texts = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{TEXTS}: is no list of texts; save the model again")
         if "vectors" in arrays:
             return cls(arrays["vectors"], arrays["leaf"], tuple(texts), pooling, "exact")
         search = VectorIndex.load(folder / INDEX)
