@@ -25,7 +25,8 @@ TREE = toy_tree()
 
 def untrained(tmp_path, family="xlmr", **more) -> NeuralClassifier:
     """A random encoder of a family under a random head, its vocabulary pruned to other texts."""
-    chosen = settings(encoder=str(write_encoder(tmp_path / family, family)), max_length=200, **more)
+    stored = str(write_encoder(tmp_path / family, family))
+    chosen = settings(encoder=stored, max_length=200, hierarchy="topdown", **more)
     model = NeuralClassifier(TREE, chosen)
     encoder, model.tokenizer = load_encoder(chosen, corpus(60))
     with torch.random.fork_rng(devices=[]):

@@ -165,7 +165,7 @@ def test_settings_of_training_are_settings_of_prediction(fitted, tmp_path):
 
 def test_weights_that_do_not_fit_are_one_clear_error(fitted, tmp_path):
     fitted.save_pretrained(tmp_path)
-    edit_config(tmp_path, lambda config: config["parameters"].update(hierarchy="bottomup"))
+    edit_config(tmp_path, lambda config: config["parameters"].update(hierarchy="topdown"))
     with pytest.raises(ModelDirError, match=r"model\.safetensors: does not fit"):
         hjc.load(tmp_path)
 

@@ -350,7 +350,9 @@ class CalibratedClassifier(Classifier):
         """
         if valid is None or not len(valid.labelled()):
             raise ValueError("a calibrated classifier needs validation rows with codes: pass valid")
-        self.base.fit(train, valid, run_dir=run_dir, callback=self.callback)
+        # a classifier from outside may have a fit of its own, from before there were callbacks
+        more: dict[str, Any] = {} if self.callback is None else {"callback": self.callback}
+        self.base.fit(train, valid, run_dir=run_dir, **more)
         rows = valid.labelled()
         found = fit_calibrator(self.taxonomy, self.base.iter_log_proba(rows.texts), rows.target, groups=rows.group)
         self.calibrator = self.base.calibrator = found.calibrator
