@@ -19,6 +19,16 @@ DATA = [
 GROUPED = [*DATA, "data.near_duplicates=0.9"]
 SHORT = ["model=e5", "model.max_length=48", "trainer.epochs=1"]
 LONG = ["model=e5", "model.max_length=64", "trainer.epochs=2"]
+# what the runs above asked for: half the rates, a moving average, longer texts, and the title with a share of its own
+CALM = [
+    "model=e5",
+    "model.max_length=128",
+    "model.title_share=0.5",
+    "trainer.epochs=2",
+    "trainer.learning_rate=1e-4",
+    "trainer.head_learning_rate=1e-3",
+    "trainer.ema_decay=0.995",
+]
 
 PLAN = {
     "grouped_topdown": [*GROUPED, *SHORT, "hierarchy=topdown"],
@@ -26,6 +36,7 @@ PLAN = {
     "grouped_pathsum": [*GROUPED, *SHORT, "hierarchy=pathsum"],
     "exact_long": [*DATA, *LONG, "hierarchy=bottomup"],
     "grouped_long": [*GROUPED, *LONG, "hierarchy=bottomup"],
+    "grouped_title_share": [*GROUPED, *CALM, "hierarchy=bottomup"],
 }
 
 if __name__ == "__main__":
