@@ -12,10 +12,10 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import Calibrator, fit_calibrator
 from hjc.classifiers.computing import Computing
 from hjc.classifiers.derived import write_calibration
-from hjc.classifiers.load import stored_recipe
+from hjc.classifiers.load import read_directory
 from hjc.classifiers.ranking import ranked_codes
 from hjc.classifiers.rows import Codes, Texts, labelled_rows, validation_rows
-from hjc.classifiers.storage import ModelDir, ModelDirError, read_model_dir, write_model_dir
+from hjc.classifiers.storage import ModelDir, write_model_dir
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe
 from hjc.data.side import SideVocabulary
@@ -161,17 +161,7 @@ class Classifier(Computing, ABC):
         Raises:
             FileNotFoundError, ModelDirError: files are missing, truncated, altered or do not fit together.
         """
-        model = read_model_dir(directory, expected_classifier=cls.name)
-        try:
-            found = cls.read_files(model)
-            found.recipe = stored_recipe(model.path, model.config)
-            return found
-        except (ModelDirError, ImportError, MemoryError):
-            raise
-        except Exception as error:  # a stranger's file may fit its checksum; each library's parser has its own errors
-            place = "" if str(model.path) in str(error) else f"{model.path}: "
-            kind = "" if isinstance(error, (ValueError, TypeError, OSError)) else f"{type(error).__name__}: "
-            raise ModelDirError(f"{place}{kind}{error}") from error
+        return read_directory(cls, directory)
 
     # ------------------------------------------------------------------ capabilities
 
@@ -300,7 +290,55 @@ class Classifier(Computing, ABC):
         return ranked_codes(self.taxonomy, len(texts), self.iter_log_proba(texts), level, top_k)
 
 
-class CalibratedClassifier(Classifier):
+class TransformedClassifier(Classifier):
+    """Another classifier whose log-probabilities are transformed; whatever else it can, the base does."""
+
+    def __init__(self, base: Classifier) -> None:
+        super().__init__(base.taxonomy)
+        self.base = base
+        self.has_outcomes, self.vector_space = base.has_outcomes, base.vector_space
+        self.has_vocabulary, self.directory = base.has_vocabulary, base.directory
+
+    def transform(self, log_proba: FloatArray) -> FloatArray:
+        """(B, L) log-probabilities of the base -> those of this classifier."""
+        raise NotImplementedError
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.base.is_fitted
+
+    @property
+    def recipe(self) -> TextRecipe:  # type: ignore[override]  # that of the base
+        return self.base.recipe
+
+    @property
+    def uncalibrated(self) -> Classifier:
+        return self.base.uncalibrated
+
+    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
+        for rows, log_proba in self.base.iter_log_proba(texts):
+            yield rows, self.transform(log_proba)
+
+    def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
+        """Outcomes are those of the base: they are found before the transform."""
+        for rows, log_proba, outcomes in self.base.iter_outcomes(texts):
+            yield rows, self.transform(log_proba), outcomes
+
+    def text_vectors(self, texts: Sequence[str]) -> "TextVectors":
+        return self.base.text_vectors(texts)
+
+    def category_vectors(self) -> FloatArray | None:
+        return self.base.category_vectors()
+
+    def oov_share(self, text: str) -> float:
+        return self.base.oov_share(text)
+
+    def predict_with_scores(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
+        log_proba, scores = self.base.predict_with_scores(texts)
+        return self.transform(log_proba), scores
+
+
+class CalibratedClassifier(TransformedClassifier):
     """Another classifier's probabilities, calibrated; everything else of a Classifier follows.
 
     Args:
@@ -314,11 +352,8 @@ class CalibratedClassifier(Classifier):
     name: ClassVar[str] = "calibrated"
 
     def __init__(self, base: Classifier, calibrator: Calibrator | None = None) -> None:
-        super().__init__(base.taxonomy)
-        self.base = base
+        super().__init__(base)
         self.calibrator = calibrator if calibrator is not None else base.calibrator
-        self.has_outcomes, self.vector_space = base.has_outcomes, base.vector_space
-        self.has_vocabulary, self.directory = base.has_vocabulary, base.directory
         if self.calibrator is None and base.is_fitted:
             raise ValueError(
                 "the model has no calibration: it was trained without validation rows or with "
@@ -329,14 +364,6 @@ class CalibratedClassifier(Classifier):
     @property
     def is_fitted(self) -> bool:
         return self.base.is_fitted and self.calibrator is not None
-
-    @property
-    def recipe(self) -> TextRecipe:  # type: ignore[override]  # that of the base
-        return self.base.recipe
-
-    @property
-    def uncalibrated(self) -> Classifier:
-        return self.base
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -359,32 +386,9 @@ class CalibratedClassifier(Classifier):
         return self
 
     def transform(self, log_proba: FloatArray) -> FloatArray:
-        """(B, L) log-probabilities of the base -> calibrated."""
         self.check_fitted()
         assert self.calibrator is not None
         return self.calibrator.transform(log_proba)
-
-    def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
-        for rows, log_proba in self.base.iter_log_proba(texts):
-            yield rows, self.transform(log_proba)
-
-    def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
-        """Outcomes are those of the base: they are found before calibration."""
-        for rows, log_proba, outcomes in self.base.iter_outcomes(texts):
-            yield rows, self.transform(log_proba), outcomes
-
-    def text_vectors(self, texts: Sequence[str]) -> "TextVectors":
-        return self.base.text_vectors(texts)
-
-    def category_vectors(self) -> FloatArray | None:
-        return self.base.category_vectors()
-
-    def oov_share(self, text: str) -> float:
-        return self.base.oov_share(text)
-
-    def predict_with_scores(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
-        log_proba, scores = self.base.predict_with_scores(texts)
-        return self.transform(log_proba), scores
 
     def save_pretrained(self, directory: Path) -> None:
         """The model directory of the base with calibration.json beside it; ``hjc.load`` gives the base back, with its

@@ -10,7 +10,7 @@ import yaml
 from hjc.classifiers import read_classifier
 from hjc.classifiers.derived import read_calibration
 from hjc.classifiers.paths import check_entry, model_root
-from hjc.classifiers.storage import CONFIG, ModelDirError, read_config
+from hjc.classifiers.storage import CONFIG, ModelDirError, read_config, read_model_dir
 from hjc.data.recipe import TextRecipe
 from hjc.data.settings import DataSettings
 
@@ -93,3 +93,22 @@ def stored_recipe(directory: str | os.PathLike[str], config: Mapping[str, Any] |
         return TextRecipe.of(DataSettings(sample=bool(data.get("sample")) or "text_columns" not in known, **known))
     except (TypeError, ValueError) as error:
         raise ModelDirError(f"{Path(directory) / source}: {error}") from error
+
+
+def read_directory(cls: Any, directory: Path) -> Any:
+    """The classifier of this class that lies in a directory, with the recipe of its texts.
+
+    Raises:
+        FileNotFoundError, ModelDirError: files are missing, truncated, altered or do not fit together.
+    """
+    model = read_model_dir(directory, expected_classifier=cls.name)
+    try:
+        found = cls.read_files(model)
+        found.recipe = stored_recipe(model.path, model.config)
+        return found
+    except (ModelDirError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # a stranger's file may fit its checksum; each library's parser has its own errors
+        place = "" if str(model.path) in str(error) else f"{model.path}: "
+        kind = "" if isinstance(error, (ValueError, TypeError, OSError)) else f"{type(error).__name__}: "
+        raise ModelDirError(f"{place}{kind}{error}") from error

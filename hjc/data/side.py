@@ -69,11 +69,6 @@ def with_side(texts: Sequence[str], cells: Mapping[str, Sequence[str | None]]) -
     return [SideText(text, side) if side else text for text, side in zip(texts, kept, strict=True)]
 
 
-def without_side(texts: Sequence[str]) -> list[str]:
-    """The texts alone."""
-    return [str(text) for text in texts]
-
-
 def numeric(cell: str) -> float:
     """A cell as a number, NaN where it is none; a decimal comma is a point."""
     try:

@@ -237,9 +237,6 @@ class LightTokenizer:
     def get_vocab(self) -> dict[str, int]:
         return self.backend_tokenizer.get_vocab(with_added_tokens=True)
 
-    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str | None]:
-        return [self.backend_tokenizer.id_to_token(int(number)) for number in ids]
-
     def __call__(
         self,
         texts: str | Sequence[str],

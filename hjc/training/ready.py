@@ -5,7 +5,7 @@ was made from lies beside it in ``ready/``, so that ``hjc learn`` can go on with
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splitting import text_key
 from hjc.errors import check_range, name_some
 from hjc.report.card import write_card
-from hjc.tables import read_table
+from hjc.tables import open_table, read_table
 from hjc.taxonomy import Taxonomy, isco08, load_taxonomy, write_taxonomy_csv
 from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
 from hjc.training.settings import Config, EvaluationSettings, TaxonomySettings
@@ -182,10 +182,9 @@ def titles_of(path: str, tree: Taxonomy) -> pd.DataFrame:
         ValueError: no column of titles or codes, or no row that can be used.
     """
     table = read_table(path)
-    title, code = _column(table, _TITLE, path), _column(table, _CODE, path)
-    language = next((name for name in _LANGUAGE if name in table.columns), None)
+    title, code = _column(table.columns, _TITLE, path), _column(table.columns, _CODE, path)
+    body, language = _any(table.columns, _BODY), _any(table.columns, _LANGUAGE)
     leaves = {tree.codes[i] for i in tree.leaves.tolist()}
-    body = next((name for name in _BODY if name in table.columns), None)
     found = pd.DataFrame(
         {"title": table[title], "body": table[body] if body else "", "code": table[code],
          "language": table[language] if language else "", "source": Path(path).name}
@@ -196,13 +195,23 @@ def titles_of(path: str, tree: Taxonomy) -> pd.DataFrame:
     return usable[list(COLUMNS)]
 
 
-def _column(table: pd.DataFrame, names: Sequence[str], path: str) -> str:
-    if (found := next((name for name in names if name in table.columns), None)) is None:
+def _any(columns: Iterable[str], names: Sequence[str]) -> str:
+    """The first of the names that is a column; "" where none is."""
+    return next((name for name in names if name in columns), "")
+
+
+def _column(columns: Iterable[str], names: Sequence[str], path: str) -> str:
+    if not (found := _any(columns, names)):
         raise ValueError(
-            f"{path}: none of the columns {name_some(names)} is there, only {name_some(table.columns.tolist())}: "
-            "rename one"
+            f"{path}: none of the columns {name_some(names)} is there, only {name_some(list(columns))}: rename one"
         )
     return found
+
+
+def _columns_of(path: str) -> list[str]:
+    """The columns of a table, whose rows are not read."""
+    with open_table(path) as reader:
+        return list(reader.columns)
 
 
 def held_out(texts: pd.DataFrame, settings: ReadySettings) -> pd.Series:
@@ -270,9 +279,8 @@ def text_columns_of(paths: Sequence[str]) -> list[str]:
     """
     found = []
     for path in paths:
-        table = read_table(path)
-        body = next((name for name in _BODY if name in table.columns), None)
-        found.append([_column(table, _TITLE, path), *([body] if body else [])])
+        columns = _columns_of(path)
+        found.append([name for name in (_column(columns, _TITLE, path), _any(columns, _BODY)) if name])
     if any(columns != found[0] for columns in found):
         raise ValueError(
             f"--uncoded: the files have different columns ({name_some(map(str, found))}): give all the same"
@@ -282,12 +290,12 @@ def text_columns_of(paths: Sequence[str]) -> list[str]:
 
 def coded_source(path: str, role: str = "test") -> SourceSettings:
     """A coded table with its columns found by their names."""
-    table, columns = read_table(path), text_columns_of([path])
-    language = next((name for name in _LANGUAGE if name in table.columns), "")
+    columns = _columns_of(path)
     name = Path(path).name.split(".")[0] if role == "test" else ""
     return SourceSettings(
-        path=path, role=role, name=name, text_columns=columns, code_column=_column(table, _CODE, path),
-        language_column=language, source_column="", default_source="" if role == "test" else "coded",
+        path=path, role=role, name=name, text_columns=text_columns_of([path]),
+        code_column=_column(columns, _CODE, path), language_column=_any(columns, _LANGUAGE),
+        source_column="", default_source="" if role == "test" else "coded",
     )  # fmt: skip
 
 

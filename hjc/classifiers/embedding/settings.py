@@ -1,6 +1,6 @@
 """Typed settings of the embedding family. Plain dataclasses: no torch, no NumPy, no Hydra; Hydra only fills them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from hjc.classifiers.linear_settings import LinearSettings
@@ -211,15 +211,9 @@ HYBRID_CHOICES = {"name": ("hybrid",), "hierarchy": ("bottomup",), "kind": ("aut
 
 
 @dataclass(kw_only=True, slots=True)
-class HybridSettings:
-    """Several fitted classifiers over one taxonomy as one."""
+class WeighingSettings:
+    """How several classifiers over one taxonomy are weighed as one."""
 
-    name: str = "hybrid"
-    hierarchy: str = "bottomup"
-    #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
-    before: str = ""
-    #: run directories of the parts
-    parts: list[str] = field(default_factory=list)
     #: mixture of probabilities | loglinear: product of powers | auto: cross-validated log-loss decides
     kind: str = "auto"
     #: weights by the number of training rows of a leaf (0, 1-9, 10-99, 100 and more)
@@ -235,6 +229,18 @@ class HybridSettings:
     #: draws validation rows and folds
     seed: int = 1
 
+
+@dataclass(kw_only=True, slots=True)
+class HybridSettings(WeighingSettings):
+    """Several fitted classifiers over one taxonomy as one."""
+
+    name: str = "hybrid"
+    hierarchy: str = "bottomup"
+    #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
+    before: str = ""
+    #: run directories of the parts
+    parts: list[str] = field(default_factory=list)
+
     def __post_init__(self) -> None:
         check_choices("model", self, HYBRID_CHOICES)
 
@@ -245,7 +251,7 @@ BEST_CHOICES = {"name": ("best",), "hierarchy": ("bottomup",), "kind": ("auto", 
 
 
 @dataclass(kw_only=True, slots=True)
-class BestSettings:
+class BestSettings(WeighingSettings):
     """Linear model, encoder and bi-encoder trained on the same rows and weighed as one; what is stored is a hybrid."""
 
     name: str = "best"
@@ -272,14 +278,6 @@ class BestSettings:
     #: epochs of the bi-encoder (0: those of the trainer); one of its steps reads three texts a row
     biencoder_epochs: int = 0
 
-    #: as of a hybrid
-    kind: str = "auto"
-    by_support: bool = True
-    by_sureness: bool = True
-    calibrate: bool = True
-    balance: bool = False
-    seed: int = 1
-
     def __post_init__(self) -> None:
         check_choices("model", self, BEST_CHOICES)
         for part in self.parts:
@@ -301,5 +299,4 @@ class BestSettings:
 
     def of_hybrid(self) -> HybridSettings:
         """How the parts are weighed."""
-        names = ("kind", "by_support", "by_sureness", "calibrate", "balance", "seed")
-        return HybridSettings(**{name: getattr(self, name) for name in names})
+        return HybridSettings(**{each.name: getattr(self, each.name) for each in fields(WeighingSettings)})
