@@ -1,7 +1,10 @@
 """Small random encoders on disk, each of the architecture, tokenizer class and file layout of a real one."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -38,16 +41,34 @@ def corpus(rows: int = 400) -> tuple[str, ...]:
     return tuple(titles.iloc[:: len(titles) // rows])
 
 
+def common_pieces(words: Iterable[str], count: int) -> list[tuple[str, int]]:
+    """Every character, then the most common parts of up to six, ties by name: the same in every process, which the
+    trainers of ``tokenizers`` are not (they go over hashed words)."""
+    found = Counter(
+        word[i:j] for word in words for i in range(len(word)) for j in range(i + 1, min(i + 6, len(word)) + 1)
+    )
+    ordered = sorted(found.items(), key=lambda item: (len(item[0]) > 1, -item[1] * len(item[0]), item[0]))
+    return ordered[:count]
+
+
+def without_added(tokenizer: Tokenizer, special: Sequence[str]) -> Tokenizer:
+    """Tokens that were given to the trainer as special are pieces like others, but for these."""
+    spec = json.loads(tokenizer.to_str())
+    spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] in special]
+    return Tokenizer.from_str(json.dumps(spec))
+
+
 def unigram(texts: Sequence[str], vocabulary: int = 900) -> Tokenizer:
     """As XLM-R's: <s>, <pad>, </s>, <unk> first, <mask> last."""
-    tokenizer = Tokenizer(models.Unigram())
+    words = ["▁" + word for text in texts for word in unicodedata.normalize("NFKC", text).split()]
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = common_pieces(words, vocabulary - len(special))
+    total = sum(n for _, n in pieces)
+    scores = [(name, 0.0) for name in special] + [(name, math.log(n / total)) for name, n in pieces]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=3))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens(special)
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True, normalized=False)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -58,13 +79,16 @@ def unigram(texts: Sequence[str], vocabulary: int = 900) -> Tokenizer:
 
 def wordpiece(texts: Sequence[str], vocabulary: int = 900) -> Tokenizer:
     """As all-MiniLM-L6-v2's: uncased, and with the truncation and padding that its file carries."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = [w for text in texts for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
-    )
+    letters = sorted({letter for word in words for letter in word})
+    inner = ["##" + name for name, _ in common_pieces((word[1:] for word in words), vocabulary // 2)]
+    whole = [name for name, _ in sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))]
+    names = list(dict.fromkeys([*special, *letters, *inner, *whole]))[:vocabulary]
+    tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -78,13 +102,14 @@ def herbert_bpe(texts: Sequence[str], vocabulary: int = 900) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    words = [w for t in texts for w, _ in tokenizer.pre_tokenizer.pre_tokenize_str(t)]
+    last = sorted({word[-1] + "</w>" for word in words})  # the trainer would number them in the order of a hash
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
-        end_of_word_suffix="</w>",
-        show_progress=False,
+        vocab_size=vocabulary, special_tokens=special + last, end_of_word_suffix="</w>", show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = without_added(tokenizer, special)
     tokenizer.post_processor = processors.BertProcessing(("</s>", 2), ("<s>", 0))
     return tokenizer
 
@@ -102,9 +127,7 @@ def gemma_bpe(texts: Sequence[str], vocabulary: int = 1200) -> Tokenizer:
         max_token_length=12,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    spec = json.loads(tokenizer.to_str())
-    spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] in special]
-    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    tokenizer = without_added(tokenizer, special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
     )

@@ -47,7 +47,8 @@ def test_what_is_laid_out_fits_and_ends_with_a_validation(
     assert plan.max_length in lengths
     per_pass = -(-work.per_epoch // accumulate)
     assert 1 <= plan.max_steps <= passes(count) * per_pass and plan.epochs == -(-plan.max_steps // per_pass)
-    own = np.minimum(tokens, plan.max_length).sum() / work.per_epoch * accumulate / rate
+    # a step gathers no more batches than an epoch has
+    own = np.minimum(tokens, plan.max_length).sum() / work.per_epoch * min(accumulate, work.per_epoch) / rate
     # one step is the least there is; so is one validation at each of the looks
     assert (
         plan.max_steps <= accumulate * looks or plan.max_steps * own <= 60 * minutes * SHARE * 1.01 + accumulate * own
