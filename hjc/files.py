@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from filelock import FileLock, Timeout
-
 #: a file may be given as text too
 PathLike = str | os.PathLike[str]
 
@@ -142,6 +140,8 @@ def locked(path: PathLike, busy: str) -> Iterator[None]:
     Raises:
         BusyError: another process (or thread) holds it; the message is ``busy``. Also when it is no plain file.
     """
+    from filelock import FileLock, Timeout  # who only reads does without the package
+
     path = Path(path)
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise BusyError(f"{path} is no lock file of hjc; remove it")

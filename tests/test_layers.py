@@ -14,7 +14,7 @@ ROOT = Path(hjc.__file__).parent
 
 #: from the ground up; a file imports its own room and those above this line, none below
 ROOMS = (
-    ("hjc.errors", "hjc.arrays", "hjc.progress", "hjc.files", "hjc.plugins"),
+    ("hjc.errors", "hjc.arrays", "hjc.lazy", "hjc.progress", "hjc.files", "hjc.plugins"),
     ("hjc.tables",),
     ("hjc.taxonomy",),
     ("hjc.crosswalk",),
@@ -74,12 +74,15 @@ MODULES = modules()
 
 @cache
 def parsed(name: str) -> list[ast.AST]:
-    """The nodes of a module, without those for type checkers only."""
+    """The nodes of a module, without those for type checkers only. Of a package these are the names that it imports
+    when they are asked for: they count."""
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
     ignored = {
         id(node)
         for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        if MODULES[name].name != "__init__.py"
+        and isinstance(block, ast.If)
+        and ast.unparse(block.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
         for statement in block.body
         for node in ast.walk(statement)
     }

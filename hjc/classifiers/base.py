@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 
 from hjc.arrays import FloatArray, IntArray
-from hjc.calibration import Calibrator, fit_calibrator
+from hjc.calibration import Calibrator
 from hjc.classifiers.computing import Computing
 from hjc.classifiers.derived import write_calibration
 from hjc.classifiers.load import read_directory
-from hjc.classifiers.ranking import ranked_codes
 from hjc.classifiers.rows import Codes, Texts, labelled_rows, validation_rows
 from hjc.classifiers.storage import ModelDir, write_model_dir
 from hjc.data.jobdata import JobData
@@ -24,6 +22,8 @@ from hjc.nn.settings import Callback
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hjc.classifiers.vectors import TextVectors
 
 #: log-probability below which no leaf may lie, so that log-loss stays finite. A declared floor: e^-23 is 1e-10.
@@ -144,15 +144,10 @@ class Classifier(Computing, ABC):
     def save_pretrained(self, directory: Path) -> None:
         """Write the self-contained model directory (see :mod:`hjc.classifiers.storage`)."""
         self.check_fitted()
-        parameters = self.stored_parameters()
         write_model_dir(
-            directory,
-            classifier=self.name,
-            parameters=parameters,
-            taxonomy=self.taxonomy,
-            recipe=self.recipe,
-            files=self.write_files,
-        )
+            directory, classifier=self.name, parameters=self.stored_parameters(), taxonomy=self.taxonomy,
+            recipe=self.recipe, files=self.write_files,
+        )  # fmt: skip
 
     @classmethod
     def from_pretrained(cls, directory: Path) -> Self:
@@ -275,7 +270,7 @@ class Classifier(Computing, ABC):
         level = self.taxonomy.depth if level is None else level
         return np.exp(self.taxonomy.aggregate(self.predict_log_proba(rows), level))
 
-    def predict(self, rows: Any, level: int | None = None, top_k: int = 1) -> pd.DataFrame:
+    def predict(self, rows: Any, level: int | None = None, top_k: int = 1) -> "pd.DataFrame":
         """The ``top_k`` most probable codes of a level for each row. ``rows`` and errors: :meth:`predict_log_proba`.
 
         Returns:
@@ -286,6 +281,8 @@ class Classifier(Computing, ABC):
         level = self.taxonomy.check_level(self.taxonomy.depth if level is None else level)
         if top_k < 1:
             raise ValueError(f"top_k: got {top_k}, allowed are integers from 1")
+        from hjc.classifiers.ranking import ranked_codes  # pandas, which probabilities need not
+
         texts = self.recipe.texts(rows)
         return ranked_codes(self.taxonomy, len(texts), self.iter_log_proba(texts), level, top_k)
 
@@ -377,6 +374,8 @@ class CalibratedClassifier(TransformedClassifier):
         """
         if valid is None or not len(valid.labelled()):
             raise ValueError("a calibrated classifier needs validation rows with codes: pass valid")
+        from hjc.calibration import fit_calibrator  # SciPy
+
         # a classifier from outside may have a fit of its own, from before there were callbacks
         more: dict[str, Any] = {} if self.callback is None else {"callback": self.callback}
         self.base.fit(train, valid, run_dir=run_dir, **more)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from hjc.classifiers import read_classifier
 from hjc.classifiers.derived import read_calibration
 from hjc.classifiers.paths import check_entry, model_root
@@ -56,6 +54,8 @@ def training_record(directory: str | os.PathLike[str]) -> dict[str, Any]:
     check_entry(path.parent, path)
     if not path.exists():
         return {}
+    import yaml  # prediction does without
+
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from hjc.arrays import FloatArray
 
@@ -22,7 +21,7 @@ class TextVectors(NamedTuple):
     def cosine(self, other: "TextVectors") -> FloatArray:
         """(n, m) cosines with the rows of another set in the same space."""
         product = self.rows @ other.rows.T
-        return np.asarray(product.toarray() if sparse.issparse(product) else product)
+        return np.asarray(product.toarray() if hasattr(product, "toarray") else product)
 
 
 def dense(vectors: TextVectors, columns: int = FOLDED) -> FloatArray:
@@ -31,8 +30,10 @@ def dense(vectors: TextVectors, columns: int = FOLDED) -> FloatArray:
     Inner products are kept on average, with an error of about 1 / sqrt(columns) (feature hashing; Weinberger et al.
     2009, lemma 2). The fold depends on the number of columns alone: two batches of one model get the same.
     """
-    if not sparse.issparse(vectors.rows):
+    if isinstance(vectors.rows, np.ndarray):
         return np.asarray(vectors.rows, dtype=np.float32)
+    from scipy import sparse  # who has dense vectors does without
+
     size = vectors.rows.shape[1]
     rng = np.random.default_rng(size)
     sign, place = rng.choice([-1.0, 1.0], size), rng.integers(0, columns, size)

@@ -25,8 +25,7 @@ from hjc.serve.store.database import Store
 from hjc.serve.store.planning import plan_tasks
 from hjc.serve.store.queue import add_automatic
 from hjc.serve.store.schema import batches
-from hjc.tables import ReadOptions, Rejects, format_of, open_table
-from hjc.tables.base import find_column
+from hjc.tables import ReadOptions, Rejects, find_column, format_of, open_table
 
 #: rows that go through the model at a time, so that coders who wait for their next ad are not kept
 SCORED = 128

@@ -14,8 +14,9 @@ import numpy as np
 
 from hjc.arrays import IntArray
 from hjc.tables.arrow_reader import DatasetReader, ParquetReader
-from hjc.tables.base import CellsReader, Reader, Record, find_column
+from hjc.tables.base import CellsReader, Reader, Record
 from hjc.tables.chunks import Chunk
+from hjc.tables.columns import find_column
 from hjc.tables.csv_reader import CsvReader, CsvRecords
 from hjc.tables.desk_reader import DeskReader
 from hjc.tables.excel import ExcelReader, sheets
