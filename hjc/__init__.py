@@ -33,6 +33,7 @@ _LAZY = {
     "evaluate_model": "hjc.evaluation",
     "load": "hjc.classifiers.load",
     "named": "hjc.classifiers.keywords",
+    "push_to_hub": "hjc.report.hub",
     "register_classifier": "hjc.classifiers",
     "register_head": "hjc.nn.settings",
     "train": "hjc.training.python",

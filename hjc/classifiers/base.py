@@ -11,6 +11,7 @@ from hjc.arrays import FloatArray, IntArray
 from hjc.calibration import Calibrator
 from hjc.classifiers.computing import Computing
 from hjc.classifiers.derived import write_calibration
+from hjc.classifiers.hub import Published
 from hjc.classifiers.load import read_directory
 from hjc.classifiers.rows import Codes, Texts, labelled_rows, validation_rows
 from hjc.classifiers.storage import ModelDir, write_model_dir
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 LOG_PROBA_FLOOR = -23.0
 
 
-class Classifier(Computing, ABC):
+class Classifier(Computing, Published, ABC):
     """A text classifier over the leaves of a taxonomy.
 
     A subclass implements ``fit_data``, ``iter_log_proba``, ``write_files`` and ``read_files``; what users see
@@ -53,8 +54,6 @@ class Classifier(Computing, ABC):
     calibrator: Calibrator | None = None
     fit_result: Any = None
     callback: Callback | None = None
-    #: where it lies with what is kept of its training and validation rows; ``hjc.load`` sets it
-    directory: Path | None = None
     #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,
     #: the other methods take texts that are made already, as those of JobData are
     recipe: TextRecipe = TextRecipe()
@@ -86,7 +85,8 @@ class Classifier(Computing, ABC):
         tree, known = self.taxonomy, self.parameters
         parts = [str(known[key]) for key in ("encoder", "hierarchy") if known.get(key)]
         parts += [f"{tree.name}: {tree.num_leaves:,} codes", f"{tree.depth} levels"]
-        parts += ["fitted" if self.is_fitted else "not fitted", *([f"from {self.directory}"] if self.directory else [])]
+        source = self.revision or self.directory
+        parts += ["fitted" if self.is_fitted else "not fitted", *([f"from {source}"] if source else [])]
         return f"{type(self).__name__}({', '.join(parts)})"
 
     @property

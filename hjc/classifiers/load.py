@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hjc.classifiers import read_classifier
 from hjc.classifiers.derived import read_calibration
+from hjc.classifiers.hub import find_model
+from hjc.classifiers.paths import PROVENANCE as PROVENANCE
 from hjc.classifiers.paths import check_entry, model_root
 from hjc.classifiers.storage import CONFIG, ModelDirError, read_config, read_model_dir
 from hjc.data.recipe import TextRecipe
@@ -15,22 +17,24 @@ from hjc.data.settings import DataSettings
 if TYPE_CHECKING:
     from hjc.classifiers.base import Classifier
 
-PROVENANCE = "train.yaml"
 
+def load(directory: str | os.PathLike[str], *, revision: str | None = None) -> "Classifier":
+    """A fitted classifier from the directory that ``save_pretrained`` or ``train.py`` wrote, or from a model hub.
 
-def load(directory: str | os.PathLike[str]) -> "Classifier":
-    """A fitted classifier from the directory that ``save_pretrained`` or ``train.py`` wrote.
+        model = hjc.load("outputs/run")
+        model = hjc.load("org/name", revision="v1.0")  # also "org/name@v1.0"; model.revision is the commit
 
     A calibration in the directory becomes ``classifier.calibrator``; ``classifier.calibrated()`` applies it.
     Needs no network, no base encoder and no training data; nothing that a file names is imported, only classes of the
-    registry in :mod:`hjc.classifiers`.
+    registry in :mod:`hjc.classifiers`. What is no folder and looks like ``org/name`` is asked of the hub: see
+    :func:`hjc.classifiers.hub.find_model`.
 
     Raises:
-        FileNotFoundError: there is nothing at ``directory``.
+        FileNotFoundError: there is nothing at ``directory``, here or on the hub.
         ModelDirError: it is no model directory (a checkpoint, a Hugging Face model, a sweep of several runs), or a
             file is missing, truncated, altered or from a newer hjc.
     """
-    path = Path(directory)
+    path = find_model(directory, revision)
     if path.is_dir() and not (model_root(path) / CONFIG).exists():
         runs = sorted(p.parent for p in path.glob(f"*/{CONFIG}"))
         if runs:

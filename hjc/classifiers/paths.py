@@ -23,6 +23,8 @@ from hjc.errors import ModelDirError
 from hjc.files import sync_to_disk
 
 CONFIG = "config.json"
+#: what a run was: command, settings, data hashes
+PROVENANCE = "train.yaml"
 #: the key of the SHA-256 of a file's own content, all of it but this key; files of an older hjc have none
 CONTENT = "content_sha256"
 SAVING = ".saving-"

@@ -19,6 +19,7 @@ from hjc.cli.evaluate import evaluate
 from hjc.cli.explain import explain
 from hjc.cli.info import info
 from hjc.cli.predict import predict
+from hjc.cli.push import push
 from hjc.cli.ready import learn, ready
 from hjc.cli.relabel import relabel
 from hjc.cli.review import review
@@ -61,10 +62,10 @@ app.command(
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict, "evaluate": evaluate, "compare": compare, "estimate": estimate, "review": review,
     "drift": drift, "explain": explain, "info": info, "relabel": relabel, "adapt": adapt, "crosswalk": crosswalk,
-    "serve": serve, "ready": ready, "learn": learn,
+    "serve": serve, "ready": ready, "learn": learn, "push": push,
 }  # fmt: skip
 #: those that print tables; info and explain have a --json of their own, those that write a table --format jsonl
-SHOWING = ("evaluate", "compare", "drift")
+SHOWING = ("evaluate", "compare", "drift", "push")
 for name, command in COMMANDS.items():
     session.add(app, name, command, shows=name in SHOWING)
 app.add_typer(taxonomy_app, name="taxonomy")

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 # ---------------------------------------------------------------------------------------------- arguments
 
-RunDir = Annotated[str, typer.Argument(help="Model directory, as train.py wrote it.", autocompletion=run_directories)]
+RunDir = Annotated[
+    str,
+    typer.Argument(
+        help="Model directory, as train.py wrote it; or org/name of a model hub.", autocompletion=run_directories
+    ),
+]
 SourceOrNone = Annotated[
     str | None, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), or -.")
 ]

@@ -97,6 +97,8 @@ def add(app: typer.Typer, name: str, command: Callable[..., None], *, shows: boo
         with one_message(), silence(_shown.quiet):
             for parameter, group in groups.items():
                 given[parameter] = group(**{f.name: given.pop(f.name) for f in fields(group)})  # type: ignore[operator]
+            if isinstance(model := given.get("run_dir"), str):
+                given["run_dir"] = _local(model)
             try:
                 command(**given)
             except typer.Exit:  # with a verdict of its own
@@ -108,6 +110,18 @@ def add(app: typer.Typer, name: str, command: Callable[..., None], *, shows: boo
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app.command(name)(run)
+
+
+def _local(model: str) -> str:
+    """The folder of a run, or of a model on the hub (``org/name``, ``org/name@revision``), which is fetched."""
+    if os.path.exists(model):
+        return model
+    from hjc.classifiers.hub import at_revision, find_model
+
+    found = str(find_model(model))
+    if found != model:
+        note(f"{at_revision(found)} in {found}")
+    return found
 
 
 def _close() -> None:

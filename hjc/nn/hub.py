@@ -55,7 +55,7 @@ def resolve_folder(encoder: str, revision: str | None = None) -> Path:
     if (cached := _cached(encoder, revision)) is not None:
         return cached
     bundle = BUNDLES.get(encoder)
-    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _probe(encoder, revision)
+    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else probe(encoder, revision)
     if problem is None:
         return _download(encoder, revision)
     if bundle is not None and is_installed(bundle):
@@ -89,8 +89,8 @@ def _cached(encoder: str, revision: str | None) -> Path | None:
     return folder if complete else None
 
 
-def _probe(encoder: str, revision: str | None) -> str | None:
-    """Ask the hub for the encoder's config.json once; None when it has it, else what is wrong.
+def probe(encoder: str, revision: str | None) -> str | None:
+    """Ask the hub for a model's config.json once; None when it has it, else what is wrong.
 
     In a thread of its own, because no timeout of an HTTP client bounds name resolution.
     """

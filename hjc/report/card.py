@@ -4,13 +4,16 @@ import csv
 import json
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hjc.classifiers.load import stored_recipe, training_record
+from hjc.classifiers.load import stored_recipe, training_data_settings, training_record
+from hjc.classifiers.paths import model_root
 from hjc.classifiers.storage import read_model_dir
 from hjc.files import write_text
 from hjc.report.text import fill, interval
@@ -26,7 +29,13 @@ LICENCES = {
     "jhu-clsp/mmBERT": "MIT",
     "BAAI/bge-m3": "MIT",
 }
+#: licences that hubs know by a name of their own; any other is "other" there, with its name beside it
+LICENCE_IDS = frozenset({"mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
+                         "gpl-3.0", "lgpl-3.0", "eupl-1.2", "odc-by", "pddl"})  # fmt: skip
+NO_LICENCE = "The owner of this model has not stated a licence for it."
 METRICS = ("log_loss", "recall@1", "recall@5", "macro_recall", "hierarchical_f1", "ece")
+#: our metric -> its type in a hub's model-index; recall@1 of all rows is the share of right first codes
+METRIC_TYPES = {"recall@1": "accuracy", "macro_recall": "recall", "log_loss": "log_loss", "ece": "ece"}
 
 
 def level_rows(directory: str | os.PathLike[str]) -> list[dict[str, str]]:
@@ -47,7 +56,8 @@ def write_card(
     """Write README.md: what the model is, what it was trained on, how good it is per level, its limits, how to load it.
 
     Everything comes from the directory itself (config.json, train.yaml, metrics.csv). The YAML header has the keys that
-    model hubs read.
+    model hubs read: languages, licence, base model, and the figures of the test sets as model-index (not those of the
+    validation rows, by which the model was chosen).
 
     Args:
         title: heading; default: classifier and taxonomy.
@@ -57,37 +67,80 @@ def write_card(
     Raises:
         FileNotFoundError, ModelDirError: see :func:`hjc.load`.
     """
+    text = card_text(directory, title=title, licence=licence, notes=notes)
+    return write_text(model_root(directory) / CARD, text)
+
+
+def card_text(
+    directory: str | os.PathLike[str], *, title: str | None = None, licence: str | None = None, notes: str = ""
+) -> str:
+    """What :func:`write_card` writes."""
     model = read_model_dir(directory)
     record = training_record(directory)
     tree, encoder = model.taxonomy, str(model.parameters.get("encoder") or "")
-    header: dict[str, Any] = {
-        "library_name": "hjc",
-        "pipeline_tag": "text-classification",
-        "tags": ["occupation-coding", "hierarchical-classification", tree.name],
-        "language": (record.get("config") or {}).get("data", {}).get("languages"),
-        "license": licence,
-        "base_model": encoder,
-    }
-    header = {key: value for key, value in header.items() if value}
+    title = title or f"{model.classifier} classifier for {tree.name}"
+    figures = level_rows(directory)
+    languages = training_data_settings(directory).get("languages")
+    header = ModelCardData(
+        library_name="hjc",
+        pipeline_tag="text-classification",
+        tags=["occupation-coding", "hierarchical-classification", tree.name],
+        language=[str(language) for language in languages] if languages else None,
+        base_model=encoder if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", encoder) else None,
+        model_name=title,
+        eval_results=list(_hub_results(figures)) or None,
+        **_hub_licence(licence),
+    ).to_dict()
     columns = stored_recipe(model.path, model.config).columns
-    text = fill(
+    return fill(
         "card.md.j2",
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
-        title=title or f"{model.classifier} classifier for {tree.name}",
+        title=title,
         model=model,
         settings={key: _cell(value) for key, value in model.parameters.items()},
         tree=tree,
         sizes=" / ".join(str(len(tree.level_nodes(d))) for d in range(1, tree.depth + 1)),
         record=record,
         metrics=METRICS,
-        sets=_figures(level_rows(directory)),
+        sets=_figures(figures),
         notes=notes.strip(),
-        licence=licence,
+        licence=f"This model: {licence}." if licence else NO_LICENCE,
         encoder=encoder,
         encoder_licence=next((v for k, v in LICENCES.items() if encoder.lower().startswith(k.lower())), None),
         options=" ".join(f"--text-column {name}" for name in columns or ("text",)),
     )
-    return write_text(model.path / CARD, text)
+
+
+def with_licence(card: str, licence: str) -> str:
+    """The text of a card with the licence that its owner has chosen since."""
+    made = ModelCard(card, ignore_metadata_errors=True)
+    for key, value in _hub_licence(licence).items():
+        setattr(made.data, key, value)
+    return str(made).replace(NO_LICENCE, f"This model: {licence}.")
+
+
+def _hub_licence(licence: str | None) -> dict[str, str]:
+    """The keys by which hubs know a licence."""
+    if not licence:
+        return {}
+    name = licence.strip().lower().replace(" ", "-")
+    return {"license": name} if name in LICENCE_IDS else {"license": "other", "license_name": name}
+
+
+def _hub_results(rows: list[dict[str, str]]) -> Iterator[EvalResult]:
+    """Figures of test sets as a model-index has them; what is NaN or infinite is left out."""
+    for row in rows:
+        kind, value = METRIC_TYPES.get(row["metric"]), float(row["value"] or "nan")
+        if kind is None or row["set"] == "valid" or not math.isfinite(value):
+            continue
+        yield EvalResult(
+            task_type="text-classification",
+            dataset_type=re.sub(r"[^\w.-]+", "-", row["set"]) or "data",
+            dataset_name=row["set"] or "data",
+            metric_type=kind,
+            metric_value=round(value, 4),
+            metric_name=f"{row['metric']} at level {row['level']} ({int(float(row['n'])):,} rows)",
+        )
 
 
 def _cell(value: Any) -> str:
