@@ -136,7 +136,9 @@ def test_with_bodies_the_whole_is_taken_and_helps_where_titles_say_nothing(tree)
 def test_weights_are_fitted_on_ads_and_give_the_log_linear_formula(tree) -> None:
     texts, codes = ads(48, titled=0.5)
     made = model(tree).fit(labels(tree), JobData.from_lists(tree, texts, codes))
-    assert "48 validation rows" in made.fit_result.weights_from and (made.weights >= 0).all()
+    # 12 labels with bodies have the same (no) source as the validation rows: they help, by models without them
+    assert "60 coded ads with title and body" in made.fit_result.weights_from and (made.weights >= 0).all()
+    assert made.weights[1:].any() and made.title_weights[0] > 0 and not made.title_weights[1:].any()
     some = ads(12, seed=3, titled=0.5)[0]
     read = [read_ad(text) for text in some]
     pieces = [
@@ -146,6 +148,46 @@ def test_weights_are_fitted_on_ads_and_give_the_log_linear_formula(tree) -> None
     score = sum(w * p.astype(float) for w, p in zip(made.weights, pieces, strict=True))
     expected = score - np.log(np.exp(score).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(made.leaf_log_proba(some), expected, atol=1e-4)
+
+
+def noisy_bodies(n: int, seed: int) -> tuple[list[str], list[str]]:
+    """Ads whose titles are wrong now and then, and whose bodies are words of any job."""
+    rng = np.random.default_rng(seed)
+    every = [word for _, work in JOBS.values() for word in work.split()]
+    codes = rng.choice(list(JOBS), n).tolist()
+    said = [code if rng.random() < 0.8 else str(rng.choice(list(JOBS))) for code in codes]
+    bodies = [" ".join(rng.choice(every, 40).tolist()) for _ in codes]
+    return [f"{JOBS[c][0].title()} {i}\nDuties: {b}." for i, (c, b) in enumerate(zip(said, bodies, strict=True))], codes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [40, 150, 400])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_body_that_says_nothing_never_costs_half_a_point(tree, n: int, seed: int) -> None:
+    """The rule: by title and body no fewer are right, at any level, than by the title alone."""
+    texts, codes = noisy_bodies(n, seed)
+    coded = JobData.from_lists(tree, texts, codes, sources=["coded"] * n)
+    held = n // 5
+    train = JobData.concat([labels(tree), coded.take(np.arange(held, n))])
+    made = model(tree).fit(train, coded.take(np.arange(held)))
+    texts, codes = noisy_bodies(600, seed + 100)
+    gold = np.array([tree.index_of[code] for code in codes])
+    found = [made.leaf_log_proba(some) for some in (texts, [t.splitlines()[0] for t in texts])]
+    for level in (1, 2):
+        best = [tree.level_nodes(level)[tree.aggregate(p, level).argmax(axis=1)] for p in found]
+        whole, title = ((b == tree.node_path[gold, level - 1]).mean() for b in best)
+        assert whole >= title - 0.005, (level, made.fit_result)
+
+
+def test_a_body_is_weighed_by_rows_that_trained_where_few_validate_and_by_none_without_folds(tree) -> None:
+    texts, codes = ads(120, titled=0.5)
+    coded = JobData.from_lists(tree, texts, codes, sources=["coded"] * 120)
+    train = JobData.concat([labels(tree), coded.take(np.arange(20, 120))])
+    made = model(tree, least_validation=40).fit(train, coded.take(np.arange(20)))
+    assert made.fit_result.weights_from.startswith("120 coded ads") and made.fit_result.steps[0]["step"] == 0
+    assert right(made, *ads(60, seed=7, titled=0.5)) == 1.0
+    few = model(tree, least_validation=40, cross_fit=0).fit(train, coded.take(np.arange(20)))
+    assert few.fit_result.weights_from == "training texts had bodies"
 
 
 def test_two_jobs_share_the_probability(tree) -> None:

@@ -41,7 +41,7 @@ def table_of(kind: str, paths: list[str], languages: list[str], tree: Taxonomy |
     rows = training_table(on_tree(texts, imported.taxonomy, target), ReadySettings(seed=SEED))
     rows = rows.drop_duplicates(["title", "body", "code"])
     joined = [f"{a}\n{b}" if b else a for a, b in zip(rows["title"], rows["body"], strict=True)]
-    return JobData.from_lists(target, joined, rows["code"].tolist())
+    return JobData.from_lists(target, joined, rows["code"].tolist(), sources=["names"] * len(rows))
 
 
 def polish_ads(tree: Taxonomy, digits: int) -> tuple[JobData, JobData]:
@@ -149,7 +149,7 @@ def usajobs(coded: tuple[int, ...] = (300,)) -> Iterator[dict]:
     side = np.random.default_rng(SEED).random(int(groups.max()) + 1)[groups] < 0.5
     pool, test = (JobData(tree, part.texts, part.gold, group=g) for part, g in
                   ((data.take(side), groups[side]), (data.take(~side), groups[~side])))  # fmt: skip
-    rows = JobData.from_lists(tree, [a for a, _ in names], [b for _, b in names])
+    rows = JobData.from_lists(tree, [a for a, _ in names], [b for _, b in names], sources=["names"] * len(names))
     yield from ladder("usajobs", rows, pool, test, coded)
 
 

@@ -6,9 +6,10 @@ probabilities of further models (``parts``) these are combined,
 
     P(code | ad) ~ prod_k P_k(code)^w_k / m(code)^balance
 
-with weights w >= 0 that are fitted on validation rows that have both title and body, where there are enough of them;
-else the whole ad is taken where training texts had bodies, and the title alone where they had none. An ad without a
-title has its body alone, one without a body its title.
+with weights w >= 0 that are fitted on coded ads: validation rows, and where these are few also training rows of the
+same source, coded by models that have not seen them. The body gets a weight only where that is shown to help
+(:mod:`hjc.classifiers.evidence`). Without coded ads the whole ad is taken where training texts had bodies, else the
+title alone. An ad without a title has its body alone, one without a body its title.
 
 From ads without codes (``data.unlabelled``) it learns twice: m(code), the mean probability of a code among them, and by
 self-training: the surest ads of every code are trained on as if the code were right (Lee 2013; balanced by code as in
@@ -27,7 +28,7 @@ from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
 from hjc.classifiers import read_classifier
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.combine import Combination, Rows, choose_combination
+from hjc.classifiers.evidence import LEAST, combination, folds_of, weigh
 from hjc.classifiers.fitting import check_rows, check_tree, draw
 from hjc.classifiers.hybrid import most_rows
 from hjc.classifiers.linear import LinearClassifier
@@ -42,6 +43,8 @@ from hjc.taxonomy import Taxonomy
 PIECES = ("title", "body", "whole")
 WEIGHTS, LINEAR, PARTS = "evidence.safetensors", "linear", "parts"
 PREDICT_ROWS = 2048
+#: with fewer validation rows than this training rows help to weigh the pieces, as many as are lacking
+ENOUGH = 1000
 #: of the uncoded ads so many are looked at, and this share is held back to see whether title and body agree
 MOST_UNLABELLED, HELD_BACK = 50_000, 0.2
 #: level at which title and body are compared: that of a hundred codes or so
@@ -57,6 +60,8 @@ class AdsFit:
     rows_with_body: int = 0
     weights: dict[str, float] = field(default_factory=dict)
     weights_from: str = ""
+    #: of the ads that weights were fitted on, a line for each share of the way from the title alone to all pieces
+    steps: list[dict[str, Any]] = field(default_factory=list)
     unlabelled: int = 0
     rounds: list[dict[str, Any]] = field(default_factory=list)
 
@@ -93,8 +98,11 @@ class AdsClassifier(Classifier):
                     "all parts need the same tree"
                 )
         n = len(PIECES) + len(self.parts)
-        #: weight of each piece for ads with title and body
+        #: weight of each piece for ads with title and body, and for rows that have a title alone
         self.weights: Float64 = np.zeros(n)
+        self.title_weights: Float64 = np.zeros(n)
+        #: power of the linear model's probabilities where there is a body alone
+        self.body_power = 1.0
         #: (L,) log of the mean probability of codes among uncoded ads, 0 without them
         self.background: Float32 = np.zeros(taxonomy.num_leaves, dtype=np.float32)
 
@@ -127,34 +135,62 @@ class AdsClassifier(Classifier):
         coded = None if valid is None else self._with_both(valid.labelled())
         if self.unlabelled:
             self._learn_unlabelled(train, coded, found)
-        if coded is not None and len(coded) >= max(self.settings.least_validation, 10):
-            self._weigh(coded, train, found)
+        if coded is not None:
+            self._weigh(coded, train, [ad.kind == AD for ad in ads], found)
         names = (*PIECES, *(f"part {i} ({part.name})" for i, part in enumerate(self.parts)))
         found.weights = dict(zip(names, np.round(self.weights, 4).tolist(), strict=True))
         return self
 
     def _plain_weights(self, found: AdsFit) -> None:
-        """Without validation rows that are ads: the whole where training texts had bodies, else the title; each further
-        part counts as much."""
-        self.weights[:] = 0
+        """Without coded ads: the whole where training texts had bodies, else the title; each further part counts as
+        much."""
+        self.weights[:], self.title_weights[:], self.body_power = 0, 0, 1.0
         has_bodies = found.rows_with_body >= self.settings.least_bodies
-        used = [PIECES.index("whole" if has_bodies else "title"), *range(len(PIECES), len(self.weights))]
-        self.weights[used] = 1 / len(used)
+        for weights, piece in ((self.weights, "whole" if has_bodies else "title"), (self.title_weights, "title")):
+            used = [PIECES.index(piece), *range(len(PIECES), len(weights))]
+            weights[used] = 1 / len(used)
         found.weights_from = "training texts had bodies" if has_bodies else "training texts had no bodies: title alone"
 
     def _with_both(self, rows: JobData) -> JobData:
         return rows.take(np.array([read_ad(text).kind == AD for text in rows.texts], dtype=bool))
 
-    def _weigh(self, rows: JobData, train: JobData, found: AdsFit) -> None:
-        """Fit the weights on rows with title and body; a single piece stays where that has the least log-loss."""
+    def _weigh(self, rows: JobData, train: JobData, is_ad: Sequence[bool], found: AdsFit) -> None:
+        """Fit the weights on validation rows with title and body, and on training rows of their sources."""
         rows = rows.take(draw(len(rows), most_rows(self.taxonomy), self.settings.seed))
-        made = Rows.make(self.taxonomy, self._pieces([read_ad(text) for text in rows.texts]), rows.target)
-        counts = np.bincount(train.gold, minlength=len(self.taxonomy))[self.taxonomy.leaves]
-        chosen = choose_combination(
-            made, counts, families=("loglinear",), by_support=False, groups=rows.group, seed=self.settings.seed
-        )
-        self.weights = chosen.combination.weights[:, 0].astype(np.float64)
-        found.weights_from = f"{len(rows):,} validation rows with title and body ({chosen.candidate.family})"
+        parts = [(rows, self._pieces([read_ad(text) for text in rows.texts]))] if len(rows) else []
+        if len(rows) < ENOUGH and self.settings.cross_fit > 1:
+            parts += self._cross_fitted(rows, train, np.array(is_ad, dtype=bool), ENOUGH - len(rows))
+        data = JobData.concat([part for part, _ in parts] or [rows])
+        if len(data) < max(self.settings.least_validation, LEAST):
+            return
+        pieces = [np.concatenate(one) for one in zip(*(made for _, made in parts), strict=True)]
+        titles = [0, *(k for k, part in enumerate(self.parts, len(PIECES)) if len(part.recipe.columns) < 2)]
+        made = weigh(
+            self.taxonomy, pieces, data.target, titles=titles, body=PIECES.index("body"), groups=data.group,
+            seed=self.settings.seed,
+        )  # fmt: skip
+        self.weights, self.title_weights, self.body_power = made.weights, made.title, made.body
+        found.weights_from = f"{len(data):,} coded ads with title and body; {made.line}"
+        found.steps = made.table
+
+    def _cross_fitted(
+        self, valid: JobData, train: JobData, is_ad: BoolArray, most: int
+    ) -> list[tuple[JobData, list[FloatArray]]]:
+        """Training rows that are ads of the sources of the validation rows, at most so many, with their pieces by
+        linear models of the other rows. None where there are parts: these may have seen them."""
+        at = np.flatnonzero(is_ad & np.isin(np.array(train.source, dtype=object), list(set(valid.source))))
+        at = at[draw(len(at), most, self.settings.seed)]
+        fold = folds_of(at if train.group is None else train.group[at], self.settings.cross_fit, self.settings.seed)
+        out, whole = [], self.linear
+        try:
+            for f in range(fold.max() + 1 if len(at) > 1 and not self.parts else 0):
+                rows = train.take(at[fold == f])
+                self.linear = LinearClassifier(self.taxonomy, self.settings.linear_settings())
+                self.linear.fit(train.take(np.delete(np.arange(len(train)), at[fold == f])))
+                out.append((rows, self._pieces([read_ad(text) for text in rows.texts])))
+        finally:
+            self.linear = whole
+        return out
 
     # ------------------------------------------------------------------ ads without codes
 
@@ -271,27 +307,25 @@ class AdsClassifier(Classifier):
                 continue
             some = [ads[i] for i in at.tolist()]
             if kind == AD:
-                used = self.weights > 0
-                pieces = self._pieces(some, used)
-                used_pieces = [piece for piece, use in zip(pieces, used.tolist(), strict=True) if use]
-                weights = self.weights[used][:, None]
-                one = Combination("loglinear", weights, np.zeros(1), np.zeros(out.shape[1], dtype=np.int64))
-                found = one.log_proba(used_pieces)
+                found = self._weighted(some, self.weights)
             elif kind == TITLE:
-                found = self._title_alone([ad.title for ad in some])
+                found = self._weighted(some, self.title_weights)
             else:
                 found = self.linear.leaf_log_proba([ad.text if kind == BODY else "" for ad in some])
+                if kind == BODY and self.body_power != 1:
+                    found = combination(np.array([self.body_power]), out.shape[1]).log_proba([found])
             if kind != NOTHING and self.background.any():
                 found = log_softmax(found - np.float32(self.settings.balance) * self.background)
             out[at] = found
         return out
 
-    def _title_alone(self, titles: Sequence[str]) -> FloatArray:
-        """(B, L) of rows that have nothing but a title: the linear model and the parts, each as much."""
-        pieces = [self._titles(titles), *(part.leaf_log_proba(titles) for part in self.parts)]
-        weights = np.full((len(pieces), 1), 1 / len(pieces))
-        bias, support = np.zeros(1), np.zeros(pieces[0].shape[1], dtype=np.int64)
-        return pieces[0] if len(pieces) == 1 else Combination("loglinear", weights, bias, support).log_proba(pieces)
+    def _weighted(self, ads: Sequence[Ad], weights: Float64) -> Float32:
+        """(B, L) of ads by pieces with these weights; a single piece of weight 1 as it is."""
+        used = weights > 0
+        pieces = [piece for piece, use in zip(self._pieces(ads, used), used.tolist(), strict=True) if use]
+        if len(pieces) == 1 and weights[used][0] == 1:
+            return pieces[0].astype(np.float32)
+        return combination(weights[used], self.taxonomy.num_leaves).log_proba(pieces)
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class; 2,048 texts at a time."""
@@ -321,7 +355,9 @@ class AdsClassifier(Classifier):
 
     def write_files(self, folder: Path) -> None:
         """The linear model and every part lie in the directory whole."""
-        save_arrays(folder / WEIGHTS, {"weights": self.weights, "background": self.background})
+        weights = {"weights": self.weights, "title_weights": self.title_weights}
+        rest = {"background": self.background, "body_power": np.array([self.body_power])}
+        save_arrays(folder / WEIGHTS, weights | rest)
         self.linear.save_pretrained(folder / LINEAR)
         for number, part in enumerate(self.parts):
             part.save_pretrained(folder / PARTS / str(number))
@@ -339,13 +375,18 @@ class AdsClassifier(Classifier):
             raise ValueError(f"{LINEAR} holds no linear model of this tree")
         self.linear = linear
         arrays = load_arrays(model.file(WEIGHTS))
+        self._plain_weights(AdsFit())  # directories of before have no weights of titles: those
+        titles, power = arrays.get("title_weights", self.title_weights), arrays.get("body_power", np.ones(1))
         weights, background = arrays["weights"], arrays["background"]
-        if weights.shape != self.weights.shape or background.shape != self.background.shape:
+        if not weights.shape == titles.shape == self.weights.shape or background.shape != self.background.shape:
             raise ValueError(f"{WEIGHTS}: weights {weights.shape} do not fit {count} parts and the taxonomy")
-        numbers = np.isfinite(weights).all() and np.isfinite(background).all()
-        if not (numbers and (weights >= 0).all() and weights.any()):
-            raise ValueError(f"{WEIGHTS}: holds weights that are no numbers from 0; train the model again")
-        self.weights, self.background = weights.astype(np.float64), background.astype(np.float32)
+        for numbers in (weights, titles, power):
+            if not (np.isfinite(numbers).all() and (numbers >= 0).all() and numbers.any()):
+                raise ValueError(f"{WEIGHTS}: holds weights that are no numbers from 0; train the model again")
+        if not np.isfinite(background).all() or power.shape != (1,):
+            raise ValueError(f"{WEIGHTS}: holds what is no number; train the model again")
+        self.weights, self.title_weights = weights.astype(np.float64), titles.astype(np.float64)
+        self.background, self.body_power = background.astype(np.float32), float(power[0])
         return self
 
 

@@ -35,6 +35,9 @@ class AdsSettings:
     #: rows with title and body: in training, from which bodies are used; in validation, from which weights are fitted
     least_bodies: int = 200
     least_validation: int = 40
+    #: where validation rows with title and body are few, training rows of their source help to weigh title and body: so
+    #: many further linear models are trained, each without a part of these rows (0: none)
+    cross_fit: int = 3
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -43,7 +46,7 @@ class AdsSettings:
         check_choices("model", self, ADS_CHOICES)
         check_range("model.self_share", self.self_share, 0 < self.self_share <= 1, "above 0 to 1")
         check_range("model.balance", self.balance, 0 <= self.balance <= 1, "0 to 1")
-        for name in ("self_training", "least_bodies", "least_validation"):
+        for name in ("self_training", "least_bodies", "least_validation", "cross_fit"):
             check_range(f"model.{name}", value := getattr(self, name), value >= 0, "integers from 0")
 
     def linear_settings(self) -> LinearSettings:
