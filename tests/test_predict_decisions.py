@@ -15,6 +15,7 @@ from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.derived import write_calibration
 from hjc.data import JobData
 from hjc.decision import back_off, bayes_decision
+from hjc.decision.hierarchical_f import hf_sets
 from hjc.evaluation.validation import describe_validation
 from hjc.evaluation.validation_scores import ValidationScores
 from tests.test_validation import TREE, Overconfident, rows
@@ -207,6 +208,20 @@ def test_one_path_and_the_cheapest_code(call, run, ads, tmp_path):
     ]
 
 
+def test_codes_of_best_expected_hierarchical_f(call, run, ads):
+    code, out, err = call("predict", run, ads, "-t", "text", "--cost", "hf1", "--hf-set", 2)
+    assert code == 0, err
+    found, last = table(out)[:-1], table(out)[-1]
+    x = hjc.load(run).predict_log_proba([row["text"] for row in found])
+    one, best = bayes_decision(TREE, x, "hf1"), hf_sets(TREE, x, 2.0)
+    assert [row["hjc_bayes_code"] for row in found] == [TREE.codes[n] for n in one.decisions.node]
+    assert [row["hjc_hf_codes"].split() for row in found] == [
+        [TREE.codes[n] for n in best.lowest(TREE)[i].tolist()] for i in range(len(found))
+    ]
+    np.testing.assert_allclose([float(row["hjc_hf_expected"]) for row in found], best.expected, atol=1e-6)
+    assert max(len(row["hjc_hf_codes"].split()) for row in found) > 1 and not last["hjc_hf_codes"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -217,7 +232,8 @@ def test_one_path_and_the_cheapest_code(call, run, ads, tmp_path):
         (("--conformal", 0.1, "--conformal-score", "thr"), "allowed are lac, aps, raps"),
         (("--conformal", 0.1, "--conformal-by", "region"), "allowed are language, group"),
         (("--path", "up"), "allowed are leaf, greedy"),
-        (("--cost", "missing.csv"), "allowed are lca, levels or the CSV file"),
+        (("--cost", "missing.csv"), "allowed are lca, levels, hf0.5, hf1, hf2 or the CSV file"),
+        (("--hf-set", 0), "--hf-set: got 0.0, allowed are numbers above 0"),
     ],
 )
 def test_options_that_do_not_fit(call, run, ads, options, message):

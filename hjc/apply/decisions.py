@@ -18,6 +18,8 @@ from hjc.decision import (
     cover_nodes,
     read_cost_table,
 )
+from hjc.decision.cost import COSTS
+from hjc.decision.hierarchical_f import hf_sets
 from hjc.decision.rules import REASONS, Decisions, Reason, Thresholds, back_off
 from hjc.errors import check_choice, check_range, name_some
 from hjc.evaluation.validation_scores import ValidationScores
@@ -31,7 +33,6 @@ _COMPARED = 20_000
 #: a difference in distribution that coverage hardly feels; with thousands of rows smaller ones are significant too
 _LEAST = 0.05
 PATHS = ("leaf", "greedy")
-COSTS = ("lca", "levels")
 YES, NO = "yes", "no"
 
 
@@ -52,6 +53,8 @@ class DecisionPlan:
       ``conformal_codes``, ``{p}conformal_codes``: so many codes of any level that hold the deepest chosen level's set.
     - several: at each chosen level ``{p}level4_several``: all codes with at least this probability each (blanks
       between, most probable first), and ``{p}level4_several_proba``, that of all of them together.
+    - hf_set: ``{p}hf_codes``: the set of codes with the largest expected hierarchical F of this beta (the lowest codes
+      of it, blanks between, most probable first; their ancestors belong to it), and that F in ``{p}hf_expected``.
     - abstain: no columns; a level's codes are left empty where the first is less probable, and the status of a row
       that has no code at any chosen level says so.
 
@@ -78,6 +81,7 @@ class DecisionPlan:
     path: str | None = None
     abstain: float | None = None
     several: float | None = None
+    hf_set: float | None = None
 
     def __post_init__(self) -> None:
         self._check()
@@ -89,7 +93,8 @@ class DecisionPlan:
         self.counts = Counter[str]()
         #: groups without a threshold of their own -> rows
         self.pooled = Counter[str]()
-        self.costs = self.cost if self.cost in (None, *COSTS) else read_cost_table(self.cost, self.codes.taxonomy)
+        given = self.cost is None or self.cost in COSTS
+        self.costs = self.cost if given else read_cost_table(str(self.cost), self.codes.taxonomy)
         self.target_rule: Thresholds | None = None
         self.level_rule: Thresholds | None = None
         self.node_rule: HierarchicalConformal | None = None
@@ -118,9 +123,10 @@ class DecisionPlan:
                 raise ValueError(f"{name} refines {needed}: give that as well")
         check_choice("--conformal-score", self.conformal_score, ("lac", "aps", "raps"))
         check_choice("--path", self.path or PATHS[0], PATHS)
+        check_range("--hf-set", self.hf_set, self.hf_set is None or 0 < self.hf_set < 100, "numbers above 0 (1 is F1)")
         most = self.conformal_codes
         check_range("--conformal-codes", most, most is None or most >= 1, "integers from 1")
-        if self.cost not in (None, *COSTS) and not Path(self.cost).is_file():
+        if self.cost is not None and self.cost not in COSTS and not Path(self.cost).is_file():
             raise FileNotFoundError(
                 f"--cost: got {self.cost!r}, allowed are {', '.join(COSTS)} or the CSV file of a cost table"
             )
@@ -171,6 +177,8 @@ class DecisionPlan:
                 out[f"{p}bayes_cost"] = "number"
         if self.conformal_codes is not None:
             out[f"{p}conformal_codes"] = "text"
+        if self.hf_set is not None:
+            out |= {f"{p}hf_codes": "text", f"{p}hf_expected": "number"}
         for level in levels:
             if self.level_rule is not None:
                 out[f"{p}level{level}_automatic"] = "text"
@@ -203,6 +211,9 @@ class DecisionPlan:
         if self.costs is not None:
             chosen = bayes_decision(tree, all_levels, self.costs)
             out |= {**self._node("bayes", chosen.decisions), f"{p}bayes_cost": chosen.expected_cost}
+        if self.hf_set is not None:
+            one_set = hf_sets(tree, all_levels, self.hf_set)
+            out |= {f"{p}hf_codes": _named(tree, one_set.lowest(tree)), f"{p}hf_expected": one_set.expected}
         if self.target_rule is not None:
             out |= self._node("target", back_off(tree, all_levels, self.target_rule))
         if self.level_rule is not None:

@@ -56,7 +56,15 @@ class Rules:
     ] = None
     cost: Annotated[
         str | None,
-        typer.Option(metavar="COST", help="Also the code of least expected cost: lca, levels, or a cost table."),
+        typer.Option(
+            metavar="COST",
+            help="Also the code of least expected cost: lca, levels, hf1 (or hf0.5, hf2: best expected hierarchical "
+            "F), or a cost table.",
+        ),
+    ] = None
+    hf_set: Annotated[
+        float | None,
+        typer.Option(metavar="BETA", help="Also the set of codes of best expected hierarchical F; 1 is hF1."),
     ] = None
     path: Annotated[
         str | None,
@@ -107,7 +115,8 @@ def predict(
 
     --back-off, --cost, --target-accuracy and --conformal add columns before the status: hjc_backoff_code,
     hjc_bayes_code, hjc_target_code, hjc_conformal_code (each with _level, _title, _proba, _reason), hjc_bayes_cost,
-    hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size; --several adds hjc_level4_several. --target-accuracy
+    hjc_level4_automatic, hjc_level4_set and hjc_level4_set_size; --several adds hjc_level4_several; --hf-set adds
+    hjc_hf_codes and hjc_hf_expected. --target-accuracy
     and --conformal need a model that was trained with validation rows. The first codes of the levels are each level's
     own and may disagree; --path adds hjc_level4_path, codes of one path, and hjc_coherent. A retrieval model adds
     hjc_outcome (unanimous, reranked, retrieved, declined) and hjc_outcome_reason; one with an index of titles too.

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hjc.arrays import Float64, FloatArray
 from hjc.decision.cost_table import CostTable
+from hjc.decision.hierarchical_f import hf_costs
 from hjc.decision.rules import Decisions, Reason, decisions
 from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy.tree import Taxonomy
@@ -28,15 +30,6 @@ def _level_weights(taxonomy: Taxonomy, name: str, weights: Any) -> Float64:
     return w
 
 
-def _down(taxonomy: Taxonomy, per_node: Float64) -> Float64:
-    """Sums of a quantity of nodes (B, N) over each node and its ancestors."""
-    out = per_node.copy()
-    for level in range(2, taxonomy.depth + 1):
-        start, stop = np.searchsorted(taxonomy.level, [level, level + 1])
-        out[:, start:stop] += out[:, taxonomy.parents[start:stop]]
-    return out
-
-
 def path_costs(
     taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, stated: Any = None, missed: Any = None
 ) -> Float64:
@@ -52,7 +45,7 @@ def path_costs(
     p = LevelProba.of(taxonomy, log_proba).nodes()
     d = taxonomy.level - 1
     none = (p * m[d]).sum(axis=1)
-    return np.c_[_down(taxonomy, s[d] * (1 - p) - m[d] * p), np.zeros(len(p))] + none[:, None]
+    return np.c_[taxonomy.with_ancestors(s[d] * (1 - p) - m[d] * p), np.zeros(len(p))] + none[:, None]
 
 
 def level_costs(
@@ -70,11 +63,17 @@ def level_costs(
     p = LevelProba.of(taxonomy, log_proba).nodes()
     below = np.r_[np.cumsum(w[::-1])[::-1], 0.0][taxonomy.level]  # weight of the levels below each node's
     own = w[taxonomy.level - 1] + np.where(taxonomy.is_leaf, below, 0.0)
-    out = _down(taxonomy, (1 - p) * own) + np.where(taxonomy.is_leaf, 0.0, undetermined * below)
+    out = taxonomy.with_ancestors((1 - p) * own) + np.where(taxonomy.is_leaf, 0.0, undetermined * below)
     return np.c_[out, np.full(len(p), undetermined * w.sum())]
 
 
-COSTS: dict[str, Callable[[Taxonomy, LevelProba], Float64]] = {"lca": path_costs, "levels": level_costs}
+COSTS: dict[str, Callable[[Taxonomy, LevelProba], Float64]] = {
+    "lca": path_costs,
+    "levels": level_costs,
+    "hf0.5": partial(hf_costs, beta=0.5),
+    "hf1": hf_costs,
+    "hf2": partial(hf_costs, beta=2.0),
+}
 
 
 def bayes_decision(
@@ -83,9 +82,10 @@ def bayes_decision(
     """The node with the least expected cost under the probabilities (Berger 1985, Statistical Decision Theory, 1.5).
 
     Args:
-        cost: "lca" (:func:`path_costs`) or "levels" (:func:`level_costs`) with their default weights, a
-            :class:`CostTable` of the nodes that may be stated, or expected costs (B, N + 1), of stating each node and
-            nothing: those functions with weights of your own, or inf where a node must not be stated.
+        cost: "lca" (:func:`path_costs`) or "levels" (:func:`level_costs`) with their default weights, "hf0.5", "hf1"
+            or "hf2" (:func:`hjc.decision.hierarchical_f.hf_costs`), a :class:`CostTable` of the nodes that may be
+            stated, or expected costs (B, N + 1), of stating each node and nothing: those functions with settings of
+            your own, or inf where a node must not be stated.
 
     Raises:
         ValueError: unknown cost, costs of another shape, or no node with a finite one.

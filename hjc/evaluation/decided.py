@@ -1,4 +1,4 @@
-"""Tables of calibration, selective coding and decision rules, from row scores: four files of a run."""
+"""Tables of calibration, selective coding and decision rules, from row scores: five files of a run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,30 +9,32 @@ import pandas as pd
 
 from hjc.calibration import calibration_table
 from hjc.decision.selective import selective_table
+from hjc.evaluation.decodings import COLUMNS as DECODING_COLUMNS
 from hjc.evaluation.evaluate import merge_csv
 from hjc.evaluation.rules import COLUMNS
 from hjc.metrics import Resamples, RowScores
 from hjc.taxonomy import Taxonomy
 
-TABLES = ("calibration.csv", "selective.csv", "decisions.csv", "classwise.csv")
+TABLES = ("calibration.csv", "selective.csv", "decisions.csv", "classwise.csv", "hierarchical.csv")
 TARGETS = (0.9, 0.95)
 
 
 @dataclass(frozen=True, eq=False)
 class DecisionTables:
-    """Lines of calibration.csv, selective.csv, decisions.csv and classwise.csv; the columns ``set`` and
-    ``probabilities`` (raw, calibrated) first. ``scores``: the row scores they were made from, by probabilities."""
+    """Lines of calibration.csv, selective.csv, decisions.csv, classwise.csv and hierarchical.csv; the columns ``set``
+    and ``probabilities`` (raw, calibrated) first. ``scores``: the row scores they were made from, by probabilities."""
 
     calibration: pd.DataFrame
     selective: pd.DataFrame
     rules: pd.DataFrame
     classwise: pd.DataFrame
+    hierarchical: pd.DataFrame
     scores: Mapping[str, RowScores] = field(default_factory=dict)
 
     @property
     def frames(self) -> tuple[pd.DataFrame, ...]:
         """In the order of :data:`TABLES`."""
-        return self.calibration, self.selective, self.rules, self.classwise
+        return self.calibration, self.selective, self.rules, self.classwise, self.hierarchical
 
     @property
     def by_level(self) -> pd.DataFrame:
@@ -46,9 +48,8 @@ class DecisionTables:
         """The lines of all parts."""
         of_files = zip(*(part.frames for part in parts), strict=True)
         frames = [pd.concat([f for f in some if len(f)] or [some[0]], ignore_index=True) for some in of_files]
-        calibration, selective, rules, classwise = frames
         scores = {kind: found for part in parts for kind, found in part.scores.items()}
-        return cls(calibration, selective, rules, classwise, scores)
+        return cls(frames[0], frames[1], frames[2], frames[3], frames[4], scores)
 
     def write(self, directory: str | Path) -> None:
         """Write the files; lines of other sets that are there stay."""
@@ -66,6 +67,7 @@ def decision_tables(
     resamples: Resamples | None = None,
     classwise: pd.DataFrame | None = None,
     rules: pd.DataFrame | None = None,
+    hierarchical: pd.DataFrame | None = None,
 ) -> DecisionTables:
     """Calibration and selective coding of labelled rows, by one kind of probabilities.
 
@@ -74,7 +76,8 @@ def decision_tables(
 
     Args:
         resamples: of the rows, for the bands; without, they are empty.
-        classwise: of :class:`hjc.calibration.ClasswiseCounts`; rules: of :class:`hjc.evaluation.rules.RuleRows`.
+        classwise: of :class:`hjc.calibration.ClasswiseCounts`; rules: of :class:`hjc.evaluation.rules.RuleRows`;
+            hierarchical: of :class:`hjc.evaluation.decodings.DecodingRows`.
     """
     by_code = pd.DataFrame(columns=["level", "ece"]) if classwise is None else classwise.copy()
     table = calibration_table(taxonomy, scores)
@@ -86,8 +89,9 @@ def decision_tables(
         selective_table(taxonomy, scores, TARGETS, resamples=resamples),
         pd.DataFrame(columns=list(COLUMNS)) if rules is None else rules.copy(),
         by_code,
+        pd.DataFrame(columns=list(DECODING_COLUMNS)) if hierarchical is None else hierarchical.copy(),
     )
     for lines in frames:
         lines.insert(0, "set", name)
         lines.insert(1, "probabilities", probabilities)
-    return DecisionTables(*frames, {probabilities: scores})
+    return DecisionTables(*frames, scores={probabilities: scores})

@@ -22,6 +22,7 @@ from hjc.classifiers.rows import Codes, Texts, labelled_rows
 from hjc.data.codesets import likeliest
 from hjc.data.jobdata import JobData
 from hjc.evaluation.decided import DecisionTables, decision_tables
+from hjc.evaluation.decodings import BUNDLES, DecodingRows
 from hjc.evaluation.drift_profile import PROFILE_FILE, describe_vectors, profile_rows, write_profile
 from hjc.evaluation.evaluate import Evaluation, evaluation_of
 from hjc.evaluation.rules import RuleRows
@@ -29,7 +30,9 @@ from hjc.evaluation.validation import describe_validation
 from hjc.evaluation.validation_scores import SCORES_FILE, ValidationScores
 from hjc.evaluation.watch import Watch
 from hjc.metrics import LevelProba, Resamples, RowScores, log_loss_baseline, score_rows
+from hjc.metrics.hierarchical import node_information
 from hjc.progress import rows_progress
+from hjc.taxonomy import Taxonomy
 
 #: resamples of the bands of selective coding, at most
 BANDS = 300
@@ -79,7 +82,8 @@ def evaluate_model(
         weighted: weigh rows by ``data.weight`` in the metrics (off: those are weights in the training loss).
         cluster: draw groups of rows together where ``data.group`` is known, as near-duplicates are no independent
             evidence.
-        train_gold: (m,) training gold nodes: a model that does not read the text is shown for comparison.
+        train_gold: (m,) training gold nodes: a model that does not read the text is shown for comparison, and the
+            information content of codes comes from them (without, from the shape of the tree).
 
     Raises:
         ValueError: the data lies on another taxonomy or has no row with a code, the classifier did not yield every row
@@ -97,8 +101,13 @@ def evaluate_model(
     tree, passed = model.taxonomy, "calibrated" if calibrated else "raw"
     variants = ["raw", "calibrated"] if decisions and model.calibrator is not None else [passed]
     target, several = rows.target, rows.sets is not None
+    groups, weights = rows.group if cluster else None, rows.weight.astype(np.float64) if weighted else None
+    resamples = Resamples.draw(len(rows), bootstrap, seed, groups) if bootstrap else None
     scores = {v: RowScores.empty(len(rows), tree.depth, several=several) for v in variants}
     classwise = {v: ClasswiseCounts(tree) for v in variants if decisions}
+    bundles = Resamples.draw(len(rows), min(BANDS, bootstrap), seed, groups, BUNDLES) if bootstrap else None
+    information = node_information(tree, None if train_gold is None else _counts(tree, train_gold))
+    decodings = {v: DecodingRows(tree, target, information, bundles, weights) for v in classwise}
     known = None if in_sample else validation
     rules = {v: RuleRows(tree, target, rows.language, known, v == "calibrated") for v in classwise if not in_sample}
     watch = None if in_sample else Watch(model)
@@ -113,15 +122,14 @@ def evaluate_model(
             scores[v].put(at, score_rows(tree, levels, target[at]))
             if decisions:
                 classwise[v].update(levels, likeliest(target[at], levels.nodes))
+                decodings[v].update(at, levels)
             if v in rules:
                 rules[v].update(at, levels)
-    groups = rows.group if cluster else None
-    resamples = Resamples.draw(len(rows), bootstrap, seed, groups) if bootstrap else None
     tables = [
         decision_tables(
             tree, scores[v], name=name, probabilities="calibrated in sample" if in_sample and v == "calibrated" else v,
             resamples=None if resamples is None else resamples.first(BANDS), classwise=classwise[v].table(),
-            rules=rules[v].table() if v in rules else None,
+            rules=rules[v].table() if v in rules else None, hierarchical=decodings[v].table(),
         )
         for v in classwise
     ]  # fmt: skip
@@ -130,7 +138,7 @@ def evaluate_model(
         rows,
         slices=slices,
         min_support=min_support,
-        weights=rows.weight.astype(np.float64) if weighted else None,
+        weights=weights,
         resamples=resamples,
         progress=progress,
         unlabelled=len(data) - len(rows),
@@ -142,6 +150,12 @@ def evaluate_model(
         trained_on=0 if watch is None else watch.trained,
         notes=() if watch is None else tuple(watch.notes()),
     )
+
+
+def _counts(taxonomy: Taxonomy, gold: npt.ArrayLike) -> IntArray:
+    """(N,) rows of each node."""
+    nodes = np.asarray(gold, dtype=np.int64)
+    return np.bincount(nodes[nodes >= 0], minlength=len(taxonomy))
 
 
 def _in_larger_steps(found: Iterator[tuple[IntArray, FloatArray]], least: int) -> Iterator[tuple[IntArray, FloatArray]]:

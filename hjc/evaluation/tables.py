@@ -158,6 +158,8 @@ def show(evaluation: "Evaluation", console: Console, heading: str, slices: Seque
     if evaluation.decided is not None:
         title = f"{evaluation.name}: calibration and automatic coding"
         console.print(decisions_table(evaluation.decided, title=title))
+        if len(evaluation.decided.hierarchical):
+            console.print(hierarchical_table(evaluation.decided, title=f"{evaluation.name}: ways to decide on codes"))
     for note in evaluation.notes:
         console.print(note, markup=False, soft_wrap=True)
 
@@ -206,3 +208,24 @@ def _decision_columns(merged: pd.DataFrame, intervals: bool) -> dict[str, list[T
         for head, some in cells.items():
             columns[head].append(Text("\n").join(some))
     return columns
+
+
+def hierarchical_table(tables: "DecisionTables", title: str | None = None) -> Table:
+    """The metrics of hierarchical-classification research: a line a decoding, of the best probabilities there are."""
+    lines = tables.hierarchical[tables.hierarchical["probabilities"] == tables.hierarchical["probabilities"].iloc[-1]]
+    shown = {"hf1": ("hF1 %", 100), "hierarchical_precision": ("hP %", 100), "hierarchical_recall": ("hR %", 100),
+             "codes": ("codes", 1), "information_contrast": ("inf. contrast", 1)}  # fmt: skip
+    columns: dict[str, list[Text]] = {head: [] for head in ("decoding", *(head for head, _ in shown.values()))}
+    for way, found in lines[lines["metric"] != "hf1_auc"].groupby("decoding", sort=False):
+        values = found.set_index("metric")["value"]
+        columns["decoding"].append(Text(str(way)))
+        for metric, (head, scale) in shown.items():
+            value = scale * values.get(metric, math.nan)
+            columns[head].append(Text("-" if math.isnan(value) else f"{value:.{1 if scale == 100 else 2}f}"))
+    area = lines[lines["metric"] == "hf1_auc"].iloc[0]
+    bounds = "" if math.isnan(area["low"]) else f" ({100 * area['low']:.1f}-{100 * area['high']:.1f})"
+    caption = (
+        f"hF1-AUC {100 * area['value']:.1f}{bounds}; {area['probabilities']} probabilities; hF1, hP and hR: means over "
+        "rows; information contrast in bits; intervals in hierarchical.csv."
+    )
+    return _drawn(columns, title, caption, ("decoding",))

@@ -215,6 +215,14 @@ class Taxonomy:
             out[..., parents[starts]] += np.add.reduceat(out[..., nodes], starts, axis=-1)
         return out
 
+    def with_ancestors(self, own: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Figures of nodes (..., N) -> of each node and everything above it together (..., N), in the same type."""
+        out = np.array(own)
+        for level in range(2, self.depth + 1):
+            start, stop = np.searchsorted(self.level, [level, level + 1])
+            out[..., start:stop] += out[..., self.parents[start:stop]]
+        return out
+
     @cached_property
     def node_path(self) -> IntArray:
         """(N, D) ancestor-or-self of each node at levels 1..D (column d-1 is level d).
