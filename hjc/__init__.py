@@ -43,7 +43,7 @@ __all__ = ["NotFittedError", "TaxonomyError", "__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("sklearn", "taxonomy"):  # `import hjc; hjc.taxonomy.isco08()`
+    if name in ("mlflow", "sklearn", "taxonomy"):  # `import hjc; hjc.taxonomy.isco08()`
         return import_module(f"hjc.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'hjc' has no attribute {name!r}")

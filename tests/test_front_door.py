@@ -245,6 +245,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     [
         (["model=e5", "logger=wandb"], "wandb", "wandb"),
         (["model=e5", "logger=tensorboard"], "tensorboard", "tensorboard"),
+        (["model=linear", "logger=mlflow"], "mlflow", "mlflow"),
         (["model=e5", "model.lora_rank=4"], "peft", "lora"),
         (["model=linear", "model.stemming=en"], "snowballstemmer", "stemming"),
         (["model=retrieval", "model.index=faiss"], "faiss", "ann"),

@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from pytorch_lightning.utilities import rank_zero_only
 
 from hjc.nn.settings import Callback
+from hjc.nn.tracking import MLflowRun
 
 
 def _build(name: str, directory: Path) -> Logger:
@@ -60,15 +61,24 @@ def open_loggers(names: Sequence[str], directory: Path, callback: Callback | Non
     install.
     """
     loggers: list[Logger] = [] if callback is None else [CallbackLogger(callback)]
+    run: MLflowRun | None = None
     for name in names:
         try:
-            loggers.append(_build(name, directory))
+            if name != "mlflow":
+                loggers.append(_build(name, directory))
+            elif int(os.environ.get("LOCAL_RANK", "0")) == 0:  # the other processes would open runs of their own
+                run = MLflowRun(directory.parent)
+                loggers.append(CallbackLogger(run.log))
         except ModuleNotFoundError as error:
             raise ImportError(f'the {name} logger needs: pip install "hjc[{name}]"') from error
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Previous log files in this directory will be deleted.*")
             yield loggers
+    except BaseException as error:
+        if run is not None:
+            run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
     finally:
         for logger in loggers:
             logger.save()

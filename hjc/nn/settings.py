@@ -27,6 +27,7 @@ PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 #: ``valid/log_loss``, ``valid/level_1/recall@1`` ... What it raises ends the training
 Callback = Callable[[int, Mapping[str, float]], None]
 HEAD_INITS = ("titles", "random")
+LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
 AVERAGES = ("none", "run", "start", "both")
 #: trainer settings that an encoder with a head knows, a ranking loss or a frozen encoder does not, where they are off
@@ -194,6 +195,7 @@ class TrainerSettings:
     deterministic: bool = True
     #: resume from this run directory's last checkpoint when there is one
     resume: bool = True
+    #: csv | tensorboard | wandb | mlflow: who is told the curves, and by mlflow the results of any model; see logger=
     loggers: list[str] = field(default_factory=lambda: ["csv"])
 
     def __post_init__(self) -> None:
@@ -209,7 +211,7 @@ class TrainerSettings:
         self.source_share = [SourceShare(**s) if isinstance(s, dict) else s for s in self.source_share]
         check_range("trainer.layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 to 1 (all alike)")
         for logger in self.loggers:
-            check_choice("trainer.loggers", logger, ("csv", "tensorboard", "wandb"))
+            check_choice("trainer.loggers", logger, LOGGERS)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, str]]:
     for logger in getattr(config.trainer, "loggers", ()):
         if logger in ("wandb", "tensorboard") and hasattr(model, "encoder"):
             yield f"trainer.loggers=[{logger}]", logger, logger
+        if logger == "mlflow":  # which is told the results of models without curves, too
+            yield f"trainer.loggers=[{logger}]", logger, logger
     if getattr(model, "lora_rank", 0):
         yield "model.lora_rank", "peft", "lora"
     if getattr(model, "stemming", ""):

@@ -44,6 +44,7 @@ from hjc.taxonomy import Taxonomy, load_taxonomy
 from hjc.training.config import Config
 from hjc.training.extras import check_extras
 from hjc.training.record import DONE, SAVED, Record, user_errors
+from hjc.training.tracking import tell_mlflow
 
 #: models that read no side variables
 TEXT_ALONE = ("prototype", "biencoder", "joint", "retrieval")
@@ -361,6 +362,8 @@ def finish(
     )  # fmt: skip
     if saved:
         record.close(directory, status)
+    if "mlflow" in config.trainer.loggers:
+        tell_mlflow(directory, record.values, evaluations)
     for line in last_words(classifier, directory, page, evaluations):
         out.print(line, markup=False, soft_wrap=True)
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
