@@ -36,7 +36,15 @@ def ads() -> pd.DataFrame:
 
 @pytest.mark.parametrize("store", ["file", "sqlite"], indirect=True)
 def test_a_run_has_its_settings_curves_and_results(store: Path) -> None:
-    more: dict[str, Any] = {"text": "title", "model": "tiny", "logger": "mlflow", "quiet": True, "max_steps": 20}
+    more: dict[str, Any] = {
+        "text": "title",
+        "model": "tiny",
+        "logger": "mlflow",
+        "quiet": True,
+        "max_steps": 20,
+        "bootstrap": 0,
+        "report": False,
+    }
     run = hjc.train(ads(), run_dir="outputs/first", **more)
     client = mlflow.MlflowClient()
     known = json.loads((run.directory / "logs" / "mlflow.json").read_text())
