@@ -37,13 +37,14 @@ from torch import nn
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data.sample import load_sample
-from hjc.nn.batching import collate, tokenize, training_batches
+from hjc.nn.batching import collate, training_batches
 from hjc.nn.devices import autocast, in_bfloat16
 from hjc.nn.encoder import load_encoder
 from hjc.nn.fitting import adamw
 from hjc.nn.memory import keep_memory
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.tokens import tokenize
 from hjc.taxonomy import Taxonomy, isco08
 
 ADS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis_ads_pl" / "ads.csv.gz"

@@ -17,12 +17,13 @@ from rich.table import Table
 
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data.sample import load_sample
-from hjc.nn.batching import collate, tokenize, training_batches
+from hjc.nn.batching import collate, training_batches
 from hjc.nn.devices import autocast, device_of
 from hjc.nn.encoder import load_encoder
 from hjc.nn.fitting import adamw
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.tokens import tokenize
 from hjc.taxonomy import isco08
 
 

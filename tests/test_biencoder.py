@@ -17,11 +17,11 @@ from hjc.classifiers.embedding.biencoder import BiEncoderClassifier, some_texts
 from hjc.classifiers.embedding.labels import LabelIndex, LabelTexts
 from hjc.classifiers.embedding.settings import BiEncoderSettings
 from hjc.data import JobData
-from hjc.nn.batching import tokenize
 from hjc.nn.pairs import NO_TARGET, PairBatches
 from hjc.nn.ranking import RankingBatches, RankingModule
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
+from hjc.nn.tokens import tokenize
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import hjc
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.cli import app
-from hjc.nn.batching import Distinct
 from hjc.nn.network import Network
+from hjc.nn.tokens import Distinct
 
 from .stub_classifier import StubClassifier
 from .test_neural import settings, toy_data, toy_tree, trainer

@@ -13,11 +13,12 @@ import hjc
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.data import JobData
 from hjc.nn.attribution import AttributionError, integrated_gradients
-from hjc.nn.batching import collate, tokenize
+from hjc.nn.batching import collate
 from hjc.nn.encoder import load_encoder
-from hjc.nn.fields import first_line, merge_windows, special_ends, windows_of
+from hjc.nn.fields import merge_windows
 from hjc.nn.network import inputs_of
 from hjc.nn.settings import NeuralSettings
+from hjc.nn.tokens import first_line, special_ends, tokenize, windows_of
 from tests.encoder_zoo import FAMILIES, write_encoder
 
 from .test_neural import settings, toy_data, toy_tree, trainer

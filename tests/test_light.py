@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from hjc.nn.encoder import load_encoder
-from hjc.nn.light import LightEncoder, LightTokenizer, light_encoder
+from hjc.nn.light import LightEncoder, light_encoder
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.stored import load_weights, read_encoder, save_encoder, save_weights
+from hjc.nn.tokenizer import LightTokenizer
 from tests.encoder_zoo import corpus, write_encoder
 
 FIXTURES = Path(__file__).parent / "fixtures" / "models_0_1"

@@ -16,20 +16,13 @@ from hypothesis import strategies as st
 
 from hjc.classifiers.fitting import class_weights
 from hjc.classifiers.neural import NeuralClassifier
-from hjc.nn.batching import (
-    EpochBatches,
-    TokenCorpus,
-    collate,
-    inference_batches,
-    share,
-    token_batches,
-    training_batches,
-)
+from hjc.nn.batching import EpochBatches, collate, share, token_batches, training_batches
 from hjc.nn.fitting import learning_rate_factor
 from hjc.nn.groups import parameter_groups
 from hjc.nn.loggers import log, open_loggers
 from hjc.nn.memory import keep_memory
 from hjc.nn.module import TrainingModule, WholeFiles
+from hjc.nn.tokens import TokenCorpus, inference_batches
 from hjc.training.config import ConfigError
 from hjc.training.record import user_errors
 

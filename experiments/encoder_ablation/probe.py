@@ -22,7 +22,7 @@ from kzis_ads.run import GROUPED
 
 from hjc.arrays import Float32, IntArray
 from hjc.metrics import RowScores, score_rows
-from hjc.nn.batching import collate, inference_batches, tokenize
+from hjc.nn.batching import collate
 from hjc.nn.encoder import load_encoder
 from hjc.nn.fields import first_tokens
 from hjc.nn.heads import Head, build_head
@@ -30,6 +30,7 @@ from hjc.nn.network import node_titles
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.stored import pool
+from hjc.nn.tokens import inference_batches, tokenize
 from hjc.taxonomy import Taxonomy, load_taxonomy
 from hjc.training.config import compose
 from hjc.training.workflow import load_inputs

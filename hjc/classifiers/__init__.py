@@ -25,6 +25,7 @@ _OWN = {
     "ads": ("hjc.classifiers.ads", "AdsClassifier", "hjc.classifiers.ads_settings", "AdsSettings"),
     "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier", _SETTINGS, "HybridSettings"),
     "lookup": ("hjc.classifiers.lookup", "LookupClassifier", "hjc.classifiers.lookup_settings", "LookupSettings"),
+    "exported": ("hjc.classifiers.exported", "ExportedClassifier", "hjc.classifiers.exported", "ExportedSettings"),
     "best": ("hjc.classifiers.best", "BestClassifier", _SETTINGS, "BestSettings"),
 }
 CLASSIFIERS = {name: found[:2] for name, found in _OWN.items()}

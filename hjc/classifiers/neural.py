@@ -18,7 +18,6 @@ from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.jobdata import JobData
 from hjc.data.side import SideVocabulary
 from hjc.index import normalise
-from hjc.nn.batching import Distinct
 from hjc.nn.devices import autocast, device_of, in_bfloat16
 from hjc.nn.fitting import seed_everything
 from hjc.nn.mixing import Mixture
@@ -26,6 +25,7 @@ from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_hea
 from hjc.nn.priors import conditional_log_prior, offset_of
 from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
 from hjc.nn.stored import load_weights, read_encoder, save_encoder, save_weights
+from hjc.nn.tokens import Distinct
 from hjc.taxonomy import Taxonomy
 
 #: training rows that join the titles when the head is started from them

@@ -3,31 +3,36 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.storage import ModelDir
 from hjc.data.side import SideVocabulary, drop_variables
 
+if TYPE_CHECKING:
+    from scipy import sparse
+
 FILE_NAME = "side.json"
 
 
 def beside(
-    rows: sparse.csr_matrix,
+    rows: "sparse.csr_matrix",
     vocabulary: SideVocabulary | None,
     texts: Sequence[str],
     settings: LinearSettings,
     *,
     training: bool = False,
-) -> sparse.csr_matrix:
+) -> "sparse.csr_matrix":
     """(n, F) rows of the texts with (n, S) side variables, each of length ``side_weight``; as they are without any.
 
     ``training``: every variable of every row is left out with probability ``side_dropout``.
     """
     if vocabulary is None:
         return rows
+    from scipy import sparse  # an exported network does without
+
     row, variable, token = vocabulary.of(texts)
     if training and settings.side_dropout:
         rng = np.random.default_rng(settings.seed)

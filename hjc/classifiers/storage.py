@@ -45,7 +45,8 @@ from hjc.data.recipe import TextRecipe
 from hjc.errors import ModelDirError as ModelDirError
 from hjc.errors import name_some
 from hjc.files import locked, sync_to_disk
-from hjc.taxonomy import Taxonomy, read_taxonomy_csv, write_taxonomy_csv
+from hjc.taxonomy.csvio import read_written, write_taxonomy_csv
+from hjc.taxonomy.tree import Taxonomy
 
 S = TypeVar("S")
 FORMAT_VERSION = 1
@@ -173,7 +174,7 @@ def _stage(
     if reserved := [n for n in (CONFIG, TAXONOMY) if (staging / n).exists()]:
         raise ValueError(f"the classifier wrote {name_some(reserved)}, which is reserved for the model directory")
     write_taxonomy_csv(taxonomy, staging / TAXONOMY)
-    if read_taxonomy_csv(staging / TAXONOMY, name=taxonomy.name).hash != taxonomy.hash:
+    if read_written(staging / TAXONOMY, taxonomy.name).hash != taxonomy.hash:
         raise ModelDirError(
             f"taxonomy {taxonomy.name!r} changes when written to CSV and read back (order of siblings or white "
             "space in codes); build it with hjc.taxonomy.from_edges before training"
@@ -244,7 +245,7 @@ def read_model_dir(directory: str | os.PathLike[str], expected_classifier: str |
     for name, expected in config["files"].items():
         _verify(inside(path, name), expected)
     try:
-        taxonomy = read_taxonomy_csv(path / TAXONOMY, name=config["taxonomy_name"])
+        taxonomy = read_written(path / TAXONOMY, config["taxonomy_name"])
     except ValueError as error:
         raise ModelDirError(f"{path / TAXONOMY}: cannot be read ({error}); {_WAY_OUT}") from error
     if taxonomy.hash != config["taxonomy_hash"]:

@@ -17,6 +17,7 @@ from hjc.cli.drift import drift
 from hjc.cli.estimate import estimate
 from hjc.cli.evaluate import evaluate
 from hjc.cli.explain import explain
+from hjc.cli.export import export
 from hjc.cli.info import info
 from hjc.cli.predict import predict
 from hjc.cli.push import push
@@ -62,7 +63,7 @@ app.command(
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict, "evaluate": evaluate, "compare": compare, "estimate": estimate, "review": review,
     "drift": drift, "explain": explain, "info": info, "relabel": relabel, "adapt": adapt, "crosswalk": crosswalk,
-    "serve": serve, "ready": ready, "learn": learn, "push": push,
+    "serve": serve, "export": export, "ready": ready, "learn": learn, "push": push,
 }  # fmt: skip
 #: those that print tables; info and explain have a --json of their own, those that write a table --format jsonl
 SHOWING = ("evaluate", "compare", "drift", "push")

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import MODEL_MAPPING, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from hjc.nn.light import TOKENIZER_FILE, UNLIMITED, names_of, special_tokens, stored_backend
+from hjc.nn.tokenizer import TOKENIZER_FILE, UNLIMITED, names_of, special_tokens, stored_backend
 
 
 def encoder_class(config: Any) -> type[PreTrainedModel]:

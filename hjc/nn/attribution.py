@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from hjc.arrays import BoolArray, Float64, IntArray
-from hjc.nn.batching import clean
 from hjc.nn.network import Network, read_texts
 from hjc.nn.settings import NeuralSettings
+from hjc.nn.tokens import clean
 
 #: points of the Gauss-Legendre quadrature, tried in this order until the sum is met
 STEPS = (16, 48, 128)

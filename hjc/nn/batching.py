@@ -5,157 +5,41 @@ that little is padded. The order of batches depends on seed and epoch alone: the
 where each process takes its share of every batch.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hjc.arrays import IntArray
 from hjc.data.side import SideVocabulary
-from hjc.nn.fields import first_line, special_ends, title_lengths, windows_of
-from hjc.nn.memory import keep_memory
+from hjc.nn.tokens import TokenCorpus, array_batches, padded
 
-#: rows tokenised at a time
-CHUNK = 10_000
 #: batches whose rows are sorted together when bucketing
 WINDOW = 50
-#: characters per token kept before tokenising: no vocabulary here has longer pieces, so truncation is unaffected
-MAX_CHARS_PER_TOKEN = 64
-#: padded tokens and rows in one forward pass without gradients
-INFERENCE_TOKENS, INFERENCE_ROWS = 8192, 512
-#: rows tokenised and sorted by length together when nothing is learnt
-INFERENCE_WINDOW = 8192
 
 
-@dataclass(frozen=True)
-class TokenCorpus:
-    """Token ids of n rows in one array: row i is ``ids[offsets[i]:offsets[i + 1]]``.
-
-    Attributes:
-        side: (n, K) tokens of side variables (:meth:`hjc.data.side.SideVocabulary.padded`); None without any.
-        titles: (n,) tokens at the start of each row that are of its title; None where nobody asks.
-        window: longer rows become windows of so many tokens in a batch (0: never), each between the special tokens
-            ``before`` and ``behind``.
-    """
-
-    ids: npt.NDArray[np.int32]
-    offsets: IntArray
-    side: IntArray | None = None
-    titles: IntArray | None = None
-    window: int = 0
-    before: Sequence[int] = ()
-    behind: Sequence[int] = ()
-
-    @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> "TokenCorpus":
-        """From the token ids of each row."""
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        ids = np.fromiter(itertools.chain.from_iterable(rows), np.int32, int(lengths.sum()))
-        return cls(ids, np.concatenate([[0], np.cumsum(lengths)]))
-
-    def row(self, i: int) -> list[int]:
-        return self.ids[self.offsets[i] : self.offsets[i + 1]].tolist()
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> IntArray:
-        return np.diff(self.offsets)
+def collate(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
+    """:func:`hjc.nn.tokens.padded` as tensors."""
+    return {key: torch.from_numpy(value) for key, value in padded(corpus, rows, pad_id).items()}
 
 
-def clean(text: str, max_length: int) -> str:
-    """One line, single spaces, at most ``max_length * 64`` characters."""
-    cut = max_length * MAX_CHARS_PER_TOKEN
-    return " ".join(text[: 4 * cut].split())[:cut]
-
-
-def tokenize(
+def text_batches(
     tokenizer: Any,
     texts: Sequence[str],
     max_length: int,
-    prefix: str = "",
+    prefix: str,
+    device: torch.device,
     side: SideVocabulary | None = None,
     *,
     windows: int = 1,
     titles: bool = False,
-) -> TokenCorpus:
-    """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix).
-
-    Args:
-        side: of the side variables that are read beside the texts.
-        windows: of ``max_length`` tokens that are kept of a text.
-        titles: count the tokens of the titles, see :func:`hjc.nn.fields.first_line`.
-    """
-    before, behind = special_ends(tokenizer) if windows > 1 else ([], [])
-    most = max_length + (windows - 1) * (max_length - len(before) - len(behind))
-    parts = [TokenCorpus.of([])]
-    for start in range(0, len(texts), CHUNK):
-        encoded = tokenizer(
-            [prefix + clean(t, most) for t in texts[start : start + CHUNK]],
-            truncation=True,
-            max_length=most,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        parts.append(TokenCorpus.of(encoded["input_ids"]))
-    lengths = np.concatenate([part.lengths for part in parts])
-    ids, offsets = np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)])
-    own = None
-    if titles:
-        lines = [prefix + clean(title, max_length) if (title := first_line(text)) else "" for text in texts]
-        own = title_lengths(tokenizer, lines, np.minimum(lengths, max_length))
-        own = np.where([not line for line in lines], lengths, own)
-    beside = None if side is None else side.padded(texts)
-    return TokenCorpus(ids, offsets, beside, own, max_length if windows > 1 else 0, before, behind)
-
-
-def collate(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
-    """Rows of a corpus, padded right to the longest: ``input_ids`` and ``attention_mask`` (B, T), int64.
-
-    And ``side`` (B, K) where it has side variables, ``title`` (B,), the tokens of each title, where it knows them.
-    Where a row is longer than a window of the corpus, the S windows of all rows come instead, with the row of each:
-    ``owner`` (S,).
-    """
-    starts, lengths = corpus.offsets[rows], corpus.lengths[rows]
-    if corpus.window and int(lengths.max()) > corpus.window:
-        return _windows(corpus, rows, pad_id)
-    width = int(lengths.max())
-    position = np.arange(width)
-    mask = position < lengths[:, None]
-    where = np.minimum(starts[:, None] + position, len(corpus.ids) - 1)
-    ids = np.where(mask, corpus.ids[where], pad_id).astype(np.int64)
-    batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
-    if corpus.titles is not None:
-        batch["title"] = torch.from_numpy(corpus.titles[rows])
-    return batch | _side(corpus, rows)
-
-
-def _side(corpus: TokenCorpus, rows: Sequence[int] | IntArray) -> dict[str, Tensor]:
-    return {} if corpus.side is None else {"side": torch.from_numpy(corpus.side[rows])}
-
-
-def _windows(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) -> dict[str, Tensor]:
-    cut = [windows_of(corpus.row(int(row)), corpus.window, corpus.before, corpus.behind) for row in rows]
-    number = np.array([len(windows) for windows in cut])
-    pieces = TokenCorpus.of(list(itertools.chain.from_iterable(cut)))
-    batch = collate(pieces, np.arange(len(pieces)), pad_id)
-    batch["owner"] = torch.from_numpy(np.repeat(np.arange(len(cut)), number))
-    if corpus.titles is not None:  # of the first windows alone; a text without one is its own title, in all windows
-        first = np.cumsum(number) - number
-        whole = corpus.titles[rows] == corpus.lengths[rows]
-        title = np.where(np.repeat(whole, number), pieces.lengths, 0)
-        title[first] = np.where(whole, pieces.lengths[first], corpus.titles[rows])
-        batch["title"] = torch.from_numpy(title)
-    return batch | _side(corpus, rows)
+) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
+    """:func:`hjc.nn.tokens.array_batches` as tensors on a device."""
+    for rows, batch in array_batches(tokenizer, texts, max_length, prefix, side, windows=windows, titles=titles):
+        yield rows, {key: torch.from_numpy(value).to(device) for key, value in batch.items()}
 
 
 def training_batches(lengths: IntArray, batch_size: int, seed: int, epoch: int, bucket: bool = True) -> list[IntArray]:
@@ -192,77 +76,6 @@ def token_batches(lengths: IntArray, tokens: int, seed: int, epoch: int) -> list
     share = np.minimum((ends - 1) * number // int(ends[-1]), number - 1)
     batches = np.split(order, np.searchsorted(share, np.arange(1, number)))
     return [batches[i] for i in random.permutation(number)]
-
-
-def inference_batches(lengths: IntArray, max_tokens: int, max_rows: int) -> Iterator[IntArray]:
-    """Rows from longest to shortest in batches of at most ``max_tokens`` padded tokens and ``max_rows`` rows."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, min(max_rows, max_tokens // max(1, int(lengths[order[start]]))))
-        yield order[start : start + size]
-        start += size
-
-
-def text_batches(
-    tokenizer: Any,
-    texts: Sequence[str],
-    max_length: int,
-    prefix: str,
-    device: torch.device,
-    side: SideVocabulary | None = None,
-    *,
-    windows: int = 1,
-    titles: bool = False,
-) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
-    """Rows (B,) and their tensors, for a pass over texts without gradients: long rows first within a window.
-
-    While the rows of a window are worked on, the next one is tokenised in a thread of its own.
-    """
-    keep_memory()
-    starts = range(0, len(texts), INFERENCE_WINDOW)
-    with ThreadPoolExecutor(1) as ahead:
-
-        def window(start: int) -> Future[TokenCorpus]:
-            part = texts[start : start + INFERENCE_WINDOW]
-            return ahead.submit(tokenize, tokenizer, part, max_length, prefix, side, windows=windows, titles=titles)
-
-        following = window(0) if starts else None
-        for start in starts:
-            assert following is not None
-            corpus = following.result()
-            following = window(start + INFERENCE_WINDOW)
-            for rows in inference_batches(corpus.lengths, INFERENCE_TOKENS, INFERENCE_ROWS):
-                batch = collate(corpus, rows, tokenizer.pad_token_id)
-                yield rows + start, {key: value.to(device) for key, value in batch.items()}
-
-
-class Distinct:
-    """Texts of which each is worked on once, however often it occurs.
-
-    Attributes:
-        texts: every text once, in the order of its first row.
-        number: (n,) which of them a row has.
-    """
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        known: dict[str, int] = {}
-        self.number: IntArray = np.fromiter((known.setdefault(t, len(known)) for t in texts), np.int64, len(texts))
-        self.texts = list(known)
-        self.order = np.argsort(self.number, kind="stable")
-        self.bounds = np.searchsorted(self.number[self.order], np.arange(len(known) + 1))
-
-    def spread(self, which: IntArray, values: npt.NDArray[Any]) -> Iterator[tuple[IntArray, npt.NDArray[Any]]]:
-        """Values (b, ...) of some of the texts -> rows and theirs, not more at a time than a batch has."""
-        counts = self.bounds[which + 1] - self.bounds[which]
-        if len(counts) == counts.sum():
-            yield self.order[self.bounds[which]], values
-            return
-        rows = np.concatenate([self.order[self.bounds[i] : self.bounds[i + 1]] for i in which])
-        place = np.repeat(np.arange(len(which)), counts)
-        for start in range(0, len(rows), INFERENCE_ROWS):
-            part = slice(start, start + INFERENCE_ROWS)
-            yield rows[part], values[place[part]]
 
 
 class Rows(Dataset[Any]):

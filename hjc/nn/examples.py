@@ -8,10 +8,11 @@ from torch import Tensor
 
 from hjc.arrays import Float32, IntArray
 from hjc.data.codesets import Target
-from hjc.nn.batching import TokenCorpus, collate, token_batches, training_batches
+from hjc.nn.batching import collate, token_batches, training_batches
 from hjc.nn.heads import target_tensors
 from hjc.nn.mixing import Mixture
 from hjc.nn.settings import TrainerSettings
+from hjc.nn.tokens import TokenCorpus
 from hjc.taxonomy import Taxonomy
 
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hjc.arrays import Float32, IntArray
-from hjc.nn.batching import TokenCorpus, collate, tokenize
+from hjc.nn.batching import collate
 from hjc.nn.examples import Examples
 from hjc.nn.fitting import FitResult, seed_everything
 from hjc.nn.module import OptimisedModule
 from hjc.nn.pairs import PairBatches
 from hjc.nn.settings import OF_HEADS, Run, TrainerSettings
 from hjc.nn.text_encoder import CrossEncoder, PairCorpus, TorchTextEncoder
+from hjc.nn.tokens import TokenCorpus, tokenize
 from hjc.nn.training import fit_module
 
 #: what stands before the names of the tensors of label texts

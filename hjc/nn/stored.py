@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from hjc.errors import check_choice
 from hjc.files import replacing
-from hjc.nn.light import (
+from hjc.nn.light import light_encoder
+from hjc.nn.run_encoder import CONFIG_FILE
+from hjc.nn.settings import POOLINGS
+from hjc.nn.tokenizer import (
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     UNLIMITED,
     LightTokenizer,
-    light_encoder,
     special_tokens,
     stored_backend,
 )
-from hjc.nn.run_encoder import CONFIG_FILE
-from hjc.nn.settings import POOLINGS
 
 TRIED = 64  # tokens that a stored encoder is tried out with
 

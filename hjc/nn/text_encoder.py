@@ -12,20 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hjc.arrays import Float32, IntArray
-from hjc.nn.batching import (
-    INFERENCE_ROWS,
-    INFERENCE_TOKENS,
-    Distinct,
-    TokenCorpus,
-    collate,
-    inference_batches,
-    text_batches,
-    tokenize,
-)
+from hjc.nn.batching import collate, text_batches
 from hjc.nn.devices import autocast, device_of, in_bfloat16
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.stored import load_weights, pool, read_encoder, save_encoder, save_weights
+from hjc.nn.tokens import INFERENCE_ROWS, INFERENCE_TOKENS, Distinct, TokenCorpus, inference_batches, tokenize
 from hjc.progress import rows_progress
 
 WEIGHTS, PAIR_WEIGHTS = "encoder.safetensors", "cross_encoder.safetensors"

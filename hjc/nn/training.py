@@ -16,17 +16,7 @@ from hjc.arrays import Float32
 from hjc.data.codesets import Target
 from hjc.nn.augment import Noise
 from hjc.nn.averaging import KeepStates, choose, copy_of
-from hjc.nn.batching import (
-    INFERENCE_ROWS,
-    INFERENCE_TOKENS,
-    BatchLoader,
-    EpochBatches,
-    Rows,
-    TokenCorpus,
-    inference_batches,
-    share,
-    tokenize,
-)
+from hjc.nn.batching import BatchLoader, EpochBatches, Rows, share
 from hjc.nn.examples import Batchable, Examples, Noisy, assembler
 from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, seed_everything, total_steps
 from hjc.nn.heads import VectorModule
@@ -47,6 +37,7 @@ from hjc.nn.network import Network
 from hjc.nn.planning import LENGTHS, plan_of
 from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
+from hjc.nn.tokens import INFERENCE_ROWS, INFERENCE_TOKENS, TokenCorpus, inference_batches, tokenize
 from hjc.taxonomy import Taxonomy
 
 #: where the states along a training lie in its folder
