@@ -249,3 +249,15 @@ def test_a_stub_has_no_graph(tmp_path, monkeypatch):
     monkeypatch.setattr("hjc.classifiers.export.load", lambda _: model)
     with pytest.raises(ValueError, match="cannot be exported"):
         export_model(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_openvino_computes_the_same(precision, tmp_path):
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    source = made(tmp_path / "run", title_share=0.4, windows=3)
+    export_model(tmp_path / "run", tmp_path / "out", engine="openvino", precision=precision)
+    model = hjc.load(tmp_path / "out")
+    error = {"fp32": 1e-5, "int8": 0.05}[precision]
+    np.testing.assert_allclose(model.predict_proba(TEXTS), source.predict_proba(TEXTS), atol=error, rtol=0)
+    assert model.text_vectors(TEXTS).rows.shape == source.text_vectors(TEXTS).rows.shape
