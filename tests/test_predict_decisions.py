@@ -208,6 +208,25 @@ def test_one_path_and_the_cheapest_code(call, run, ads, tmp_path):
     ]
 
 
+def test_survey_weights_of_rows_count_in_every_figure(call, run, ads, tmp_path):
+    """A row of weight 3 is three rows."""
+    rows = [line.split(",") for line in ads.read_text().splitlines()[1:-1]]
+    weighted = tmp_path / "weighted.csv"
+    weighted.write_text("text,code,w\n" + "".join(f"{t},{c},{1 + i % 3}\n" for i, (t, c) in enumerate(rows)))
+    ads.write_text("text,code\n" + "".join(f"{t},{c}\n" * (1 + i % 3) for i, (t, c) in enumerate(rows)))
+    found = []
+    for file, more in ((weighted, ("--weight-column", "w")), (ads, ())):
+        code, out, err = call("evaluate", run, file, "-t", "text", "--bootstrap", 0, "--json", *more)
+        assert code == 0, err
+        found.append(json.loads(out)["metrics"])
+    same = [key for key in found[0] if not key.endswith(("/n", "/ece", "/ece_plain", "impossible"))]
+    assert len(same) > 20
+    for key in same:
+        assert found[0][key] == pytest.approx(found[1][key], nan_ok=True), key
+    code, _, err = call("evaluate", run, ads, "-t", "text", "--weight-column", "wage")
+    assert code == 2 and "wage" in err
+
+
 def test_codes_of_best_expected_hierarchical_f(call, run, ads):
     code, out, err = call("predict", run, ads, "-t", "text", "--cost", "hf1", "--hf-set", 2)
     assert code == 0, err

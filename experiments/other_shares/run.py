@@ -1,8 +1,9 @@
 """--prior on simulated tilts: real texts drawn with other shares of codes; log-loss and shares before and after.
 
-python experiments/other_shares/run.py
+python experiments/other_shares/run.py [--only "kzis ads"]
 """
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -31,7 +32,9 @@ DRAWS, ROWS = 10, 1000
 
 
 def main() -> None:
-    for name in ("vacancies", "kzis ads"):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=("vacancies", "kzis ads"), action="append", help="a part of the data")
+    for name in parser.parse_args().only or ("vacancies", "kzis ads"):
         _, data = load(name, "title", near=False)
         train, valid, test = data["train"], data["valid"], data["test"]
         tree = train.taxonomy

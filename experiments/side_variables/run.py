@@ -1,6 +1,6 @@
 """What do columns beside the text give, and what does a model lose that was trained with them and gets none?
 
-python experiments/side_variables/run.py [--tune]
+python experiments/side_variables/run.py [--tune] [--kind linear]
 """
 
 import argparse
@@ -23,7 +23,6 @@ from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
 from hjc.data import DataSettings, TextRecipe, load_job_data  # noqa: E402
 from hjc.data.jobdata import JobData  # noqa: E402
 from hjc.data.settings import SideSettings  # noqa: E402
-from hjc.data.side import without_side  # noqa: E402
 from hjc.data.splitting import identical_groups, merge_groups, near_duplicate_groups, split_rows  # noqa: E402
 from hjc.metrics import RowScores, level_metrics, score_batches  # noqa: E402
 from hjc.nn.settings import NeuralSettings, TrainerSettings  # noqa: E402
@@ -79,7 +78,7 @@ def fit(kind: str, data: dict[str, JobData], recipe: TextRecipe, texts: str, **s
 
 
 def scored(model: Classifier, rows: JobData, given: bool) -> RowScores:
-    texts = list(rows.texts) if given else without_side(rows.texts)
+    texts = list(rows.texts) if given else list(map(str, rows.texts))  # plain texts carry no variables
     return score_batches(rows.taxonomy, model.iter_log_proba(texts), rows.gold)
 
 
@@ -101,11 +100,15 @@ def tune() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tune", action="store_true", help="only show the validation rows by model.side_weight")
-    if parser.parse_args().tune:
+    parser.add_argument("--kind", choices=("linear", "neural"), action="append", help="only these models (both)")
+    args = parser.parse_args()
+    if args.tune:
         return tune()
     for name in SETS:
         for texts in TEXTS:
             for kind in ("linear", "neural"):
+                if kind not in (args.kind or ("linear", "neural")):
+                    continue
                 if kind == "neural" and texts != "title":
                     continue  # a small encoder of titles; long texts take long
                 lines = []

@@ -40,6 +40,13 @@ def evaluate(
     source_column: Annotated[
         str | None, typer.Option(help="Column with the source, to slice by (as in training).")
     ] = None,
+    weight_column: Annotated[
+        str | None, typer.Option(help="Survey weight of a row: figures are of the frame, not of the sample.")
+    ] = None,
+    language_shares: Annotated[
+        str | None,
+        typer.Option(help="Table language,share ...: correlation of the accuracy by language with each column."),
+    ] = None,
     name: Annotated[str, typer.Option(help="What the figures are called: NAME/level_4/recall@5.")] = "test",
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
@@ -60,11 +67,13 @@ def evaluate(
 
     from hjc.apply.priors import in_texts
     from hjc.cli.streams import recipe_of, trained_column, with_prior
+    from hjc.corpus.copying import write_tables
     from hjc.data.reading import read_job_data
     from hjc.data.settings import DataSettings
     from hjc.data.splits import reject_reasons, write_rejects
     from hjc.evaluation import evaluate_model
     from hjc.evaluation.kind import TextKind
+    from hjc.evaluation.languages import language_correlation, read_language_shares
     from hjc.evaluation.tables import show
     from hjc.evaluation.words import plain_sentences
     from hjc.files import check_folder
@@ -82,7 +91,9 @@ def evaluate(
         language_column=language_column or trained_column(run_dir, "language_column"),
         source_column=source_column or trained_column(run_dir, "source_column"),
         restore_zeros=restore_zeros,
+        weight_column=weight_column or "",
     )
+    shares = None if language_shares is None else read_language_shares(language_shares)
     if output is not None:
         check_folder(output)
     classifier = computing.model(run_dir)
@@ -109,6 +120,7 @@ def evaluate(
         calibrated, rules_from = False, ""  # rules of the validation rows hold for their shares only
     found = evaluate_model(
         model, rows, name=name, validation=rules_from or None, calibrated=calibrated, bootstrap=bootstrap, seed=seed,
+        weighted=weight_column is not None,
         train_gold=None if counts is None else np.repeat(np.arange(len(counts)), counts),
     )  # fmt: skip
     session.tell(
@@ -118,8 +130,16 @@ def evaluate(
     if not session.as_json():
         show(found, Console(highlight=False), f"{name}: {len(rows):,} rows of {data}", ("language", "source"))
         session.say("\n".join(plain_sentences({name: found})))
+    related = None if shares is None else language_correlation(found, shares)
+    if related is not None:
+        session.show_table(
+            "language_correlation", f"{name}: recall@1 by language and shares of languages", related.columns.tolist(),
+            related.astype({"level": str}).to_numpy().tolist(),
+        )  # fmt: skip
     if output is not None:
         found.write(output)
+        if related is not None:
+            write_tables(output, {"language_correlation": related})
         write_rejects(output, [rejects])
         if counts is not None and Path(output).resolve() != Path(run_dir).resolve():
             write_counts(output, classifier.taxonomy, counts)
