@@ -110,7 +110,7 @@ def test_a_deal_reaches_everybody_evenly(n, coders, common, seed):
     dealt = deal_units(n, coders, common, seed)
     sizes = [len(rows) for rows in dealt]
     assert max(sizes) - min(sizes) <= 1 and set().union(*dealt) == set(range(n))
-    times = np.bincount(np.concatenate(dealt), minlength=n)
+    times = np.bincount(sum(dealt, []), minlength=n)
     assert (times == coders).sum() == (n if coders == 1 else common) and set(times.tolist()) <= {1, coders}
 
 
