@@ -1,6 +1,7 @@
 """hjc data sample --rule pps and --rule phrases, deal and gather; weights and language shares in hjc evaluate."""
 
 import json
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def test_a_deal_reaches_everybody_evenly(n, coders, common, seed):
     dealt = deal_units(n, coders, common, seed)
     sizes = [len(rows) for rows in dealt]
     assert max(sizes) - min(sizes) <= 1 and set().union(*dealt) == set(range(n))
-    times = np.bincount(sum(dealt, []), minlength=n)
+    times = np.bincount(list(chain(*dealt)), minlength=n)
     assert (times == coders).sum() == (n if coders == 1 else common) and set(times.tolist()) <= {1, coders}
 
 
