@@ -95,11 +95,12 @@ def deal_file(
     return Done(facts, [f"{len(frame):,} rows dealt: {each}; {common:,} of them to all -> {directory}"])
 
 
-def gather_files(directory: str, output: str, *, overwrite: bool = False) -> Done:
+def gather_files(directory: str, output: str, *, overwrite: bool = False, **reading: Any) -> Done:
     """The coders' files and ``deal.csv`` as one table, a line a unit and coder, for ``hjc data agreement``.
 
     Columns: those of deal.csv (unit, coder, purpose, the sample's own, weights among them), then code and comment. A
-    unit that is missing in a file, or has no code yet, has an empty code and is counted.
+    unit that is missing in a file, or has no code yet, has an empty code and is counted. ``reading``: how the coders'
+    files are read now, whatever a spreadsheet made of them (separator, encoding); see :func:`hjc.tables.read_rows`.
 
     Raises:
         ValueError: no deal, no file of a coder, units that the coder was not dealt, a unit twice, no code column.
@@ -115,7 +116,7 @@ def gather_files(directory: str, output: str, *, overwrite: bool = False) -> Don
         found = [path for path in (folder / f"{coder}.csv", folder / f"{coder}.xlsx") if path.is_file()]
         if len(found) != 1:
             raise ValueError(f"{directory}: expected {coder}.csv or {coder}.xlsx, got {len(found)} files")
-        table = read_rows(str(found[0]))
+        table = read_rows(str(found[0]), **reading)
         table.check_columns([UNIT, "code"])
         given = table.whole()
         given[UNIT] = given[UNIT].str.strip()

@@ -136,11 +136,12 @@ def gather(
     output: OutputFile,
     *,
     overwrite: Overwrite = False,
+    reading: Reading,
 ) -> None:
     """Put the coders' files of a deal together: a line a unit and coder, for hjc data agreement."""
     from hjc.corpus.dealing import gather_files
 
-    done = gather_files(folder, output, overwrite=overwrite)
+    done = gather_files(folder, output, overwrite=overwrite, **reading.settings())
     session.finish(output, done.facts, done.notes)
 
 
