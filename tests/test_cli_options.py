@@ -15,7 +15,7 @@ READING = {"--input-format", "--separator", "--encoding", "--sheet"}
 WRITING = {"--format", "--safe-cells", "--overwrite"}
 #: commands without a table to read; the official files of taxonomies have readers of their own
 OTHERS = {
-    "train", "compare", "info", "relabel", "import", "graph", "show", "check", "from-taxonomy",
+    "train", "compare", "info", "relabel", "import", "graph", "show", "check", "from-taxonomy", "push",
     "serve", "adapt", "ready", "learn", "erase", "export", "user",
 }  # fmt: skip
 
