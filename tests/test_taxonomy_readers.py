@@ -2,6 +2,7 @@
 """Readers of official taxonomies on small files in the layouts of their offices."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -292,6 +293,13 @@ def test_onet_text_release(tmp_path):
     assert of(imported, "short") == [("11-1011.00", "CEO")] and of(imported, "skill") == [("11-1011.00", "Speaking")]
     assert {"Tools Used", "Task Statements", "Abilities", "SOC structure"} <= set(imported.report.missing)
     assert imported.taxonomy.descriptions["en"][tree.index_of["11-1011.00"]] == 'Determine "policy.'
+    few = import_taxonomy("onet", tmp_path, ImportOptions(skip=("skill", "knowledge", "tool", "technology")))
+    assert few.taxonomy == tree and {t.kind for t in few.texts} == {t.kind for t in imported.texts} - {
+        "skill",
+        "technology",
+    }
+    assert sorted(Path(name).name for name in few.report.ignored) == ["Skills.txt", "Technology Skills.txt"]
+    assert "Task Statements" in few.report.missing and not {"Tools Used", "Knowledge"} & set(few.report.missing)
 
 
 def test_noc_in_two_languages(tmp_path):

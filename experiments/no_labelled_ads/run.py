@@ -12,57 +12,16 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import ROOT, data_folder, vacancies
+from ads_data import SEED, calibrated_on, federal, fitted, polish_ads, polish_names, table_of
+from common import ROOT, data_folder
 
 from hjc.classifiers.ads import AdsClassifier
-from hjc.classifiers.ads_settings import AdsSettings
-from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
-from hjc.data import DataSettings, JobData, load_job_data
+from hjc.data import JobData
 from hjc.evaluation import evaluate_model
-from hjc.taxonomy import Taxonomy, isco08, load_taxonomy
-from hjc.taxonomy.readers import import_taxonomy
-from hjc.training.ready import ReadySettings, on_tree, training_table
+from hjc.taxonomy import isco08
 
 FIGURES = ("recall@1", "recall@5", "log_loss", "ece")
-SEED = 1
 OUT = Path(__file__).resolve().parent / "results.csv"
-
-
-def table_of(kind: str, paths: list[str], languages: list[str], tree: Taxonomy | None = None) -> JobData:
-    """The training table of ``hjc ready`` as rows."""
-    from hjc.taxonomy.readers import ImportOptions
-
-    imported = import_taxonomy(kind, paths, ImportOptions(languages=tuple(languages)))
-    target = tree or imported.taxonomy
-    sources = ["title", "alternative", "example", "description", "definition", "task"]
-    shared = "keep_all" if tree is not None else "drop"
-    wanted = TaxonomyTexts(sources=sources, languages=languages, shared=shared, context={})
-    texts = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), wanted).texts
-    rows = training_table(on_tree(texts, imported.taxonomy, target), ReadySettings(seed=SEED))
-    rows = rows.drop_duplicates(["title", "body", "code"])
-    joined = [f"{a}\n{b}" if b else a for a, b in zip(rows["title"], rows["body"], strict=True)]
-    return JobData.from_lists(target, joined, rows["code"].tolist(), sources=["names"] * len(rows))
-
-
-def polish_ads(tree: Taxonomy, digits: int) -> tuple[JobData, JobData]:
-    """Pool (its codes only where a row of the table says so) and test; near-duplicates lie on one side. Rows whose
-    first digits are no code of the tree are left out."""
-    folder = data_folder()
-    settings = DataSettings(
-        files=[str(folder / "kzis_ads_pl" / "ads.csv.gz")], text_columns=["title", "description"], test_fraction=0.3,
-        valid_fraction=0.0, near_duplicates=0.9,
-    )  # fmt: skip
-    own = load_taxonomy(str(folder / "kzis" / "kzis_hierarchy_2023.csv"))
-    splits = load_job_data(settings, own)
-    made = []
-    for data in (splits.train, splits.tests["test"]):
-        codes = [code[:digits] for code in data.codes]
-        known = np.array([code in tree.index_of for code in codes])
-        rows = data.take(known)
-        kept = [code for code, ok in zip(codes, known.tolist(), strict=True) if ok]
-        groups = None if rows.group is None else rows.group
-        made.append(JobData.from_lists(tree, rows.texts, kept, groups=groups))
-    return made[0], made[1]
 
 
 def titles(data: JobData) -> JobData:
@@ -96,21 +55,6 @@ def draw(pool: JobData, n: int, seed: int = SEED) -> tuple[JobData, JobData]:
     return pool.take(np.sort(order[valid:])), pool.take(np.sort(order[:valid]))
 
 
-def fitted(train: JobData, valid: JobData | None, uncoded: tuple[str, ...], **more) -> AdsClassifier:
-    model = AdsClassifier(train.taxonomy, AdsSettings(seed=SEED, **more))
-    model.unlabelled = uncoded
-    model.fit(train, valid)
-    print("  ", model.fit_result, flush=True)
-    return model
-
-
-def calibrated_on(model: AdsClassifier, valid: JobData) -> None:
-    from hjc.calibration import fit_calibrator
-
-    found = fit_calibrator(model.taxonomy, model.iter_log_proba(valid.texts), valid.gold, groups=valid.group)
-    model.calibrator = found.calibrator
-
-
 def ladder(study: str, names: JobData, pool: JobData, test: JobData, coded: tuple[int, ...]) -> Iterator[dict]:
     """Names alone, with uncoded ads, with so many coded ads drawn at random."""
     yield from scored(fitted(names, None, ()), test, study, "names")
@@ -119,11 +63,12 @@ def ladder(study: str, names: JobData, pool: JobData, test: JobData, coded: tupl
         model = fitted(JobData.concat([names, train]), valid, ())
         calibrated_on(model, valid)
         yield from scored(model, test, study, f"names, {len(train) + len(valid):,} coded ads", calibrated=True)
-    yield from scored(fitted(names, None, pool.texts), test, study, f"names, {len(pool):,} uncoded ads")
+    learnt = fitted(names, None, pool.texts, unlabelled_stop="agreement")
+    yield from scored(learnt, test, study, f"names, {len(pool):,} uncoded ads, by agreement")
 
 
 def kzis(coded: tuple[int, ...] = (300, 100_000)) -> Iterator[dict]:
-    names = table_of("kzis", [str(data_folder() / "kzis")], ["pl"])
+    names = polish_names()
     yield from ladder("kzis ads, 6 digits", names, *polish_ads(names.taxonomy, 6), coded)
 
 
@@ -143,14 +88,7 @@ def bundled(names: JobData) -> Iterator[dict]:
 
 
 def usajobs(coded: tuple[int, ...] = (300,)) -> Iterator[dict]:
-    data, groups = vacancies()
-    tree = data.taxonomy
-    names = [(tree.title(i), tree.codes[i]) for i in tree.leaves.tolist() if tree.title(i)]
-    side = np.random.default_rng(SEED).random(int(groups.max()) + 1)[groups] < 0.5
-    pool, test = (JobData(tree, part.texts, part.gold, group=g) for part, g in
-                  ((data.take(side), groups[side]), (data.take(~side), groups[~side])))  # fmt: skip
-    rows = JobData.from_lists(tree, [a for a, _ in names], [b for _, b in names], sources=["names"] * len(names))
-    yield from ladder("usajobs", rows, pool, test, coded)
+    yield from ladder("usajobs", *federal(), coded)
 
 
 STUDIES: dict[str, Callable[[], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs, "esco": esco}

@@ -13,10 +13,12 @@ title alone. An ad without a title has its body alone, one without a body its ti
 
 From ads without codes (``data.unlabelled``) it learns twice: m(code), the mean probability of a code among them, and by
 self-training: the surest ads of every code are trained on as if the code were right (Lee 2013; balanced by code as in
-Zou et al. 2018). Labels cannot be checked there, so a round is undone where it makes coded ads less probable or,
-without any, where title and body of ads that were held back agree less often than before.
+Zou et al. 2018). Labels cannot be checked there, so each is kept only where it makes coded ads more probable, by more
+than chance. Without coded ads uncoded ones are not learnt from unless that is asked for: whether title and body agree
+tells nothing of being right.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -28,33 +30,32 @@ from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
 from hjc.classifiers import read_classifier
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.evidence import LEAST, combination, folds_of, weigh
+from hjc.classifiers.evidence import CRITICAL, LEAST, clustered, combination, folds_of, weigh
 from hjc.classifiers.fitting import check_rows, check_tree, draw
 from hjc.classifiers.hybrid import most_rows
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
 from hjc.classifiers.treemath import chunks, gold_log_proba, log_softmax
+from hjc.classifiers.uncoded import HELD_BACK, MOST_UNLABELLED, agreement_level, surest
 from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.jobdata import JobData
 from hjc.rerank.ads import AD, BODY, NOTHING, TITLE, Ad, jobs_of, read_ad
 from hjc.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
 
 #: pieces of evidence of the linear model
 PIECES = ("title", "body", "whole")
 WEIGHTS, LINEAR, PARTS = "evidence.safetensors", "linear", "parts"
 PREDICT_ROWS = 2048
 #: with fewer validation rows than this training rows help to weigh the pieces, as many as are lacking
-ENOUGH = 1000
-#: of the uncoded ads so many are looked at, and this share is held back to see whether title and body agree
-MOST_UNLABELLED, HELD_BACK = 50_000, 0.2
-#: level at which title and body are compared: that of a hundred codes or so
-AGREE_NODES = 100
+ENOUGH = 500
 
 
 @dataclass
 class AdsFit:
-    """What was done: ``weights`` of the pieces for ads with title and body, how they were found, rounds of
-    self-training with what they changed."""
+    """What was done: ``weights`` of the pieces for ads with title and body, how they were found, and ``rounds``:
+    round 0 is the background, the others self-training."""
 
     status: str = "finished"
     rows_with_body: int = 0
@@ -67,14 +68,9 @@ class AdsFit:
 
 
 class AdsClassifier(Classifier):
-    """See the module.
+    """See the module. ``parts``: further fitted classifiers; default: those of ``settings.parts``.
 
-    Args:
-        settings: what the model is; stored with it.
-        parts: further fitted classifiers; default: those of ``settings.parts``.
-
-    Raises:
-        ValueError: a part has another tree. FileNotFoundError, ModelDirError: a part cannot be read.
+    Raises ValueError for a part of another tree, FileNotFoundError or ModelDirError for one that cannot be read.
     """
 
     name: ClassVar[str] = "ads"
@@ -120,8 +116,7 @@ class AdsClassifier(Classifier):
     def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
         """Fit the linear model, learn from :attr:`unlabelled`, then weigh the pieces on validation rows.
 
-        Raises:
-            ValueError: as those of :class:`LinearClassifier`; validation rows of another tree.
+        Raises ValueError as :class:`LinearClassifier` does; for validation rows of another tree.
         """
         check_rows("train", train, self.taxonomy)
         if valid is not None:
@@ -201,28 +196,46 @@ class AdsClassifier(Classifier):
             texts = [texts[i] for i in np.sort(rng.choice(len(texts), MOST_UNLABELLED, replace=False)).tolist()]
         ads = [ad for text in texts if (ad := read_ad(text)).kind != NOTHING and not ad.note]
         found.unlabelled = len(ads)
-        if not ads:
-            return
-        held = rng.random(len(ads)) < HELD_BACK
-        learnt, kept_back = ([ad for ad, out in zip(ads, held.tolist(), strict=True) if out == side] for side in (0, 1))
-        self._set_background(learnt)
-        before = self._worth(coded, kept_back)
-        for number in range(1, settings.self_training + 1):
+        checked = coded is not None and len(coded) >= max(settings.least_validation, LEAST)
+        if settings.unlabelled_stop == "auto" and not checked:
+            logger.warning(
+                "%s ads without codes are not learnt from: without %d coded validation ads nothing tells whether that "
+                "helps, and it costs as often; model.unlabelled_stop=agreement or never learns all the same",
+                f"{len(ads):,}", settings.least_validation,
+            )  # fmt: skip
+        elif ads:
+            held = rng.random(len(ads)) < HELD_BACK
+            sides = [[ad for ad, out in zip(ads, held.tolist(), strict=True) if out == side] for side in (0, 1)]
+            self._rounds(train, coded if checked else None, sides[0], sides[1], found)
+
+    def _rounds(
+        self, train: JobData, coded: JobData | None, learnt: Sequence[Ad], kept_back: Sequence[Ad], found: AdsFit
+    ) -> None:
+        """Background and rounds of self-training, each kept where it helps."""
+        settings, before = self.settings, self._worth(coded, kept_back)
+        for number in range(settings.self_training + 1):
             earlier = self.linear, self.background
-            chosen, gold = self._surest(learnt)
-            more = JobData(self.taxonomy, tuple(learnt[i].text for i in chosen.tolist()), gold)
-            least = float(train.weight.min()) if len(train) else 1.0
-            more = replace(more, weight=np.full(len(more), least or 1.0, dtype=np.float32))
-            self.linear = LinearClassifier(self.taxonomy, settings.linear_settings())
-            self.linear.fit(JobData.concat([train, more]))
-            self._set_background(learnt)
+            chosen = np.zeros(0, dtype=np.int64)
+            if number:
+                chosen, gold = self._surest(learnt)
+                more = JobData(self.taxonomy, tuple(learnt[i].text for i in chosen.tolist()), gold)
+                least = float(train.weight.min()) if len(train) else 1.0
+                more = replace(more, weight=np.full(len(more), least or 1.0, dtype=np.float32))
+                self.linear = LinearClassifier(self.taxonomy, settings.linear_settings())
+                self.linear.fit(JobData.concat([train, more]))
+            if self.background.any() or not number:
+                self._set_background(learnt)
             after = self._worth(coded, kept_back)
-            line = {"round": number, "rows": len(chosen), "measure": after[0], "before": before[1], "after": after[1]}
-            found.rounds.append({**line, "kept": bool(after[1] >= before[1] or settings.unlabelled_stop == "never")})
-            if not found.rounds[-1]["kept"]:
+            means = [round(float(values.mean()), 4) for _, values in (before, after)]
+            groups = np.arange(len(after[1])) if coded is None or coded.group is None else coded.group
+            surely = coded is None or clustered(after[1] - before[1], groups) > CRITICAL
+            kept = bool(settings.unlabelled_stop == "never" or (surely and means[1] >= means[0]))
+            line = {"round": number, "rows": len(chosen), "measure": after[0], "before": means[0], "after": means[1]}
+            found.rounds.append(line | {"kept": kept})
+            if kept:
+                before = after
+            else:
                 self.linear, self.background = earlier
-                return
-            before = after
 
     def _set_background(self, ads: Sequence[Ad]) -> None:
         """Mean probability of each leaf among ads, by what the model says of them now."""
@@ -239,33 +252,23 @@ class AdsClassifier(Classifier):
         for at, part in chunks(ads, PREDICT_ROWS):
             found = self._combined(part)
             leaf[at], sure[at] = found.argmax(axis=1), found.max(axis=1)
-        order = np.lexsort((-sure, leaf))
-        start = np.r_[True, leaf[order][1:] != leaf[order][:-1]]
-        number = np.cumsum(start) - 1
-        rank = np.arange(len(order)) - np.flatnonzero(start)[number]
-        size = np.bincount(number)[number]
-        chosen = np.sort(order[rank < np.maximum(1, np.floor(self.settings.self_share * size))])
+        chosen = surest(leaf, sure, self.settings.self_share)
         return chosen, self.taxonomy.leaves[leaf[chosen]]
 
-    def _worth(self, coded: JobData | None, held: Sequence[Ad]) -> tuple[str, float]:
-        """How good the model is, the more the better: minus the log-loss of coded ads, else how often title and body of
-        uncoded ads that were not trained on have the same code."""
-        if coded is not None and len(coded) >= self.settings.least_validation:
+    def _worth(self, coded: JobData | None, held: Sequence[Ad]) -> tuple[str, Float64]:
+        """How good the model is on each of some rows, the more the better: ln P(code) of coded ads, else whether title
+        and body of uncoded ads that were not trained on have the same code."""
+        if coded is not None:
             log_proba = self._combined([read_ad(text) for text in coded.texts])
-            found = gold_log_proba(log_proba, self.taxonomy.leaf_slice[coded.gold])
-            return "log-likelihood of coded ads", round(float(found.mean()), 4)
-        both = [ad for ad in held if ad.kind == AD]
-        if not both:
-            return "nothing to measure", 0.0
-        level = min(
-            range(1, self.taxonomy.depth + 1),
-            key=lambda d: abs(np.log(len(self.taxonomy.level_nodes(d)) / AGREE_NODES)),
-        )
+            return "log-likelihood of coded ads", gold_log_proba(log_proba, self.taxonomy.leaf_slice[coded.gold])
+        if not (both := [ad for ad in held if ad.kind == AD]):
+            return "nothing to measure", np.zeros(1)
+        level = agreement_level(self.taxonomy)
         codes = [
             self.taxonomy.aggregate(self.linear.leaf_log_proba(texts), level).argmax(axis=1)
             for texts in ([ad.title for ad in both], [Ad(body=ad.body).text for ad in both])
         ]
-        return f"agreement of title and body at level {level}", round(float((codes[0] == codes[1]).mean()), 4)
+        return f"agreement of title and body at level {level}", (codes[0] == codes[1]).astype(np.float64)
 
     # ------------------------------------------------------------------ predict
 

@@ -6,7 +6,11 @@ from typing import Any
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.errors import check_choices, check_range
 
-ADS_CHOICES = {"name": ("ads",), "hierarchy": ("topdown", "bottomup", "plt"), "unlabelled_stop": ("auto", "never")}
+ADS_CHOICES = {
+    "name": ("ads",),
+    "hierarchy": ("topdown", "bottomup", "plt"),
+    "unlabelled_stop": ("auto", "agreement", "never"),
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -27,7 +31,8 @@ class AdsSettings:
     self_training: int = 1
     #: of each code's ads the share, the surest first, that is trained on
     self_share: float = 0.5
-    #: auto: a round that makes things worse (log-loss of coded ads, else agreement of title and body) is undone | never
+    #: auto: what is learnt from uncoded ads is kept where coded validation ads become surely more probable, and without
+    #: such ads nothing is learnt | agreement: without them, where title and body agree as often as before | never: kept
     unlabelled_stop: str = "auto"
     #: probabilities are divided by the mean probability of their code among the uncoded ads to this power (0: not at
     #: all): codes that every ad looks like a little lose

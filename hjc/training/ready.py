@@ -42,6 +42,8 @@ ATTRIBUTION: Mapping[str, str] = {
     "Copyright Act, article 4).",
     "soc2018": "Standard Occupational Classification, U.S. Bureau of Labor Statistics: public domain.",
 }
+#: kinds of text that ready models are not made from: their tables are not read
+NOT_TRAINED_ON = ("technology", "tool", "skill", "knowledge", "ability")
 LICENCE = {"esco": "cc-by-4.0", "onet": "cc-by-4.0"}
 #: names of columns that a list of titles, or of coded ads, may have
 _TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad")
@@ -104,7 +106,8 @@ def make_ready(
     if reader not in READERS:
         raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(('isco08', *READERS))}")
     folder = Path(output) / FOLDER
-    imported = import_taxonomy(reader, list(paths), ImportOptions(languages=settings.languages))
+    options = ImportOptions(languages=settings.languages, skip=NOT_TRAINED_ON)
+    imported = import_taxonomy(reader, list(paths), options)
     tree = isco08() if kind == "isco08" else imported.taxonomy
     wanted = ["title", "alternative", "example", "description", "definition", "task"]
     plain = TaxonomyTexts(sources=wanted, languages=list(settings.languages), shared="drop", context={})

@@ -24,13 +24,13 @@ REPORTED = Table(
 TIDY_TITLES = Table("titles", rf"titles{_X}", (_CODE, ("kind",), ("title",)))
 TASKS = Table("Task Statements", rf"(task[ _]statements|tasks){_X}", (_CODE, ("task",)), "tasks")
 #: tables with an example and a category
-TOOLS = (
-    (Table("Technology Skills", rf"technology[ _]skills{_X}", (_CODE, ("example",)), "technology"), "technology"),
-    (Table("Tools Used", rf"tools[ _]used{_X}", (_CODE, ("example",)), "tools"), "tool"),
+TOOLS = tuple(
+    Table(name, rf"{name.replace(' ', '[ _]')}{_X}", (_CODE, ("example",)), purpose, kind)
+    for name, purpose, kind in (("Technology Skills", "technology", "technology"), ("Tools Used", "tools", "tool"))
 )
 #: tables with a rating of importance (scale IM) for each element
 RATED = tuple(
-    (Table(name, rf"{name}{_X}", (_CODE, ("element", "Element Name"), ("importance", "Data Value"))), kind)
+    Table(name, rf"{name}{_X}", (_CODE, ("element", "Element Name"), ("importance", "Data Value")), kind=kind)
     for name, kind in (("Skills", "skill"), ("Knowledge", "knowledge"), ("Abilities", "ability"))
 )
 
@@ -47,7 +47,8 @@ RATED = tuple(
         REPORTED,
         TIDY_TITLES,
         TASKS,
-        *(t for t, _ in (*TOOLS, *RATED)),
+        *TOOLS,
+        *RATED,
     ),
 )
 def read(source: Source, collector: Collector) -> ImportedTaxonomy:
@@ -75,16 +76,15 @@ def read(source: Source, collector: Collector) -> ImportedTaxonomy:
         _add_titles(collector, source)
     if (tasks := source.find(TASKS, collector)) is not None:
         collector.texts_of(tasks, _role(tasks), _CODE, "task", "en", ("task",), ("Task Type", "type"))
-    for table, kind in TOOLS:
+    for table in TOOLS:
         if (sheet := source.find(table, collector)) is not None:
             category = ("Commodity Title", "category")
-            collector.texts_of(sheet, _role(sheet), _CODE, kind, "en", ("example",), category)
-    for table, kind in RATED:
-        sheet = source.find(table)
-        if sheet is None:
+            collector.texts_of(sheet, _role(sheet), _CODE, table.kind, "en", ("example",), category)
+    for table in RATED:
+        if (sheet := source.find(table)) is not None:
+            _add_rated(collector, sheet, table.kind)
+        elif table.kind not in source.options.skip:
             collector.report.missing[table.role] = f"ratings of {table.role.lower()}"
-        else:
-            _add_rated(collector, sheet, kind)
     return collector.finish()
 
 

@@ -22,6 +22,7 @@ class ImportOptions:
         columns: logical column name -> name in the files, for renamed columns (and the map of the generic reader).
         encoding, separator: of text files (None: found out; UTF-8).
         digits: cumulative code lengths, for the generic reader.
+        skip: tables that hold nothing but such kinds of text are not read (skill, tool ...): those of O*NET are large.
     """
 
     name: str = ""
@@ -31,6 +32,7 @@ class ImportOptions:
     encoding: str | None = None
     separator: str | None = None
     digits: tuple[int, ...] = ()
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Table:
         pattern: regular expression that its file name fully matches, without regard to case and without ``.gz``.
         required: for each column that must be there the names it may have.
         purpose: what is lacking without it; "" for a table that the reader says itself whether it needs.
+        kind: the kind of text it holds, where it holds nothing else (see ``ImportOptions.skip``).
     """
 
     role: str
     pattern: str
     required: tuple[tuple[str, ...], ...]
     purpose: str = ""
+    kind: str = ""
 
     def fits(self, path: Path) -> bool:
         name = re.sub(r"\.gz$", "", path.name, flags=re.IGNORECASE)
@@ -101,7 +105,10 @@ class Source:
         return []
 
     def find(self, table: Table, collector: Collector | None = None) -> Sheet | None:
-        """The first such file. Without one its purpose is noted as missing in the report of ``collector``."""
+        """The first such file. Without one its purpose is noted as missing in the report of ``collector``; None, and
+        nothing noted, for a table that is not wanted."""
+        if table.kind and table.kind in self.options.skip:
+            return None
         named = [path for path in self.files if path not in self.taken and table.fits(path)]
         if len(named) > 1:
             others = name_some(path.name for path in named[1:])

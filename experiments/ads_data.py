@@ -1,0 +1,80 @@
+"""Names of codes and coded ads that several studies of ads without codes share; a model of ads fitted on them."""
+
+import numpy as np
+from common import data_folder, vacancies
+
+from hjc.calibration import fit_calibrator
+from hjc.classifiers.ads import AdsClassifier
+from hjc.classifiers.ads_settings import AdsSettings
+from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
+from hjc.data import DataSettings, JobData, load_job_data
+from hjc.taxonomy import Taxonomy, load_taxonomy
+from hjc.taxonomy.readers import ImportOptions, import_taxonomy
+from hjc.training.ready import ReadySettings, on_tree, training_table
+
+SEED = 1
+
+
+def table_of(kind: str, paths: list[str], languages: list[str], tree: Taxonomy | None = None) -> JobData:
+    """The training table of ``hjc ready`` as rows."""
+    imported = import_taxonomy(kind, paths, ImportOptions(languages=tuple(languages)))
+    target = tree or imported.taxonomy
+    sources = ["title", "alternative", "example", "description", "definition", "task"]
+    shared = "keep_all" if tree is not None else "drop"
+    wanted = TaxonomyTexts(sources=sources, languages=languages, shared=shared, context={})
+    texts = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), wanted).texts
+    rows = training_table(on_tree(texts, imported.taxonomy, target), ReadySettings(seed=SEED))
+    rows = rows.drop_duplicates(["title", "body", "code"])
+    joined = [f"{a}\n{b}" if b else a for a, b in zip(rows["title"], rows["body"], strict=True)]
+    return JobData.from_lists(target, joined, rows["code"].tolist(), sources=["names"] * len(rows))
+
+
+def polish_ads(tree: Taxonomy, digits: int) -> tuple[JobData, JobData]:
+    """Pool (its codes only where a row of the table says so) and test; near-duplicates lie on one side. Rows whose
+    first digits are no code of the tree are left out."""
+    folder = data_folder()
+    settings = DataSettings(
+        files=[str(folder / "kzis_ads_pl" / "ads.csv.gz")], text_columns=["title", "description"], test_fraction=0.3,
+        valid_fraction=0.0, near_duplicates=0.9,
+    )  # fmt: skip
+    own = load_taxonomy(str(folder / "kzis" / "kzis_hierarchy_2023.csv"))
+    splits = load_job_data(settings, own)
+    made = []
+    for data in (splits.train, splits.tests["test"]):
+        codes = [code[:digits] for code in data.codes]
+        known = np.array([code in tree.index_of for code in codes])
+        rows = data.take(known)
+        kept = [code for code, ok in zip(codes, known.tolist(), strict=True) if ok]
+        groups = None if rows.group is None else rows.group
+        made.append(JobData.from_lists(tree, rows.texts, kept, groups=groups))
+    return made[0], made[1]
+
+
+def fitted(train: JobData, valid: JobData | None, uncoded: tuple[str, ...], **more) -> AdsClassifier:
+    model = AdsClassifier(train.taxonomy, AdsSettings(seed=SEED, **more))
+    model.unlabelled = uncoded
+    model.fit(train, valid)
+    print("  ", model.fit_result, flush=True)
+    return model
+
+
+def calibrated_on(model: AdsClassifier, valid: JobData) -> None:
+    found = fit_calibrator(model.taxonomy, model.iter_log_proba(valid.texts), valid.gold, groups=valid.group)
+    model.calibrator = found.calibrator
+
+
+def polish_names() -> JobData:
+    """KZiS: names, thesaurus, syntheses and tasks."""
+    return table_of("kzis", [str(data_folder() / "kzis")], ["pl"])
+
+
+def federal() -> tuple[JobData, JobData, JobData]:
+    """Names of the federal series, and pool and test of the vacancies, a half each; rows of one title or text lie on
+    one side."""
+    data, groups = vacancies()
+    tree = data.taxonomy
+    named = [(tree.title(i), tree.codes[i]) for i in tree.leaves.tolist() if tree.title(i)]
+    side = np.random.default_rng(SEED).random(int(groups.max()) + 1)[groups] < 0.5
+    names = JobData.from_lists(tree, [a for a, _ in named], [b for _, b in named], sources=["names"] * len(named))
+    pool, test = (data.take(side), groups[side]), (data.take(~side), groups[~side])
+    return names, *(JobData(tree, part.texts, part.gold, group=g) for part, g in (pool, test))

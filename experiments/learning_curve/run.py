@@ -1,0 +1,103 @@
+"""How many ads should be coded? The ready model with 0 to all coded ads on top, drawn at random and by ``hjc review``.
+
+python experiments/learning_curve/run.py [--only kzis] [--only usajobs]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from ads_data import calibrated_on, federal, fitted, polish_ads, polish_names
+
+from hjc.arrays import IntArray
+from hjc.classifiers.ads import AdsClassifier
+from hjc.data import JobData
+from hjc.decision import review_plan
+from hjc.decision.selective import selective_table
+from hjc.evaluation import evaluate_model
+from hjc.metrics import Resamples
+
+SIZES = (0, 100, 300, 1000, 3000)
+SEED = 1
+#: test rows that are scored at most
+MOST_TESTED = 3000
+FIGURES = ("recall@1", "log_loss", "ece")
+OUT = Path(__file__).resolve().parent / "results.csv"
+
+
+def drawn(order: str, n: int, pool: JobData, ready: AdsClassifier) -> IntArray:
+    """Positions of n rows of the pool: at random, or as ``hjc review --strategy proportional`` picks by the model."""
+    if order == "random" or n >= len(pool):
+        return np.random.default_rng(SEED).permutation(len(pool))[:n]
+    uncertain = np.concatenate([1 - np.exp(found.max(axis=1)) for _, found in ready.iter_log_proba(pool.texts)])
+    rows = review_plan(np.clip(uncertain, 0, 1), n, "proportional", seed=SEED).rows
+    return np.random.default_rng(SEED).permutation(rows)
+
+
+def curve(study: str, names: JobData, pool: JobData, test: JobData) -> Iterator[dict]:
+    """A line for each size, order, level and figure; by title and body."""
+    keep = np.sort(np.random.default_rng(SEED).permutation(len(test))[:MOST_TESTED])
+    test = test.take(keep)
+    ready = fitted(names, None, (), cross_fit=2)
+    yield from figures(study, "none", 0, ready, test, calibrated=False)
+    for n in (*SIZES[1:], len(pool)):
+        for order in ("random", "review") if n < len(pool) else ("random",):
+            rows = drawn(order, n, pool, ready)
+            held = max(20, n // 5)
+            valid, train = pool.take(np.sort(rows[:held])), pool.take(np.sort(rows[held:]))
+            model = fitted(JobData.concat([names, train]), valid, (), cross_fit=2)
+            calibrated_on(model, valid)
+            yield from figures(study, order, n, model, test, calibrated=True)
+
+
+def figures(study: str, order: str, n: int, model: AdsClassifier, test: JobData, calibrated: bool) -> Iterator[dict]:
+    found = evaluate_model(
+        model, test, bootstrap=300, decisions=False, slices=(), progress=False, calibrated=calibrated
+    )
+    automatic = selective_table(
+        model.taxonomy, found.scores, (0.9,), resamples=Resamples.draw(len(found.scores), 300)
+    ).set_index("level")
+    for level in range(1, model.taxonomy.depth + 1):
+        lines = found.frame[(found.frame["level"] == str(level)) & found.frame["metric"].isin(FIGURES)]
+        own = {"study": study, "drawn": order, "coded": n, "level": level}
+        for line in lines.to_dict("records"):
+            yield own | {k: line[k] for k in ("metric", "value", "low", "high", "n")}
+        share = automatic.loc[level]
+        values = (share["automation@0.9"], share["automation@0.9_low"], share["automation@0.9_high"])
+        yield (
+            own
+            | dict(zip(("metric", "value", "low", "high"), ("automation@0.9", *values), strict=True))
+            | {"n": len(found.scores)}
+        )
+    wanted = found.frame["level"].eq(str(min(4, model.taxonomy.depth))) & found.frame["metric"].isin(FIGURES)
+    shown = found.frame[wanted]
+    print(study, order, n, dict(zip(shown["metric"], shown["value"].round(3), strict=True)), flush=True)
+
+
+def kzis() -> Iterator[dict]:
+    names = polish_names()
+    yield from curve("kzis ads", names, *polish_ads(names.taxonomy, 6))
+
+
+def usajobs() -> Iterator[dict]:
+    yield from curve("usajobs", *federal())
+
+
+STUDIES: dict[str, Callable[[], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", action="append", choices=list(STUDIES))
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    for key in args.only or list(STUDIES):
+        for line in STUDIES[key]():
+            old = pd.read_csv(args.out, dtype=str) if args.out.exists() else pd.DataFrame(columns=list(line))
+            new = pd.DataFrame([{k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in line.items()}])
+            same = ["study", "drawn", "coded", "level", "metric"]
+            pd.concat([old, new]).drop_duplicates(same, keep="last").to_csv(args.out, index=False, lineterminator="\n")
