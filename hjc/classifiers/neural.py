@@ -1,5 +1,6 @@
 """The neural classifier: a Hugging Face encoder with a hierarchical head, fine-tuned."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,26 +9,31 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from hjc.arrays import FloatArray, IntArray
+from hjc.arrays import Float32, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.fitting import check_data, class_weights, run_of
 from hjc.classifiers.keywords import with_trainer
 from hjc.classifiers.side import read_side, write_side
 from hjc.classifiers.storage import ModelDir, ModelDirError
+from hjc.classifiers.two import ENCODER_WEIGHTS, HEAD_WEIGHTS, Companion
 from hjc.classifiers.vectors import ENCODER, TextVectors
+from hjc.data.codesets import Target
 from hjc.data.jobdata import JobData
 from hjc.data.side import SideVocabulary
+from hjc.errors import name_some
 from hjc.index import normalise
 from hjc.nn.devices import autocast, device_of, in_bfloat16
-from hjc.nn.fitting import seed_everything
+from hjc.nn.fitting import FitResult, seed_everything
 from hjc.nn.mixing import Mixture
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
 from hjc.nn.priors import conditional_log_prior, offset_of
-from hjc.nn.settings import HEADS, NeuralSettings, TrainerSettings
+from hjc.nn.settings import HEADS, NeuralSettings, Run, TrainerSettings
 from hjc.nn.stored import load_weights, read_encoder, save_encoder, save_weights
 from hjc.nn.tokens import Distinct
 from hjc.taxonomy import Taxonomy
 
+#: texts, codes (n,) or sets of them, weights (n,)
+TextRows = tuple[Sequence[str], Target, Float32]
 #: training rows that join the titles when the head is started from them
 INIT_SAMPLE = 1000
 
@@ -66,6 +72,9 @@ class NeuralClassifier(Classifier):
         super().__init__(taxonomy)
         self.settings, self.trainer = with_trainer(type(self), NeuralSettings, settings, trainer, keywords)
         self.network: Network | None = None
+        #: another tree that is trained along, and whether the encoder's weights lie in a file of their own
+        self.companion: Companion | None = None
+        self.encoder_apart = False
         self.tokenizer: Any = None
         self.device, self.bfloat16 = device_of("auto"), False
 
@@ -100,10 +109,32 @@ class NeuralClassifier(Classifier):
         seed_everything(t.seed)
         titles = [x for values in self.taxonomy.titles.values() for x in values if x]
         corpus = [*train.texts, *(valid.texts if valid is not None else ())]
+        if self.companion is not None:
+            self._check_companion(self.companion, valid)
+            corpus += self.companion.train.texts
         encoder, self.tokenizer = load_encoder(s, corpus, titles, seed=t.seed)
         seed_everything(t.seed)  # however many random numbers the encoder took, the head starts the same
         self.side = SideVocabulary.of_recipe(self.recipe, train.texts, hashing=s.side_hashing)
         network = Network(encoder, self.taxonomy, s, self.side)
+        weight = self.start_head(network, train)
+        rows = (train.texts, train.target, weight)
+        held = None if valid is None else (valid.texts, valid.target, valid.weight)
+        run = run_of(s, t, train, valid, run_dir, self.callback)
+        if self.companion is None:
+            self.fit_result = fit_network(network, self.tokenizer, self.taxonomy, s, rows, held, run, mixture)
+        else:
+            self.fit_result = self._fit_two(self.companion, network, rows, held, run)
+        if (plan := self.fit_result.plan) and s.windows == 1 and plan["max_length"] < s.max_length:
+            self.settings = replace(s, max_length=plan["max_length"])  # what it was trained with it predicts with
+        if s.lora_rank:
+            network.encoder = merge_lora(network.encoder)
+        network.eval()
+        self.network = network.to(self.device)
+        return self
+
+    def start_head(self, network: Network, train: JobData) -> Float32:
+        """The head from the titles of the codes, with the offset of the prior; the weights (n,) of the rows."""
+        s, t = self.settings, self.trainer
         if s.head_init == "titles":
             sample = np.random.default_rng(t.seed).permutation(len(train))[:INIT_SAMPLE]
             texts = [train.texts[i] for i in sample]
@@ -112,23 +143,44 @@ class NeuralClassifier(Classifier):
         if s.logit_adjustment:  # after the start from titles, which are no sample of the population
             prior = conditional_log_prior(self.taxonomy, train.gold, weight)
             network.head.offset = offset_of(network.head, self.taxonomy, prior, s.logit_adjustment)
-        self.fit_result = fit_network(
-            network,
-            self.tokenizer,
-            self.taxonomy,
-            s,
-            (train.texts, train.target, weight),
-            None if valid is None else (valid.texts, valid.target, valid.weight),
-            run_of(s, t, train, valid, run_dir, self.callback),
-            mixture,
-        )
-        if (plan := self.fit_result.plan) and s.windows == 1 and plan["max_length"] < s.max_length:
-            self.settings = replace(s, max_length=plan["max_length"])  # what it was trained with it predicts with
-        if s.lora_rank:
-            network.encoder = merge_lora(network.encoder)
-        network.eval()
-        self.network = network.to(self.device)
-        return self
+        return np.asarray(weight, dtype=np.float32)
+
+    def _check_companion(self, companion: Companion, valid: JobData | None) -> None:
+        """Raises ValueError where a training of two trees cannot do what the settings ask for."""
+        t, noise = self.trainer, ("r_drop", "word_dropout", "typos", "field_dropout")
+        given = [f"trainer.{name}" for name in noise if getattr(t, name)]
+        given += ["trainer.auto"] * t.auto + ["trainer.average"] * (t.average != "none")
+        given += ["trainer.source_share"] * bool(t.source_share) + ["model.lora_rank"] * bool(self.settings.lora_rank)
+        if given:
+            raise ValueError(f"second: two trees at once are trained without {name_some(given)}; leave that out")
+        if (valid is None) != (companion.valid is None):
+            raise ValueError("second: give validation rows of both trees, or of none")
+        check_data(companion.train, companion.valid, companion.classifier.taxonomy)
+
+    def _fit_two(
+        self, companion: Companion, network: Network, rows: TextRows, held: TextRows | None, run: Run
+    ) -> FitResult:
+        from hjc.nn.two_heads import fit_two_heads, share_features
+
+        other, train, valid = companion.classifier, companion.train, companion.valid
+        other.tokenizer, other.side = self.tokenizer, self.side
+        second = Network(network.encoder, other.taxonomy, self.settings, self.side)
+        share_features(network, second)
+        weight = other.start_head(second, train)
+        both = None
+        if held is not None and valid is not None:
+            both = held, (valid.texts, valid.target, valid.weight)
+        digest = "".join((run.fingerprint, other.taxonomy.hash, train.hash, valid.hash if valid else ""))
+        run = replace(run, fingerprint=hashlib.sha256(f"{digest}{companion.share}".encode()).hexdigest())
+        trees = (self.taxonomy, other.taxonomy)
+        result = fit_two_heads(
+            network, second, self.tokenizer, self.settings, trees, (rows, (train.texts, train.target, weight)), both,
+            companion.share, run,
+        )  # fmt: skip
+        second.eval()
+        other.network, other.fit_result = second.to(other.device), result
+        self.encoder_apart = other.encoder_apart = True
+        return result
 
     # ------------------------------------------------------------------ prediction
 
@@ -187,7 +239,11 @@ class NeuralClassifier(Classifier):
     def write_files(self, folder: Path) -> None:
         """Weights (safetensors), encoder configuration, tokenizer."""
         network = self._fitted()
-        save_weights(network, folder / WEIGHTS)
+        if self.encoder_apart:
+            save_weights(network.encoder, folder / ENCODER_WEIGHTS)
+            save_weights(network, folder / HEAD_WEIGHTS, without="encoder")
+        else:
+            save_weights(network, folder / WEIGHTS)
         save_encoder(network.encoder, self.tokenizer, folder)
         write_side(self.side, folder)
 
@@ -200,7 +256,11 @@ class NeuralClassifier(Classifier):
         encoder, self.tokenizer = read_encoder(model.path, self.settings.max_length)
         self.side = read_side(model)
         network = Network(encoder, model.taxonomy, self.settings, self.side)
-        load_weights(network, model.file(WEIGHTS))
+        self.encoder_apart = HEAD_WEIGHTS in model.config["files"]
+        if self.encoder_apart:
+            load_weights(network, model.file(HEAD_WEIGHTS), encoder=model.file(ENCODER_WEIGHTS))
+        else:
+            load_weights(network, model.file(WEIGHTS))
         network.eval()
         self.network = network.to(self.device)
         return self

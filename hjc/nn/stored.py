@@ -76,22 +76,26 @@ def save_tokenizer(tokenizer: Any, directory: Path) -> None:
     (directory / TOKENIZER_CONFIG_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def save_weights(module: nn.Module, path: Path) -> None:
-    """Write the state dict of a module as safetensors, whole or not at all."""
-    state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+def save_weights(module: nn.Module, path: Path, without: str = "") -> None:
+    """Write the state dict of a module as safetensors, whole or not at all; ``without`` the part of that name."""
+    kept = {k: v for k, v in module.state_dict().items() if not (without and k.startswith(f"{without}."))}
+    state = {k: v.detach().cpu().contiguous() for k, v in kept.items()}
     with replacing(path) as part:
         save_file(state, part, metadata={"format": "pt"})
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Read what :func:`save_weights` wrote.
+def load_weights(module: nn.Module, path: Path, **parts: Path) -> None:
+    """Read what :func:`save_weights` wrote; of ``parts`` of the module that have files of their own, from there.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the weights are not those of such a module.
     """
     try:
-        module.load_state_dict(load_file(path))
+        state = load_file(path)
+        for name, file in parts.items():
+            state |= {f"{name}.{key}": value for key, value in load_file(file).items()}
+        module.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: does not fit {CONFIG_FILE} ({error})") from error
 

@@ -10,6 +10,9 @@ from hjc.training.settings import Config
 #: back end of an index -> the module that it is
 _INDEXES = {"usearch": "usearch", "faiss": "faiss"}
 
+#: models that read no side variables
+TEXT_ALONE = ("prototype", "biencoder", "joint", "retrieval")
+
 
 def check_extras(config: Config) -> None:
     """Find the optional packages that the settings of a run ask for.
@@ -54,3 +57,12 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, str]]:
             yield path, "datasets", "datasets"
         elif kind in ("xlsx", "xls"):
             yield path, {"xlsx": "openpyxl", "xls": "xlrd"}[kind], "excel"
+
+
+def check_side(config: Config) -> None:
+    """Raises ValueError where side variables are given to a model that does not read any."""
+    if config.data.side and config.model.name in TEXT_ALONE:
+        raise ValueError(
+            f"data.side: model={config.model.name} reads the text alone; leave data.side out, or choose a linear or "
+            "neural model (a hybrid reads the side variables of its parts)"
+        )

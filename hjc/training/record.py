@@ -123,6 +123,8 @@ class Record:
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
     """What makes two runs the same: settings, tree and data, not where, when and how they are evaluated."""
     config = {k: v for k, v in values["config"].items() if k not in ("run_dir", "name", "output", "evaluation")}
+    if not (config.get("second") or {}).get("code_column"):
+        config.pop("second", None)  # runs of an older hjc have none
     trainer = {k: v for k, v in config.get("trainer", {}).items() if k not in NOT_IDENTITY}
     data = {k: v for k, v in config.get("data", {}).items() if k != "keep_hashes"}  # beside the model, not in it
     sets = {name: d["hash"] for name, d in values["data"].items() if name in ("train", "valid")}

@@ -61,6 +61,28 @@ class EvaluationSettings:
 
 
 @dataclass(kw_only=True, slots=True)
+class SecondSettings:
+    """A second classification of the same texts, trained in one run over one encoder: a model directory of its own."""
+
+    #: column with its codes; "": there is none
+    code_column: str = ""
+    #: its tree, as taxonomy.path, taxonomy.digits and taxonomy.depth say the first
+    path: str = ""
+    digits: list[int] | None = None
+    depth: int = 0
+    #: how much its loss counts beside that of the first
+    share: float = 1.0
+    #: its model directory; "": run_dir with "_second" behind it
+    run_dir: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.code_column) != bool(self.path):
+            raise ValueError("second: give both second.code_column=NAME and second.path=TREE (isco08 or a file)")
+        if not 0 < self.share < float("inf"):
+            raise ValueError(f"second.share: got {self.share}, allowed are numbers above 0")
+
+
+@dataclass(kw_only=True, slots=True)
 class Config:
     """One training run, from the files to the evaluated model directory."""
 
@@ -72,6 +94,8 @@ class Config:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     #: the index of titles that stands before the model, with model.before=lookup (model=lookup has it as model.*)
     lookup: IndexSettings = field(default_factory=IndexSettings)
+    #: a second classification of the same texts
+    second: SecondSettings = field(default_factory=SecondSettings)
     seed: int = 1
     #: what is printed: plain (a few sentences) | tables (every table) | json (one object on standard output) | none
     output: str = "plain"
@@ -94,6 +118,7 @@ SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "trainer": (TrainerSettings,),
     "evaluation": (EvaluationSettings,),
     "lookup": (IndexSettings,),
+    "second": (SecondSettings,),
 }
 #: groups that fill a part of another section
 EXTRA_GROUPS = ("hierarchy", "encoder", "logger", "experiment")

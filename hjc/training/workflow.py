@@ -42,12 +42,11 @@ from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
 from hjc.taxonomy import Taxonomy, load_taxonomy
 from hjc.training.config import Config
-from hjc.training.extras import check_extras
+from hjc.training.extras import check_extras, check_side
 from hjc.training.record import DONE, SAVED, Record, user_errors
+from hjc.training.second import Second
 from hjc.training.tracking import tell_mlflow
 
-#: models that read no side variables
-TEXT_ALONE = ("prototype", "biencoder", "joint", "retrieval")
 LOCK = ".training.lock"
 
 
@@ -146,14 +145,14 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
     check_encoder(config, directory)
     taxonomy, splits = load_inputs(config, directory / "rejects.csv" if first else None, given)
     record = Record.begin(config, taxonomy, splits)
+    second = Second.of(config, splits) if config.second.code_column else None
     about = summarise(splits)
     say(f"run directory  {directory}")
     if config.output == "tables":
         say(repr(taxonomy))
         about.print(out)
-    else:
-        for line in about.sentences():
-            say(line)
+    for line in [*(() if config.output == "tables" else about.sentences()), *(second.sentences() if second else ())]:
+        say(line)
     earlier = record.earlier(directory)
     if first:
         write_training_counts(directory, splits.train)
@@ -163,6 +162,8 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
             say(f"the model of this run is trained and saved: going on with its evaluation in {directory}")
         else:
             say(f"this run is finished: evaluating the model in {directory} (trainer.resume=false trains again)")
+        if second is not None:
+            finish(second.config, load(second.directory), second.splits, second.record_again(), status, out)
         return finish(config, load(directory), splits, Record.again(earlier), status, out)
     if first:
         if note := what_is_left(directory, config):
@@ -170,6 +171,8 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
         record.write(directory)
     classifier = build(taxonomy, config.model, config.trainer, config.lookup)
     classifier.recipe = TextRecipe.of(config.data)
+    if second:
+        second.join(classifier)
     if splits.unlabelled:
         if classifier.unlabelled is None:
             raise classifier.cannot("learn from texts without codes (data.unlabelled)", "models of ads (model=ads)")
@@ -179,10 +182,14 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
         return RunResult(directory, status, None, {})
     started = time.monotonic()
     classifier.save_pretrained(directory)
+    if second is not None:
+        say(second.save(directory))
     record.timing["save_seconds"] = round(time.monotonic() - started, 2)
     if status in DONE:
         record.values |= {"status": "trained", "outcome": status}
         record.write(directory)
+        if second is not None:
+            second.close(record, status)
         # only a resume needs them, and with the optimiser's state they are many times the model's size
         shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     say(f"model saved in {directory}")
@@ -200,6 +207,8 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
             f"{directory}. Train again with a lower trainer.learning_rate, or trainer.precision=32, and "
             "trainer.resume=false"
         )
+    if second is not None:
+        finish(second.config, second.classifier, second.splits, second.record, status, out)
     return finish(config, classifier, splits, record, status, out)
 
 
@@ -229,15 +238,6 @@ def what_is_left(directory: Path, config: Config) -> str:
         f"an earlier start of this run did not end: going on from its checkpoint of {when}; what was learnt after it "
         f"is learnt again (trainer.checkpoint_minutes={config.trainer.checkpoint_minutes:g})"
     )
-
-
-def check_side(config: Config) -> None:
-    """Raises ValueError where side variables are given to a model that does not read any."""
-    if config.data.side and config.model.name in TEXT_ALONE:
-        raise ValueError(
-            f"data.side: model={config.model.name} reads the text alone; leave data.side out, or choose a linear or "
-            "neural model (a hybrid reads the side variables of its parts)"
-        )
 
 
 def check_encoder(config: Config, directory: Path) -> None:
