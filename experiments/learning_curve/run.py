@@ -1,6 +1,6 @@
 """How many ads should be coded? The ready model with 0 to all coded ads on top, drawn at random and by ``hjc review``.
 
-python experiments/learning_curve/run.py [--only kzis] [--only usajobs]
+python experiments/learning_curve/run.py [--only kzis] [--size 300] [--order random]
 """
 
 import argparse
@@ -30,23 +30,28 @@ FIGURES = ("recall@1", "log_loss", "ece")
 OUT = Path(__file__).resolve().parent / "results.csv"
 
 
-def drawn(order: str, n: int, pool: JobData, ready: AdsClassifier) -> IntArray:
+def drawn(order: str, n: int, pool: JobData, ready: AdsClassifier | None) -> IntArray:
     """Positions of n rows of the pool: at random, or as ``hjc review --strategy proportional`` picks by the model."""
-    if order == "random" or n >= len(pool):
+    if ready is None or order == "random" or n >= len(pool):
         return np.random.default_rng(SEED).permutation(len(pool))[:n]
     uncertain = np.concatenate([1 - np.exp(found.max(axis=1)) for _, found in ready.iter_log_proba(pool.texts)])
     rows = review_plan(np.clip(uncertain, 0, 1), n, "proportional", seed=SEED).rows
     return np.random.default_rng(SEED).permutation(rows)
 
 
-def curve(study: str, names: JobData, pool: JobData, test: JobData) -> Iterator[dict]:
+def curve(study: str, names: JobData, pool: JobData, test: JobData, part: argparse.Namespace) -> Iterator[dict]:
     """A line for each size, order, level and figure; by title and body."""
     keep = np.sort(np.random.default_rng(SEED).permutation(len(test))[:MOST_TESTED])
     test = test.take(keep)
-    ready = fitted(names, None, (), cross_fit=2)
-    yield from figures(study, "none", 0, ready, test, calibrated=False)
-    for n in (*SIZES[1:], len(pool)):
-        for order in ("random", "review") if n < len(pool) else ("random",):
+    wanted = [min(n, len(pool)) for n in part.size or (*SIZES, len(pool))]
+    ready: AdsClassifier | None = None
+    if 0 in wanted or "review" in part.order:
+        ready = fitted(names, None, (), cross_fit=2)
+    if 0 in wanted:
+        assert ready is not None
+        yield from figures(study, "none", 0, ready, test, calibrated=False)
+    for n in (n for n in wanted if n):
+        for order in part.order if n < len(pool) else ("random",):
             rows = drawn(order, n, pool, ready)
             held = max(20, n // 5)
             valid, train = pool.take(np.sort(rows[:held])), pool.take(np.sort(rows[held:]))
@@ -79,24 +84,27 @@ def figures(study: str, order: str, n: int, model: AdsClassifier, test: JobData,
     print(study, order, n, dict(zip(shown["metric"], shown["value"].round(3), strict=True)), flush=True)
 
 
-def kzis() -> Iterator[dict]:
+def kzis(part: argparse.Namespace) -> Iterator[dict]:
     names = polish_names()
-    yield from curve("kzis ads", names, *polish_ads(names.taxonomy, 6))
+    yield from curve("kzis ads", names, *polish_ads(names.taxonomy, 6), part)
 
 
-def usajobs() -> Iterator[dict]:
-    yield from curve("usajobs", *federal())
+def usajobs(part: argparse.Namespace) -> Iterator[dict]:
+    yield from curve("usajobs", *federal(), part)
 
 
-STUDIES: dict[str, Callable[[], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs}
+STUDIES: dict[str, Callable[[argparse.Namespace], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", action="append", choices=list(STUDIES))
+    parser.add_argument("--size", action="append", type=int, help="coded ads; default: all sizes and the whole pool")
+    parser.add_argument("--order", action="append", choices=["random", "review"])
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
+    args.order = args.order or ["random", "review"]
     for key in args.only or list(STUDIES):
-        for line in STUDIES[key]():
+        for line in STUDIES[key](args):
             old = pd.read_csv(args.out, dtype=str) if args.out.exists() else pd.DataFrame(columns=list(line))
             new = pd.DataFrame([{k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in line.items()}])
             same = ["study", "drawn", "coded", "level", "metric"]
