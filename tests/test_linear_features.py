@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from hjc.classifiers.features import TextFeatures, lead, make_stemmer, normalise, tokens
+from hjc.classifiers.features import TextFeatures, make_stemmer
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.words import lead, normalise, tokens
 
 TEXTS = [
     "Kierowca kat. B\nPrzewóz towarów, praca w nocy",

@@ -17,10 +17,11 @@ from sklearn.linear_model import LogisticRegression
 from hjc.arrays import FloatArray, IntArray
 from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
-from hjc.classifiers.features import TextFeatures, normalise, tokens
+from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.linear import count_rows
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.unseen import prior
+from hjc.classifiers.words import normalise, tokens
 from hjc.data.jobdata import JobData
 from hjc.taxonomy import Taxonomy
 

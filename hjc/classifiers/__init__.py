@@ -26,6 +26,7 @@ _OWN = {
     "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier", _SETTINGS, "HybridSettings"),
     "lookup": ("hjc.classifiers.lookup", "LookupClassifier", "hjc.classifiers.lookup_settings", "LookupSettings"),
     "exported": ("hjc.classifiers.exported", "ExportedClassifier", "hjc.classifiers.exported", "ExportedSettings"),
+    "static": ("hjc.classifiers.static", "StaticClassifier", "hjc.classifiers.static", "StaticSettings"),
     "best": ("hjc.classifiers.best", "BestClassifier", _SETTINGS, "BestSettings"),
 }
 CLASSIFIERS = {name: found[:2] for name, found in _OWN.items()}

@@ -14,8 +14,9 @@ import numpy as np
 from scipy import sparse
 
 from hjc.arrays import Float32, Float64, IntArray
-from hjc.classifiers.features import lead, make_stemmer, normalise, tokens
+from hjc.classifiers.features import make_stemmer
 from hjc.classifiers.lookup_settings import STAGES
+from hjc.classifiers.words import lead, normalise, tokens
 from hjc.data.codesets import CodeSets, Target
 from hjc.taxonomy import Taxonomy
 

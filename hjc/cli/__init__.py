@@ -13,6 +13,7 @@ from hjc.cli.compare import compare
 from hjc.cli.crosswalk import crosswalk
 from hjc.cli.data import data_app
 from hjc.cli.desk import desk_app
+from hjc.cli.distill import distill
 from hjc.cli.drift import drift
 from hjc.cli.estimate import estimate
 from hjc.cli.evaluate import evaluate
@@ -63,7 +64,7 @@ app.command(
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict, "evaluate": evaluate, "compare": compare, "estimate": estimate, "review": review,
     "drift": drift, "explain": explain, "info": info, "relabel": relabel, "adapt": adapt, "crosswalk": crosswalk,
-    "serve": serve, "export": export, "ready": ready, "learn": learn, "push": push,
+    "serve": serve, "export": export, "distill": distill, "ready": ready, "learn": learn, "push": push,
 }  # fmt: skip
 #: those that print tables; info and explain have a --json of their own, those that write a table --format jsonl
 SHOWING = ("evaluate", "compare", "drift", "push")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hjc.arrays import IntArray
-from hjc.classifiers.features import token_pattern
+from hjc.classifiers.words import token_pattern
 
 _CHUNK = re.compile(r"\S+")
 

@@ -1,0 +1,110 @@
+"""Texts as weighted units, and units as hashed n-grams: what a static model reads, in NumPy alone.
+
+A unit is a word or a pair of neighbouring words. A word has the n-grams of its characters, a blank for each edge, and
+itself; a pair has itself alone (Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information", and
+fastText's pairs). Each is hashed to one of so many buckets. No vocabulary is kept: every text of every script has
+units. All n-grams of all words are hashed by a few operations on arrays of their characters.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.classifiers.words import lead, normalise, tokens
+from hjc.nn.units import UnitTexts
+
+#: n-grams of characters of a word, and words of a text that are read
+LOW, HIGH, MOST_WORDS = 3, 5, 400
+#: of the polynomial whose value is the hash of characters, modulo 2^64
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+#: of the last step, which spreads the bits (the finaliser of MurmurHash3)
+_SPREAD = (np.uint64(33), np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
+
+UInt64 = npt.NDArray[np.uint64]
+
+
+class UnitReader:
+    """Texts -> :class:`hjc.nn.units.UnitTexts`.
+
+    Args:
+        buckets: n-grams are hashed to numbers below it.
+        title_share: weight of the first line of several among all words, beside its own.
+    """
+
+    def __init__(self, buckets: int, title_share: float) -> None:
+        self.buckets, self.title_share = buckets, title_share
+
+    def __call__(self, texts: Sequence[str]) -> UnitTexts:
+        number: dict[str, int] = {}
+        words: list[int] = []
+        sizes: list[int] = []
+        shares: list[float] = []
+        owners: list[int] = []
+        for row, text in enumerate(texts):
+            title = tokens(normalise(lead(text))) if self.title_share and "\n" in text.strip() else []
+            share = self.title_share if title else 0.0
+            for part, weight in ((tokens(normalise(text)), 1 - share), (title, share)):
+                if part:
+                    own = [number.setdefault(word, len(number)) for word in part[:MOST_WORDS]]
+                    words += own
+                    sizes.append(len(own))
+                    shares.append(weight)
+                    owners.append(row)
+        grams, ends, whole = _word_buckets(list(number), self.buckets)
+        word, size = np.array(words, np.int64), np.array(sizes, np.int64)
+        last = np.zeros(len(word), bool)
+        last[np.cumsum(size) - 1] = True
+        following = np.flatnonzero(~last)
+        pairs = _bucket(whole[word[following]] * _BASE * _BASE + whole[word[following + 1]], self.buckets)
+        # a word, then its pair with the next one, if there is one in its part
+        units = np.full((len(word), 2), -1, np.int64)
+        units[:, 0] = word
+        units[following, 1] = len(number) + np.arange(len(following))
+        weight = np.repeat(np.array(shares) / np.maximum(2 * size - 1, 1), size).astype(np.float32)
+        places = units >= 0
+        owner = np.repeat(np.array(owners, np.int64), size)
+        counts = np.bincount(owner, places.sum(1), minlength=len(texts)).astype(np.int64)
+        return UnitTexts(
+            buckets=np.concatenate([grams, pairs]),
+            ends=np.concatenate([ends, ends[-1] + 1 + np.arange(len(pairs))]),
+            units=units[places].astype(np.int32),
+            weights=np.repeat(weight, places.sum(1)),
+            starts=np.concatenate([[0], np.cumsum(counts)]),
+        )
+
+
+def _word_buckets(words: list[str], buckets: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], UInt64]:
+    """Of U words: the buckets of their n-grams and of themselves, laid end to end, where they begin (U + 1,), and a
+    hash of each whole word (U,)."""
+    framed = "".join(f" {word} " for word in words)
+    points = np.frombuffer(framed.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64) + np.uint64(1)
+    length = np.array([len(word) + 2 for word in words], np.int64)
+    stop = np.repeat(np.cumsum(length), length)
+    place = np.arange(len(points))
+    # of each place: the n-grams that begin there; in the last column, at a word's first place, the word
+    found = np.zeros((len(points), HIGH - LOW + 2), np.uint64)
+    there = np.zeros(found.shape, bool)
+    value = points.copy()
+    for n in range(2, HIGH + 1):
+        begins = place[: len(points) - n + 1]
+        value = value[: len(begins)] * _BASE + points[n - 1 :]
+        if n >= LOW:
+            found[: len(begins), n - LOW] = value + np.uint64(n)
+            there[: len(begins), n - LOW] = begins + n <= stop[: len(begins)]
+    starts = np.cumsum(length) - length
+    whole = np.zeros(0, np.uint64)
+    if len(words):
+        # powers of the base from the end of each word, one more than of an n-gram: no word is an n-gram of another
+        power = np.cumprod(np.full(int(length.max()), _BASE))
+        whole = np.add.reduceat(points * power[stop - place - 1], starts)
+        found[starts, -1], there[starts, -1] = whole, True
+    counts = np.add.reduceat(there.sum(1), starts) if len(words) else np.zeros(0, np.int64)
+    return _bucket(found[there], buckets), np.concatenate([[0], np.cumsum(counts)]), whole
+
+
+def _bucket(value: UInt64, buckets: int) -> npt.NDArray[np.int32]:
+    shift, first, second = _SPREAD
+    value = (value ^ (value >> shift)) * first
+    value = (value ^ (value >> shift)) * second
+    return ((value ^ (value >> shift)) % np.uint64(buckets)).astype(np.int32)
