@@ -61,7 +61,7 @@ class UnitReader:
         units = np.full((len(word), 2), -1, np.int64)
         units[:, 0] = word
         units[following, 1] = len(number) + np.arange(len(following))
-        weight = np.repeat(np.array(shares) / np.maximum(2 * size - 1, 1), size).astype(np.float32)
+        each = np.repeat(np.array(shares) / np.maximum(2 * size - 1, 1), size).astype(np.float32)
         places = units >= 0
         owner = np.repeat(np.array(owners, np.int64), size)
         counts = np.bincount(owner, places.sum(1), minlength=len(texts)).astype(np.int64)
@@ -69,7 +69,7 @@ class UnitReader:
             buckets=np.concatenate([grams, pairs]),
             ends=np.concatenate([ends, ends[-1] + 1 + np.arange(len(pairs))]),
             units=units[places].astype(np.int32),
-            weights=np.repeat(weight, places.sum(1)),
+            weights=np.repeat(each, places.sum(1)),
             starts=np.concatenate([[0], np.cumsum(counts)]),
         )
 
