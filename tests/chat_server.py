@@ -216,6 +216,18 @@ class Handler(BaseHTTPRequestHandler):
         found = re.findall(r"answer (\d+)", ad)
         self.answer(choose(int(found[-1]) if found else 1, confidence=1.0, reason=ad[:100]))
 
+    def write(self, body, parameter, seen):
+        """Ads: one that may stand in the tests, one that is nearly it, a new one, and one without a title."""
+        user = body["messages"][1]["content"]
+        name = re.search(r"occupation: (.*)", user)[1]
+        ads = [
+            {"title": f"{name} wanted", "text": "Come and work with us in the old town from Monday on."},
+            {"title": f"{name} wanted", "text": "Come and work with us in the old town from Monday on!!"},
+            {"title": f"Junior {name}", "text": f"You learn all that a {name} does: number {seen}, in a team of five."},
+            {"title": "-", "text": "nothing"},
+        ]
+        self.answer(json.dumps({"ads": ads[: int(re.search(r"Write (\d+)", user)[1])]}))
+
     def extract(self, body, parameter, seen):
         values = {"is_job": True, "title": "Nurse", "duties": "Cares for patients.", "skills": "first aid",
                   "seniority": "", "industry": "health", "reason": ""}  # fmt: skip

@@ -33,7 +33,8 @@ COMMANDS = commands(typer.main.get_command(app))
 def test_the_same_options(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert (name in OTHERS) != (options >= READING), options
-    writes = {"predict", "estimate", "review", "crosswalk", "revise", "translate", "sample", "split", "prepare"}
+    writes = {"predict", "estimate", "review", "crosswalk", "revise", "translate", "sample", "split", "prepare",
+              "label"}  # fmt: skip
     assert (name in writes) == (options >= WRITING), options
 
 

@@ -20,6 +20,7 @@ from hjc.cli.evaluate import evaluate
 from hjc.cli.explain import explain
 from hjc.cli.export import export
 from hjc.cli.info import info
+from hjc.cli.label import label
 from hjc.cli.predict import predict
 from hjc.cli.push import push
 from hjc.cli.ready import learn, ready
@@ -65,9 +66,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict, "evaluate": evaluate, "compare": compare, "estimate": estimate, "review": review,
     "drift": drift, "explain": explain, "info": info, "relabel": relabel, "adapt": adapt, "crosswalk": crosswalk,
     "serve": serve, "export": export, "distill": distill, "ready": ready, "learn": learn, "push": push,
+    "label": label,
 }  # fmt: skip
 #: those that print tables; info and explain have a --json of their own, those that write a table --format jsonl
-SHOWING = ("evaluate", "compare", "drift", "push")
+SHOWING = ("evaluate", "compare", "drift", "push", "label")
 for name, command in COMMANDS.items():
     session.add(app, name, command, shows=name in SHOWING)
 app.add_typer(taxonomy_app, name="taxonomy")

@@ -9,6 +9,7 @@ from hjc.cli.completion import run_directories
 
 if TYPE_CHECKING:
     from hjc.classifiers.base import Classifier
+    from hjc.rerank.settings import ChatSettings
     from hjc.tables.options import ReadOptions
     from hjc.taxonomy import Taxonomy as Tree
 
@@ -230,6 +231,45 @@ class Computing:
 
         check_choice("--precision", self.precision or "auto", PRECISIONS)
         return load(run_dir).compute_on(self.device, self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Which chat endpoint is asked, and what it may cost."""
+
+    endpoint: Annotated[str, typer.Option(help="Address of an OpenAI-compatible one: http://localhost:8000/v1.")] = ""
+    api_key_env: Annotated[str, typer.Option(help="Name of the environment variable with its key.")] = ""
+    cache: Annotated[str, typer.Option(help="File of answers, from which a stopped run goes on (OUT.answers).")] = ""
+    max_requests: Annotated[int, typer.Option(min=0, help="Requests at most (0: no limit).")] = 0
+    max_cost: Annotated[float, typer.Option(min=0, help="Cost at most, by the prices (0: no limit).")] = 0.0
+    prompt_price: Annotated[float, typer.Option(min=0, help="Of a million tokens of prompts.")] = 0.0
+    completion_price: Annotated[float, typer.Option(min=0, help="Of a million tokens of answers.")] = 0.0
+    currency: Annotated[str, typer.Option(help="Of the prices.")] = "USD"
+    max_tokens: Annotated[int, typer.Option(min=0, help="Of an answer (0: not said).")] = 400
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 4
+    timeout: Annotated[float, typer.Option(help="Seconds for a request.")] = 60.0
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; ask nothing.")] = False
+
+    def settings(self, model: str, output: str) -> "ChatSettings":
+        """Of one model; answers are kept beside the output.
+
+        Raises:
+            ValueError: no endpoint, or another machine's without a limit of what it may cost.
+        """
+        from dataclasses import asdict
+
+        from hjc.rerank.settings import ChatSettings
+
+        if not self.endpoint:
+            raise ValueError("--endpoint: which one is asked? Such as --endpoint http://localhost:8000/v1 --model NAME")
+        given = {name: value for name, value in asdict(self).items() if name != "dry_run"}
+        found = ChatSettings(model=model, **{**given, "cache": self.cache or f"{output}.answers"})
+        if not found.is_local and not (self.max_requests or self.max_cost or self.dry_run):
+            raise ValueError(
+                f"{self.endpoint} is another machine: texts go there, and it may cost. Say how much: --max-requests N, "
+                "or --max-cost with --prompt-price and --completion-price; --dry-run shows what to expect"
+            )
+        return found
 
 
 # ---------------------------------------------------------------------------------------------- values

@@ -14,7 +14,7 @@ from hjc.data.reading import ReadFile, read_file, read_frame
 from hjc.data.recipe import OK, TextRecipe
 from hjc.data.sample import load_sample
 from hjc.data.settings import DataSettings
-from hjc.data.splits import COMPOSED, Splits, no_rejects
+from hjc.data.splits import TRAIN_ONLY, Splits, no_rejects
 from hjc.data.splitting import (
     TEST,
     TRAIN,
@@ -123,11 +123,13 @@ def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str,
 
     side, fixed, tests = _given_sides(parts, extra_from)
     data = JobData.concat(part.data for part in parts)
-    composed = np.array([source == COMPOSED for source in data.source], dtype=bool)
+    composed = np.array([source in TRAIN_ONLY for source in data.source], dtype=bool)
     side[composed & (side < 0)], fixed = TRAIN, fixed | composed
     if given := int((composed & (side != TRAIN)).sum()):
+        name = data.source[int(np.flatnonzero(composed & (side != TRAIN))[0])]
+        what = TRAIN_ONLY[name]
         raise ValueError(
-            f"data: {given:,} rows of validation or test files are composed ads (source {COMPOSED!r}): figures on them "
+            f"data: {given:,} rows of validation or test files are {what} (source {name!r}): figures on them "
             "say nothing about real ads; give them as data.train or as a source of role train"
         )
     to_split = np.flatnonzero(side < 0)

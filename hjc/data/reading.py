@@ -19,7 +19,7 @@ from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe, present
 from hjc.data.settings import DataSettings, SourceSettings
-from hjc.data.splits import COMPOSED, REJECT_COLUMNS, no_rejects, reject_reasons
+from hjc.data.splits import REJECT_COLUMNS, TRAIN_ONLY, no_rejects, reject_reasons
 from hjc.errors import name_some
 from hjc.tables import ReadOptions, Table, read_rows
 from hjc.taxonomy.spelling import Asking, check_classification, is_missing, repair_codes
@@ -204,8 +204,9 @@ def read_file(
     used = np.flatnonzero(rows.open)
     order = used.tolist()
     origin = cells.get("source", [""] * n)
-    if "source" not in cells and "source" in table.columns:  # a mark that must not be missed
-        origin = [cell if cell == COMPOSED else "" for cell in table.column("source")]
+    for name in ("source", "label_source"):  # a mark that must not be missed
+        if "source" not in cells and name in table.columns:
+            origin = [cell if cell in TRAIN_ONLY else own for cell, own in zip(table.column(name), origin, strict=True)]
     data = JobData(
         taxonomy=taxonomy,
         texts=tuple(texts[i] for i in order),

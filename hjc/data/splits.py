@@ -10,6 +10,14 @@ from hjc.data.jobdata import JobData
 
 #: source of ads that were composed from a taxonomy: they train, and never validate or test
 COMPOSED = "composed_ad"
+#: sources of rows that a language model labelled, or wrote
+SILVER, SYNTHETIC = "silver", "synthetic_ad"
+#: sources that never validate or test
+TRAIN_ONLY = {
+    COMPOSED: "composed ads",
+    SILVER: "silver labels of a language model",
+    SYNTHETIC: "ads of a language model",
+}
 REJECT_COLUMNS = ("file", "row", "id", "reason", "value")
 
 

@@ -72,6 +72,7 @@ class ChatReranker(Reranker):
         scale: factor of the similarities among those not chosen.
         slope, intercept: of the calibration of confidences.
         max_ad_chars, max_candidate_chars: texts are cut to so many characters.
+        salt: another one shuffles candidates in another order.
     """
 
     name = "chat"
@@ -86,6 +87,7 @@ class ChatReranker(Reranker):
         intercept: float = 0.0,
         max_ad_chars: int = 4000,
         max_candidate_chars: int = 400,
+        salt: str = "",
     ) -> None:
         if not np.isfinite([scale, slope, intercept]).all() or scale < 0:
             raise ValueError(
@@ -97,6 +99,7 @@ class ChatReranker(Reranker):
         self.prompt = prompt if isinstance(prompt, Prompt) else load_prompt(prompt, RERANK_GAPS)
         self.scale, self.slope, self.intercept = float(scale), float(slope), float(intercept)
         self.max_ad_chars, self.max_candidate_chars = max_ad_chars, max_candidate_chars
+        self.salt = salt
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without address and key: what was fitted, and what was asked."""
@@ -116,7 +119,9 @@ class ChatReranker(Reranker):
             ad = "\n".join([*(f"{name}: {value}" for name, value in facts if value), ad])
         # not by score: the order must not say which one is nearest
         order = sorted(range(len(candidates)), key=lambda i: (candidates[i].code, candidates[i].leaf))
-        seed = sha256("\0".join([ad, *(candidates[i].code for i in order)]).encode("utf-8", "replace")).digest()
+        seed = sha256(
+            "\0".join([ad, *(candidates[i].code for i in order), *filter(None, [self.salt])]).encode("utf-8", "replace")
+        ).digest()
         random.Random(seed).shuffle(order)
         lines = []
         for number, i in enumerate(order, start=1):

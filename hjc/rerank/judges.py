@@ -1,0 +1,92 @@
+"""Silver labels: two judges (chat models or prompts) choose among the same candidates, and must agree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hjc.rerank.backends import CandidateLists
+from hjc.rerank.budget import BYTES_PER_TOKEN, TOKENS_AROUND, UNLIMITED_ANSWER
+from hjc.rerank.chat_questions import ChatReranker
+
+#: what became of a row
+AGREED, DISAGREE, DECLINED, FAILED, BUDGET = "agreed", "disagree", "declined", "failed", "budget"
+STATUSES = (AGREED, DISAGREE, DECLINED, FAILED, BUDGET)
+
+
+@dataclass(frozen=True)
+class Silver:
+    """Of one text: the ``leaf`` on which all judges agree (-1: none), why, what each chose (-1: nothing) with the
+    confidence that it stated (0 where it chose nothing)."""
+
+    leaf: int
+    status: str
+    choices: tuple[int, ...]
+    confidences: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run may use at most, before a request is sent: requests (without repeats), tokens, cost."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    currency: str
+
+    def sentence(self) -> str:
+        """For the user."""
+        money = f", {self.cost:,.2f} {self.currency}" if self.cost else ", no prices given"
+        return (
+            f"about {self.requests:,} requests, {self.prompt_tokens:,} tokens of prompts and at most "
+            f"{self.completion_tokens:,} of answers{money}"
+        )
+
+
+def check_judges(judges: Sequence[ChatReranker]) -> None:
+    """Raises ValueError where judges are fewer than two, or two would ask one model the same question."""
+    asked = [(judge.client.settings.model, judge.prompt.system, judge.prompt.user) for judge in judges]
+    if len(set(asked)) < max(2, len(asked)):
+        raise ValueError(
+            "judges: at least two different ones must agree: two models (--model A --model B), or two prompts of one "
+            "(--prompt rerank --prompt rerank_second)"
+        )
+
+
+def estimate(judges: Sequence[ChatReranker], texts: Sequence[str], candidates: CandidateLists) -> Estimate:
+    """Of asking all judges about all texts, repeats and cached answers not counted."""
+    requests = prompt = completion = 0
+    cost = 0.0
+    for judge in judges:
+        settings = judge.client.settings
+        for text, some in zip(texts, candidates, strict=True):
+            request, _ = judge.request(text, some)
+            size = sum(len(message["content"].encode()) for message in request.messages)
+            own = size // BYTES_PER_TOKEN + TOKENS_AROUND
+            answer = settings.max_tokens or UNLIMITED_ANSWER
+            requests, prompt, completion = requests + 1, prompt + own, completion + answer
+            cost += judge.client.budget.cost(own, answer)
+    return Estimate(requests, prompt, completion, cost, judges[0].client.settings.currency)
+
+
+def judge_texts(judges: Sequence[ChatReranker], texts: Sequence[str], candidates: CandidateLists) -> list[Silver]:
+    """Ask every judge about every text; a row has a label where all chose the same leaf.
+
+    Raises:
+        EndpointError: an endpoint does not work. Answers so far are in the judges' caches.
+    """
+    found = [judge.decide(texts, candidates) for judge in judges]
+    out = []
+    for i, some in enumerate(candidates):
+        results = [answers[i] for answers in found]
+        chosen = [some[int(r.scores.argmax())].leaf if r.status == "chosen" else -1 for r in results]
+        said = [float(r.details.get("confidence", 0.0)) if r.status == "chosen" else 0.0 for r in results]
+        out.append(Silver(*_verdict(chosen, [r.status for r in results]), tuple(chosen), tuple(said)))
+    return out
+
+
+def _verdict(chosen: Sequence[int], statuses: Sequence[Any]) -> tuple[int, str]:
+    for status in (BUDGET, FAILED, DECLINED):
+        if status in statuses:
+            return -1, status
+    return (chosen[0], AGREED) if len(set(chosen)) == 1 else (-1, DISAGREE)
