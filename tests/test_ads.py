@@ -190,6 +190,15 @@ def test_a_body_is_weighed_by_rows_that_trained_where_few_validate_and_by_none_w
     assert few.fit_result.weights_from == "training texts had bodies"
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_coded_ads_that_cannot_be_parted_or_are_too_few_do_not_weigh(tree, same: bool) -> None:
+    texts, codes = ads(60 if same else 12)
+    coded = JobData.from_lists(tree, texts, codes, groups=[1] * len(texts) if same else None)
+    few = JobData.from_lists(tree, *ads(6, seed=4), groups=[2] * 6)
+    made = model(tree, least_validation=40).fit(coded, few)
+    assert made.fit_result.weights_from == "training texts had bodies" and not made.fit_result.steps
+
+
 def test_two_jobs_share_the_probability(tree) -> None:
     made = model(tree).fit(labels(tree, bodies=False))
     proba = np.exp(made.leaf_log_proba(["Nurse / Welder"])[0])

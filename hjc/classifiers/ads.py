@@ -176,9 +176,11 @@ class AdsClassifier(Classifier):
         at = np.flatnonzero(is_ad & np.isin(np.array(train.source, dtype=object), list(set(valid.source))))
         at = at[draw(len(at), most, self.settings.seed)]
         fold = folds_of(at if train.group is None else train.group[at], self.settings.cross_fit, self.settings.seed)
+        # ads of one group would all be left out at once, and too few are not weighed
+        enough = fold.max(initial=0) > 0 and len(at) + len(valid) >= max(self.settings.least_validation, LEAST)
         out, whole = [], self.linear
         try:
-            for f in range(fold.max() + 1 if len(at) > 1 and not self.parts else 0):
+            for f in range(fold.max() + 1 if enough and not self.parts else 0):
                 rows = train.take(at[fold == f])
                 self.linear = LinearClassifier(self.taxonomy, self.settings.linear_settings())
                 self.linear.fit(train.take(np.delete(np.arange(len(train)), at[fold == f])))
@@ -344,11 +346,10 @@ class AdsClassifier(Classifier):
             yield rows, self._combined(ads), [(ad.kind, _remark(ad)) for ad in ads]
 
     def oov_share(self, text: str) -> float:
-        """See the base class."""
         return self.linear.oov_share(read_ad(text).text)
 
     def text_vectors(self, texts: Sequence[str]) -> TextVectors:
-        """Tf-idf rows of what is read of the texts."""
+        """See the base class: of what is read."""
         return self.linear.text_vectors([read_ad(text).text for text in texts])
 
     # ------------------------------------------------------------------ persistence
@@ -394,6 +395,5 @@ class AdsClassifier(Classifier):
 
 
 def _remark(ad: Ad) -> str:
-    jobs = jobs_of(ad.title) if ad.title else ()
-    several = f"several jobs: {'; '.join(jobs)}" if jobs else ""
+    several = f"several jobs: {'; '.join(jobs)}" if ad.title and (jobs := jobs_of(ad.title)) else ""
     return "; ".join(part for part in (ad.note, several) if part)
