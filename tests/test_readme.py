@@ -34,7 +34,7 @@ from hjc.training.workflow import run_training
 ROOT = Path(hjc.__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]
 #: the pages whose commands are run here; other pages of docs/ have tests of their own
-RUN = ["README", "getting-started", "data", "taxonomy", "models", "training", "evaluation", "prediction",
+RUN = ["README", "getting-started", "data", "code-list", "models", "training", "evaluation", "prediction",
        "model-directory", "configuration", "extending", "python"]  # fmt: skip
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="hjc is not run from a checkout")
 

@@ -186,7 +186,7 @@ def test_swedish_exclusions(realdata):
 
 
 def test_onet_texts_of_the_bi_encoder_document(onet):
-    """The table of docs/taxonomies.md (skills and knowledge from the tidy tables)."""
+    """The table of docs/official-classifications.md (skills and knowledge from the tidy tables)."""
     imported = onet
     settings = TaxonomyTexts(leaves_only=True, shared="keep_all", context={})
     made = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), settings)

@@ -17,6 +17,7 @@ ADS_CHOICES = {
 class AdsSettings:
     """A model that reads ads: title, body, and both, as pieces of evidence."""
 
+    #: the kind of model
     name: str = "ads"
     #: of the linear model below, see LinearSettings
     hierarchy: str = "plt"
@@ -39,10 +40,12 @@ class AdsSettings:
     balance: float = 0.5
     #: rows with title and body: in training, from which bodies are used; in validation, from which weights are fitted
     least_bodies: int = 200
+    #: rows with title and body that validation must have for the weights to be fitted on it
     least_validation: int = 40
     #: where validation rows with title and body are few, training rows of their source help to weigh title and body: so
     #: many further linear models are trained, each without a part of these rows (0: none)
     cross_fit: int = 3
+    #: of the linear models and of the parts
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ SOLVERS = {"log": ("L2R_LR", "L2R_LR_DUAL"), "l2": ("L2R_L2LOSS_SVC", "L2R_L2LOS
 class LinearSettings:
     """What the model is: features, tree, estimator. Stored in config.json, so a loaded model predicts as trained."""
 
+    #: the kind of model
     name: str = "linear"
     #: topdown: softmax among siblings (napkinXC HSM) | bottomup: one-versus-rest over leaves, renormalised (OVR) |
     #: plt: probabilistic label tree, renormalised | flat_logreg: multinomial logistic regression over leaves
@@ -59,6 +60,7 @@ class LinearSettings:
 
     #: Unicode normal form: NFKC also unites compatibility forms (ligatures, full width, superscripts)
     normal_form: str = "NFKC"
+    #: upper and lower case are the same
     casefold: bool = True
     #: what upper and lower case of i, dotted and dotless, become: fold (all one letter), turkish (I is the capital of
     #: ı, İ of i), keep (ı stays itself, I is the capital of i)
@@ -77,6 +79,7 @@ class LinearSettings:
     C: float = 30.0
     #: tolerance of the solver
     eps: float = 0.1
+    #: passes of the solver at most
     max_iter: int = 100
     #: weights below this size are set to 0 (size on disk and speed against accuracy)
     threshold: float = 0.1
@@ -95,6 +98,7 @@ class LinearSettings:
     #: exact: integer ratios by repeating rows (flat_logreg: any weight), else an error | ignore
     weights: str = "exact"
 
+    #: of the solver
     seed: int = 1
     #: threads of the solver (0: all); see solver
     threads: int = 1

@@ -16,16 +16,21 @@ class IndexSettings:
 
     #: file of titles and codes (CSV and so on); "": none
     index: str = ""
+    #: its column of titles
     index_text_column: str = "text"
+    #: its column of codes
     index_code_column: str = "code"
     #: further codes of a title, and what lies between several in a cell
     index_other_codes_column: str = ""
+    #: between several codes in a cell of these
     index_code_separator: str = ""
+    #: its column of languages ("": none)
     index_language_column: str = ""
     #: the titles of the codes of the tree are in the index
     titles: bool = True
     #: training rows are in the index: all, or those of these sources only (data.sources with default_source)
     training: bool = True
+    #: of these sources only, where training rows are in the index ([]: all)
     sources: list[str] = field(default_factory=list)
     #: exact: the same words after normalisation | stem: the same stems (needs the `stemming` extra) | tokens: nearly
     #: the same set of words, rare words counting more
@@ -51,5 +56,7 @@ class IndexSettings:
 class LookupSettings(IndexSettings):
     """The index as a model, alone or with another behind it. Stored in config.json."""
 
+    #: the kind of model
     name: str = "lookup"
+    #: its probabilities are those of the leaves
     hierarchy: str = "bottomup"

@@ -17,6 +17,7 @@ SIDE_KINDS = ("categorical", "hierarchical", "numeric")
 class SideSettings:
     """A column beside the text that the model reads as well."""
 
+    #: its name in the files
     column: str = ""
     #: categorical | hierarchical (a code whose beginnings are the codes above it: NACE, ISCED) | numeric
     kind: str = "categorical"
@@ -32,6 +33,7 @@ class SideSettings:
 class SourceSettings:
     """One file with columns of its own. None: as in DataSettings. "" (or an empty list): there is no such column."""
 
+    #: the file
     path: str = ""
     #: format plain: the file with one code a line; `path` has one text a line
     codes_path: str = ""
@@ -39,6 +41,7 @@ class SourceSettings:
     role: str = "train"
     #: name of the test set when role is test ("" : "test")
     name: str = ""
+    #: as data.format
     format: str = "auto"
     text_columns: list[str] | None = None
     code_column: str | None = None
@@ -74,6 +77,7 @@ class DataSettings:
     sample_training_ads: bool = False
     #: files that are trained on as a whole
     train: list[str] = field(default_factory=list)
+    #: files of validation rows, by which the best state is chosen
     valid: list[str] = field(default_factory=list)
     #: one test file is called "test", several are called by their file names
     test: list[str] = field(default_factory=list)
@@ -85,16 +89,21 @@ class DataSettings:
     unlabelled_columns: list[str] = field(default_factory=list)
     #: the reference tool's plain pair: for each file above, the file with one code a line
     train_codes: list[str] = field(default_factory=list)
+    #: the same for valid
     valid_codes: list[str] = field(default_factory=list)
+    #: the same for test
     test_codes: list[str] = field(default_factory=list)
+    #: the same for files
     files_codes: list[str] = field(default_factory=list)
     #: further files with columns of their own (dictionary, thesaurus: role train)
     sources: list[SourceSettings] = field(default_factory=list)
 
     # ---- columns; "" where there is none
+    #: columns that make the text, in this order
     text_columns: list[str] = field(default_factory=lambda: ["text"])
     #: put between the text columns; empty cells leave no separator behind
     text_joiner: str = "\n"
+    #: column of the codes
     code_column: str = "code"
     #: further codes of a row that are right as well, in one cell; a weight may follow each: 2221|2222=0.5
     other_codes_column: str = ""
@@ -104,16 +113,25 @@ class DataSettings:
     #: side variables: [{column: nace, kind: hierarchical}, ...]; any cell may be missing. A source without such columns
     #: says side: []
     side: list[SideSettings] = field(default_factory=list)
+    #: column of the languages
     language_column: str = ""
+    #: column of the sources (dictionary, ads ...)
     source_column: str = ""
+    #: column of the weights of rows
     weight_column: str = ""
+    #: column of names of rows, for messages
     id_column: str = ""
+    #: column of groups of rows that stay on one side of a split
     group_column: str = ""
+    #: column that says train, valid or test
     split_column: str = ""
+    #: language of the rows that have none
     default_language: str = ""
+    #: source of the rows that have none
     default_source: str = ""
 
     # ---- reading
+    #: auto (by the name) | csv | tsv | parquet | jsonl | xlsx ...
     format: str = "auto"
     #: auto, or one character; "tab" is the tab
     separator: str = "auto"
@@ -137,6 +155,7 @@ class DataSettings:
     max_train_rows: int = 0
 
     # ---- computed splits
+    #: share of the rows of `files` that are test rows
     test_fraction: float = 0.2
     #: share of the rows of `files`; also carved from `train` where no validation file is given
     valid_fraction: float = 0.1
@@ -144,6 +163,7 @@ class DataSettings:
     singletons: str = "train"
     #: keep texts whose tf-idf cosine is above this on one side of the split (0: identical texts only)
     near_duplicates: float = 0.0
+    #: of the split and of rows that are drawn
     seed: int = 1
     #: keep salted hashes of the training texts with the model, to count those among rows that it is evaluated on
     keep_hashes: bool = True

@@ -59,14 +59,17 @@ def register_head(name: str, cls: type[Any]) -> None:
 class NeuralSettings:
     """What the model is: encoder, pooling, head. Stored in config.json: a loaded model predicts as it was trained."""
 
+    #: the kind of model
     name: str = "neural"
     #: hub name, local folder, or "tiny" (random small XLM-R with a tokenizer trained on the data)
     encoder: str = "intfloat/multilingual-e5-small"
     #: hub revision (branch, tag or commit); None is the hub's default
     revision: str | None = None
+    #: mean | cls | max | last: how the vectors of tokens become that of a text
     pooling: str = "mean"
     #: text put before every input, as the encoder was pre-trained with ("query: " for the E5 family)
     prefix: str = ""
+    #: tokens of a text that are read
     max_length: int = 128
     #: texts longer than max_length are read as up to so many windows of that length, whose vectors are averaged
     windows: int = 1
@@ -75,11 +78,15 @@ class NeuralSettings:
     title_share: float = 0.0
     #: keep only the first n layers (0: all)
     num_layers: int = 0
+    #: keep only the pieces of the vocabulary that the training texts, the tree and a safety alphabet use
     prune_vocabulary: bool = True
+    #: less memory in training, about a third more time
     gradient_checkpointing: bool = False
     #: LoRA rank (0: full fine-tuning); needs the `lora` extra
     lora_rank: int = 0
+    #: scale of LoRA's updates is lora_alpha / lora_rank
     lora_alpha: int = 16
+    #: dropout before LoRA's matrices
     lora_dropout: float = 0.05
     #: freeze the encoder and train the head alone
     freeze_encoder: bool = False
@@ -87,20 +94,26 @@ class NeuralSettings:
     side_dropout: float = 0.3
     #: hash categories of side variables into so many vectors (0: those of two training rows and more are listed)
     side_hashing: int = 0
+    #: how probabilities chain: topdown (softmax among siblings) | bottomup (one softmax over the leaves) | pathsum | a
+    #: head of a plugin
     hierarchy: str = "bottomup"
     #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
     before: str = ""
+    #: titles: the head begins with the vectors of the codes' titles | random
     head_init: str = "titles"
     #: strength of the training prior of each code among its siblings as an offset of the scores (0: off, 1: the prior)
     logit_adjustment: float = 0.0
     #: whether the offset counts in prediction too: true keeps the probabilities those of the population
     prior_in_prediction: bool = True
+    #: of the pooled vector, in training
     dropout: float = 0.1
     #: LayerNorm on the pooled vector before the head
     head_norm: bool = True
     #: architecture of the random encoder when encoder is "tiny"
     tiny_hidden: int = 128
+    #: its layers
     tiny_layers: int = 2
+    #: pieces of its vocabulary
     tiny_vocabulary: int = 8000
 
     def __post_init__(self) -> None:
@@ -125,7 +138,9 @@ class NeuralSettings:
 class SourceShare:
     """Of the rows of ``source`` an epoch goes over this ``share``."""
 
+    #: name of the source
     source: str = ""
+    #: above 0 to 1 (all rows)
     share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -139,6 +154,7 @@ class TrainerSettings:
     #: rates, passes and length of texts (up to model.max_length) from the rows, this machine and max_minutes, which
     #: the schedule is laid out over. Then epochs, max_steps, warmup_steps and both learning rates do not count
     auto: bool = False
+    #: passes over the training rows, unless max_steps or max_minutes comes first
     epochs: int = 3
     #: stop after this many optimiser steps (0: epochs decide)
     max_steps: int = 0
@@ -146,20 +162,31 @@ class TrainerSettings:
     max_minutes: float = 0.0
     #: a checkpoint at least that often, beside those after each validation: what a kill can cost (0: only those)
     checkpoint_minutes: float = 10.0
+    #: rows a batch
     batch_size: int = 32
     #: tokens a batch instead of rows: many short texts, a few long ones (0: ``batch_size`` rows)
     batch_tokens: int = 0
+    #: batches of a step
     accumulate: int = 1
+    #: of the encoder, at its peak
     learning_rate: float = 2e-4
+    #: of the head, at its peak
     head_learning_rate: float = 2e-3
     #: each layer of the encoder learns at this share of the rate of the one above it (1: all alike)
     layer_decay: float = 1.0
+    #: AdamW's; biases and LayerNorms do not decay
     weight_decay: float = 0.01
+    #: AdamW's
     beta1: float = 0.9
+    #: AdamW's
     beta2: float = 0.999
+    #: AdamW's
     epsilon: float = 1e-8
+    #: linear | cosine | constant: of the learning rates after the warm-up
     schedule: str = "linear"
+    #: steps in which the rates rise; at most half of all
     warmup_steps: int = 100
+    #: largest norm of the gradient (0: off)
     gradient_clip: float = 1.0
     #: auto: bf16-mixed where the processor or GPU computes in bfloat16, else 32
     precision: str = "auto"
@@ -177,21 +204,31 @@ class TrainerSettings:
     #: training texts are changed in every epoch: the share of words left out, of words with a typing error, and of
     #: texts that lose their first line (the title) or all others
     word_dropout: float = 0.0
+    #: share of words with a typing error in training texts (0: off)
     typos: float = 0.0
+    #: share of training texts that lose their first line (the title) or all others (0: off)
     field_dropout: float = 0.0
     #: sources (default_source or source_column) of whose rows an epoch goes over a share, other ones in each epoch
     source_share: list[SourceShare] = field(default_factory=list)
+    #: share of the target that is spread over all codes (0: off); anything but 0 gives up calibration
     label_smoothing: float = 0.0
     #: none | balanced | sqrt: weights of leaf classes in the loss; anything but none gives up calibration
     class_weights: str = "none"
     #: batches of similar token length (less padding)
     bucket: bool = True
+    #: processes that prepare batches (0: none beside the main one)
     workers: int = 0
+    #: GPUs, or processes on a CPU, of a distributed training
     devices: int = 1
+    #: auto | cpu | gpu ...: Lightning's word
     accelerator: str = "auto"
+    #: auto | ddp ...: Lightning's word
     strategy: str = "auto"
+    #: threads of the CPU (0: torch decides)
     threads: int = 0
+    #: of initial weights, order of rows and dropout; the run's seed
     seed: int = 1
+    #: the same numbers from the same seed, where the hardware can
     deterministic: bool = True
     #: resume from this run directory's last checkpoint when there is one
     resume: bool = True

@@ -27,6 +27,7 @@ class ChatSettings:
     api_key_env: str = ""
     #: None leaves it out (some hosted models take none)
     temperature: float | None = 0.0
+    #: sent with each request; null leaves it out
     seed: int | None = None
     #: of an answer; 0 leaves it out
     max_tokens: int = 400
@@ -45,6 +46,7 @@ class ChatSettings:
     answer_retries: int = 1
     #: seconds before the first repeat, doubled for each further one up to max_backoff, less up to a half by chance
     backoff: float = 1.0
+    #: the longest wait before a repeat
     max_backoff: float = 60.0
     #: the longest Retry-After that is waited for
     max_retry_after: float = 300.0
@@ -52,11 +54,15 @@ class ChatSettings:
     give_up_after: int = 5
     #: price of a million tokens, in currency
     prompt_price: float = 0.0
+    #: of a million tokens of answers
     completion_price: float = 0.0
+    #: of the prices, in messages
     currency: str = "USD"
     #: limits of a run, 0 for none. A request is not sent when it might exceed one
     max_requests: int = 0
+    #: tokens of a run, 0 for no limit
     max_total_tokens: int = 0
+    #: cost of a run, 0 for no limit
     max_cost: float = 0.0
     #: file of answers (JSON lines); "" keeps them in memory
     cache: str = ""

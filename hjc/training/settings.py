@@ -44,6 +44,7 @@ class EvaluationSettings:
     bootstrap: int = 1000
     #: row attributes to slice by
     slices: list[str] = field(default_factory=lambda: ["language", "source"])
+    #: of the bootstrap
     seed: int = 0
     #: fit a calibrator on the validation rows and keep it, their outcomes (for thresholds and conformal sets) and a
     #: drift profile with the model; predictions use it only when asked (hjc predict --calibrated)
@@ -88,14 +89,19 @@ class Config:
 
     #: NeuralSettings or LinearSettings; which one, ``model.name`` says
     model: Any = MISSING
+    #: which tree
     taxonomy: TaxonomySettings = field(default_factory=TaxonomySettings)
+    #: files, columns, splits
     data: DataSettings = field(default_factory=DataSettings)
+    #: how it is fitted
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    #: how it is scored
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     #: the index of titles that stands before the model, with model.before=lookup (model=lookup has it as model.*)
     lookup: IndexSettings = field(default_factory=IndexSettings)
     #: a second classification of the same texts
     second: SecondSettings = field(default_factory=SecondSettings)
+    #: of the training; another seed is another run
     seed: int = 1
     #: what is printed: plain (a few sentences) | tables (every table) | json (one object on standard output) | none
     output: str = "plain"

@@ -23,6 +23,7 @@ CHOICES = {
 class EmbeddingSettings:
     """What every embedding classifier has: an encoder, and texts of the labels. Stored in config.json."""
 
+    #: the kind of model
     name: str = "prototype"
     #: how node scores become probabilities: one softmax over the leaves, inner nodes are sums
     hierarchy: str = "bottomup"
@@ -31,10 +32,13 @@ class EmbeddingSettings:
 
     #: hub name, local folder, "tiny", or "use-multilingual" (frozen, fast, from the extra `offline`)
     encoder: str = "intfloat/multilingual-e5-small"
+    #: hub revision (branch, tag or commit); None is the hub's default
     revision: str | None = None
+    #: mean | cls | max | last: how the vectors of tokens become that of a text
     pooling: str = "mean"
     #: text put before every text, as the encoder was pre-trained with ("query: " for the E5 family)
     prefix: str = ""
+    #: tokens of a text that are read
     max_length: int = 64
     #: keep only the first n layers (0: all)
     num_layers: int = 0
@@ -44,8 +48,11 @@ class EmbeddingSettings:
     #: arithmetic of encoding: 32 (the same everywhere) or bf16 (faster where the processor has it; cosines move by
     #: about 0.001)
     precision: str = "32"
+    #: width of the random encoder when encoder is "tiny"
     tiny_hidden: int = 128
+    #: its layers
     tiny_layers: int = 2
+    #: pieces of its vocabulary
     tiny_vocabulary: int = 8000
 
     #: text of a label: title | title_desc (title and the first 200 characters of its description) | full_text (title
@@ -82,6 +89,7 @@ PROTOTYPE_CHOICES = {
 class PrototypeSettings(EmbeddingSettings):
     """A vector for each category: of its title, the mean of its training texts, or fitted."""
 
+    #: the kind of model
     name: str = "prototype"
     #: direct: the label's own text | average: mean of its training texts | finetuned: fitted, from the mean
     prototype: str = "finetuned"
@@ -108,8 +116,11 @@ class PrototypeSettings(EmbeddingSettings):
 class BiEncoderSettings(EmbeddingSettings):
     """Texts and labels through one encoder that is fine-tuned by a ranking loss."""
 
+    #: the kind of model
     name: str = "biencoder"
+    #: keep only the pieces that the training texts, the labels and a safety alphabet use
     prune_vocabulary: bool = True
+    #: text of a label: title | title_desc | full_text
     label_mode: str = "title_desc"
     #: factor of the cosines in the ranking loss
     ranking_scale: float = 20.0
@@ -130,12 +141,17 @@ class BiEncoderSettings(EmbeddingSettings):
 class JointSettings(EmbeddingSettings):
     """Texts and the categories of every level in one space, with hierarchy triplets and a similarity graph."""
 
+    #: the kind of model
     name: str = "joint"
+    #: pathsum (scores add up along the path) | topdown (softmax among siblings)
     hierarchy: str = "pathsum"
+    #: keep the encoder as it is and fit the vectors of the categories, and the map, only
     freeze_encoder: bool = True
     #: weights of the terms; 0 switches one off
     classification_weight: float = 1.0
+    #: of the triplets that keep a child near its parent
     hierarchy_weight: float = 0.1
+    #: of the triplets that keep similar codes near each other
     similarity_weight: float = 0.1
     #: margin of the triplet terms (cosine)
     margin: float = 0.2
@@ -168,12 +184,15 @@ RETRIEVAL_CHOICES = {
 class RetrievalSettings(EmbeddingSettings):
     """Extract, retrieve the k nearest leaves, vote by ancestor, re-rank where they disagree, or decline."""
 
+    #: the kind of model
     name: str = "retrieval"
+    #: text of a label: title | title_desc | full_text
     label_mode: str = "title_desc"
     #: run directory of a bi-encoder or prototype model whose encoder is used ("": the pre-trained one)
     start_from: str = ""
     #: candidates (0: chosen on validation rows among candidate_grid)
     candidates: int = 0
+    #: numbers of candidates that are tried on validation rows
     candidate_grid: list[int] = field(default_factory=lambda: [3, 5, 10, 15, 25])
     #: level at which candidates vote (0: the deepest): unanimous there, nothing is re-ranked
     vote_level: int = 0
@@ -234,7 +253,9 @@ class WeighingSettings:
 class HybridSettings(WeighingSettings):
     """Several fitted classifiers over one taxonomy as one."""
 
+    #: the kind of model
     name: str = "hybrid"
+    #: its probabilities are those of the leaves
     hierarchy: str = "bottomup"
     #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
     before: str = ""
@@ -254,7 +275,9 @@ BEST_CHOICES = {"name": ("best",), "hierarchy": ("bottomup",), "kind": ("auto", 
 class BestSettings(WeighingSettings):
     """Linear model, encoder and bi-encoder trained on the same rows and weighed as one; what is stored is a hybrid."""
 
+    #: the kind of model
     name: str = "best"
+    #: its probabilities are those of the leaves
     hierarchy: str = "bottomup"
     #: what codes a text before the model does: "" nothing | lookup: an index of titles (settings lookup.*)
     before: str = ""
@@ -268,12 +291,17 @@ class BestSettings(WeighingSettings):
 
     #: encoder of all parts that have one (those of the parts' own settings do not count)
     encoder: str = "intfloat/multilingual-e5-small"
+    #: hub revision of the encoder; None is the hub's default
     revision: str | None = None
+    #: mean | cls | max | last, of both encoders
     pooling: str = "mean"
+    #: text put before every text of both encoders
     prefix: str = ""
     #: settings of the parts
     linear: LinearSettings = field(default_factory=lambda: LinearSettings(hierarchy="plt"))
+    #: further settings of the encoder with a head
     neural: NeuralSettings = field(default_factory=lambda: NeuralSettings(hierarchy="bottomup"))
+    #: further settings of the bi-encoder
     biencoder: BiEncoderSettings = field(default_factory=BiEncoderSettings)
     #: epochs of the bi-encoder (0: those of the trainer); one of its steps reads three texts a row
     biencoder_epochs: int = 0
