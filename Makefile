@@ -3,6 +3,7 @@
 # make test   installs what tests need, runs lint, types and all tests
 # make test-more   tests that need a browser, a database server or heavy packages (apt-get install chromium postgresql)
 # make check  lint, types and the fast half of the tests: for the inner loop
+# make docs   builds the documentation as a site, with links checked: site/index.html
 # make dist   builds sdist and wheel, checks both, and the tag
 # make lock   writes requirements.lock: every package with hashes, for machines without a network
 # make clean  removes .venv and caches (not outputs/)
@@ -17,7 +18,17 @@ DEMO_RUN ?= outputs/demo
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-.PHONY: help install demo desk test test-more check dist lock lint types clean
+# the tools of the site live apart, as those of releases do: no test needs them but make docs itself
+$(VENV)-docs/.created: $(VENV)/.created pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
+	  $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
+
+docs: $(VENV)-docs/.created
+	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
+
+.PHONY: help install demo desk test test-more check docs dist lock lint types clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -63,7 +74,7 @@ types: $(VENV)/.installed-test
 test: lint types
 	$(PYTEST)
 
-test-more: $(VENV)/.installed-more
+test-more: $(VENV)/.installed-more docs
 	$(PYTEST) -m more
 
 check: lint types
@@ -87,4 +98,4 @@ lock: $(VENV)-release/.created
 	$(VENV)-release/bin/uv pip compile pyproject.toml --extra offline -c constraints.txt --generate-hashes --no-header --no-annotate -q -o requirements.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-release build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-release $(VENV)-docs site build dist .mypy_cache .ruff_cache .pytest_cache

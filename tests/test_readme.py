@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import util
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -28,14 +30,15 @@ from hjc.classifiers.lookup_settings import LookupSettings
 from hjc.cli import app, main
 from hjc.data.sample import sample_titles
 from hjc.report.card import LICENCES
-from hjc.training.config import SECTIONS, compose
+from hjc.training.config import MODELS, SECTIONS, compose
 from hjc.training.workflow import run_training
 
 ROOT = Path(hjc.__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "SECURITY.md"]
 #: the pages whose commands are run here; other pages of docs/ have tests of their own
 RUN = ["README", "getting-started", "data", "code-list", "models", "training", "evaluation", "prediction",
-       "model-directory", "configuration", "extending", "python"]  # fmt: skip
+       "model-directory", "configuration", "extending", "python", "from-a-csv", "national-code-list", "coherent",
+       "side-by-side"]  # fmt: skip
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="hjc is not run from a checkout")
 
 #: not run here: they take long, need a hub, or are run elsewhere (test_train_command). Their settings are composed.
@@ -165,6 +168,7 @@ def run(line: str, folder: Path) -> None:
 
 
 TITLES = next(line for line in commands(PAGES[0]) if "run_dir=outputs/titles" in line)
+FIRST, SHOWN = (line for line in commands(PAGES[0]) if "outputs/first" in line)
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +181,23 @@ def trained(folder: Path) -> Path:
 @pytest.mark.slow
 @run_page
 def test_commands_run(page: Path, trained: Path) -> None:
-    lines = [line for line in commands(page) if line != TITLES and not LONG.search(line)]
+    lines = [line for line in commands(page) if line not in (TITLES, FIRST, SHOWN) and not LONG.search(line)]
     # RUN_DIR stands for a model: what follows it on the page has to be trained by then
     for line in sorted(lines, key=lambda line: "RUN_DIR" in line):
         run(line, trained)
+
+
+@pytest.mark.slow
+def test_the_output_that_the_readme_shows_is_that_of_its_commands(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To mend it: paste what the second command prints."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run(FIRST, folder)
+    capsys.readouterr()
+    run(SHOWN, folder)
+    (shown,) = blocks(PAGES[0], "text")
+    assert capsys.readouterr().out.strip() == shown.strip()
 
 
 @pytest.mark.slow
@@ -216,7 +233,7 @@ def test_worked_examples_give_their_numbers(page: Path) -> None:
 
 
 def test_numbers_in_the_text_of_the_worked_example() -> None:
-    """What the README says around its example: the best leaf is not under the best group; what a code costs."""
+    """What coherent.md says around its example: the best leaf is not under the best group; what a code costs."""
     import numpy as np
 
     from hjc.metrics import level_metrics, score_rows
@@ -227,7 +244,7 @@ def test_numbers_in_the_text_of_the_worked_example() -> None:
     scores = score_rows(tree, log_proba, tree.encode(["51"]))
     assert [tree.codes[i] for i in scores.top[0]] == ["2", "51"]
     found = [level_metrics(scores, tree, level)["log_loss"] for level in (2, 1)]
-    text = PAGES[0].read_text("utf-8")
+    text = (ROOT / "docs" / "coherent.md").read_text("utf-8")
     said = re.search(r"-ln 0\.36 = ([\d.]+) nats at level 2 and -ln 0\.40 = ([\d.]+) at level 1", text)
     assert said and [f"{x:.2f}" for x in found] == list(said.groups())
 
@@ -285,7 +302,7 @@ def test_defaults_in_the_table_of_the_trainer() -> None:
 
 @pytest.mark.slow
 def test_table_of_encoders_is_that_of_the_configs() -> None:
-    rows = re.findall(r"^\| (`\w+`.*) \|$", PAGES[0].read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (`\w+`.*) \|$", (ROOT / "docs" / "encoders.md").read_text("utf-8"), re.MULTILINE)
     seen = set()
     for row in rows:
         cells = [cell.strip() for cell in row.split("|")]
@@ -323,6 +340,54 @@ def test_figures_of_the_sample_are_those_of_the_files() -> None:
     assert set(zip(example["title"], example["isco"], strict=True)) == set(
         zip(train["title"], train["code"], strict=True)
     )
+
+
+def load_script(path: Path) -> ModuleType:
+    """A script of docs/site, which is no package."""
+    spec = util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_setting_is_on_its_page() -> None:
+    """Each field has a meaning, and the page is what the code says: python docs/site/settings.py writes it anew."""
+    script = load_script(ROOT / "docs" / "site" / "settings.py")
+    text = script.PAGE.read_text("utf-8")
+    assert text == script.page()
+    config = compose(["run_dir=x"])
+    for section in ("taxonomy", "data", "trainer", "evaluation", "lookup"):
+        for field in dataclasses.fields(getattr(config, section)):
+            assert f"| `{section}.{field.name}` |" in text
+    kinds = re.findall(r"^## model, where model.name is (\w+)$", text, re.MULTILINE)
+    assert set(kinds) | script.MADE == set(MODELS)
+
+
+def test_a_setting_without_a_meaning_is_refused() -> None:
+    script = load_script(ROOT / "docs" / "site" / "settings.py")
+    with pytest.raises(ValueError, match=r"Said\.silent has no meaning"):
+        list(script.rows("x.", Said))
+    assert script.meanings(Said) == {"said": "what it is for"}
+
+
+@dataclasses.dataclass
+class Said:
+    #: what it is for
+    said: int = 1
+    silent: int = 2
+
+
+def test_every_page_has_its_place_in_the_site() -> None:
+    """What ``make docs`` would refuse, found without MkDocs: a page that is in no menu, a menu without its page."""
+    text = (ROOT / "mkdocs.yml").read_text("utf-8")
+    named = re.findall(r"^ +- .*?: (\S+\.md)$", text.partition("\nnav:")[2], re.MULTILINE)
+    assert len(named) == len(set(named))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    notebooks = {f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert pages | notebooks <= set(named), (pages | notebooks) - set(named)
+    script = (ROOT / "docs" / "site" / "hooks.py").read_text("utf-8")
+    assert all(name in pages | notebooks or f'"{name}"' in script for name in named)
 
 
 def test_results_have_a_place_of_their_own() -> None:

@@ -105,7 +105,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def notebook(path: Path) -> str:
-    """A notebook as Markdown: its cells and the outputs that are stored in it, which a test compares with fresh ones."""
+    """A notebook as Markdown: its cells, and the outputs stored in it, which a test compares with fresh ones."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     parts = []
     for cell in cells:

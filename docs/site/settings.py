@@ -1,6 +1,6 @@
-"""The page of every setting, made from the dataclasses: python docs/site/settings.py writes docs/reference/settings.md.
+"""The page of every setting, from the dataclasses: python docs/site/settings.py writes docs/reference/settings.md.
 
-Defaults are those of the classes, meanings the ``#:`` comments above their fields. A field without a meaning is an error.
+Defaults are those of the classes, meanings the ``#:`` comments above fields. A field without a meaning is an error.
 """
 
 import ast
@@ -33,9 +33,11 @@ SECTIONS: dict[str, type[Any]] = {
     "lookup.": IndexSettings,
     "model.chat.": ChatSettings,
 }
+#: kinds that a command makes of a finished model: nothing of them is set
+MADE = frozenset({"exported"})
 HEAD = """# Every setting
 
-Each key is typed: a misspelt one is refused, with the nearest that exists. In the shell a setting is `key=value`, in a YAML file of your own the same tree.
+Each key is typed: a misspelt one is refused, with the nearest that exists. In the shell a setting is `key=value`.
 
     hjc train model=linear model.C=3 data.languages=[en,pl]
 
@@ -43,8 +45,8 @@ In Python the last part of the key is a keyword: `hjc.train("ads.csv", model="li
 The files that set many of them at once (`model=e5`, `trainer=long`): [the groups](../../hjc/configs/README.md).
 What they are for is said where they are used: [training](../training.md), [models](../models.md), [data](../data.md).
 
-`null` is no value. `[]` is none, and where it says so, all. Defaults are those of the library; a file of a group may set another
-(`model=xlmr` sets the learning rates of a large encoder): `python train.py --cfg job model=xlmr` shows what a run would have.
+`null` is no value. `[]` is none, and where it says so, all. Defaults are those of the library. A file of a group may
+set another: `python train.py --cfg job model=xlmr` shows what a run would have.
 
 This page is made from the code (`python docs/site/settings.py`), and a test compares the two.
 """
@@ -108,17 +110,19 @@ def table(prefix: str, cls: type[Any]) -> str:
     return "\n".join(lines)
 
 
+def about(cls: type[Any]) -> str:
+    """The first paragraph of a docstring."""
+    return inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+
+
 def page() -> str:
     """The whole page."""
-    parts = [HEAD]
-    for prefix, cls in SECTIONS.items():
-        title = prefix.rstrip(".") or "The run"
-        parts.append(f"## {title}\n\n{inspect.cleandoc(cls.__doc__ or '').split(chr(10) * 2)[0]}\n\n{table(prefix, cls)}\n")
-        if not prefix:
-            for name, kind in MODELS.items():
-                text = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-                parts.append(f"## model, where model.name is {name}\n\n{text}\n\n{table('model.', kind)}\n")
-    return "\n".join(parts)
+    tables = {prefix.rstrip(".") or "The run": (prefix, cls) for prefix, cls in SECTIONS.items()}
+    tables |= {
+        f"model, where model.name is {name}": ("model.", kind) for name, kind in MODELS.items() if name not in MADE
+    }
+    parts = [f"## {title}\n\n{about(cls)}\n\n{table(prefix, cls)}\n" for title, (prefix, cls) in tables.items()]
+    return "\n".join([HEAD, *parts])
 
 
 if __name__ == "__main__":
