@@ -17,7 +17,7 @@ from hjc.classifiers.lookup_settings import IndexSettings
 from hjc.data.settings import SideSettings, SourceSettings
 from hjc.nn.settings import SourceShare, TrainerSettings
 from hjc.rerank.settings import ChatSettings
-from hjc.training.settings import MODELS, Config, DataSettings, EvaluationSettings, TaxonomySettings
+from hjc.training.settings import MODELS, Config, DataSettings, EvaluationSettings, SecondSettings, TaxonomySettings
 
 PAGE = Path(__file__).resolve().parents[1] / "reference" / "settings.md"
 #: prefix of the keys -> class, in the order of the page; model.* has one table a kind
@@ -31,6 +31,7 @@ SECTIONS: dict[str, type[Any]] = {
     "trainer.source_share[].": SourceShare,
     "evaluation.": EvaluationSettings,
     "lookup.": IndexSettings,
+    "second.": SecondSettings,
     "model.chat.": ChatSettings,
 }
 #: kinds that a command makes of a finished model: nothing of them is set

@@ -69,7 +69,9 @@ class SecondSettings:
     code_column: str = ""
     #: its tree, as taxonomy.path, taxonomy.digits and taxonomy.depth say the first
     path: str = ""
+    #: cumulative code lengths when its parents are prefixes; None: the file has a parent column
     digits: list[int] | None = None
+    #: cut it to this many levels (0: whole tree)
     depth: int = 0
     #: how much its loss counts beside that of the first
     share: float = 1.0
