@@ -26,7 +26,7 @@ $(VENV)-docs/.created: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 docs: $(VENV)-docs/.created
-	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
+	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
 
 .PHONY: help install demo desk test test-more check docs dist lock lint types clean
 help:
