@@ -13,6 +13,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import hjc
 from hjc.classifiers.lookup_settings import IndexSettings
 from hjc.data.settings import SideSettings, SourceSettings
 from hjc.nn.settings import SourceShare, TrainerSettings
@@ -35,7 +36,10 @@ SECTIONS: dict[str, type[Any]] = {
     "model.chat.": ChatSettings,
 }
 #: kinds that a command makes of a finished model: nothing of them is set
-MADE = frozenset({"exported"})
+MADE = frozenset(MODELS) - {
+    kind for file in (Path(hjc.__file__).parent / "configs" / "model").glob("*.yaml")
+    for kind in re.findall(r"\b(\w+)_schema\b", file.read_text(encoding="utf-8"))
+}  # fmt: skip
 HEAD = """# Every setting
 
 Each key is typed: a misspelt one is refused, with the nearest that exists. In the shell a setting is `key=value`.
