@@ -124,7 +124,7 @@ def test_one_command(tmp_path: Path) -> None:
     overrides = [
         "experiment=best", "encoder=tiny", "data=csv", *files, "taxonomy=csv", f"taxonomy.path={tmp_path / 'tree.csv'}",
         *(f"model.{part}.{setting}" for part in ("neural", "biencoder") for setting in small),
-        "model.neural.head_init=random", "trainer.epochs=1", "trainer.loggers=[]", "evaluation.bootstrap=0",
+        "model.neural.head_init=random", "trainer.epochs=1", "trainer.field_dropout=0.1", "trainer.loggers=[]", "evaluation.bootstrap=0",
         "evaluation.report=false", f"run_dir={tmp_path / 'run'}",
     ]  # fmt: skip
     result = run_training(compose(overrides))

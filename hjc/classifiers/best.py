@@ -28,7 +28,7 @@ from hjc.classifiers.storage import ModelDir
 from hjc.data.jobdata import JobData
 from hjc.data.splitting import identical_groups
 from hjc.files import write_json
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.settings import OF_HEADS, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -132,12 +132,16 @@ class BestClassifier(Classifier):
         return model, seconds
 
     def _trainer(self, part: str) -> TrainerSettings:
-        """Of a part: its epochs, and its share of the minutes."""
+        """Of a part: its epochs, its share of the minutes, and nothing that it does not know."""
         s, t = self.settings, self.trainer
         effort = {name: EFFORT[name] for name in s.parts if name in EFFORT}
         share = effort.get(part, 0.0) / max(sum(effort.values()), 1e-9) / max(s.folds, 1)
-        epochs = s.biencoder_epochs if part == "biencoder" and s.biencoder_epochs else t.epochs
-        return replace(t, epochs=epochs, max_minutes=t.max_minutes * share)
+        own = replace(t, max_minutes=t.max_minutes * share)
+        if part != "biencoder":
+            return own
+        # a ranking loss has no use for what helps a head: noise, smoothed labels, shares of sources
+        off: dict[str, Any] = dict(OF_HEADS)
+        return replace(own, epochs=s.biencoder_epochs or t.epochs, label_smoothing=0.0, **off)
 
     def _weigh(
         self,
