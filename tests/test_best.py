@@ -124,7 +124,8 @@ def test_one_command(tmp_path: Path) -> None:
     overrides = [
         "experiment=best", "encoder=tiny", "data=csv", *files, "taxonomy=csv", f"taxonomy.path={tmp_path / 'tree.csv'}",
         *(f"model.{part}.{setting}" for part in ("neural", "biencoder") for setting in small),
-        "model.neural.head_init=random", "trainer.epochs=1", "trainer.field_dropout=0.1", "trainer.loggers=[]", "evaluation.bootstrap=0",
+        "model.neural.head_init=random", "trainer.epochs=1", "trainer.field_dropout=0.1",
+        "trainer.loggers=[]", "evaluation.bootstrap=0",
         "evaluation.report=false", f"run_dir={tmp_path / 'run'}",
     ]  # fmt: skip
     result = run_training(compose(overrides))
@@ -135,6 +136,8 @@ def test_one_command(tmp_path: Path) -> None:
     assert set(test.index) == {"linear", "neural", "biencoder", "whole"}
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert test.loc["whole", "recall@1"] == pytest.approx(metrics["test/level_2/recall@1"], abs=1e-4)
+    assert test.loc["whole", "log_loss"] == pytest.approx(metrics["test/level_2/log_loss"], abs=1e-4)
+    assert test.loc["whole", "hours_per_million_rows"] > test["hours_per_million_rows"].drop("whole").max()
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert isinstance(hjc.load(tmp_path / "run"), HybridClassifier)
 

@@ -76,6 +76,10 @@ class BestClassifier(Classifier):
         assert self.hybrid is not None
         return self.hybrid
 
+    def of_parts(self, parts: Sequence[FloatArray]) -> FloatArray:
+        """See :class:`HybridClassifier`."""
+        return self._fitted().of_parts(parts)
+
     def iter_log_proba(self, texts: Sequence[str]) -> Any:
         return self._fitted().iter_log_proba(texts)
 

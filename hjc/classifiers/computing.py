@@ -1,8 +1,9 @@
 """Where and in which numbers a loaded classifier computes: part of the contract of classifiers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from hjc.arrays import FloatArray
 from hjc.errors import check_choice
 
 #: of the matrix products of a prediction; auto: bf16 where the hardware multiplies it
@@ -16,6 +17,11 @@ class Computing:
     def named_parts(self) -> Mapping[str, Any]:
         """The classifiers that this one is made of, by name."""
         return {}
+
+    def of_parts(self, parts: Sequence[FloatArray]) -> FloatArray | None:
+        """What this one answers where its parts answer these (n, L) log-probabilities of their leaves, each of its own
+        tree: nothing is computed twice. None where only the texts tell."""
+        return None
 
     @property
     def uncalibrated(self) -> Any:
