@@ -29,6 +29,8 @@ CALM = [
     "trainer.head_learning_rate=1e-3",
     "trainer.ema_decay=0.995",
 ]
+# the recipe that the best model trains its encoder by
+STEADY = ["model=e5", "model.max_length=128", "model.title_share=0.5", "trainer=steady"]
 
 PLAN = {
     "grouped_topdown": [*GROUPED, *SHORT, "hierarchy=topdown"],
@@ -37,6 +39,8 @@ PLAN = {
     "exact_long": [*DATA, *LONG, "hierarchy=bottomup"],
     "grouped_long": [*GROUPED, *LONG, "hierarchy=bottomup"],
     "grouped_title_share": [*GROUPED, *CALM, "hierarchy=bottomup"],
+    "grouped_steady_topdown": [*GROUPED, *STEADY, "hierarchy=topdown"],
+    "grouped_best": [*GROUPED, "experiment=best"],
 }
 
 if __name__ == "__main__":
