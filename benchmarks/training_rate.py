@@ -21,8 +21,8 @@ from rich.table import Table
 
 from hjc.data import load_sample
 from hjc.nn.batching import collate, training_batches
+from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.encoder import load_encoder
-from hjc.nn.fitting import computes_in_bfloat16
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.tokens import tokenize

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 #: work that takes longer than this shows a bar (seconds)
 PROGRESS_AFTER = 2.0
@@ -38,7 +40,7 @@ def silence(wanted: bool = True) -> Iterator[None]:
 class RowsBar:
     """What a loop over batches tells: :meth:`advance` by so many rows. Quick work prints nothing."""
 
-    def __init__(self, bar: Progress, description: str, total: int, enabled: bool, delay: float) -> None:
+    def __init__(self, bar: "Progress", description: str, total: int, enabled: bool, delay: float) -> None:
         self.bar, self.enabled, self.delay = bar, enabled and not silent(), delay
         self.description, self.total, self.lines = description, total, not bar.console.is_terminal
         self.next = time.perf_counter() + max(delay, EVERY)
@@ -76,12 +78,15 @@ def rows_progress(
     enabled: bool = True,
     *,
     delay: float = PROGRESS_AFTER,
-    console: Console | None = None,
+    console: "Console | None" = None,
 ) -> Iterator[RowsBar]:
     """A bar with rows/s and the time left, on standard error, for work of more than ``delay`` seconds; lines in a log.
 
     With ``enabled=False`` it never shows. Use: ``with rows_progress("coding", n) as bar: ... bar.advance(len(batch))``.
     """
+    from rich.console import Console  # who loads a model for one text does without
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=console or Console(stderr=True))
     rows_bar = RowsBar(bar, description, total, enabled, delay)

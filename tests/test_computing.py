@@ -67,7 +67,7 @@ def test_bfloat16_is_near_float32_which_stays_exact(directory):
     assert (near.argmax(1) == exact.argmax(1)).mean() > 0.98
     assert np.array_equal(model.compute_on("cpu", "32").predict_log_proba(texts), exact)
     automatic = hjc.load(directory).compute_on(precision="auto")
-    assert automatic.bfloat16 == hjc.nn.fitting.computes_in_bfloat16()
+    assert automatic.bfloat16 == hjc.nn.devices.computes_in_bfloat16()
     assert np.array_equal(automatic.compute_on().predict_log_proba(texts), near if automatic.bfloat16 else exact)
 
 

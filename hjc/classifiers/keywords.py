@@ -9,8 +9,6 @@ from dataclasses import fields, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from hjc.classifiers import REGISTRY, build, classifier_class, classifier_settings
 from hjc.errors import nearest
 from hjc.nn.settings import TrainerSettings
@@ -42,6 +40,8 @@ def preset(name: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"there is no model named {name!r}{nearest(name, preset_names())}")
     if not path.is_file():
         return name, {}
+    import yaml  # a stored model does without
+
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     schema = next(entry for entry in values.pop("defaults") if str(entry).endswith("_schema"))
     plain = {key: value for key, value in values.items() if "${" not in str(value)}

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from hjc.data.side import SideVocabulary
 from hjc.errors import name_some
 from hjc.index import normalise
 from hjc.nn.devices import autocast, device_of, in_bfloat16
-from hjc.nn.fitting import FitResult, seed_everything
 from hjc.nn.mixing import Mixture
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
 from hjc.nn.priors import conditional_log_prior, offset_of
@@ -31,6 +30,9 @@ from hjc.nn.settings import HEADS, NeuralSettings, Run, TrainerSettings
 from hjc.nn.stored import load_weights, read_encoder, save_encoder, save_weights
 from hjc.nn.tokens import Distinct
 from hjc.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from hjc.nn.fitting import FitResult
 
 #: texts, codes (n,) or sets of them, weights (n,)
 TextRows = tuple[Sequence[str], Target, Float32]
@@ -99,6 +101,7 @@ class NeuralClassifier(Classifier):
         """
         # transformers and Lightning: prediction does without
         from hjc.nn.encoder import load_encoder
+        from hjc.nn.fitting import seed_everything
         from hjc.nn.lora import merge_lora
         from hjc.nn.training import fit_network
 
@@ -159,7 +162,7 @@ class NeuralClassifier(Classifier):
 
     def _fit_two(
         self, companion: Companion, network: Network, rows: TextRows, held: TextRows | None, run: Run
-    ) -> FitResult:
+    ) -> "FitResult":
         from hjc.nn.two_heads import fit_two_heads, share_features
 
         other, train, valid = companion.classifier, companion.train, companion.valid

@@ -1,10 +1,9 @@
 """Devices and the precision of predictions. The trainer has its own words for both (Lightning's)."""
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
-
-from hjc.nn.fitting import computes_in_bfloat16
 
 
 def device_of(name: str) -> torch.device:
@@ -22,6 +21,15 @@ def device_of(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device: got {name!r}, which cannot be used here ({reason}); use auto or cpu") from None
     return device
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 matrices in hardware (an emulation would be slower than float32)."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # older versions of torch say nothing in public: float32 is right everywhere
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))
 
 
 def in_bfloat16(precision: str) -> bool:

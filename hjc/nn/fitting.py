@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from hjc.metrics import RowScores, level_metrics
+from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.groups import parameter_groups
 from hjc.nn.settings import Run, TrainerSettings
 from hjc.taxonomy import Taxonomy
@@ -139,15 +140,6 @@ def adamw(
 
 
 # ------------------------------------------------------------------ precision, validation, resume
-
-
-def computes_in_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 matrices in hardware (an emulation would be slower than float32)."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # older versions of torch say nothing in public: float32 is right everywhere
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))
 
 
 def resolve_precision(precision: str) -> str:

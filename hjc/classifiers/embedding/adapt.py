@@ -29,8 +29,9 @@ from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
 from hjc.files import write_json
+from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.encoder import TINY, load_encoder
-from hjc.nn.fitting import FitResult, computes_in_bfloat16
+from hjc.nn.fitting import FitResult
 from hjc.nn.pairs import PairBatches
 from hjc.nn.ranking import fit_encoder
 from hjc.nn.settings import NeuralSettings, TrainerSettings
