@@ -72,7 +72,10 @@ def test_other_architectures_are_left_to_transformers():
 @pytest.mark.parametrize(
     ("model", "absent"),
     [
-        ("neural_topdown", ["transformers", "sklearn", "pytorch_lightning", "sympy", "torch._dynamo"]),
+        (
+            "neural_topdown",
+            ["transformers", "sklearn", "pytorch_lightning", "sympy", "torch._dynamo", "scipy", "rich", "yaml"],
+        ),
         ("linear_topdown", ["torch", "transformers", "sklearn"]),
     ],
 )
