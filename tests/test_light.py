@@ -74,7 +74,7 @@ def test_other_architectures_are_left_to_transformers():
     [
         (
             "neural_topdown",
-            ["transformers", "sklearn", "pytorch_lightning", "sympy", "torch._dynamo", "scipy", "rich", "yaml"],
+            ["transformers", "sklearn", "pytorch_lightning", "sympy", "torch._dynamo", "scipy", "rich"],
         ),
         ("linear_topdown", ["torch", "transformers", "sklearn"]),
     ],
