@@ -1,7 +1,7 @@
 # make demo   creates .venv, installs, trains on the bundled sample, prints the per-level table, codes a few ads
 # make desk   installs, makes the demo if there is none, and opens the coder's desk with it and the bundled ads
 # make test   installs what tests need, runs lint, types and all tests
-# make test-more   tests that need a browser, a database server or heavy packages (apt-get install chromium postgresql)
+# make test-more   tests that need a browser, a database server or heavy packages (apt-get install chromium postgresql default-jre-headless)
 # make check  lint, types and the fast half of the tests: for the inner loop
 # make docs   builds the documentation as a site, with links checked: site/index.html
 # make dist   builds sdist and wheel, checks both, and the tag

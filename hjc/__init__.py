@@ -32,6 +32,7 @@ _LAZY = {
     "compose": "hjc.training.config",
     "evaluate_model": "hjc.evaluation",
     "load": "hjc.classifiers.load",
+    "map_batches": "hjc.apply.arrow",
     "named": "hjc.classifiers.keywords",
     "push_to_hub": "hjc.report.hub",
     "register_classifier": "hjc.classifiers",
@@ -43,7 +44,7 @@ __all__ = ["NotFittedError", "TaxonomyError", "__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("mlflow", "sklearn", "taxonomy"):  # `import hjc; hjc.taxonomy.isco08()`
+    if name in ("mlflow", "sklearn", "spark", "taxonomy"):  # `import hjc; hjc.taxonomy.isco08()`
         return import_module(f"hjc.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'hjc' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """Files replaced whole or not at all, links and special files that a user names, and a lock that says who is late."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -79,6 +80,12 @@ def write_text(path: PathLike, text: str, *, follow: bool = False, sync: bool = 
 def write_json(path: PathLike, value: Any) -> Path:
     """Replace the content of a file with a JSON value for people to read."""
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def checksum(path: PathLike) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_folder(path: PathLike) -> None:

@@ -104,10 +104,14 @@ class RowsLine:
 
     Args:
         what: what is done with the rows. fraction: tells how much of the input has been read, None: unknown.
+        before: so much had been done before; the time that is left is reckoned without it.
     """
 
-    def __init__(self, what: str, fraction: Callable[[], float | None] = lambda: None) -> None:
-        self._what, self._fraction = what, fraction
+    def __init__(
+        self, what: str, fraction: Callable[[], float | None] = lambda: None, before: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._what, self._fraction, self._before = what, fraction, before
+        self._started = time.monotonic()
         self._terminal = sys.stderr.isatty()
         self._next = time.monotonic() + PROGRESS_AFTER
         self._shown = False
@@ -120,6 +124,8 @@ class RowsLine:
         self._next = now + (0.5 if self._terminal else EVERY)
         read = self._fraction() if rows else None
         share = "" if read is None else f", {read:.0%} of the input read"
+        if read is not None and (done := read - self._before()) > 0:
+            share += f", {timedelta(seconds=round((now - self._started) * (1 - read) / done))} left"
         line = f"{self._what}: {rows:,} rows, {rate:,.0f} rows/s{share}"
         self._shown = self._terminal
         print(

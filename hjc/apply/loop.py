@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -78,17 +78,21 @@ class Columns:
     kind: TextKind | None = None
 
     def find(self, reader: Reader) -> dict[str, int]:
-        """Column -> its position in a table.
+        """Column -> its position in a table. Errors: :meth:`among`."""
+        return self.among(reader.columns, reader.label)
+
+    def among(self, columns: Sequence[str], label: str) -> dict[str, int]:
+        """Column -> its position among all columns of a table.
 
         Raises:
             ValueError: one is not there, or the recipe names none.
         """
         if self.recipe is not None and not self.recipe.columns:
-            raise ValueError(f"{reader.label}: which columns make the text? The recipe names none")
+            raise ValueError(f"{label}: which columns make the text? The recipe names none")
         texts = () if self.recipe is None else self.recipe.columns
-        beside = () if self.recipe is None else [s.column for s in self.recipe.side if s.column in reader.columns]
+        beside = () if self.recipe is None else [s.column for s in self.recipe.side if s.column in columns]
         names = [*texts, *beside, *self.by, *filter(None, (self.weights, self.code, self.language)), *self.more]
-        return {name: find_column(reader.columns, name, reader.label) for name in names}
+        return {name: find_column(columns, name, label) for name in names}
 
 
 @dataclass
@@ -166,13 +170,20 @@ class Part:
 
 
 def read_parts(
-    reader: Reader, columns: Columns, summary: Summary | None = None, progress: Progress | None = None
+    reader: Reader,
+    columns: Columns,
+    summary: Summary | None = None,
+    progress: Progress | None = None,
+    *,
+    chunks: Iterable[Chunk] | None = None,
+    start: int = 0,
 ) -> Iterator[Part]:
     """The rows of a table, chunk by chunk, never more than one in memory.
 
     Args:
         summary: counted up in place when a part is done, so that an interrupted caller can say how far it came.
         progress: called after every batch of a model and every chunk.
+        chunks: only these rows of the reader, of which the first is number ``start`` (from 0).
 
     Raises:
         ValueError: a column does not exist.
@@ -184,8 +195,8 @@ def read_parts(
         if progress is not None:
             progress(summary)
 
-    positions, start = columns.find(reader), 0
-    for chunk in reader.chunks():
+    positions = columns.find(reader)
+    for chunk in reader.chunks() if chunks is None else chunks:
         cells = {name: chunk.texts(at, name) for name, at in positions.items()}
         part = Part(chunk, columns, cells, start, reader.label, advance)
         yield part

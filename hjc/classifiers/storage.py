@@ -10,7 +10,6 @@ goes. A process killed before the rename leaves the old model untouched; one kil
 which the model is loaded until the next save tidies up. Reading never writes, moves or deletes anything.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -44,7 +43,7 @@ from hjc.classifiers.paths import CONFIG as CONFIG
 from hjc.data.recipe import TextRecipe
 from hjc.errors import ModelDirError as ModelDirError
 from hjc.errors import name_some
-from hjc.files import locked, sync_to_disk
+from hjc.files import checksum, locked, sync_to_disk
 from hjc.taxonomy.csvio import read_written, write_taxonomy_csv
 from hjc.taxonomy.tree import Taxonomy
 
@@ -180,7 +179,7 @@ def _stage(
             "space in codes); build it with hjc.taxonomy.from_edges before training"
         )
     checksums = {
-        name: {"sha256": _sha256(staging / name), "size": (staging / name).stat().st_size}
+        name: {"sha256": checksum(staging / name), "size": (staging / name).stat().st_size}
         for name in names_in(staging)
         if name not in UNLISTED
     }
@@ -215,11 +214,6 @@ def _refuse_foreign(target: Path) -> None:
             foreign = False  # our own, damaged: replacing it is the cure
         if foreign:
             raise ModelDirError(f"{target} holds a {CONFIG} that hjc did not write; save to another directory")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------------- reading
@@ -326,7 +320,7 @@ def _verify(file: Path, expected: Mapping[str, Any]) -> None:
     if size != expected["size"]:
         kind = "truncated" if isinstance(expected["size"], int) and size < expected["size"] else "altered"
         raise ModelDirError(f"{file}: {kind}, got {size} bytes, expected {expected['size']}; {_WAY_OUT}")
-    if _sha256(file) != expected["sha256"]:
+    if checksum(file) != expected["sha256"]:
         raise ModelDirError(f"{file}: altered or of another model, its SHA-256 differs from {CONFIG}; {_WAY_OUT}")
 
 

@@ -22,7 +22,8 @@ RunDir = Annotated[
     ),
 ]
 SourceOrNone = Annotated[
-    str | None, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), or -.")
+    str | None,
+    typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), a folder of them, or -."),
 ]
 Source = Annotated[str, typer.Argument(metavar="INPUT", help="CSV, TSV, Parquet, JSON or Excel file (.gz too), or -.")]
 

@@ -79,8 +79,9 @@ def crosswalk(
 
     from hjc.apply.crosswalk import CrosswalkPlan, CrosswalkSummary, carry_table, coded_columns
     from hjc.apply.spelling import Spelling
+    from hjc.apply.step import recipe_of
     from hjc.classifiers.load import load
-    from hjc.cli.streams import finish, progress_of, recipe_of, streams
+    from hjc.cli.streams import finish, progress_of, streams
     from hjc.crosswalk.readers import read_chain
 
     model = source if source and source != "-" and Path(source).is_dir() else None

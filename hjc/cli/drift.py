@@ -28,8 +28,8 @@ def drift(
     """
     from hjc.apply.drift import profile_table
     from hjc.apply.loop import Columns, Summary
+    from hjc.apply.step import recipe_of
     from hjc.classifiers.load import load
-    from hjc.cli.streams import recipe_of
     from hjc.evaluation.drift_profile import read_profile
     from hjc.statistics.drift import compare_profiles
     from hjc.tables import format_of, open_table, write_frame

@@ -114,7 +114,8 @@ def estimate(
     from hjc.apply.estimate import FROM_VALIDATION, gather, judge, read_audit, shares_table
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.priors import Wanted, check_method, in_table
-    from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken, with_prior
+    from hjc.apply.step import recipe_of
+    from hjc.cli.streams import best_of, chosen, fitting, spoken, with_prior
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.tables import check_output, format_of, open_table, write_frame
 

@@ -66,7 +66,8 @@ def evaluate(
     from rich.console import Console
 
     from hjc.apply.priors import in_texts
-    from hjc.cli.streams import recipe_of, trained_column, with_prior
+    from hjc.apply.step import recipe_of, trained_column
+    from hjc.cli.streams import with_prior
     from hjc.corpus.copying import write_tables
     from hjc.data.reading import read_job_data
     from hjc.data.settings import DataSettings

@@ -40,8 +40,8 @@ def explain(
     """
     from json import dumps
 
+    from hjc.apply.step import recipe_of
     from hjc.classifiers.load import load
-    from hjc.cli.streams import recipe_of
     from hjc.explain import explain_text
     from hjc.explain.neighbours import nearest_texts
     from hjc.explain.show import closing_notes, level_lines, neighbour_lines, plain_level, plain_neighbours

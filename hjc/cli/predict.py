@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,10 @@ from hjc.cli.aliases import (
     TrainedLanguageColumn,
     Writing,
 )
+from hjc.cli.predict_many import Many
+
+if TYPE_CHECKING:
+    from hjc.classifiers.base import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,7 @@ def predict(
     calibrated: Calibrated = False,
     prior: Prior = None,
     rules: Rules,
+    many: Many,
     language_column: TrainedLanguageColumn = None,
     batch_size: BatchSize = 4096,
     rejects: Annotated[
@@ -106,6 +111,10 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Code every row of a table: all its columns in their order, then the codes. Or one text: --text "nurse".
+
+    INPUT may be a folder or a pattern in quotes ("ads/year=*/*.parquet"); -o is then a folder, with an output for each
+    input under its name. A killed command goes on where it was when it is given again. --workers N codes with N
+    processes.
 
     Without INPUT and --text, in a terminal, texts are asked for one after the other.
 
@@ -127,58 +136,47 @@ def predict(
             raise ValueError(f"--text shows the codes of one text; {beside[0]} belongs to tables")
         one_text(computing, run_dir, text or (), level, top_k, language, calibrated, writing.json)
         return
+    from hjc.apply.step import Step
+
+    step = Step(
+        run_dir=run_dir, text_columns=tuple(text_column or ()), all_text=all_text,
+        language_column=language_column or "", levels=tuple(level or ()), top_k=top_k, title_language=language,
+        prefix=prefix, calibrated=calibrated, rules={} if rules == Rules() else asdict(rules), prior=prior,
+        device=computing.device, precision=computing.precision,
+    )  # fmt: skip
+    if many.wanted(source):
+        many.code(step, source, output, reading, writing, batch_size=batch_size, rejects=rejects, quiet=quiet)
+        return
     from hjc.apply.loop import Columns, Summary
-    from hjc.apply.predict import Plan, code_table
+    from hjc.apply.predict import code_table
     from hjc.apply.priors import in_table
-    from hjc.cli.streams import chosen, fitting, note_summary, progress_of, recipe_of, spoken, streams, with_prior
-    from hjc.evaluation.watch import Watch
+    from hjc.cli.streams import note_summary, progress_of, spoken, streams, with_prior
 
     # What can go wrong cheaply goes wrong first; the model is loaded last.
     check_is_file(run_dir, source)
-    columns, summary, validation = Columns(recipe_of(run_dir, text_column)), Summary(), None
+    recipe, summary = step.recipe(), Summary()
     with streams(source, output, summary, reading, writing, batch_size=batch_size, rejects=rejects, what="written") as (
         reader,
         open_writer,
     ):
-        columns = spoken(columns, run_dir, reader, language_column or "")
-        columns.find(reader)
-        classifier = computing.model(run_dir)
-        columns = fitting(columns, classifier, all_text)
-        watch = Watch(classifier, count=False, scores=False)
-        plan = Plan(
-            classifier.taxonomy, levels=tuple(level or ()), top_k=top_k, prefix=prefix, title_language=language,
-            outcomes=classifier.has_outcomes,
-        )  # fmt: skip
-        if calibrated:
-            classifier = classifier.calibrated()
-        if prior is not None:
-            if rules.target_accuracy is not None or rules.conformal is not None:
-                raise ValueError(
-                    "--prior: --target-accuracy and --conformal hold only for the shares of the validation"
-                )
-            find = in_table(classifier, source, reading.of(source), columns, batch_size, calibrated)
-            classifier = with_prior(classifier, prior, run_dir, calibrated, find)
-        if rules != Rules():
-            from hjc.apply.decisions import DecisionPlan
-            from hjc.evaluation.validation_scores import ValidationScores
+        found = spoken(Columns(recipe), run_dir, reader, language_column or "")
+        found.find(reader)
 
-            if rules.target_accuracy is not None or rules.conformal is not None:
-                validation = ValidationScores.load(run_dir, classifier.taxonomy)
-            decisions = DecisionPlan(plan, validation, calibrated=calibrated, **asdict(rules))
-            plan = replace(plan, decisions=decisions)
-            if rules.conformal_by == "language" and columns.language is None:
-                raise ValueError("--conformal-by language: which column has the language? Give --language-column NAME")
-            session.notes(f"warning: {sentence}" for sentence in decisions.notes)
-        writer = open_writer(plan.columns)
+        def weigh(model: "Classifier", columns: Columns) -> "Classifier":
+            columns = replace(columns, language=found.language)
+            shares = in_table(model, source, reading.of(source), columns, batch_size, calibrated)
+            return with_prior(model, prior, run_dir, calibrated, shares)
+
+        coder = step.over(computing.model(run_dir), None if prior is None else weigh)
+        columns = coder.columns_in(reader.columns)
+        session.notes(coder.first_notes())
+        writer = open_writer(coder.plan.columns)
         with progress_of(reader, quiet) as progress:
-            code_table(classifier, reader, writer, plan, columns, progress=progress, summary=summary, watch=watch)
-        session.note(chosen(columns))
-        session.note(f"warning: {kind}" if (kind := watch.kind()) else "")
-        if (side := classifier.uncalibrated.side) is not None:
-            session.note(f"warning: {unknown}" if (unknown := side.note()) else "")
-        if plan.decisions is not None:
-            session.note("" if quiet else plan.decisions.message())
-            session.note(plan.decisions.warning())
+            code_table(
+                coder.classifier, reader, writer, coder.plan, columns, progress=progress, summary=summary,
+                watch=coder.watch,
+            )  # fmt: skip
+        session.notes(coder.notes(counts=not quiet))
     note_summary(output, summary, quiet)
 
 

@@ -64,7 +64,8 @@ def review(
     """
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.review import Reviewing, review_columns, write_review
-    from hjc.cli.streams import best_of, chosen, fitting, recipe_of, spoken
+    from hjc.apply.step import recipe_of
+    from hjc.cli.streams import best_of, chosen, fitting, spoken
     from hjc.tables import Reader, check_output, format_of, open_output, open_table
 
     columns, summary, options = Columns(recipe_of(run_dir, text_column)), Summary(), reading.of(source)

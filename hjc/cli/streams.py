@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.priors import Find
     from hjc.classifiers.base import Classifier
-    from hjc.data.recipe import TextRecipe
     from hjc.tables import Reader, Writer
 
 
@@ -90,28 +89,6 @@ def progress_of(reader: "Reader", quiet: bool, what: str = "coding") -> "Iterato
     line.clear()
 
 
-def recipe_of(run_dir: str, given: list[str] | None) -> "TextRecipe":
-    """How the texts of a model are made: of the columns given, else of those of its training.
-
-    Raises:
-        FileNotFoundError, ModelDirError: there is no model. ValueError: neither columns are known.
-    """
-    from hjc.classifiers.load import stored_recipe
-
-    recipe = stored_recipe(run_dir)
-    if not given and not recipe.columns:
-        raise ValueError("which column has the text? Give --text-column NAME (more than once for several columns)")
-    return recipe.of_columns(given) if given else recipe
-
-
-def trained_column(run_dir: str, key: str) -> str:
-    """What ``data.KEY`` named in the training; "" where that is not known, or the model is of the bundled sample."""
-    from hjc.classifiers.load import training_data_settings
-
-    trained = training_data_settings(run_dir)
-    return "" if trained.get("sample") else str(trained.get(key) or "")
-
-
 def spoken(columns: "Columns", run_dir: str, reader: "Reader", given: str = "") -> "Columns":
     """The columns with the language's: the one given, or that of the training where the table has it.
 
@@ -122,6 +99,8 @@ def spoken(columns: "Columns", run_dir: str, reader: "Reader", given: str = "") 
         from hjc.errors import name_some
 
         session.note(f"warning: no column {name_some(gone)}: the model reads side variables as missing in every row")
+    from hjc.apply.step import trained_column
+
     trained = trained_column(run_dir, "language_column")
     return replace(columns, language=given or (trained if trained in reader.columns else None))
 

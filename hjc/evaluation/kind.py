@@ -31,6 +31,7 @@ class TextKind:
         only: the column that is used alone; None: all of them, or not decided yet.
         lengths: median characters of the joined texts and of those of ``only``.
         without: rows that have nothing in that column, and are coded by the others.
+        decided: whether rows with a text have been seen.
     """
 
     words: float
@@ -39,7 +40,7 @@ class TextKind:
     only: str | None = None
     lengths: tuple[float, float] = (0.0, 0.0)
     without: int = 0
-    _decided: bool = False
+    decided: bool = False
 
     @classmethod
     def of(cls, model: Classifier, recipe: TextRecipe | None) -> Self | None:
@@ -58,9 +59,13 @@ class TextKind:
         found = profile.median_characters
         return cls(profile.median_words, found, recipe.columns) if found > 0 else None
 
+    def use(self, only: str) -> None:
+        """Use this column alone, which was chosen from other rows."""
+        self.only, self.decided = only, True
+
     def choose(self, recipe: TextRecipe, cells: Cells) -> Cells:
         """The columns of some rows that texts are to be made of: all, or one, whose empty cells have the others'."""
-        if not self._decided:
+        if not self.decided:
             self._decide(recipe, cells)
         if self.only is None:
             return cells
@@ -73,7 +78,7 @@ class TextKind:
         whole = _median(recipe.join(cells))
         if not whole:
             return  # no text yet
-        self._decided = True
+        self.decided = True
         if not whole > LONGER * self.characters:
             return
         sizes = [_median(list(map(present, column))) for column in cells]

@@ -5,7 +5,6 @@ carries sentence-transformers/all-MiniLM-L6-v2 as it is on the hub. Either is re
 folder, into the user's cache directory. The weight file's SHA-256 is checked before anything is read from it.
 """
 
-import hashlib
 import importlib.util
 import itertools
 import json
@@ -23,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 
 from hjc.arrays import Float32
+from hjc.files import checksum
 
 FORMAT = 2  # raise it when the rebuilt files change, so that older caches are not taken for current ones
 MANIFEST = "bundle.json"
@@ -123,8 +123,7 @@ def _is_complete(folder: Path) -> bool:
 
 def verify_checksum(path: Path, sha256: str, requirement: str) -> None:
     """Raise ValueError unless the file hashes to ``sha256``."""
-    with path.open("rb") as stream:
-        got = hashlib.file_digest(stream, "sha256").hexdigest()
+    got = checksum(path)
     if got != sha256:
         raise ValueError(
             f"{path.name} has SHA-256 {got}, expected {sha256}: a damaged or another version of {requirement}. "

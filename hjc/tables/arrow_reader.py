@@ -25,6 +25,7 @@ class ParquetReader(Reader):
                 raise
             raise ValueError(f"{self.label}: no Parquet file, or truncated ({error})") from None
         self.columns = list(self._file.schema_arrow.names)
+        self._groups = self._start = 0  # row groups, and rows, that are left out
 
     def schema(self) -> pa.Schema:
         return self._file.schema_arrow
@@ -32,9 +33,20 @@ class ParquetReader(Reader):
     def fraction(self) -> float | None:
         return None
 
+    def total(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def begin_at(self, row: int) -> int:
+        sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
+        while self._groups < len(sizes) and self._start + sizes[self._groups] <= row:
+            self._start += sizes[self._groups]
+            self._groups += 1
+        return self._start
+
     def _chunks(self) -> Iterator[Chunk]:
+        groups = list(range(self._groups, self._file.num_row_groups))
         try:
-            yield from _numbered(self._file.iter_batches(batch_size=self.rows))
+            yield from _numbered(self._file.iter_batches(batch_size=self.rows, row_groups=groups), self._start + 1)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.label}: damaged Parquet file ({error})") from None
 
@@ -66,8 +78,7 @@ class DatasetReader(Reader):
         return _numbered(self._table.combine_chunks().to_batches(max_chunksize=self.rows))
 
 
-def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
-    start = 1
+def _numbered(batches: Iterable[pa.RecordBatch], start: int = 1) -> Iterator[Chunk]:
     for batch in batches:
         yield ArrowChunk(batch, range(start, start + batch.num_rows))
         start += batch.num_rows

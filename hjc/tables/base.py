@@ -72,6 +72,15 @@ class Reader(ABC):
     @abstractmethod
     def _chunks(self) -> Iterator[Chunk]: ...
 
+    def total(self) -> int | None:
+        """How many rows there are, where the file says it; else None."""
+        return None
+
+    def begin_at(self, row: int) -> int:
+        """To be called before :meth:`chunks` by who needs no rows before ``row``: where the first chunk begins now, at
+        the latest there."""
+        return 0
+
     def schema(self) -> pa.Schema:
         """The Arrow schema for a Parquet output."""
         return pa.schema([(name, pa.string()) for name in self.columns])

@@ -1,0 +1,112 @@
+"""Ray Data and Spark, in local mode: the same codes as `hjc predict` gives in one process."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import hjc
+from hjc.apply.folder.code import code_files
+from hjc.apply.step import Step
+from tests.test_predict_folder import MODEL, WORDS, Call, write_csv, write_parquet
+
+TEXTS = [*WORDS, "night nurse", "", "pastry cook and baker", "truck driver"]
+
+
+def test_an_engine_that_is_not_there(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_csv(tmp_path / "in" / "a.csv", TEXTS).parent
+    command = ("predict", MODEL, source, "-o", tmp_path / "out", "-t", "text", "--engine")
+    code, _, err = call(*command, "dask")
+    assert code == 2 and "got 'dask', allowed are local, ray" in err
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    code, _, err = call(*command, "ray")
+    assert code == 2 and "--engine ray needs `pip install 'hjc[ray]'`" in err and not (tmp_path / "out").exists()
+    monkeypatch.setitem(__import__("sys").modules, "pyspark", None)
+    monkeypatch.setitem(__import__("sys").modules, "pyspark.sql.functions", None)
+    with pytest.raises(ImportError, match=r"pip install 'hjc\[spark\]'"):
+        hjc.spark.predict_udf(MODEL, text="text")
+
+
+@pytest.mark.more
+def test_ray_writes_the_same(tmp_path: Path, call: Call) -> None:
+    pytest.importorskip("ray.data", reason="Ray is not installed: make test-more has it")
+    import ray
+
+    source = tmp_path / "in"
+    write_csv(source / "year=2023" / "a.csv", TEXTS * 3)
+    write_parquet(source / "year=2024" / "b.parquet", TEXTS, 100)
+    (source / "year=2024" / "c.parquet").write_bytes(b"damaged")
+    step = Step(run_dir=str(MODEL), text_columns=("text",), levels=(1, 2))
+    code_files(step, str(source), str(tmp_path / "one"), part_rows=4)
+    try:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        code, _, err = call(
+            "predict", MODEL, source, "-o", tmp_path / "two", "-t", "text", "-l", 1, "-l", 2, "--part-rows", 4,
+            "--engine", "ray", "--workers", 2,
+        )  # fmt: skip
+        assert code == 2 and "1 of 3 inputs could not be coded" in err and "c.parquet: " in err
+        (source / "year=2024" / "c.parquet").unlink()
+        code, _, err = call(
+            "predict", MODEL, source, "-o", tmp_path / "two", "-t", "text", "-l", 1, "-l", 2, "--part-rows", 4,
+            "--engine", "ray",
+        )  # fmt: skip
+        assert code == 0 and "2 of 2 inputs (2 were done before): 36 rows" in err, err
+    finally:
+        ray.shutdown()
+    name = "year=2023/a.csv"
+    assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    one, two = (pq.ParquetFile(tmp_path / out / "year=2024/b.parquet").read() for out in ("one", "two"))
+    assert one.equals(two)
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    sql = pytest.importorskip("pyspark.sql", reason="PySpark is not installed: make test-more has it")
+    if shutil.which("java") is None:
+        pytest.skip("no Java: apt-get install default-jre-headless")
+    builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    session = (
+        builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1").getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.mark.more
+def test_spark_gives_the_same(spark: Any) -> None:
+    from hjc.spark import predict_udf
+
+    wanted = hjc.map_batches(MODEL, text="text", level=[1, 2], top_k=2)(
+        __import__("pyarrow").table({"id": list(range(len(TEXTS))), "text": TEXTS})
+    ).to_pandas()
+    frame = spark.createDataFrame(pd.DataFrame({"id": range(len(TEXTS)), "text": TEXTS})).repartition(2)
+    code = predict_udf(MODEL, text="text", level=[1, 2], top_k=2)
+    coded = frame.withColumn("coded", code("text")).select("*", "coded.*").drop("coded")
+    found = coded.toPandas().sort_values("id", ignore_index=True)
+    pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
+
+
+@pytest.mark.more
+def test_spark_loads_a_model_once_a_worker(spark: Any) -> None:
+    """Batches of two rows in one task: the worker has one model after all of them, and it is the same object."""
+    from pyspark.sql.functions import col
+
+    from hjc.spark import predict_udf
+
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 2)
+    texts = [*TEXTS, None]
+    frame = spark.createDataFrame([(text, "x") for text in texts], "title string, more string").coalesce(1)
+    code = predict_udf(MODEL, text=["title", "more"], columns=["title", "more", "extra"], level=1)
+    rows = frame.select(code(col("title"), col("more"), col("more")).alias("c")).select("c.*").collect()
+    wanted = hjc.map_batches(MODEL, text=["title", "more"], level=1)(
+        __import__("pyarrow").table({"title": texts, "more": ["x"] * len(texts)})
+    )
+    assert [row["hjc_level1_code_1"] for row in rows] == wanted["hjc_level1_code_1"].to_pylist()
+    assert [row["hjc_status"] for row in rows] == wanted["hjc_status"].to_pylist()
+    with pytest.raises(Exception, match="columns of the UDF: got 1, allowed are 3: title, more, extra"):
+        frame.select(code(col("title"))).collect()
