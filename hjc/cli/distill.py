@@ -29,10 +29,10 @@ def distill(
     from pathlib import Path
 
     from hjc.apply.distill import read_texts
+    from hjc.apply.step import recipe_of
     from hjc.calibration import Identity
     from hjc.classifiers.derived import write_calibration
     from hjc.classifiers.distill import distill
-    from hjc.cli.streams import recipe_of
 
     if Path(output).exists() and (not Path(output).is_dir() or any(Path(output).iterdir())):
         raise FileExistsError(f"{output} exists and is no empty folder; give another name, or remove it")

@@ -56,7 +56,8 @@ def label(
 
     from hjc.apply.label import candidates_of, label_rows, with_columns
     from hjc.apply.loop import Columns
-    from hjc.cli.streams import fitting, recipe_of
+    from hjc.apply.step import recipe_of
+    from hjc.cli.streams import fitting
     from hjc.corpus.cache import AnswerCache
     from hjc.errors import check_choice
     from hjc.progress import rows_progress
