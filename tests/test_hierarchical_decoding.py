@@ -105,8 +105,8 @@ def test_area_is_average_precision_over_pairs(tree, seed, inner):
     for part in (np.arange(4), np.arange(4, 6)):
         curve.update(LevelProba.of(tree, x[part]), gold[part], weights=weights[part])
     p = np.minimum(LevelProba.of(tree, x).nodes(), 1).astype(np.float32).astype(np.float64)
-    octave = np.floor(np.log2(p))  # on the grid of thresholds: 256 steps an octave, one step below 2**-17
-    p = np.where(p < 2.0**-17, 0.0, np.floor(p / 2.0 ** (octave - 8)) * 2.0 ** (octave - 8))
+    octave = np.floor(np.log2(p))  # on the grid of thresholds: 256 steps an octave, one step below 2**-13
+    p = np.where(p < 2.0**-13, 0.0, np.floor(p / 2.0 ** (octave - 8)) * 2.0 ** (octave - 8))
     truth = [ancestors(tree, g) for g in gold.tolist()]
     known = [(i, v) for i, g in enumerate(gold) for v in range(len(tree)) if v == g or g not in ancestors(tree, v)]
     found = [p[i, v] for i, v in known]

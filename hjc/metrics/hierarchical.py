@@ -12,8 +12,8 @@ from hjc.metrics.level_proba import LevelProba
 from hjc.metrics.levels import check_weights
 from hjc.taxonomy.tree import Taxonomy
 
-#: thresholds are all numbers of 8 binary digits after the first, from 2**-17 to 1: 256 steps an octave
-_SHIFT, _OCTAVES = 15, 17
+#: thresholds are all numbers of 8 binary digits after the first, from 2**-13 to 1: 256 steps an octave
+_SHIFT, _OCTAVES = 15, 13
 _LOWEST = int(np.float32(2.0**-_OCTAVES).view(np.uint32)) >> _SHIFT
 _STEPS = (int(np.float32(1.0).view(np.uint32)) >> _SHIFT) - _LOWEST + 2
 
@@ -68,7 +68,7 @@ class HierarchicalCurve:
     sum_k (hR_k - hR_{k-1}) hP_k: no straight lines between points, which would flatter.
 
     Nodes under an inner gold code are neither right nor wrong, and left out. Thresholds lie on a grid (256 an octave
-    down to 2**-17); probabilities that share a step are tied.
+    down to 2**-13); probabilities that share a step are tied.
 
     Args:
         units: U, of the bootstrap: rows are drawn with their unit.
@@ -106,7 +106,7 @@ class HierarchicalCurve:
     def _add(self, counts: Float64, unit: IntArray, proba: Float64, weight: Float64) -> None:
         bits = np.minimum(proba, 1.0).astype(np.float32).view(np.uint32) >> np.uint32(_SHIFT)
         step = np.clip(_STEPS - 2 - (bits.astype(np.int64) - _LOWEST), 0, _STEPS - 1)
-        counts += np.bincount(unit * _STEPS + step, weight, minlength=counts.size).reshape(counts.shape)
+        np.add.at(counts.reshape(-1), unit * _STEPS + step, weight)
 
     def area(self, times: Float64 | None = None) -> Float64:
         """(R,) areas with units drawn ``times`` (U, R); (1,) without. NaN where no row counts."""

@@ -114,7 +114,11 @@ class LevelProba:
         return self._proba(self._greedy)
 
     def nodes(self) -> Float64:
-        """(B, N) probabilities of all nodes."""
+        """(B, N) probabilities of all nodes; not a copy."""
+        return self._all
+
+    @cached_property
+    def _all(self) -> Float64:
         out = np.empty((len(self), len(self.taxonomy)))
         for d in range(self.taxonomy.depth, 0, -1):
             out[:, self.taxonomy.level_nodes(d)] = self.at(d)
