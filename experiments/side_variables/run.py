@@ -1,6 +1,6 @@
 """What do columns beside the text give, and what does a model lose that was trained with them and gets none?
 
-python experiments/side_variables/run.py [--tune] [--kind linear]
+python experiments/side_variables/run.py [--tune] [--kind linear] [--data NAME] [--texts NAME]
 """
 
 import argparse
@@ -101,11 +101,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tune", action="store_true", help="only show the validation rows by model.side_weight")
     parser.add_argument("--kind", choices=("linear", "neural"), action="append", help="only these models (both)")
+    parser.add_argument("--data", choices=list(SETS), action="append", help="only these data (both)")
+    parser.add_argument("--texts", choices=list(TEXTS), action="append", help="only these texts (both)")
     args = parser.parse_args()
     if args.tune:
         return tune()
-    for name in SETS:
-        for texts in TEXTS:
+    for name in args.data or SETS:
+        for texts in args.texts or TEXTS:
             for kind in ("linear", "neural"):
                 if kind not in (args.kind or ("linear", "neural")):
                     continue
