@@ -189,7 +189,7 @@ export async function codeView(place, batch, leave) {
       el("button", { type: "button", onclick: () => { document.removeEventListener("keydown", onkey); leave(); } }, t("back")),
       el("span", { id: "progress" }, t("progress", progress)));
     if (!task) {
-      show(place, top, el("main", {}, el("p", { id: "empty" }, t("queue_empty")),
+      show(place, top, el("main", {}, el("h1", { id: "empty" }, t("queue_empty")),
         el("button", { type: "button", onclick: undo }, t("undo")), problem));
       return;
     }
@@ -199,7 +199,7 @@ export async function codeView(place, batch, leave) {
             t("level", { level: one.level }))))
       : el("p", {}, t("no_suggestions"));
     show(place, top, el("main", { class: "coding" },
-      el("section", { class: "ad", "aria-label": t("ad", task) }, el("h2", {}, t("ad", task)), el("p", { class: "text" }, marked()),
+      el("section", { class: "ad", "aria-label": t("ad", task) }, el("h1", {}, t("ad", task)), el("p", { class: "text" }, marked()),
         el("button", { type: "button", onclick: explain }, t("why")), near()),
       el("section", { class: "choices", "aria-label": t("suggestions") }, levels,
         el("ol", {}, choices().map(choice)),
