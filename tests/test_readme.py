@@ -268,6 +268,16 @@ def test_links_resolve(page: Path) -> None:
             assert anchor in headings(found), f"{page.name}: {target}"
 
 
+def test_links_of_pages_that_the_site_takes_from_elsewhere_resolve() -> None:
+    script = (ROOT / "docs" / "site" / "hooks.py").read_text("utf-8")
+    outside = [ROOT / name for name in re.findall(r'^    "([\w/]+\.md)":', script, re.MULTILINE)]
+    for page in [*outside, *sorted((ROOT / "experiments").glob("*/README.md"))]:
+        prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s#]+)[^)\s]*\)", prose):
+            if not target.startswith(("http://", "https://", "mailto:")):
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
+
+
 @run_page
 def test_settings_that_are_named_exist(page: Path) -> None:
     for section, key in re.findall(
