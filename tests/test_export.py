@@ -197,6 +197,8 @@ def test_what_cannot_be_exported_is_said(tmp_path, monkeypatch):
         export_model(FIXTURES / "neural_topdown", tmp_path / "out", engine="tpu")
     with pytest.raises(ValueError, match="precision: got 'int4', allowed are fp32, bf16, int8"):
         export_model(FIXTURES / "neural_topdown", tmp_path / "out", precision="int4")
+    with pytest.raises(ValueError, match="take --precision bf16, or --engine onnx"):
+        export_model(FIXTURES / "neural_topdown", tmp_path / "out", engine="openvino", precision="int8")
     with pytest.raises(FileNotFoundError):
         export_model(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "full").mkdir()
@@ -252,12 +254,12 @@ def test_a_stub_has_no_graph(tmp_path, monkeypatch):
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_openvino_computes_the_same(precision, tmp_path):
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     source = made(tmp_path / "run", title_share=0.4, windows=3)
     export_model(tmp_path / "run", tmp_path / "out", engine="openvino", precision=precision)
     model = hjc.load(tmp_path / "out")
-    error = {"fp32": 1e-5, "int8": 0.05}[precision]
+    error = {"fp32": 1e-5, "bf16": 0.05}[precision]
     np.testing.assert_allclose(model.predict_proba(TEXTS), source.predict_proba(TEXTS), atol=error, rtol=0)
     assert model.text_vectors(TEXTS).rows.shape == source.text_vectors(TEXTS).rows.shape
