@@ -36,6 +36,7 @@ IDEAS = {
     "noise": ["trainer.word_dropout=0.1", "trainer.typos=0.05"],
     "r_drop": ["trainer.r_drop=0.5"],
     "third_of_the_dictionary": ["trainer.source_share=[{source: dictionary, share: 0.33}]"],
+    "steady_3": ["trainer=steady", "trainer.epochs=3", "model.max_length=128", "model.title_share=0.5"],
     "average": ["trainer.average=both", "trainer.validate_per_epoch=4"],
 }
 PLAN = {name: [*SHORT, *overrides] for name, overrides in IDEAS.items()}
