@@ -283,7 +283,13 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     for section, key in re.findall(
         r"`(model|trainer|data|taxonomy|evaluation)\.(\w+)(?=[`=])", page.read_text("utf-8")
     ):
-        if (section, key) in {("model", "to"), ("model", "trust"), ("model", "safetensors"), ("taxonomy", "csv")}:
+        if (section, key) in {
+            ("model", "to"),
+            ("model", "trust"),
+            ("model", "safetensors"),
+            ("model", "onnx"),
+            ("taxonomy", "csv"),
+        }:
             continue
         names = {field.name for cls in SECTIONS[section] for field in dataclasses.fields(cls)}
         assert key in names or hasattr(hjc, key), f"{page.name}: {section}.{key}"
