@@ -1,31 +1,47 @@
-"""Job titles in 24 languages to ISCO-08: e5-small on a subsample of the training titles, tested by language.
+"""Job titles in 24 languages to ISCO-08: e5-small on a subsample and on all training titles, and with the label tree.
 
-python experiments/titles_24_neural/run.py [--collect]
+python experiments/titles_24_neural/run.py [--only NAME] [--collect]
 """
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import data_folder, run_plan
+from common import ROOT, data_folder, run_plan
 
 FOLDER = data_folder() / "isco08_titles_24_languages"
 
+DATA = [
+    "data=csv",
+    f"data.train=[{FOLDER / 'train.csv.gz'}]",
+    f"data.valid=[{FOLDER / 'validation.csv.gz'}]",
+    f"data.test=[{FOLDER / 'test.csv.gz'}]",
+    "data.language_column=lang",
+]
+E5 = ["model=e5", "hierarchy=bottomup", "model.max_length=32"]
+ALL = [*DATA, "taxonomy=csv", f"taxonomy.path={FOLDER / 'hierarchy.csv'}", "evaluation.slices=[language]"]
+#: the label tree on characters of the linear study: run `titles_24_languages/run.py --only plt_char` before the hybrid
+TREE = ROOT / "outputs" / "titles_24_languages" / "plt_char"
+ENCODER = ROOT / "outputs" / "titles_24_neural" / "bottomup_all"
+
 PLAN = {
     "bottomup_16k": [
-        "model=e5",
-        "hierarchy=bottomup",
-        "model.max_length=32",
-        "data=csv",
-        f"data.train=[{FOLDER / 'train.csv.gz'}]",
-        f"data.valid=[{FOLDER / 'validation.csv.gz'}]",
-        f"data.test=[{FOLDER / 'test.csv.gz'}]",
-        "data.language_column=lang",
+        *E5,
+        *DATA,
         "data.source_column=source",
         "data.max_train_rows=16000",
         "trainer.epochs=2",
         "trainer.batch_size=64",
     ],
+    "bottomup_all": [
+        *ALL,
+        *E5,
+        "trainer.epochs=1",
+        "trainer.batch_size=96",
+        "trainer.learning_rate=3e-4",
+        "trainer.head_learning_rate=3e-3",
+    ],
+    "hybrid_all": [*ALL, "model=hybrid", f"model.parts=[{TREE},{ENCODER}]"],
 }
 
 if __name__ == "__main__":

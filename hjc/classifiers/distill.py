@@ -98,7 +98,14 @@ def distill(
 
         s = student.settings
         corpus = tokenize(
-            student.tokenizer, used, s.max_length, s.prefix, student.side, windows=s.windows, titles=s.title_share > 0
+            student.tokenizer,
+            used,
+            s.max_length,
+            s.prefix,
+            student.side,
+            windows=s.windows,
+            titles=s.title_share > 0,
+            capitals=s.capitals,
         )
         fit_layers(
             student.network, corpus, student.tokenizer.pad_token_id, targets, epochs=epochs, seed=seed, told=after

@@ -128,7 +128,7 @@ def _graph_of(source: Classifier, engine: str, precision: str) -> tuple[bytes, E
         state, network.encoder.config.to_dict(), pooling=settings.pooling, precision=precision,
         offset=network.head.offset_in_prediction,
     )  # fmt: skip
-    kept = ("hierarchy", "encoder", "pooling", "prefix", "max_length", "windows", "title_share")
+    kept = ("hierarchy", "encoder", "pooling", "prefix", "max_length", "windows", "title_share", "capitals")
     own = {name: getattr(settings, name) for name in kept}
     return graph, ExportedSettings(engine=engine, precision=precision, **own)
 

@@ -25,7 +25,7 @@ from hjc.errors import check_choice, check_range
 from hjc.nn.pooling_weights import weights_of
 from hjc.nn.settings import HIERARCHIES, POOLINGS
 from hjc.nn.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, LightTokenizer, stored_backend
-from hjc.nn.tokens import Distinct, array_batches
+from hjc.nn.tokens import CAPITALS, Distinct, array_batches
 from hjc.taxonomy.tree import Taxonomy
 
 GRAPH = "model.onnx"
@@ -46,12 +46,14 @@ class ExportedSettings:
     max_length: int = 128
     windows: int = 1
     title_share: float = 0.0
+    capitals: str = "keep"
 
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, ENGINES)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("hierarchy", self.hierarchy, HIERARCHIES)
         check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("capitals", self.capitals, CAPITALS)
         check_range("max_length", self.max_length, self.max_length >= 4, "integers from 4")
         check_range("windows", self.windows, self.windows >= 1, "integers from 1")
         check_range("title_share", self.title_share, 0 <= self.title_share < 1, "0 (off) to below 1")
@@ -103,7 +105,14 @@ class ExportedClassifier(Classifier):
         s = self.settings
         assert self.engine is not None
         batches = array_batches(
-            self.tokenizer, texts, s.max_length, s.prefix, self.side, windows=s.windows, titles=s.title_share > 0
+            self.tokenizer,
+            texts,
+            s.max_length,
+            s.prefix,
+            self.side,
+            windows=s.windows,
+            titles=s.title_share > 0,
+            capitals=s.capitals,
         )
         for rows, batch in batches:
             yield rows, self.engine(output, self._inputs(batch))

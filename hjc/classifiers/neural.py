@@ -255,7 +255,7 @@ class NeuralClassifier(Classifier):
         """No network, no base encoder."""
         if (head := str(model.parameters.get("hierarchy"))) not in HEADS:
             raise ModelDirError(f"{model.path}: this model needs the head {head!r}; {HEADS.absent(head)}")
-        self = cls(model.taxonomy, model.settings(NeuralSettings))
+        self = cls(model.taxonomy, model.settings(NeuralSettings, capitals="keep"))
         encoder, self.tokenizer = read_encoder(model.path, self.settings.max_length)
         self.side = read_side(model)
         network = Network(encoder, model.taxonomy, self.settings, self.side)

@@ -17,7 +17,7 @@ from torch import Tensor
 from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.nn.network import Network, read_texts
 from hjc.nn.settings import NeuralSettings
-from hjc.nn.tokens import clean
+from hjc.nn.tokens import clean, lower_capitals
 
 #: points of the Gauss-Legendre quadrature, tried in this order until the sum is met
 STEPS = (16, 48, 128)
@@ -155,6 +155,8 @@ def _of(targets: Sequence[Target], log_proba: Tensor) -> Tensor:
 
 def _encode(tokenizer: Any, settings: NeuralSettings, text: str) -> tuple[IntArray, IntArray, IntArray, int]:
     """Token ids as prediction has them, with their places in the text as it stands, and how far it was read."""
+    if settings.capitals == "lower":
+        text = lower_capitals(text)  # every character stays in its place
     cleaned = clean(text, settings.max_length)
     place = _places(text, cleaned)
     encoded = tokenizer(

@@ -36,9 +36,11 @@ def text_batches(
     *,
     windows: int = 1,
     titles: bool = False,
+    capitals: str = "keep",
 ) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
     """:func:`hjc.nn.tokens.array_batches` as tensors on a device."""
-    for rows, batch in array_batches(tokenizer, texts, max_length, prefix, side, windows=windows, titles=titles):
+    found = array_batches(tokenizer, texts, max_length, prefix, side, windows=windows, titles=titles, capitals=capitals)
+    for rows, batch in found:
         yield rows, {key: torch.from_numpy(value).to(device) for key, value in batch.items()}
 
 

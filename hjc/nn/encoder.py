@@ -27,6 +27,7 @@ from hjc.nn.pruning import prune
 from hjc.nn.run_encoder import CONFIG_FILE, is_run, run_weights, say_differences
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.stored import max_tokens
+from hjc.nn.tokens import lower_capitals
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ def load_encoder(
         EncoderNotFoundError: neither a folder nor the hub cache nor a bundled package nor the hub has it.
         ValueError: the folder's weights do not fit its config, or a setting does not fit the encoder.
     """
-    corpus, extra = ([settings.prefix + text for text in part] for part in (texts, extra_texts))
+    read = lower_capitals if settings.capitals == "lower" else str
+    corpus, extra = ([settings.prefix + read(text) for text in part] for part in (texts, extra_texts))
     if settings.encoder == TINY:
         model, backend = build_tiny(settings, [*corpus, *extra], seed)
         special, limit = XLMR_SPECIAL_TOKENS, settings.max_length

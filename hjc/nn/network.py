@@ -123,7 +123,7 @@ def read_texts(
     """Rows (B,) and the inputs of a network of these settings for them, for a pass without gradients."""
     return text_batches(
         tokenizer, texts, settings.max_length, settings.prefix, device, side,
-        windows=settings.windows, titles=settings.title_share > 0,
+        windows=settings.windows, titles=settings.title_share > 0, capitals=settings.capitals,
     )  # fmt: skip
 
 

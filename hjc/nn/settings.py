@@ -71,6 +71,9 @@ class NeuralSettings:
     prefix: str = ""
     #: tokens of a text that are read
     max_length: int = 128
+    #: lower: words of five capitals and more, and lines of capitals, are read in small letters, as vocabularies know a
+    #: word in capitals as loose letters alone | keep: texts are read as they stand
+    capitals: str = "lower"
     #: texts longer than max_length are read as up to so many windows of that length, whose vectors are averaged
     windows: int = 1
     #: share of the mean over the title's tokens (the first line of several) in the vector of a text (0: off); needs
@@ -122,6 +125,7 @@ class NeuralSettings:
             allowed, absent = ", ".join(HEADS), HEADS.absent(self.hierarchy)
             raise ValueError(f"model.hierarchy: got {self.hierarchy!r}, allowed are {allowed}; {absent}")
         check_choice("model.pooling", self.pooling, POOLINGS)
+        check_choice("model.capitals", self.capitals, ("lower", "keep"))
         check_choice("model.head_init", self.head_init, HEAD_INITS)
         check_range("model.side_dropout", self.side_dropout, 0 <= self.side_dropout < 1, "numbers from 0 and below 1")
         check_range("model.side_hashing", self.side_hashing, self.side_hashing >= 0, "integers from 0 (no hashing)")

@@ -61,7 +61,7 @@ class TorchTextEncoder:
             "hierarchy",
             "freeze_encoder",
         }
-        neural = NeuralSettings(**{name: getattr(settings, name) for name in shared})
+        neural = NeuralSettings(**{name: getattr(settings, name) for name in shared}, capitals="keep")
         model, tokenizer = load_encoder(neural, corpus, labels, seed=seed)
         return cls._with(model, tokenizer, settings)
 

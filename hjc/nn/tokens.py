@@ -5,6 +5,7 @@ of all texts of a batch), B texts, T tokens.
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,10 +65,39 @@ class TokenCorpus:
         return np.diff(self.offsets)
 
 
-def clean(text: str, max_length: int) -> str:
-    """One line, single spaces, at most ``max_length * 64`` characters."""
+#: letters from which a word of capitals is no abbreviation, and the share of them that makes a line one of capitals
+SHOUTED, MOSTLY = 5, 0.6
+CAPITALS = ("lower", "keep")
+_WORD = re.compile(rf"[^\W\d_]{{{SHOUTED},}}")
+
+
+def lower_capitals(text: str) -> str:
+    """Small letters for words of five capitals and more, and for lines of so many letters that are mostly capitals.
+
+    Vocabularies of encoders know a word in capitals as loose letters; job titles are often written so. Every
+    character stays in its place: one whose small form is longer is kept.
+    """
+    if not any(word.isupper() for word in text.split()):
+        return text
+
+    def small(part: str) -> str:
+        low = part.lower()
+        return low if len(low) == len(part) else "".join(c.lower() if len(c.lower()) == 1 else c for c in part)
+
+    def line(part: str) -> str:
+        letters = [c.isupper() for c in part if c.isalpha()]
+        if len(letters) >= SHOUTED and sum(letters) > MOSTLY * len(letters):
+            return small(part)
+        return _WORD.sub(lambda found: small(found[0]) if found[0].isupper() else found[0], part)
+
+    return "\n".join(line(part) for part in text.split("\n"))
+
+
+def clean(text: str, max_length: int, capitals: str = "keep") -> str:
+    """One line, single spaces, at most ``max_length * 64`` characters; capitals: see :func:`lower_capitals`."""
     cut = max_length * MAX_CHARS_PER_TOKEN
-    return " ".join(text[: 4 * cut].split())[:cut]
+    text = text[: 4 * cut]
+    return " ".join((lower_capitals(text) if capitals == "lower" else text).split())[:cut]
 
 
 def tokenize(
@@ -79,6 +109,7 @@ def tokenize(
     *,
     windows: int = 1,
     titles: bool = False,
+    capitals: str = "keep",
 ) -> TokenCorpus:
     """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix).
 
@@ -86,13 +117,14 @@ def tokenize(
         side: of the side variables that are read beside the texts.
         windows: of ``max_length`` tokens that are kept of a text.
         titles: count the tokens of the titles, see :func:`hjc.nn.fields.first_line`.
+        capitals: lower | keep, see :func:`lower_capitals`.
     """
     before, behind = special_ends(tokenizer) if windows > 1 else ([], [])
     most = max_length + (windows - 1) * (max_length - len(before) - len(behind))
     parts = [TokenCorpus.of([])]
     for start in range(0, len(texts), CHUNK):
         encoded = tokenizer(
-            [prefix + clean(t, most) for t in texts[start : start + CHUNK]],
+            [prefix + clean(t, most, capitals) for t in texts[start : start + CHUNK]],
             truncation=True,
             max_length=most,
             padding=False,
@@ -104,7 +136,8 @@ def tokenize(
     ids, offsets = np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)])
     own = None
     if titles:
-        lines = [prefix + clean(title, max_length) if (title := first_line(text)) else "" for text in texts]
+        first = (first_line(text) for text in texts)
+        lines = [prefix + clean(title, max_length, capitals) if title else "" for title in first]
         own = title_lengths(tokenizer, lines, np.minimum(lengths, max_length))
         own = np.where([not line for line in lines], lengths, own)
     beside = None if side is None else side.padded(texts)
@@ -211,6 +244,7 @@ def array_batches(
     *,
     windows: int = 1,
     titles: bool = False,
+    capitals: str = "keep",
 ) -> Iterator[tuple[IntArray, dict[str, IntArray]]]:
     """Rows (B,) and their arrays (:func:`padded`), for a pass without gradients: long rows first within a window.
 
@@ -222,7 +256,9 @@ def array_batches(
 
         def window(start: int) -> Future[TokenCorpus]:
             part = texts[start : start + INFERENCE_WINDOW]
-            return ahead.submit(tokenize, tokenizer, part, max_length, prefix, side, windows=windows, titles=titles)
+            return ahead.submit(
+                tokenize, tokenizer, part, max_length, prefix, side, windows=windows, titles=titles, capitals=capitals
+            )
 
         following = window(0) if starts else None
         for start in starts:

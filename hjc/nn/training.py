@@ -104,7 +104,8 @@ def fit_network(
     def tokens_of(texts: Sequence[str]) -> TokenCorpus:
         titles = model.title_share > 0
         side, windows = network.vocabulary, model.windows
-        return tokenize(tokenizer, texts, model.max_length, model.prefix, side, windows=windows, titles=titles)
+        return tokenize(tokenizer, texts, model.max_length, model.prefix, side, windows=windows, titles=titles,
+                        capitals=model.capitals)  # fmt: skip
 
     def batchable(rows: TextRows) -> Batchable:
         texts, gold, weight = rows

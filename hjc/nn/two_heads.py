@@ -183,7 +183,7 @@ def fit_two_heads(
     def examples(rows: tuple[TextRows, TextRows]) -> TwoCodes:
         texts, targets, weights = joined(*rows)
         corpus = tokenize(tokenizer, texts, model.max_length, model.prefix, first.vocabulary, windows=model.windows,
-                          titles=model.title_share > 0)  # fmt: skip
+                          titles=model.title_share > 0, capitals=model.capitals)  # fmt: skip
         return TwoCodes(corpus, targets, weights, tokenizer.pad_token_id, trees)
 
     held, network = None if valid is None else examples(valid), TwoHeads(first, second)

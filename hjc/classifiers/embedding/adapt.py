@@ -152,7 +152,7 @@ def adapt_encoder(
 
 def _pruned(settings: NeuralSettings, prune: bool = True) -> NeuralSettings:
     names = ("encoder", "revision", "pooling", "prefix", "max_length")
-    return NeuralSettings(**{name: getattr(settings, name) for name in names}, prune_vocabulary=prune)
+    return NeuralSettings(**{name: getattr(settings, name) for name in names}, prune_vocabulary=prune, capitals="keep")
 
 
 def _with_titles(taxonomy: Taxonomy, leaf: IntArray) -> tuple[Taxonomy, IntArray]:
