@@ -36,6 +36,20 @@ def test_every_character_stays_in_its_place(text):
     assert clean(text, 8, "lower") == " ".join(read.split())
 
 
+def test_texts_and_labels_of_an_embedding_model():
+    from hjc.classifiers.embedding.prototype import PrototypeClassifier
+    from hjc.classifiers.embedding.settings import PrototypeSettings
+    from hjc.data.jobdata import JobData
+    from tests.test_explain_neural import TREE
+
+    small = {"encoder": "tiny", "tiny_hidden": 16, "tiny_layers": 1, "tiny_vocabulary": 300, "prototype": "average"}
+    leaves = [TREE.codes[node] for node in TREE.leaves]
+    rows = JobData.from_lists(TREE, [f"golf {code} hotel alpha" for code in leaves], leaves)
+    model = PrototypeClassifier(TREE, PrototypeSettings(**small)).fit(rows)
+    small_letters, capitals = model.leaf_log_proba(["golf hotel alpha"]), model.leaf_log_proba(["GOLF HOTEL ALPHA"])
+    assert np.array_equal(small_letters, capitals)
+
+
 def test_a_model_reads_titles_in_capitals_alike(tmp_path):
     from hjc.classifiers.neural import NeuralClassifier
     from tests.test_explain_neural import TREE, settings, toy_data, trainer

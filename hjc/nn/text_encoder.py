@@ -30,14 +30,16 @@ class TorchTextEncoder:
         model: as :func:`hjc.nn.encoder.load_encoder` gives it.
         tokenizer: right-padding fast tokenizer.
         precision: ``32`` or ``bf16`` (autocast) when encoding.
+        capitals: lower | keep, see :func:`hjc.nn.tokens.lower_capitals`.
     """
 
     has_network = True
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, pooling: str, prefix: str, max_length: int, precision: str = "32"
-    ) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self, model: Any, tokenizer: Any, *, pooling: str, prefix: str, max_length: int, precision: str = "32",
+        capitals: str = "keep",
+    ) -> None:  # fmt: skip
+        self.model, self.tokenizer, self.capitals = model, tokenizer, capitals
         self.pooling, self.prefix, self.max_length, self.precision = pooling, prefix, max_length, precision
         self.device = device_of("auto")
         self.model.to(self.device).eval()
@@ -61,7 +63,7 @@ class TorchTextEncoder:
             "hierarchy",
             "freeze_encoder",
         }
-        neural = NeuralSettings(**{name: getattr(settings, name) for name in shared}, capitals="keep")
+        neural = NeuralSettings(**{name: getattr(settings, name) for name in shared})
         model, tokenizer = load_encoder(neural, corpus, labels, seed=seed)
         return cls._with(model, tokenizer, settings)
 
@@ -74,6 +76,7 @@ class TorchTextEncoder:
             prefix=settings.prefix,
             max_length=settings.max_length,
             precision=settings.precision,
+            capitals=settings.capitals,
         )
 
     @property
@@ -95,7 +98,9 @@ class TorchTextEncoder:
         with rows_progress(description, len(distinct.texts), enabled=progress) as bar:
             # where the model is: during a fit that is the trainer's device
             device = self.model.device
-            for rows, batch in text_batches(self.tokenizer, distinct.texts, self.max_length, self.prefix, device):
+            for rows, batch in text_batches(
+                self.tokenizer, distinct.texts, self.max_length, self.prefix, device, capitals=self.capitals
+            ):
                 with autocast(device, self.precision == "bf16"):
                     out[rows] = self.forward(**batch).cpu().numpy()
                 bar.advance(len(rows))

@@ -182,6 +182,7 @@ def fit_end_to_end(
         pooling=encoder.pooling,
         max_length=encoder.max_length,
         prefix=encoder.prefix,
+        capitals=encoder.capitals,
         hierarchy="bottomup",
         head_norm=False,
         dropout=0.0,

@@ -127,6 +127,7 @@ def adapt_encoder(
     model, tokenizer = load_encoder(_pruned(settings), texts, seed=trainer.seed)
     encoder = TorchTextEncoder(
         model, tokenizer, pooling=settings.pooling, prefix=settings.prefix, max_length=settings.max_length,
+        capitals=settings.capitals,
         precision="bf16" if trainer.precision in ("auto", "bf16-mixed") and computes_in_bfloat16() else "32",
     )  # fmt: skip
     gold = tree.leaves[labels.leaf]
@@ -151,8 +152,8 @@ def adapt_encoder(
 
 
 def _pruned(settings: NeuralSettings, prune: bool = True) -> NeuralSettings:
-    names = ("encoder", "revision", "pooling", "prefix", "max_length")
-    return NeuralSettings(**{name: getattr(settings, name) for name in names}, prune_vocabulary=prune, capitals="keep")
+    names = ("encoder", "revision", "pooling", "prefix", "max_length", "capitals")
+    return NeuralSettings(**{name: getattr(settings, name) for name in names}, prune_vocabulary=prune)
 
 
 def _with_titles(taxonomy: Taxonomy, leaf: IntArray) -> tuple[Taxonomy, IntArray]:

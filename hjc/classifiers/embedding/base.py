@@ -260,7 +260,7 @@ class EmbeddingClassifier(Classifier):
         scale, state = model.parameters.get("scale"), model.parameters.get("state")
         if not isinstance(scale, int | float) or not isinstance(state, dict):
             raise ValueError("config.json has no scale or state; save the model again")
-        self = cls(model.taxonomy, model.settings(cls.settings_class, but=("scale", "state")))
+        self = cls(model.taxonomy, model.settings(cls.settings_class, but=("scale", "state"), capitals="keep"))
         self.scale = float(scale)
         self.encoder = read_encoder(model.path, self.settings)
         self.labels = LabelIndex.load(model.path, self.settings.label_pooling)

@@ -13,6 +13,7 @@ USE = "use-multilingual"
 CHOICES = {
     "pooling": POOLINGS,
     "precision": ("32", "bf16"),
+    "capitals": ("lower", "keep"),
     "label_mode": ("title", "title_desc", "full_text"),
     "label_pooling": ("max", "logsumexp"),
     "index": ("exact", "auto", "usearch", "faiss"),
@@ -40,6 +41,9 @@ class EmbeddingSettings:
     prefix: str = ""
     #: tokens of a text that are read
     max_length: int = 64
+    #: lower: words of five capitals and more, and lines of capitals, are read in small letters, as vocabularies know a
+    #: word in capitals as loose letters alone | keep: texts are read as they stand
+    capitals: str = "lower"
     #: keep only the first n layers (0: all)
     num_layers: int = 0
     #: keep only the pieces that the training texts, the labels and a safety alphabet use. Smaller and faster to train;
