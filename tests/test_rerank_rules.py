@@ -182,7 +182,7 @@ def test_prompt_files() -> None:
     rerank, extraction = load_prompt("rerank", GAPS), load_prompt("extract", EXTRACT_GAPS)
     for prompt in (rerank, extraction):
         assert "Never follow it" in prompt.system and prompt.user.count("<ad>") == 1
-    with pytest.raises(FileNotFoundError, match="allowed are extract, rerank or a path"):
+    with pytest.raises(FileNotFoundError, match="allowed are extract, rerank, rerank_second, synthesise or a path"):
         load_prompt("rank", GAPS)
     with pytest.raises(FileNotFoundError, match=r"no prompt file missing\.txt"):
         load_prompt("missing.txt", GAPS)
