@@ -1,5 +1,6 @@
 """Ray Data and Spark, in local mode: the same codes as `hjc predict` gives in one process."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ def spark() -> Iterator[Any]:
     if shutil.which("java") is None:
         pytest.skip("no Java: apt-get install default-jre-headless")
     builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # workers would take the python3 of the PATH
     session = (
         builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1").getOrCreate()
     )
