@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from hjc.nn.fitting import adamw
 from hjc.nn.memory import keep_memory
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, TrainerSettings
-from hjc.nn.tokens import tokenize
+from hjc.nn.tokens import Reading, tokenize
 from hjc.taxonomy import Taxonomy, isco08
 
 ADS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis_ads_pl" / "ads.csv.gz"
@@ -106,7 +107,7 @@ class Training:
         if usual:
             self.network.head = GroupLoop(taxonomy, self.network.hidden)  # type: ignore[assignment]
         self.optimizer, _ = adamw(self.network, encoder, TrainerSettings(), 1000)
-        self.corpus = tokenize(self.tokenizer, texts, length, settings.prefix)
+        self.corpus = tokenize(self.tokenizer, texts, Reading.of(settings))
         self.batches = training_batches(self.corpus.lengths, batch, 1, 0, bucket=not usual)
         self.gold, self.usual, self.at = torch.as_tensor(gold), usual, 0
 
@@ -185,7 +186,7 @@ def prediction(texts: list[str], taxonomy: Taxonomy, folder: Path) -> dict[str, 
     pipe = pipeline("feature-extraction", model=encoder, tokenizer=tokenizer, device="cpu")
     transformer = Transformer(str(folder), max_seq_length=256)
     sentences = SentenceTransformer(modules=[transformer, Pooling(model.network.hidden, "mean")], device="cpu")
-    lengths = tokenize(tokenizer, texts, 256, settings.prefix).lengths
+    lengths = tokenize(tokenizer, texts, replace(Reading.of(settings), max_length=256)).lengths
     size = len(texts), operations(encoder, lengths)
     cut = {"truncation": True, "max_length": 256}
 

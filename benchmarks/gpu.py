@@ -23,7 +23,7 @@ from hjc.nn.encoder import load_encoder
 from hjc.nn.fitting import adamw
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, TrainerSettings
-from hjc.nn.tokens import tokenize
+from hjc.nn.tokens import Reading, tokenize
 from hjc.taxonomy import isco08
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     network = Network(encoder, tree, settings).to(device).train()
     weights = sum(p.numel() for name, p in encoder.named_parameters() if ".layer." in name and p.ndim == 2)
     optimizer, _ = adamw(network, encoder, TrainerSettings(), args.steps)
-    corpus = tokenize(tokenizer, texts, settings.max_length, settings.prefix)
+    corpus = tokenize(tokenizer, texts, Reading.of(settings))
     batches = training_batches(corpus.lengths, args.batch, 1, 0)[: args.steps + 5]
     gold = torch.as_tensor(ads.gold)
 

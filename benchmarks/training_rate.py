@@ -25,7 +25,7 @@ from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.encoder import load_encoder
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings
-from hjc.nn.tokens import tokenize
+from hjc.nn.tokens import Reading, tokenize
 from hjc.taxonomy import isco08
 
 
@@ -37,7 +37,7 @@ class Setup:
         encoder, self.tokenizer = load_encoder(settings, texts)
         self.network = Network(encoder, isco08(), settings).train()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5, fused=True)
-        self.corpus = tokenize(self.tokenizer, texts, settings.max_length, settings.prefix)
+        self.corpus = tokenize(self.tokenizer, texts, Reading.of(settings))
         self.batches = training_batches(self.corpus.lengths, batch, seed=1, epoch=0, bucket=bucket)
         self.gold = torch.as_tensor(gold)
         self.seconds, self.rows, self.tokens, self.padded = 0.0, 0, 0, 0

@@ -21,7 +21,7 @@ from hjc.nn.pairs import NO_TARGET, PairBatches
 from hjc.nn.ranking import RankingBatches, RankingModule
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
-from hjc.nn.tokens import tokenize
+from hjc.nn.tokens import Reading, tokenize
 from hjc.taxonomy import Taxonomy, from_prefix_codes
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ def ranking_batch() -> tuple[RankingModule, TorchTextEncoder, dict[str, torch.Te
     train, labels = toy_data(tree, 4), list(WORDS.values())
     encoder = TorchTextEncoder.pretrained(s, train.texts, labels)
     batches = PairBatches(tree, train.gold, np.arange(6), batch_size=3, hard_negatives=2, seed=3)
-    tokens = [tokenize(encoder.tokenizer, t, 16, "query: ") for t in (train.texts, labels)]
+    tokens = [tokenize(encoder.tokenizer, t, Reading(16, "query: ")) for t in (train.texts, labels)]
     examples = RankingBatches(*tokens, batches, encoder.tokenizer.pad_token_id)
     pairs = batches.batch(1, 2)
     texts = [*pairs.positive, *pairs.negative.ravel()]

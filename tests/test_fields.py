@@ -18,7 +18,7 @@ from hjc.nn.encoder import load_encoder
 from hjc.nn.fields import merge_windows
 from hjc.nn.network import inputs_of
 from hjc.nn.settings import NeuralSettings
-from hjc.nn.tokens import first_line, special_ends, tokenize, windows_of
+from hjc.nn.tokens import Reading, first_line, special_ends, tokenize, windows_of
 from tests.encoder_zoo import FAMILIES, write_encoder
 
 from .test_neural import settings, toy_data, toy_tree, trainer
@@ -60,13 +60,13 @@ def test_tokens_of_titles_in_every_tokenizer(family, tmp_path):
     )
     before, behind = special_ends(tokenizer)
     texts = ["welder (m/f)\nwelds steel pipes", "welder", "spawacz rur"]
-    corpus = tokenize(tokenizer, texts, 64, "query: ", titles=True)
+    corpus = tokenize(tokenizer, texts, Reading(64, "query: ", titles=True))
     title = tokenizer("query: welder (m/f)")["input_ids"]
     assert corpus.titles[0] == len(title) - len(behind)
     assert corpus.row(0)[: corpus.titles[0]] == title[: len(title) - len(behind)]
     assert corpus.titles[1:].tolist() == corpus.lengths[1:].tolist()
-    assert tokenize(tokenizer, texts, 4, titles=True).titles.max() <= 4
-    cut = tokenize(tokenizer, [" ".join(["welder"] * 40)], 16, windows=2)
+    assert tokenize(tokenizer, texts, Reading(4, titles=True)).titles.max() <= 4
+    cut = tokenize(tokenizer, [" ".join(["welder"] * 40)], Reading(16, windows=2))
     assert 16 < cut.lengths[0] <= 32
     batch = collate(cut, np.array([0]), tokenizer.pad_token_id)
     assert batch["owner"].tolist() == [0, 0] and batch["input_ids"].shape[1] <= 16
@@ -140,7 +140,7 @@ def test_gradients_know_the_title_and_refuse_windows(fitted):
 @pytest.mark.slow
 def test_a_network_with_a_title_needs_its_length(fitted):
     model, _ = fitted
-    batch = collate(tokenize(model.tokenizer, ["alpha\nbravo"], 8), np.array([0]), 1)
+    batch = collate(tokenize(model.tokenizer, ["alpha\nbravo"], Reading(8)), np.array([0]), 1)
     with pytest.raises(ValueError, match="number of tokens of the titles"):
         model.network(**inputs_of(batch))
 

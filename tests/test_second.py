@@ -149,14 +149,14 @@ def test_the_losses_of_a_batch_are_those_of_each_tree_added():
     model.companion = Companion(other, second, None, share=0.5)
     model.fit(first)
     from hjc.nn.examples import assembler
-    from hjc.nn.tokens import tokenize
+    from hjc.nn.tokens import Reading, tokenize
     from hjc.nn.two_heads import TwoCodes, TwoHeads, TwoHeadsModule
 
     one = (first.texts, first.target, first.weight)
     two = (second.texts, second.target, second.weight)
     texts, targets, weights = joined(one, two)
     assert list(texts) == list(first.texts) and weights[:, 1].tolist() == [0] * 4 + [1] * 8
-    corpus = tokenize(model.tokenizer, texts, 12)
+    corpus = tokenize(model.tokenizer, texts, Reading(12))
     examples = TwoCodes(corpus, targets, weights, model.tokenizer.pad_token_id, (JOBS, BRANCHES))
     network = TwoHeads(model.network, other.network).eval()
     module = TwoHeadsModule(network, (JOBS, BRANCHES), 0.5, model.trainer, 1, examples)

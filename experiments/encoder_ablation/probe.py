@@ -10,6 +10,7 @@ import csv
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -30,14 +31,14 @@ from hjc.nn.network import node_titles
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.stored import pool
-from hjc.nn.tokens import inference_batches, tokenize
+from hjc.nn.tokens import Reading, inference_batches, tokenize
 from hjc.taxonomy import Taxonomy, load_taxonomy
 from hjc.training.config import compose
 from hjc.training.workflow import load_inputs
 
 #: a fifth of the ads validates, so that differences between ideas can be seen; the test rows are not looked at
 DATA = [*GROUPED, "data.valid_fraction=0.2", "model=e5"]
-SETTINGS = NeuralSettings(prefix="query: ", max_length=128)
+SETTINGS = NeuralSettings(prefix="query: ", max_length=128, capitals="keep")  # as probe.csv was made
 FOLDER = ROOT / "outputs" / "encoder_ablation" / "probe"
 CHUNK = 1000
 SEEDS = (1, 2, 3)
@@ -56,7 +57,7 @@ def encode(texts: list[str], deadline: float) -> tuple[Float32, Float32] | None:
         if time.monotonic() > deadline:
             print(f"{len(chunks) - len(missing) + missing.index(i)} of {len(chunks)} parts are read; start again")
             return None
-        corpus = tokenize(tokenizer, chunks[i], SETTINGS.max_length, SETTINGS.prefix, titles=True)
+        corpus = tokenize(tokenizer, chunks[i], replace(Reading.of(SETTINGS), titles=True))
         out = np.empty((2, len(chunks[i]), encoder.config.hidden_size), np.float32)
         for rows in inference_batches(corpus.lengths, 8192, 512):
             batch = collate(corpus, rows, tokenizer.pad_token_id)

@@ -14,7 +14,7 @@ from common import ROOT, data_folder
 
 import hjc
 from hjc.classifiers.hybrid import part_line
-from hjc.nn.tokens import CAPITALS
+from hjc.nn.settings import CAPITALS
 
 
 def main(run: str) -> None:

@@ -15,6 +15,7 @@ from hjc.arrays import FloatArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.static import StaticClassifier, StaticSettings
 from hjc.errors import check_range
+from hjc.progress import rows_progress
 
 #: leaves of the teacher that are kept of each text
 TOP = 32
@@ -69,7 +70,7 @@ def distill(
         layers: 0: a static model; else the first so many layers of the teacher, which is neural then.
         epochs: passes over the texts.
         settings: of the static model.
-        told: gets a sentence after each step.
+        told: gets a sentence after each pass.
 
     Raises:
         ValueError: too few texts, or ``layers`` that the teacher does not have.
@@ -87,26 +88,16 @@ def distill(
     held, used = ([distinct[i] for i in part.tolist()] for part in (order[:number], order[number:]))
     student = _layers_of(teacher, layers) if layers else None  # said before hours of work
 
-    targets = _targets(teacher, used, told)
+    targets = _targets(teacher, used)
 
     def after(epoch: int, loss: float) -> None:
         told(f"pass {epoch} of {epochs}: cross-entropy {loss:.3f}")
 
     if student is not None:
         from hjc.nn.distilling import fit_layers
-        from hjc.nn.tokens import tokenize
+        from hjc.nn.tokens import Reading, tokenize
 
-        s = student.settings
-        corpus = tokenize(
-            student.tokenizer,
-            used,
-            s.max_length,
-            s.prefix,
-            student.side,
-            windows=s.windows,
-            titles=s.title_share > 0,
-            capitals=s.capitals,
-        )
+        corpus = tokenize(student.tokenizer, used, Reading.of(student.settings), student.side)
         fit_layers(
             student.network, corpus, student.tokenizer.pad_token_id, targets, epochs=epochs, seed=seed, told=after
         )
@@ -116,20 +107,17 @@ def distill(
     return _compared(teacher, student, held, len(used))
 
 
-def _targets(teacher: Classifier, texts: Sequence[str], told: Callable[[str], None]) -> Any:
+def _targets(teacher: Classifier, texts: Sequence[str]) -> Any:
     """The most probable leaves of the teacher; a batch of its probabilities in memory at a time."""
     from hjc.nn.distilling import SoftTargets
 
     k = min(TOP, teacher.taxonomy.num_leaves)
     leaves, proba = np.empty((len(texts), k), np.int32), np.empty((len(texts), k), np.float32)
-    start, said, done = time.monotonic(), time.monotonic(), 0
-    for rows, log_proba in teacher.iter_log_proba(texts):
-        part = SoftTargets.of(log_proba, k)
-        leaves[rows], proba[rows] = part.leaves, part.proba
-        done += len(rows)
-        if time.monotonic() - said > 10:
-            said = time.monotonic()
-            told(f"the teacher has coded {done:,} of {len(texts):,} texts, {done / (said - start):,.0f} a second")
+    with rows_progress("coding by the teacher", len(texts)) as bar:
+        for rows, log_proba in teacher.iter_log_proba(texts):
+            part = SoftTargets.of(log_proba, k)
+            leaves[rows], proba[rows] = part.leaves, part.proba
+            bar.advance(len(rows))
     return SoftTargets(leaves, proba)
 
 

@@ -23,9 +23,9 @@ from hjc.classifiers.vectors import ENCODER, TextVectors
 from hjc.data.side import SideVocabulary
 from hjc.errors import check_choice, check_range
 from hjc.nn.pooling_weights import weights_of
-from hjc.nn.settings import HIERARCHIES, POOLINGS
+from hjc.nn.settings import CAPITALS, HIERARCHIES, POOLINGS
 from hjc.nn.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, LightTokenizer, stored_backend
-from hjc.nn.tokens import CAPITALS, Distinct, array_batches
+from hjc.nn.tokens import Distinct, Reading, array_batches
 from hjc.taxonomy.tree import Taxonomy
 
 GRAPH = "model.onnx"
@@ -102,19 +102,8 @@ class ExportedClassifier(Classifier):
     def _outputs(self, texts: Sequence[str], output: str) -> Iterator[tuple[IntArray, FloatArray]]:
         """Rows (b,) and an output of the graph (b, ...) for them."""
         self.check_fitted()
-        s = self.settings
         assert self.engine is not None
-        batches = array_batches(
-            self.tokenizer,
-            texts,
-            s.max_length,
-            s.prefix,
-            self.side,
-            windows=s.windows,
-            titles=s.title_share > 0,
-            capitals=s.capitals,
-        )
-        for rows, batch in batches:
+        for rows, batch in array_batches(self.tokenizer, texts, Reading.of(self.settings), self.side):
             yield rows, self.engine(output, self._inputs(batch))
 
     def _inputs(self, batch: Mapping[str, IntArray]) -> dict[str, Any]:
@@ -162,7 +151,7 @@ class ExportedClassifier(Classifier):
         self = cls(model.taxonomy, settings, open_engine(settings.engine, path, settings.precision), tokenizer)
         self.side = read_side(model)
         assert self.engine is not None
-        tried = next(array_batches(tokenizer, ["a"], 4, "", self.side, titles=True))[1]
+        tried = next(array_batches(tokenizer, ["a"], Reading(4, titles=True), self.side))[1]
         inputs = self._inputs(tried)
         if wrong := missing_inputs(self.engine, list(inputs)):
             raise ValueError(f"{path}: the settings and the graph differ in the inputs {', '.join(wrong)}")

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hjc.classifiers.words import lead, normalise, tokens
+from hjc.classifiers.words import normalise, tokens
+from hjc.nn.tokens import first_line
 from hjc.nn.units import UnitTexts
 
 #: n-grams of characters of a word, and words of a text that are read
@@ -42,7 +43,7 @@ class UnitReader:
         shares: list[float] = []
         owners: list[int] = []
         for row, text in enumerate(texts):
-            title = tokens(normalise(lead(text))) if self.title_share and "\n" in text.strip() else []
+            title = tokens(normalise(first_line(text))) if self.title_share else []
             share = self.title_share if title else 0.0
             for part, weight in ((tokens(normalise(text)), 1 - share), (title, share)):
                 if part:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hjc.arrays import IntArray
 from hjc.data.side import SideVocabulary
-from hjc.nn.tokens import TokenCorpus, array_batches, padded
+from hjc.nn.tokens import Reading, TokenCorpus, array_batches, padded
 
 #: batches whose rows are sorted together when bucketing
 WINDOW = 50
@@ -29,18 +29,12 @@ def collate(corpus: TokenCorpus, rows: Sequence[int] | IntArray, pad_id: int) ->
 def text_batches(
     tokenizer: Any,
     texts: Sequence[str],
-    max_length: int,
-    prefix: str,
+    reading: Reading,
     device: torch.device,
     side: SideVocabulary | None = None,
-    *,
-    windows: int = 1,
-    titles: bool = False,
-    capitals: str = "keep",
 ) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
     """:func:`hjc.nn.tokens.array_batches` as tensors on a device."""
-    found = array_batches(tokenizer, texts, max_length, prefix, side, windows=windows, titles=titles, capitals=capitals)
-    for rows, batch in found:
+    for rows, batch in array_batches(tokenizer, texts, reading, side):
         yield rows, {key: torch.from_numpy(value).to(device) for key, value in batch.items()}
 
 

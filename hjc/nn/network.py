@@ -15,6 +15,7 @@ from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.side import SideVectors
 from hjc.nn.stored import pool
+from hjc.nn.tokens import Reading
 from hjc.progress import rows_progress
 from hjc.taxonomy import Taxonomy
 
@@ -121,10 +122,7 @@ def read_texts(
     side: SideVocabulary | None = None,
 ) -> Iterator[tuple[IntArray, dict[str, Tensor]]]:
     """Rows (B,) and the inputs of a network of these settings for them, for a pass without gradients."""
-    return text_batches(
-        tokenizer, texts, settings.max_length, settings.prefix, device, side,
-        windows=settings.windows, titles=settings.title_share > 0, capitals=settings.capitals,
-    )  # fmt: skip
+    return text_batches(tokenizer, texts, Reading.of(settings), device, side)
 
 
 @torch.no_grad()

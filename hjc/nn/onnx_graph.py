@@ -20,8 +20,6 @@ Array = npt.NDArray[Any]
 OPSET, IR_VERSION = 20, 10
 #: what is added to the score of a token that is none: nothing is left of it after the softmax
 ABSENT = -1e9
-#: how the weights are stored: as they are, in bfloat16, or as 8-bit integers with a scale for each column
-PRECISIONS = ("fp32", "bf16", "int8")
 
 
 class _Graph:
@@ -119,7 +117,8 @@ def network_graph(
     Args:
         state: the state dict of the network.
         config: the configuration of its encoder.
-        precision: see :data:`PRECISIONS`.
+        precision: how the weights are stored: as they are (fp32), in bfloat16 (bf16), or as 8-bit integers with a scale
+            for each column (int8).
         offset: whether the offset of the head counts in prediction.
 
     Raises:

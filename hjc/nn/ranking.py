@@ -125,10 +125,7 @@ def fit_encoder(
     settings = run.settings
     check_settings(settings)
     seed_everything(settings.seed)
-    anchors, labels = (
-        tokenize(encoder.tokenizer, part, encoder.max_length, encoder.prefix, capitals=encoder.capitals)
-        for part in (rows, texts)
-    )
+    anchors, labels = (tokenize(encoder.tokenizer, part, encoder.reading) for part in (rows, texts))
     result = fit_module(
         lambda steps: RankingModule(encoder, settings, steps, scale, score),
         RankingBatches(anchors, labels, batches, encoder.tokenizer.pad_token_id),

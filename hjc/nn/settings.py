@@ -20,6 +20,8 @@ HEADS = Registry(
 )
 #: those of hjc
 HIERARCHIES = tuple(HEADS.own)
+#: how encoders read words and lines in capitals, see :func:`hjc.nn.tokens.lower_capitals`
+CAPITALS = ("lower", "keep")
 POOLINGS = ("mean", "cls", "max", "last")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
@@ -125,7 +127,7 @@ class NeuralSettings:
             allowed, absent = ", ".join(HEADS), HEADS.absent(self.hierarchy)
             raise ValueError(f"model.hierarchy: got {self.hierarchy!r}, allowed are {allowed}; {absent}")
         check_choice("model.pooling", self.pooling, POOLINGS)
-        check_choice("model.capitals", self.capitals, ("lower", "keep"))
+        check_choice("model.capitals", self.capitals, CAPITALS)
         check_choice("model.head_init", self.head_init, HEAD_INITS)
         check_range("model.side_dropout", self.side_dropout, 0 <= self.side_dropout < 1, "numbers from 0 and below 1")
         check_range("model.side_hashing", self.side_hashing, self.side_hashing >= 0, "integers from 0 (no hashing)")

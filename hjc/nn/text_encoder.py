@@ -17,7 +17,7 @@ from hjc.nn.devices import autocast, device_of, in_bfloat16
 from hjc.nn.packed import last_states
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.stored import load_weights, pool, read_encoder, save_encoder, save_weights
-from hjc.nn.tokens import INFERENCE_ROWS, INFERENCE_TOKENS, Distinct, TokenCorpus, inference_batches, tokenize
+from hjc.nn.tokens import INFERENCE_ROWS, INFERENCE_TOKENS, Distinct, Reading, TokenCorpus, inference_batches, tokenize
 from hjc.progress import rows_progress
 
 WEIGHTS, PAIR_WEIGHTS = "encoder.safetensors", "cross_encoder.safetensors"
@@ -80,6 +80,11 @@ class TorchTextEncoder:
         )
 
     @property
+    def reading(self) -> Reading:
+        """How texts become tokens."""
+        return Reading(self.max_length, self.prefix, capitals=self.capitals)
+
+    @property
     def dim(self) -> int:
         """Width H of the vectors."""
         return int(self.model.config.hidden_size)
@@ -98,9 +103,7 @@ class TorchTextEncoder:
         with rows_progress(description, len(distinct.texts), enabled=progress) as bar:
             # where the model is: during a fit that is the trainer's device
             device = self.model.device
-            for rows, batch in text_batches(
-                self.tokenizer, distinct.texts, self.max_length, self.prefix, device, capitals=self.capitals
-            ):
+            for rows, batch in text_batches(self.tokenizer, distinct.texts, self.reading, device):
                 with autocast(device, self.precision == "bf16"):
                     out[rows] = self.forward(**batch).cpu().numpy()
                 bar.advance(len(rows))
@@ -212,7 +215,7 @@ class CrossEncoder:
         last = t.sep_token_id if t.sep_token_id is not None else t.eos_token_id
         if first is None or last is None:
             raise ValueError("the tokenizer names no cls_token or sep_token, which pairs of texts need")
-        own, theirs = (_bare(tokenize(t, part, self.max_length), {first, last}) for part in (texts, labels))
+        own, theirs = (_bare(tokenize(t, part, Reading(self.max_length)), {first, last}) for part in (texts, labels))
         return PairCorpus(own, theirs, first, last, t.pad_token_id)
 
     @torch.inference_mode()

@@ -67,7 +67,6 @@ class TokenCorpus:
 
 #: letters from which a word of capitals is no abbreviation, and the share of them that makes a line one of capitals
 SHOUTED, MOSTLY = 5, 0.6
-CAPITALS = ("lower", "keep")
 _WORD = re.compile(rf"[^\W\d_]{{{SHOUTED},}}")
 
 
@@ -93,6 +92,36 @@ def lower_capitals(text: str) -> str:
     return "\n".join(line(part) for part in text.split("\n"))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read: what of them becomes tokens, and which.
+
+    Attributes:
+        max_length: tokens of a text, or of a window of it.
+        prefix: stands before every text.
+        windows: of ``max_length`` tokens that are kept of a text.
+        titles: count the tokens of the titles, see :func:`first_line`.
+        capitals: lower | keep, see :func:`lower_capitals`.
+    """
+
+    max_length: int
+    prefix: str = ""
+    windows: int = 1
+    titles: bool = False
+    capitals: str = "keep"
+
+    @classmethod
+    def of(cls, settings: Any) -> "Reading":
+        """As the settings of a network say, trained (:class:`hjc.nn.settings.NeuralSettings`) or exported."""
+        return cls(
+            max_length=settings.max_length,
+            prefix=settings.prefix,
+            windows=settings.windows,
+            titles=settings.title_share > 0,
+            capitals=settings.capitals,
+        )
+
+
 def clean(text: str, max_length: int, capitals: str = "keep") -> str:
     """One line, single spaces, at most ``max_length * 64`` characters; capitals: see :func:`lower_capitals`."""
     cut = max_length * MAX_CHARS_PER_TOKEN
@@ -100,27 +129,15 @@ def clean(text: str, max_length: int, capitals: str = "keep") -> str:
     return " ".join((lower_capitals(text) if capitals == "lower" else text).split())[:cut]
 
 
-def tokenize(
-    tokenizer: Any,
-    texts: Sequence[str],
-    max_length: int,
-    prefix: str = "",
-    side: SideVocabulary | None = None,
-    *,
-    windows: int = 1,
-    titles: bool = False,
-    capitals: str = "keep",
-) -> TokenCorpus:
-    """Token ids with special tokens, cut to ``max_length``. An empty text is its special tokens (and the prefix).
+def tokenize(tokenizer: Any, texts: Sequence[str], reading: Reading, side: SideVocabulary | None = None) -> TokenCorpus:
+    """Token ids with special tokens, cut to length. An empty text is its special tokens (and the prefix).
 
     Args:
         side: of the side variables that are read beside the texts.
-        windows: of ``max_length`` tokens that are kept of a text.
-        titles: count the tokens of the titles, see :func:`hjc.nn.fields.first_line`.
-        capitals: lower | keep, see :func:`lower_capitals`.
     """
-    before, behind = special_ends(tokenizer) if windows > 1 else ([], [])
-    most = max_length + (windows - 1) * (max_length - len(before) - len(behind))
+    max_length, prefix, capitals = reading.max_length, reading.prefix, reading.capitals
+    before, behind = special_ends(tokenizer) if reading.windows > 1 else ([], [])
+    most = max_length + (reading.windows - 1) * (max_length - len(before) - len(behind))
     parts = [TokenCorpus.of([])]
     for start in range(0, len(texts), CHUNK):
         encoded = tokenizer(
@@ -135,13 +152,13 @@ def tokenize(
     lengths = np.concatenate([part.lengths for part in parts])
     ids, offsets = np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)])
     own = None
-    if titles:
+    if reading.titles:
         first = (first_line(text) for text in texts)
         lines = [prefix + clean(title, max_length, capitals) if title else "" for title in first]
         own = title_lengths(tokenizer, lines, np.minimum(lengths, max_length))
         own = np.where([not line for line in lines], lengths, own)
     beside = None if side is None else side.padded(texts)
-    return TokenCorpus(ids, offsets, beside, own, max_length if windows > 1 else 0, before, behind)
+    return TokenCorpus(ids, offsets, beside, own, max_length if reading.windows > 1 else 0, before, behind)
 
 
 def first_line(text: str) -> str:
@@ -236,15 +253,7 @@ def inference_batches(lengths: IntArray, max_tokens: int, max_rows: int) -> Iter
 
 
 def array_batches(
-    tokenizer: Any,
-    texts: Sequence[str],
-    max_length: int,
-    prefix: str,
-    side: SideVocabulary | None = None,
-    *,
-    windows: int = 1,
-    titles: bool = False,
-    capitals: str = "keep",
+    tokenizer: Any, texts: Sequence[str], reading: Reading, side: SideVocabulary | None = None
 ) -> Iterator[tuple[IntArray, dict[str, IntArray]]]:
     """Rows (B,) and their arrays (:func:`padded`), for a pass without gradients: long rows first within a window.
 
@@ -255,10 +264,7 @@ def array_batches(
     with ThreadPoolExecutor(1) as ahead:
 
         def window(start: int) -> Future[TokenCorpus]:
-            part = texts[start : start + INFERENCE_WINDOW]
-            return ahead.submit(
-                tokenize, tokenizer, part, max_length, prefix, side, windows=windows, titles=titles, capitals=capitals
-            )
+            return ahead.submit(tokenize, tokenizer, texts[start : start + INFERENCE_WINDOW], reading, side)
 
         following = window(0) if starts else None
         for start in starts:

@@ -37,7 +37,7 @@ from hjc.nn.network import Network
 from hjc.nn.planning import LENGTHS, plan_of
 from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
-from hjc.nn.tokens import INFERENCE_ROWS, INFERENCE_TOKENS, TokenCorpus, inference_batches, tokenize
+from hjc.nn.tokens import INFERENCE_ROWS, INFERENCE_TOKENS, Reading, TokenCorpus, inference_batches, tokenize
 from hjc.taxonomy import Taxonomy
 
 #: where the states along a training lie in its folder
@@ -102,10 +102,7 @@ def fit_network(
             return fit_network(network, tokenizer, taxonomy, model, train, valid, run, mixture)
 
     def tokens_of(texts: Sequence[str]) -> TokenCorpus:
-        titles = model.title_share > 0
-        side, windows = network.vocabulary, model.windows
-        return tokenize(tokenizer, texts, model.max_length, model.prefix, side, windows=windows, titles=titles,
-                        capitals=model.capitals)  # fmt: skip
+        return tokenize(tokenizer, texts, Reading.of(model), network.vocabulary)
 
     def batchable(rows: TextRows) -> Batchable:
         texts, gold, weight = rows

@@ -24,7 +24,7 @@ from hjc.nn.heads import target_tensors
 from hjc.nn.module import OptimisedModule
 from hjc.nn.network import Network, inputs_of
 from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
-from hjc.nn.tokens import TokenCorpus, tokenize
+from hjc.nn.tokens import Reading, TokenCorpus, tokenize
 from hjc.nn.training import TextRows, fit_module
 from hjc.taxonomy import Taxonomy
 
@@ -182,8 +182,7 @@ def fit_two_heads(
 
     def examples(rows: tuple[TextRows, TextRows]) -> TwoCodes:
         texts, targets, weights = joined(*rows)
-        corpus = tokenize(tokenizer, texts, model.max_length, model.prefix, first.vocabulary, windows=model.windows,
-                          titles=model.title_share > 0, capitals=model.capitals)  # fmt: skip
+        corpus = tokenize(tokenizer, texts, Reading.of(model), first.vocabulary)
         return TwoCodes(corpus, targets, weights, tokenizer.pad_token_id, trees)
 
     held, network = None if valid is None else examples(valid), TwoHeads(first, second)

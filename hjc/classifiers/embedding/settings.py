@@ -5,7 +5,7 @@ from typing import Any
 
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.errors import check_choice, check_choices, check_range
-from hjc.nn.settings import POOLINGS, NeuralSettings
+from hjc.nn.settings import CAPITALS, POOLINGS, NeuralSettings
 from hjc.rerank.settings import ChatSettings
 
 #: the frozen multilingual sentence encoder of the extra ``offline`` (512 wide, NumPy only)
@@ -13,7 +13,7 @@ USE = "use-multilingual"
 CHOICES = {
     "pooling": POOLINGS,
     "precision": ("32", "bf16"),
-    "capitals": ("lower", "keep"),
+    "capitals": CAPITALS,
     "label_mode": ("title", "title_desc", "full_text"),
     "label_pooling": ("max", "logsumexp"),
     "index": ("exact", "auto", "usearch", "faiss"),
