@@ -12,45 +12,42 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hjc.errors import NotFittedError, TaxonomyError
+from hjc.plugins.lazy import lazy
 
 try:
     __version__ = version("hjc")
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
-#: name -> module that defines it, imported on first use
-_LAZY = {
-    "Classifier": "hjc.classifiers.base",
-    "Evaluation": "hjc.evaluation",
-    "HierarchicalClassifier": "hjc.sklearn",
-    "JobClassifier": "hjc.apply.job_classifier",
-    "JobData": "hjc.data",
-    "LinearClassifier": "hjc.classifiers.linear",
-    "NeuralClassifier": "hjc.classifiers.neural",
-    "Taxonomy": "hjc.taxonomy",
-    "TextRecipe": "hjc.data",
-    "compose": "hjc.training.config",
-    "evaluate_model": "hjc.evaluation",
-    "load": "hjc.classifiers.load",
-    "map_batches": "hjc.apply.arrow",
-    "named": "hjc.classifiers.keywords",
-    "push_to_hub": "hjc.report.hub",
-    "register_classifier": "hjc.classifiers",
-    "register_head": "hjc.nn.settings",
-    "train": "hjc.training.python",
+#: module -> names of the package that it defines, imported on first use
+_MODULES = {
+    "hjc.apply.arrow": ("map_batches",),
+    "hjc.apply.job_classifier": ("JobClassifier",),
+    "hjc.classifiers": ("register_classifier",),
+    "hjc.classifiers.base": ("Classifier",),
+    "hjc.classifiers.keywords": ("named",),
+    "hjc.classifiers.linear": ("LinearClassifier",),
+    "hjc.classifiers.load": ("load",),
+    "hjc.classifiers.neural": ("NeuralClassifier",),
+    "hjc.data": ("JobData", "TextRecipe"),
+    "hjc.evaluation": ("Evaluation", "evaluate_model"),
+    "hjc.nn.settings": ("register_head",),
+    "hjc.report.hub": ("push_to_hub",),
+    "hjc.sklearn": ("HierarchicalClassifier",),
+    "hjc.taxonomy": ("Taxonomy",),
+    "hjc.training.config": ("compose",),
+    "hjc.training.python": ("train",),
 }
 
-__all__ = ["NotFittedError", "TaxonomyError", "__version__", *_LAZY]
+__all__ = ["NotFittedError", "TaxonomyError", "__version__", *sorted(name for own in _MODULES.values() for name in own)]
+
+_defined = lazy(__name__, _MODULES)
 
 
 def __getattr__(name: str) -> Any:
     if name in ("mlflow", "sklearn", "spark", "taxonomy"):  # `import hjc; hjc.taxonomy.isco08()`
         return import_module(f"hjc.{name}")
-    if name not in _LAZY:
-        raise AttributeError(f"module 'hjc' has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+    return _defined(name)
 
 
 def __dir__() -> list[str]:

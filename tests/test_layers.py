@@ -14,7 +14,7 @@ ROOT = Path(hjc.__file__).parent
 
 #: from the ground up; a file imports its own room and those above this line, none below
 ROOMS = (
-    ("hjc.errors", "hjc.arrays", "hjc.lazy", "hjc.progress", "hjc.files", "hjc.plugins"),
+    ("hjc.errors", "hjc.arrays", "hjc.progress", "hjc.files", "hjc.plugins"),
     ("hjc.tables",),
     ("hjc.taxonomy",),
     ("hjc.crosswalk",),

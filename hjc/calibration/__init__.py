@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 # what a model directory may hold: known as soon as anything of calibration is
 from hjc.calibration.base import Calibrator, Chain, Identity
 from hjc.calibration.scaling import ConditionalTemperature, Temperature, VectorScaling
-from hjc.lazy import lazy
+from hjc.plugins.lazy import lazy
 
 if TYPE_CHECKING:
     from hjc.calibration.classwise import ClasswiseCounts

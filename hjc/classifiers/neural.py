@@ -17,7 +17,6 @@ from hjc.classifiers.side import read_side, write_side
 from hjc.classifiers.storage import ModelDir, ModelDirError
 from hjc.classifiers.two import ENCODER_WEIGHTS, HEAD_WEIGHTS, Companion
 from hjc.classifiers.vectors import ENCODER, TextVectors
-from hjc.data.codesets import Target
 from hjc.data.jobdata import JobData
 from hjc.data.side import SideVocabulary
 from hjc.errors import name_some
@@ -33,9 +32,8 @@ from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from hjc.nn.fitting import FitResult
+    from hjc.nn.training import TextRows
 
-#: texts, codes (n,) or sets of them, weights (n,)
-TextRows = tuple[Sequence[str], Target, Float32]
 #: training rows that join the titles when the head is started from them
 INIT_SAMPLE = 1000
 
@@ -161,7 +159,7 @@ class NeuralClassifier(Classifier):
         check_data(companion.train, companion.valid, companion.classifier.taxonomy)
 
     def _fit_two(
-        self, companion: Companion, network: Network, rows: TextRows, held: TextRows | None, run: Run
+        self, companion: Companion, network: Network, rows: "TextRows", held: "TextRows | None", run: Run
     ) -> "FitResult":
         from hjc.nn.two_heads import fit_two_heads, share_features
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from hjc.lazy import lazy
+from hjc.plugins.lazy import lazy
 
 if TYPE_CHECKING:
     from hjc.data.jobdata import JobData

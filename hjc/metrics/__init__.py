@@ -6,7 +6,7 @@ row and level (:class:`RowScores`); ``level_metrics`` turns those into metrics, 
 
 from typing import TYPE_CHECKING
 
-from hjc.lazy import lazy
+from hjc.plugins.lazy import lazy
 
 if TYPE_CHECKING:
     from hjc.metrics.baseline import log_loss_baseline, prior_log_proba, score_constant

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
+from hjc.arrays import IntArray
 from hjc.data.codesets import Target
 from hjc.files import open_replacing
 from hjc.metrics import RowScores, score_rows
@@ -103,6 +104,13 @@ class OptimisedModule(pl.LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), bound * scale)
 
 
+def metrics_of(parts: Sequence[tuple[IntArray, RowScores]], taxonomy: Taxonomy) -> dict[str, float]:
+    """:func:`validation_metrics` of batches of rows and their scores, in any order."""
+    # in the order of the rows: sums of floats are then the same for every number of processes
+    order = np.concatenate([rows for rows, _ in parts]).argsort()
+    return validation_metrics(RowScores.concat([scores for _, scores in parts]).take(order), taxonomy)
+
+
 def symmetric_divergence(a: Tensor, b: Tensor) -> Tensor:
     """(B, L) log-probabilities twice -> (B,) mean of both Kullback-Leibler divergences (R-Drop; Liang et al. 2021)."""
     return 0.5 * ((a.exp() - b.exp()) * (a - b)).sum(-1)
@@ -145,10 +153,7 @@ class TrainingModule(OptimisedModule):
 
     def validation_metrics(self) -> dict[str, float]:
         """Of the rows that were validated since the last call, of all processes; see :func:`validation_metrics`."""
-        parts = self.take_validated()
-        # in the order of the rows: sums of floats are then the same for every number of processes
-        order = np.concatenate([rows for rows, _ in parts]).argsort()
-        return validation_metrics(RowScores.concat([s for _, s in parts]).take(order), self.taxonomy)
+        return metrics_of(self.take_validated(), self.taxonomy)
 
     def on_validation_epoch_end(self) -> None:
         metrics = self.validation_metrics()

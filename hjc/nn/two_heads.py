@@ -19,9 +19,9 @@ from hjc.data.side import side_of
 from hjc.metrics import RowScores, score_rows
 from hjc.nn.batching import collate
 from hjc.nn.examples import Examples
-from hjc.nn.fitting import FitResult, validation_metrics
+from hjc.nn.fitting import FitResult
 from hjc.nn.heads import target_tensors
-from hjc.nn.module import OptimisedModule
+from hjc.nn.module import OptimisedModule, metrics_of
 from hjc.nn.network import Network, inputs_of
 from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.tokens import Reading, TokenCorpus, tokenize
@@ -148,8 +148,7 @@ class TwoHeadsModule(OptimisedModule):
             some = [found[side] for found in parts if found[side][1] is not None]
             if not some:
                 continue  # no validation row has a code of this tree
-            order = np.concatenate([rows for rows, _ in some]).argsort()
-            metrics = validation_metrics(RowScores.concat([s for _, s in some]).take(order), tree)
+            metrics = metrics_of(some, tree)
             log_loss = metrics.pop("valid/log_loss")
             total += log_loss * (self.share if side else 1.0)
             before = f"valid/{SECOND if side else 'first_'}"

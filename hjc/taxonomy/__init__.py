@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hjc.errors import TaxonomyError
-from hjc.lazy import lazy
+from hjc.plugins.lazy import lazy
 
 if TYPE_CHECKING:
     from hjc.taxonomy.build import from_edges, from_prefix_codes
