@@ -17,7 +17,9 @@ REAL = data_folder()
 OUT = ROOT / "outputs" / STUDY
 QUICK = ["evaluation.bootstrap=500", "evaluation.report=false", "evaluation.slices=[]"]
 E5, MINILM = ["encoder=e5"], ["encoder=minilm"]
-SPEED = ["model.precision=bf16"]
+# titles in capitals as they stand, as it was when these were run
+CAPITALS = ["model.capitals=keep"]
+SPEED = ["model.precision=bf16", *CAPITALS]
 
 
 def _files(name: str, language: str = "") -> list[str]:
@@ -54,7 +56,7 @@ def systems(name: str) -> dict[str, list[str]]:
     return {
         # the floor for codes without training rows as it was when this was run; see experiments/unseen_codes
         "linear": [*base, "model=linear", "model.unseen=floor"],
-        "neural": [*base, f"model={neural}", "hierarchy=bottomup", length, f"trainer.epochs={epochs}"],
+        "neural": [*base, f"model={neural}", *CAPITALS, "hierarchy=bottomup", length, f"trainer.epochs={epochs}"],
         "direct": [*base, "model=prototype", *family, "model.prototype=direct"],
         "average": [*base, "model=prototype", *family, "model.prototype=average"],
         "finetuned": [*base, "model=prototype", *family, "model.prototype=finetuned"],

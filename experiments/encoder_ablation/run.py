@@ -16,6 +16,7 @@ SHORT = [
     *GROUPED,
     "data.valid_fraction=0.2",
     "model=e5",
+    "model.capitals=keep",
     "model.max_length=64",
     "trainer.epochs=1",
     "trainer.learning_rate=1e-4",

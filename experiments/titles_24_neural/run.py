@@ -18,7 +18,8 @@ DATA = [
     f"data.test=[{FOLDER / 'test.csv.gz'}]",
     "data.language_column=lang",
 ]
-E5 = ["model=e5", "hierarchy=bottomup", "model.max_length=32"]
+# titles in capitals as they stand, as it was when these were run: see capitals.py
+E5 = ["model=e5", "hierarchy=bottomup", "model.max_length=32", "model.capitals=keep"]
 ALL = [*DATA, "taxonomy=csv", f"taxonomy.path={FOLDER / 'hierarchy.csv'}", "evaluation.slices=[language]"]
 #: the label tree on characters of the linear study: run `titles_24_languages/run.py --only plt_char` before the hybrid
 TREE = ROOT / "outputs" / "titles_24_languages" / "plt_char"
