@@ -1,6 +1,7 @@
 """What a run of a chat endpoint has used, and the limits at which it stops."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, Literal
@@ -71,6 +72,35 @@ class Usage:
     downgrades: int = 0
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What a run may use at most, before a request is sent: requests (without repeats), tokens, cost."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    currency: str
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        """Of both together, in the currency of the first."""
+        return Estimate(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost + other.cost,
+            self.currency,
+        )
+
+    def sentence(self) -> str:
+        """For the user."""
+        money = f", {self.cost:,.2f} {self.currency}" if self.cost else ", no prices given"
+        return (
+            f"about {self.requests:,} requests, {self.prompt_tokens:,} tokens of prompts and at most "
+            f"{self.completion_tokens:,} of answers{money}"
+        )
+
+
 #: tokens of prompt and answer that a request under way may use
 Reservation = tuple[int, int]
 
@@ -89,14 +119,22 @@ class Budget:
         """In the currency of the settings."""
         return (prompt * self._settings.prompt_price + completion * self._settings.completion_price) / 1e6
 
+    def _at_most(self, size: int) -> Reservation:
+        return size // BYTES_PER_TOKEN + TOKENS_AROUND, self._settings.max_tokens or UNLIMITED_ANSWER
+
+    def estimate(self, sizes: Iterable[int]) -> Estimate:
+        """Of requests with so many bytes of text each, by the measure of :meth:`reserve`."""
+        each = [self._at_most(size) for size in sizes]
+        prompt, completion = sum(x for x, _ in each), sum(x for _, x in each)
+        return Estimate(len(each), prompt, completion, self.cost(prompt, completion), self._settings.currency)
+
     def reserve(self, characters: bytes) -> Reservation:
         """Take a request's estimate.
 
         Raises:
             BudgetReached: a limit might be exceeded.
         """
-        s, u = self._settings, self._usage
-        new = (len(characters) // BYTES_PER_TOKEN + TOKENS_AROUND, s.max_tokens or UNLIMITED_ANSWER)
+        s, u, new = self._settings, self._usage, self._at_most(len(characters))
         with self._lock:
             if s.max_requests and u.requests >= s.max_requests:
                 raise BudgetReached(f"max_requests={s.max_requests} is reached")

@@ -12,14 +12,14 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import Any, TypeVar
 
 from hjc.corpus.cache import AnswerCache, request_key
-from hjc.rerank.budget import Budget, BudgetReached, ChatError, EndpointError, Usage, least_tokens
+from hjc.rerank.budget import Budget, BudgetReached, ChatError, EndpointError, Estimate, Usage, least_tokens
 from hjc.rerank.replies import Again, BadAnswer, answer_of, content_of, reply_of, reported_tokens, retry_after
 from hjc.rerank.settings import ChatSettings
 
@@ -145,6 +145,10 @@ class ChatClient:
         return "".join(c if c.isprintable() else " " for c in text[:300]).strip()
 
     # ------------------------------------------------------------------ questions
+
+    def estimate(self, requests: Iterable[ChatRequest]) -> Estimate:
+        """Of asking them all, repeats and cached answers not counted."""
+        return self.budget.estimate(sum(len(m["content"].encode()) for m in r.messages) for r in requests)
 
     def _complete(self, request: ChatRequest, stop: Event) -> Answer:
         """Ask one question; once ``stop`` is set nothing more is sent.

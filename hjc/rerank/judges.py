@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 from hjc.rerank.backends import CandidateLists
-from hjc.rerank.budget import BYTES_PER_TOKEN, TOKENS_AROUND, UNLIMITED_ANSWER
+from hjc.rerank.budget import Estimate
 from hjc.rerank.chat_questions import ChatReranker
 
 #: what became of a row
@@ -24,25 +26,6 @@ class Silver:
     confidences: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a run may use at most, before a request is sent: requests (without repeats), tokens, cost."""
-
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float
-    currency: str
-
-    def sentence(self) -> str:
-        """For the user."""
-        money = f", {self.cost:,.2f} {self.currency}" if self.cost else ", no prices given"
-        return (
-            f"about {self.requests:,} requests, {self.prompt_tokens:,} tokens of prompts and at most "
-            f"{self.completion_tokens:,} of answers{money}"
-        )
-
-
 def check_judges(judges: Sequence[ChatReranker]) -> None:
     """Raises ValueError where judges are fewer than two, or two would ask one model the same question."""
     asked = [(judge.client.settings.model, judge.prompt.system, judge.prompt.user) for judge in judges]
@@ -55,18 +38,8 @@ def check_judges(judges: Sequence[ChatReranker]) -> None:
 
 def estimate(judges: Sequence[ChatReranker], texts: Sequence[str], candidates: CandidateLists) -> Estimate:
     """Of asking all judges about all texts, repeats and cached answers not counted."""
-    requests = prompt = completion = 0
-    cost = 0.0
-    for judge in judges:
-        settings = judge.client.settings
-        for text, some in zip(texts, candidates, strict=True):
-            request, _ = judge.request(text, some)
-            size = sum(len(message["content"].encode()) for message in request.messages)
-            own = size // BYTES_PER_TOKEN + TOKENS_AROUND
-            answer = settings.max_tokens or UNLIMITED_ANSWER
-            requests, prompt, completion = requests + 1, prompt + own, completion + answer
-            cost += judge.client.budget.cost(own, answer)
-    return Estimate(requests, prompt, completion, cost, judges[0].client.settings.currency)
+    asked = list(zip(texts, candidates, strict=True))
+    return reduce(add, (judge.client.estimate(judge.request(*one)[0] for one in asked) for judge in judges))
 
 
 def judge_texts(judges: Sequence[ChatReranker], texts: Sequence[str], candidates: CandidateLists) -> list[Silver]:

@@ -48,9 +48,7 @@ def synthesise(
     """
     from hjc.corpus.synthetic import checked, codes_without_rows
     from hjc.errors import check_range
-    from hjc.rerank.budget import BYTES_PER_TOKEN, TOKENS_AROUND
     from hjc.rerank.chat import ChatClient
-    from hjc.rerank.judges import Estimate
     from hjc.rerank.writing import AdWriter
     from hjc.tables import check_output, format_of, read_rows, write_frame
 
@@ -73,12 +71,7 @@ def synthesise(
         protected += [value for value in cells[0] if value.strip()] if len(columns) > 1 else []
     with ChatClient(settings) as client:
         writer = AdWriter(client, prompt)
-        asked = [writer.request(tree, node, per_code, language) for node in nodes]
-        size = sum(len(m["content"].encode()) for request in asked for m in request.messages)
-        tokens = size // BYTES_PER_TOKEN + TOKENS_AROUND * len(nodes)
-        answers = (settings.max_tokens or 2_000) * len(nodes)
-        cost = client.budget.cost(tokens, answers)
-        expected = Estimate(len(nodes), tokens, answers, cost, settings.currency)
+        expected = client.estimate(writer.request(tree, node, per_code, language) for node in nodes)
         session.note(f"{len(nodes):,} codes have fewer than {least} rows: {expected.sentence()}")
         if endpoint.dry_run:
             return
