@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from hjc.arrays import Float32, IntArray
 from hjc.data.codesets import CodeSets, Target, first_of
-from hjc.data.side import side_of
 from hjc.metrics import RowScores, score_rows
 from hjc.nn.batching import collate
 from hjc.nn.examples import Examples
@@ -84,15 +83,14 @@ def joined(first: TextRows, second: TextRows) -> tuple[list[str], tuple[Target, 
     Returns:
         n texts, the codes of both trees (any where there are none), weights (n, 2), 0 where there are none.
     """
-    place: dict[Any, int] = {}
+    place: dict[tuple[str, int], int] = {}
     texts: list[str] = []
     at: list[list[int]] = []
     for side, (some, *_) in enumerate((first, second)):
-        times: Counter[Any] = Counter()
+        times: Counter[str] = Counter()
         for i, text in enumerate(some):
-            own = (str(text), tuple(sorted(side_of(text).items())))
-            key = (*own, times[own])
-            times[own] += 1
+            key = (text, times[text])  # texts with other side variables beside them are others
+            times[text] += 1
             if key not in place:
                 place[key] = len(texts)
                 texts.append(text)
