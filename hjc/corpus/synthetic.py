@@ -73,8 +73,5 @@ def _near(texts: Sequence[str], protected: Sequence[str], threshold: float) -> s
     """Positions of texts that are equal or near to a protected one."""
     if not texts or not protected:
         return set()
-    keys = {text_key(text) for text in protected}
-    equal = {i for i, text in enumerate(texts) if text_key(text) in keys}
-    groups = near_duplicate_groups([*texts, *protected], threshold)
-    guarded = set(groups[len(texts) :].tolist())
-    return equal | set(np.flatnonzero([group in guarded for group in groups[: len(texts)].tolist()]).tolist())
+    groups = near_duplicate_groups([*texts, *protected], threshold)  # equal ones are of one group
+    return set(np.flatnonzero(np.isin(groups[: len(texts)], groups[len(texts) :])).tolist())
