@@ -88,7 +88,9 @@ def hf_sets(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, beta: float 
     step = max(1, _CELLS // len(taxonomy))
     if not len(levels):
         return BestSets(ConformalSets.of([], []), np.zeros(0))
-    blocks = (LevelProba(taxonomy, levels.leaf[start : start + step]) for start in range(0, len(levels), step))
+    starts = range(0, len(levels), step)
+    # a batch that fits has its sums already
+    blocks = (LevelProba(taxonomy, levels.leaf[i : i + step]) if len(starts) > 1 else levels for i in starts)
     size, nodes, value = (np.concatenate(x) for x in zip(*(_best_sets(taxonomy, b, b2) for b in blocks), strict=True))
     return BestSets(ConformalSets.of(size, nodes), value)
 
