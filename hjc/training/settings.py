@@ -6,7 +6,7 @@ from typing import Any
 from hjc.classifiers import SETTINGS, classifier_settings
 from hjc.classifiers.lookup_settings import IndexSettings
 from hjc.data.settings import DataSettings
-from hjc.errors import check_choice
+from hjc.errors import check_choice, check_range
 from hjc.nn.settings import TrainerSettings
 
 #: what OmegaConf takes for a value that is still to be given
@@ -81,8 +81,7 @@ class SecondSettings:
     def __post_init__(self) -> None:
         if bool(self.code_column) != bool(self.path):
             raise ValueError("second: give both second.code_column=NAME and second.path=TREE (isco08 or a file)")
-        if not 0 < self.share < float("inf"):
-            raise ValueError(f"second.share: got {self.share}, allowed are numbers above 0")
+        check_range("second.share", self.share, 0 < self.share < float("inf"), "numbers above 0")
 
 
 @dataclass(kw_only=True, slots=True)
