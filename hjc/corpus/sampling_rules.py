@@ -7,7 +7,7 @@ import numpy as np
 
 from hjc.corpus.copying import Done, Passes, passes
 from hjc.corpus.sampling import count_characters, count_words, length_bins, strata_of
-from hjc.corpus.sampling_pps import WORD_BINS, keyword_groups, sample_by_phrases, stratified_pps
+from hjc.corpus.sampling_pps import WORD_BINS, Drawn, keyword_groups, sample_by_phrases, stratified_pps
 from hjc.tables import read_rows
 from hjc.taxonomy.spelling import whole_number
 
@@ -81,8 +81,8 @@ def sample_pps(
         made: list[list[str]] = []
         for name in strata:
             if name == "words":
-                label = [f"{low}+" if high is None else f"{low}-{high}" for low, high in _ranges(edges)]
-                made.append([label[i] for i in length_bins(count_words(texts), edges).tolist()])
+                ranges = [f"{low}+" if high is None else f"{low}-{high}" for low, high in _ranges(edges)]
+                made.append([ranges[i] for i in length_bins(count_words(texts), edges).tolist()])
             elif name == "keywords":
                 made.append(keyword_groups(texts, groups))
             else:
@@ -90,14 +90,8 @@ def sample_pps(
         n = len(sizes)
         stratum = strata_of(*made) if made else np.zeros(n, dtype=np.int64)
         drawn = stratified_pps(sizes, stratum, size, allocation=allocation, seed=seed)
-        written = both.copy(
-            {
-                "stratum": ("text", [" | ".join(values) for values in zip(*made, strict=True)] if made else [""] * n),
-                "inclusion_probability": ("number", drawn.probability.tolist()),
-                "design_weight": ("number", drawn.weights.tolist()),
-            },
-            drawn.rows.tolist(),
-        )
+        label = [" | ".join(values) for values in zip(*made, strict=True)] if made else [""] * n
+        written = _copy(both, drawn, "stratum", label)
     empty, count = int((sizes == 0).sum()), int(stratum.max(initial=-1)) + 1
     notes = [f"{empty:,} rows have a {measure} of 0 and cannot be drawn"] * bool(empty)
     certain = int((drawn.probability >= 1).sum())
@@ -152,7 +146,7 @@ def sample_phrases(
     with passes(source, output, **reading) as both:
         texts = ["\n".join(parts) for parts in zip(*both.columns(list(text_columns)), strict=True)]
         found = sample_by_phrases(texts, wanted, unique=unique, seed=seed)
-        written = _write(both, found.drawn, [" | ".join(wanted[i][0] for i in by) for by in found.phrase])
+        written = _copy(both, found.drawn, "phrase", [" | ".join(wanted[i][0] for i in by) for by in found.phrase])
     table = [
         {"phrase": phrase, "wanted": n, "drawn": taken, "population": population}
         for (phrase, n), taken, population in zip(wanted, found.taken.tolist(), found.found.tolist(), strict=True)
@@ -168,9 +162,10 @@ def sample_phrases(
     return Done(facts, notes)
 
 
-def _write(both: Passes, drawn: Any, phrase: list[str]) -> int:
+def _copy(both: Passes, drawn: Drawn, name: str, why: list[str]) -> int:
+    """Write the rows drawn: with what drew each in a column of this name, and the probabilities."""
     new: dict[str, tuple[str, Sequence[Any]]] = {
-        "phrase": ("text", phrase),
+        name: ("text", why),
         "inclusion_probability": ("number", drawn.probability.tolist()),
         "design_weight": ("number", drawn.weights.tolist()),
     }
