@@ -57,20 +57,19 @@ def allocate(shares: npt.ArrayLike, most: npt.ArrayLike, n: int) -> IntArray:
             f"n: got {n:,}; allowed are {int(some.sum()):,} (one from each stratum) to {int(limit.sum()):,} (all rows "
             "of a positive size)"
         )
-    lower, upper = some.astype(np.int64), limit
-    free = some.copy()
-    size = np.where(some, lower, 0).astype(np.float64)
+    lower, free = some.astype(np.int64), some.copy()
+    size = some.astype(np.float64)
     while free.any():
         left = n - size[~free].sum()
         wanted = left * share / share[free].sum() if share[free].sum() > 0 else np.where(free, left / free.sum(), 0)
-        low, high = free & (wanted < lower), free & (wanted > upper)
+        low, high = free & (wanted < lower), free & (wanted > limit)
         if not (low.any() or high.any()):
             size[free] = wanted[free]
             break
         # the side that is further out is settled first, so that what is left stays possible
-        short, over = (lower - wanted)[low].sum(), (wanted - upper)[high].sum()
+        short, over = (lower - wanted)[low].sum(), (wanted - limit)[high].sum()
         settled = low if short > over or not high.any() else high
-        size[settled] = np.where(low, lower, upper)[settled]
+        size[settled] = np.where(low, lower, limit)[settled]
         free &= ~settled
     whole = np.floor(size + 1e-9).astype(np.int64)
     order = np.argsort(-(size - whole), kind="stable")
