@@ -111,6 +111,12 @@ def read_labelled(path: str, taxonomy: Taxonomy, text: Sequence[str], code: str,
     return read_file(settings.all_sources()[0], settings, taxonomy, asking="nobody")
 
 
+def options_of(source: SourceSettings) -> ReadOptions:
+    """How a file is read."""
+    names = ("format", "separator", "encoding", "quote", "sheet", "codes_path")
+    return ReadOptions.given(**{name: getattr(source, name) for name in names})
+
+
 def read_file(
     source: SourceSettings,
     settings: DataSettings,
@@ -130,17 +136,7 @@ def read_file(
         ValueError: a column is not there, a language filter without languages, and all of :func:`read_rows`.
         TaxonomyError: most codes are not in the taxonomy.
     """
-    table = read_rows(
-        source.path if stream is None else stream,
-        ReadOptions.given(
-            format=source.format,
-            separator=source.separator,
-            encoding=source.encoding,
-            quote=source.quote,
-            sheet=source.sheet,
-            codes_path=source.codes_path,
-        ),
-    )
+    table = read_rows(source.path if stream is None else stream, options_of(source))
     plain = bool(source.codes_path)
     text_columns = ["text"] if plain else list(source.text_columns or [])
     code_column = "code" if plain else source.code_column or ""

@@ -211,6 +211,11 @@ def _column(columns: Iterable[str], names: Sequence[str], path: str) -> str:
     return found
 
 
+def _text_columns(columns: Sequence[str], path: str) -> list[str]:
+    """The column of titles, and that of bodies where there is one."""
+    return list(filter(None, (_column(columns, _TITLE, path), _any(columns, _BODY))))
+
+
 def _columns_of(path: str) -> list[str]:
     """The columns of a table, whose rows are not read."""
     with open_table(path) as reader:
@@ -280,10 +285,7 @@ def text_columns_of(paths: Sequence[str]) -> list[str]:
     Raises:
         ValueError: they have not.
     """
-    found = []
-    for path in paths:
-        columns = _columns_of(path)
-        found.append([name for name in (_column(columns, _TITLE, path), _any(columns, _BODY)) if name])
+    found = [_text_columns(_columns_of(path), path) for path in paths]
     if any(columns != found[0] for columns in found):
         raise ValueError(
             f"--uncoded: the files have different columns ({name_some(map(str, found))}): give all the same"
@@ -296,7 +298,7 @@ def coded_source(path: str, role: str = "test") -> SourceSettings:
     columns = _columns_of(path)
     name = Path(path).name.split(".")[0] if role == "test" else ""
     return SourceSettings(
-        path=path, role=role, name=name, text_columns=text_columns_of([path]),
+        path=path, role=role, name=name, text_columns=_text_columns(columns, path),
         code_column=_column(columns, _CODE, path), language_column=_any(columns, _LANGUAGE),
         source_column="", default_source="" if role == "test" else "coded",
     )  # fmt: skip

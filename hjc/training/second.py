@@ -13,11 +13,11 @@ from hjc.classifiers import build
 from hjc.classifiers.load import training_record
 from hjc.classifiers.two import Companion, share_encoder_file
 from hjc.data import JobData, Splits, TextRecipe
-from hjc.data.reading import read_file
-from hjc.data.settings import DataSettings
+from hjc.data.reading import options_of, read_file
+from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splits import no_rejects
 from hjc.report.scores import write_training_counts
-from hjc.tables import ReadOptions, open_table
+from hjc.tables import open_table
 from hjc.taxonomy import Taxonomy, load_taxonomy
 from hjc.training.record import Record
 from hjc.training.settings import Config, SecondSettings, TaxonomySettings
@@ -140,6 +140,13 @@ def of_column(data: DataSettings, column: str) -> DataSettings:
     )
 
 
+def _has_column(source: SourceSettings, column: str) -> bool:
+    if source.codes_path:  # one code a line, of the first tree
+        return False
+    with open_table(source.path, options_of(source)) as reader:
+        return column in [name.strip() for name in reader.columns]
+
+
 def second_splits(data: DataSettings, column: str, taxonomy: Taxonomy, first: Splits) -> tuple[Splits, list[str]]:
     """Rows with a code of the second tree, on the side on which the first has their text.
 
@@ -157,11 +164,9 @@ def second_splits(data: DataSettings, column: str, taxonomy: Taxonomy, first: Sp
     sides: dict[str, list[JobData]] = {"train": [], "valid": [], **{name: [] for name in first.tests}}
     rejects, notes, counts, left_out = [], [], Counter[str](), []
     for source in own.all_sources():
-        how = {name: getattr(source, name) for name in ("format", "separator", "encoding", "quote", "sheet")}
-        with open_table(source.path, ReadOptions.given(**how)) as reader:
-            if column not in [name.strip() for name in reader.columns]:
-                left_out.append(source.path)
-                continue
+        if not _has_column(source, column):
+            left_out.append(source.path)
+            continue
         part = read_file(source, own, taxonomy)
         rejects.append(part.rejects)
         counts += part.counts
