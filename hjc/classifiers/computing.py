@@ -19,8 +19,8 @@ class Computing:
         return {}
 
     def of_parts(self, parts: Sequence[FloatArray]) -> FloatArray | None:
-        """What this one answers where its parts answer these (n, L) log-probabilities of their leaves, each of its own
-        tree: nothing is computed twice. None where only the texts tell."""
+        """What this one answers where its parts answer these (n, L) log-probabilities, over the leaves of its own tree:
+        nothing is computed twice. None where only the texts tell."""
         return None
 
     @property

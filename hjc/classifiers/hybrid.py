@@ -207,25 +207,21 @@ class HybridClassifier(Classifier):
 
     def parts_log_proba(self, texts: Sequence[str]) -> list[FloatArray]:
         """(B, L) log-probabilities of each part over the leaves of the hybrid's tree."""
-        return self._in_tree([part.leaf_log_proba(texts) for part in self.parts])
-
-    def _in_tree(self, answers: Sequence[FloatArray]) -> list[FloatArray]:
-        """Answers of the parts, each over the leaves of its own tree -> over those of the hybrid's."""
-        own, trees = self.taxonomy, (part.taxonomy for part in self.parts)
-        return [a if tree == own else tree.aggregate(a, own.depth) for tree, a in zip(trees, answers, strict=True)]
+        own = self.taxonomy
+        parts = ((part.taxonomy, part.leaf_log_proba(texts)) for part in self.parts)
+        return [found if tree == own else tree.aggregate(found, own.depth) for tree, found in parts]
 
     def of_parts(self, parts: Sequence[FloatArray]) -> FloatArray:
         """See the base class."""
         self.check_fitted()
         assert self.combination is not None
-        return self._stepped(self.combination.log_proba(self._in_tree(parts)))
+        return self._stepped(self.combination.log_proba(parts))
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         """See the base class; 2,048 texts at a time."""
         self.check_fitted()
-        assert self.combination is not None
         for rows, chunk in chunks(texts, PREDICT_ROWS):
-            yield rows, self._stepped(self.combination.log_proba(self.parts_log_proba(chunk)))
+            yield rows, self.of_parts(self.parts_log_proba(chunk))
 
     # ------------------------------------------------------------------ persistence
 

@@ -38,17 +38,14 @@ def score_parts(model: Classifier, data: JobData) -> list[dict[str, Any]]:
     found, hours = {}, {}
     for name, part in model.named_parts.items():
         found[name], hours[name] = timed(part, rows.texts)
-    whole = model.of_parts(list(found.values()))
-    hours["whole"] = sum(hours.values())
-    if whole is None:
-        whole, hours["whole"] = timed(model, rows.texts)
-    trees = {name: part.taxonomy for name, part in model.named_parts.items()} | {"whole": model.taxonomy}
-    lines = []
-    for name, log_proba in {**found, "whole": whole}.items():
-        own = log_proba if trees[name] == model.taxonomy else trees[name].aggregate(log_proba, model.taxonomy.depth)
-        line = part_line(model.taxonomy, name, own, rows.target)
-        lines.append(line | {"hours_per_million_rows": round(hours[name], 2)})
-    return lines
+        if part.taxonomy != model.taxonomy:  # of a deeper tree
+            found[name] = part.taxonomy.aggregate(found[name], model.taxonomy.depth)
+    whole, together = model.of_parts(list(found.values())), sum(hours.values())
+    found["whole"], hours["whole"] = timed(model, rows.texts) if whole is None else (whole, together)
+    return [
+        part_line(model.taxonomy, name, log_proba, rows.target) | {"hours_per_million_rows": round(hours[name], 2)}
+        for name, log_proba in found.items()
+    ]
 
 
 def write_parts(directory: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Path:
