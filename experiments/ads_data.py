@@ -1,6 +1,10 @@
 """Names of codes and coded ads that several studies of ads without codes share; a model of ads fitted on them."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 from common import data_folder, vacancies
 
 from hjc.calibration import fit_calibrator
@@ -45,8 +49,7 @@ def polish_ads(tree: Taxonomy, digits: int) -> tuple[JobData, JobData]:
         known = np.array([code in tree.index_of for code in codes])
         rows = data.take(known)
         kept = [code for code, ok in zip(codes, known.tolist(), strict=True) if ok]
-        groups = None if rows.group is None else rows.group
-        made.append(JobData.from_lists(tree, rows.texts, kept, groups=groups))
+        made.append(JobData.from_lists(tree, rows.texts, kept, groups=rows.group))
     return made[0], made[1]
 
 
@@ -78,3 +81,10 @@ def federal() -> tuple[JobData, JobData, JobData]:
     names = JobData.from_lists(tree, [a for a, _ in named], [b for _, b in named], sources=["names"] * len(named))
     pool, test = (data.take(side), groups[side]), (data.take(~side), groups[~side])
     return names, *(JobData(tree, part.texts, part.gold, group=g) for part, g in (pool, test))
+
+
+def keep(out: Path, line: Mapping[str, object], same: Sequence[str]) -> None:
+    """Put a line into a table of results, in the place of one with the same values of these columns."""
+    old = pd.read_csv(out, dtype=str) if out.exists() else pd.DataFrame(columns=list(line))
+    new = pd.DataFrame([{k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in line.items()}])
+    pd.concat([old, new]).drop_duplicates(same, keep="last").to_csv(out, index=False, lineterminator="\n")

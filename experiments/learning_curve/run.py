@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from ads_data import calibrated_on, federal, fitted, polish_ads, polish_names
+from ads_data import calibrated_on, federal, fitted, keep, polish_ads, polish_names
 
 from hjc.arrays import IntArray
 from hjc.classifiers.ads import AdsClassifier
@@ -73,12 +72,9 @@ def figures(study: str, order: str, n: int, model: AdsClassifier, test: JobData,
         for line in lines.to_dict("records"):
             yield own | {k: line[k] for k in ("metric", "value", "low", "high", "n")}
         share = automatic.loc[level]
-        values = (share["automation@0.9"], share["automation@0.9_low"], share["automation@0.9_high"])
-        yield (
-            own
-            | dict(zip(("metric", "value", "low", "high"), ("automation@0.9", *values), strict=True))
-            | {"n": len(found.scores)}
-        )
+        automated = {"metric": "automation@0.9", "value": share["automation@0.9"]}
+        bounds = {side: share[f"automation@0.9_{side}"] for side in ("low", "high")}
+        yield own | automated | bounds | {"n": len(found.scores)}
     wanted = found.frame["level"].eq(str(min(4, model.taxonomy.depth))) & found.frame["metric"].isin(FIGURES)
     shown = found.frame[wanted]
     print(study, order, n, dict(zip(shown["metric"], shown["value"].round(3), strict=True)), flush=True)
@@ -105,7 +101,4 @@ if __name__ == "__main__":
     args.order = args.order or ["random", "review"]
     for key in args.only or list(STUDIES):
         for line in STUDIES[key](args):
-            old = pd.read_csv(args.out, dtype=str) if args.out.exists() else pd.DataFrame(columns=list(line))
-            new = pd.DataFrame([{k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in line.items()}])
-            same = ["study", "drawn", "coded", "level", "metric"]
-            pd.concat([old, new]).drop_duplicates(same, keep="last").to_csv(args.out, index=False, lineterminator="\n")
+            keep(args.out, line, ["study", "drawn", "coded", "level", "metric"])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from ads_data import SEED, calibrated_on, federal, fitted, polish_ads, polish_names, table_of
+from ads_data import SEED, calibrated_on, federal, fitted, keep, polish_ads, polish_names, table_of
 from common import ROOT, data_folder
 
 from hjc.classifiers.ads import AdsClassifier
@@ -99,9 +99,5 @@ if __name__ == "__main__":
     chosen = parser.parse_args().only or list(STUDIES)
     for key in chosen:
         for line in STUDIES[key]():
-            old = pd.read_csv(OUT, dtype=str) if OUT.exists() else pd.DataFrame(columns=list(line))
-            same = ["study", "model", "text", "level", "metric"]
-            new = pd.DataFrame([{k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in line.items()}])
-            kept = pd.concat([old, new]).drop_duplicates(same, keep="last")
-            kept.to_csv(OUT, index=False, lineterminator="\n")
+            keep(OUT, line, ["study", "model", "text", "level", "metric"])
     print(f"{OUT.relative_to(ROOT)}: {len(pd.read_csv(OUT)):,} figures")

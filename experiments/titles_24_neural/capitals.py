@@ -6,7 +6,6 @@ python experiments/titles_24_neural/capitals.py [RUN_DIR]   (needs the run botto
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -23,8 +22,7 @@ def main(run: str) -> None:
     model = hjc.load(run)
     model.compute_on(precision="bf16")
     tree = model.taxonomy
-    node = {code: number for number, code in enumerate(tree.codes)}
-    gold = np.array([node[code] for code in table["code"]])
+    gold = tree.encode(table["code"].tolist())
     right = {}
     for way in reversed(CAPITALS):
         model.settings.capitals = way
