@@ -18,16 +18,6 @@ DEMO_RUN ?= outputs/demo
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-# the tools of the site live apart, as those of releases do: no test needs them but make docs itself
-$(VENV)-docs/.created: $(VENV)/.created pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)-docs
-	$(VENV)-docs/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
-	  $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
-	@touch $@
-
-docs: $(VENV)-docs/.created
-	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
-
 .PHONY: help install demo desk test test-more check docs dist lock lint types clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -79,6 +69,16 @@ test-more: $(VENV)/.installed-more docs
 
 check: lint types
 	$(PYTEST) -m "not slow"
+
+# the tools of the site live apart, as those of releases do: no test needs them but make docs itself
+$(VENV)-docs/.created: $(VENV)/.created pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
+	  $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
+
+docs: $(VENV)-docs/.created
+	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
 
 # the tools of releases live apart: nobody else needs them
 $(VENV)-release/.created: $(VENV)/.created

@@ -98,6 +98,12 @@ def test_extras_of_the_makefile_exist() -> None:
     assert extras and set(extras[1].split(",")) <= set(_project()["optional-dependencies"])
 
 
+def test_make_alone_lists_what_there_is() -> None:
+    """Nothing is installed by who only asks: the first rule of the file is what make does without a target."""
+    rules = re.findall(r"^([^\s#:=.][^:=]*):(?!=)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert rules[0] == "help" and "docs" in rules
+
+
 def test_ci_runs_make_test() -> None:
     script = ROOT / ".ci" / "run"
     if not script.exists():  # not part of a source distribution
