@@ -9,6 +9,9 @@ import pytest
 from hjc.classifiers import CLASSIFIERS
 from hjc.data import DataSettings, load_job_data
 from hjc.data.settings import SourceSettings
+from hjc.evaluation.drift_profile import write_profile
+from hjc.rerank.chat_questions import ChatReranker
+from hjc.statistics.drift import Profile
 from hjc.taxonomy import from_edges
 from tests.stub_classifier import StubClassifier
 from tests.test_rerank_chat import process, server
@@ -131,6 +134,29 @@ def test_silver_rows_train_and_never_test(call, server, run, ads, tmp_path):
     ]
     split = load_job_data(DataSettings(sources=both, valid_fraction=0.3, **columns), TREE)
     assert "silver" not in split.valid.source and not split.tests  # copies of silver rows stay with them
+
+
+@pytest.mark.parametrize("all_text", [False, True])
+def test_the_model_reads_what_it_knows_and_the_judges_all(call, run, tmp_path, monkeypatch, all_text):
+    from hjc.apply import label
+
+    profile, seen, asked, body = Profile(TREE), [], [], "We are a friendly team, and our company grows. " * 9
+    profile.update(None, texts=[f"we look for nurses, number {i}" for i in range(40)])
+    write_profile(run, profile, "validation")
+    rows = pd.DataFrame({"title": ["nurses", "", "welders"], "body": body})
+    rows.to_csv(tmp_path / "ads.csv", index=False)
+    found, said = label.candidates_of, ChatReranker.request
+    monkeypatch.setattr(
+        label, "candidates_of", lambda model, texts, *rest: seen.extend(texts) or found(model, texts, *rest)
+    )
+    monkeypatch.setattr(ChatReranker, "request", lambda self, text, some: asked.append(text) or said(self, text, some))
+    code, _, err = call(
+        "label", run, tmp_path / "ads.csv", "-o", tmp_path / "s.csv", "-t", "title", "-t", "body", "--dry-run",
+        "--endpoint", "http://127.0.0.1:9/v1", "--model", "a", *["--all-text"] * all_text,
+    )  # fmt: skip
+    assert code == 0 and ("coded by the column 'title' alone; 1 rows" in err) is not all_text, err
+    both = [f"nurses\n{body}".strip(), body.strip(), f"welders\n{body}".strip()]
+    assert seen == (both if all_text else ["nurses", body.strip(), "welders"]) and asked == both * 2
 
 
 def test_what_it_takes_is_said_and_nothing_asked(call, server, run, ads, tmp_path):

@@ -1,7 +1,7 @@
 """``hjc label``: silver labels for texts without codes. Candidates come from any model of ours, judges choose."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.treemath import top_k_columns
 from hjc.corpus.agreement import Agreement, agreement
-from hjc.data.recipe import OK
 from hjc.data.splits import SILVER
 from hjc.errors import check_range
 from hjc.metrics.intervals import wilson
@@ -81,20 +80,20 @@ def label_rows(
     judges: Sequence[ChatReranker],
     texts: Sequence[str],
     status: Sequence[str],
-    candidates: Sequence[Sequence[Candidate]],
+    candidates: Mapping[int, Sequence[Candidate]],
     *,
     people: IntArray | None = None,
     weight: float = 0.5,
     prefix: str = "label_",
     told: Callable[[int], None] | None = None,
 ) -> Labels:
-    """Silver labels of the texts whose ``status`` is ok.
+    """Silver labels of the texts that have candidates.
 
     New columns: code, title, source (``silver`` where there is a label), weight, status, confidence (the least that a
     judge stated), and what each judge chose.
 
     Args:
-        candidates: of every text, [] for those that cannot be coded.
+        status: of every text, ``ok`` or why it cannot be coded. candidates: of each that can, by its position.
         people: (n,) nodes that people gave, -1 without: these rows are labelled, too, and compared; they get no silver
             label. From :data:`LEAST_AUDIT` of them on the weight is the share of right ones, not ``weight``.
         told: is called with the number of rows done.
@@ -105,7 +104,7 @@ def label_rows(
     check_range("--weight", weight, 0 < weight <= 1, "above 0 to 1")
     tree, n = classifier.taxonomy, len(texts)
     found: list[Silver | None] = [None] * n
-    usable = [i for i, why in enumerate(status) if why == OK]
+    usable = list(candidates)
     for start in range(0, len(usable), BLOCK):
         block = usable[start : start + BLOCK]
         for i, silver in zip(

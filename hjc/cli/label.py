@@ -45,6 +45,8 @@ def label(
 ) -> None:
     """Give texts silver labels: a model of ours names candidates, two chat models or prompts choose and must agree.
 
+    The model reads the columns that it knows (as in hjc predict), the judges all of them.
+
     A row gets a label only where all judges chose the same code. New columns: label_code, label_title, label_source
     (silver), label_weight, label_status, label_confidence, label_judge_1 ... Rows with a code of people
     (--audit-code-column) are an audit: agreement is printed, and the weight is the share of right labels among them.
@@ -54,14 +56,16 @@ def label(
     from dataclasses import asdict
     from itertools import product
 
+    import numpy as np
+
     from hjc.apply.label import candidates_of, label_rows, with_columns
     from hjc.apply.loop import Columns
     from hjc.apply.step import recipe_of
-    from hjc.cli.streams import fitting
+    from hjc.cli.streams import chosen, fitting
     from hjc.corpus.cache import AnswerCache
+    from hjc.data.recipe import OK
     from hjc.errors import check_choice
     from hjc.progress import rows_progress
-    from hjc.rerank.backends import Candidate
     from hjc.rerank.chat import ChatClient
     from hjc.rerank.chat_questions import ChatReranker
     from hjc.rerank.judges import check_judges, estimate
@@ -76,23 +80,23 @@ def label(
     table = read_rows(source, reading.of(source))
     frame = table.whole()
     recipe = recipe_of(run_dir, text_column)
-    table.check_columns([*recipe.columns, *filter(None, [audit_code_column])])
+    positions = Columns(recipe).among(table.columns, table.name)
+    table.check_columns(filter(None, [audit_code_column]))
     classifier = computing.model(run_dir)
-    recipe = fitting(Columns(recipe), classifier, all_text).recipe or recipe
-    texts, status = recipe.read([frame[name].tolist() for name in recipe.columns])
+    columns = fitting(Columns(recipe), classifier, all_text)
+    by_name = {name: table.cells(at) for name, at in positions.items()}
+    cells = [by_name[name] for name in recipe.columns]
+    texts, status = recipe.read(cells)  # of all columns, for the judges
+    known, _ = recipe.read(cells if columns.kind is None else columns.kind.choose(recipe, cells), by_name)
     people = None
     if audit_code_column:
         codes, spelling = repair_codes(classifier.taxonomy, frame[audit_code_column].tolist(), asking="nobody")
         check_classification(classifier.taxonomy, spelling, source, classifier.taxonomy.name)
-        import numpy as np
-
         people = np.array([classifier.taxonomy.index_of.get(code, -1) for code in codes], dtype=np.int64)
         session.note(str(spelling) if spelling else "")
-    usable = [i for i, why in enumerate(status) if why == "ok"]
-    found = candidates_of(classifier, [texts[i] for i in usable], top_k, language)
-    candidates: list[list[Candidate]] = [[] for _ in texts]
-    for i, some in zip(usable, found, strict=True):
-        candidates[i] = some
+    usable = [i for i, why in enumerate(status) if why == OK]
+    found = candidates_of(classifier, [known[i] for i in usable], top_k, language)
+    session.note(chosen(columns))
     with ExitStack() as stack:
         cache = AnswerCache(None if endpoint.dry_run else settings[0].cache)
         clients = [stack.enter_context(ChatClient(s, cache=cache)) for s in settings]
@@ -108,8 +112,8 @@ def label(
             return
         with rows_progress("labelling", len(usable)) as bar:
             done = label_rows(
-                classifier, judges, texts, status, candidates, people=people, weight=weight, prefix=prefix,
-                told=bar.advance,
+                classifier, judges, texts, status, dict(zip(usable, found, strict=True)), people=people, weight=weight,
+                prefix=prefix, told=bar.advance,
             )  # fmt: skip
         used = [client.budget.report() for client in clients]
     write_frame(with_columns(frame, done.columns), output, kind, safe_cells=writing.safe_cells)
