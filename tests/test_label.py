@@ -159,6 +159,15 @@ def test_the_model_reads_what_it_knows_and_the_judges_all(call, run, tmp_path, m
     assert seen == (both if all_text else ["nurses", body.strip(), "welders"]) and asked == both * 2
 
 
+def test_columns_that_are_there_are_refused_before_anything_is_asked(call, server, run, ads, tmp_path):
+    pd.read_csv(ads).assign(label_judge_2="").to_csv(ads, index=False)
+    code, _, err = call("label", run, ads, "-o", tmp_path / "s.csv", *options(server, "good"))
+    assert code == 2 and "already has 'label_judge_2'; give the new columns another prefix" in err
+    assert server.stats()["requests"] == 0 and not list(tmp_path.glob("s.csv*"))
+    code, _, err = call("label", run, ads, "-o", tmp_path / "s.csv", *options(server, "good"), "--prefix", "new_")
+    assert code == 0 and "new_judge_2" in read(tmp_path / "s.csv")
+
+
 def test_what_it_takes_is_said_and_nothing_asked(call, server, run, ads, tmp_path):
     code, _, err = call("label", run, ads, "-o", tmp_path / "s.csv", *options(server, "good"), "--dry-run",
                         "--prompt-price", 1000000, "--completion-price", 0, "--currency", "EUR")  # fmt: skip

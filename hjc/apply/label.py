@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
@@ -23,6 +22,8 @@ from hjc.rerank.judges import AGREED, Silver, judge_texts
 BLOCK = 64
 #: audited rows that a weight is taken from
 LEAST_AUDIT = 30
+#: new columns; then one for each judge
+_COLUMNS = ("code", "title", "source", "weight", "status", "confidence")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def candidates_of(
     return out
 
 
+def new_columns(prefix: str, judges: int) -> list[str]:
+    """Names of the columns that :func:`label_rows` makes, in their order."""
+    return [prefix + name for name in (*_COLUMNS, *(f"judge_{number}" for number in range(1, judges + 1)))]
+
+
 def label_rows(
     classifier: Classifier,
     judges: Sequence[ChatReranker],
@@ -121,23 +127,17 @@ def label_rows(
     if len(both) >= LEAST_AUDIT:
         weight = max(right / len(both), 0.01)
     silver_row = (node >= 0) & (known < 0)
-    columns: dict[str, list[Any]] = {
-        "code": [tree.codes[v] if ok else None for v, ok in zip(node.tolist(), silver_row.tolist(), strict=True)],
-        "title": [tree.title(v) if ok else None for v, ok in zip(node.tolist(), silver_row.tolist(), strict=True)],
-        "source": [SILVER if ok else None for ok in silver_row.tolist()],
-        "weight": [weight if ok else None for ok in silver_row.tolist()],
-        "status": [why if s is None else s.status for s, why in zip(found, status, strict=True)],
-        "confidence": [min(s.confidences) if s is not None and s.status == AGREED else None for s in found],
-    }
+    statuses = [why if s is None else s.status for s, why in zip(found, status, strict=True)]
+    columns: list[list[Any]] = [
+        [tree.codes[v] if ok else None for v, ok in zip(node.tolist(), silver_row.tolist(), strict=True)],
+        [tree.title(v) if ok else None for v, ok in zip(node.tolist(), silver_row.tolist(), strict=True)],
+        [SILVER if ok else None for ok in silver_row.tolist()],
+        [weight if ok else None for ok in silver_row.tolist()],
+        statuses,
+        [min(s.confidences) if s is not None and s.status == AGREED else None for s in found],
+    ]
     for number in range(len(judges)):
         chosen = [-1 if s is None else s.choices[number] for s in found]
-        columns[f"judge_{number + 1}"] = [tree.leaf_codes[leaf] if leaf >= 0 else None for leaf in chosen]
-    counts = Counter(columns["status"])
-    return Labels({prefix + name: values for name, values in columns.items()}, counts, weight, table, len(both), right)
-
-
-def with_columns(frame: pd.DataFrame, new: dict[str, list[Any]]) -> pd.DataFrame:
-    """The table with new columns behind its own. Raises ValueError where it has one of them."""
-    if taken := [name for name in new if name in frame.columns]:
-        raise ValueError(f"the input already has {taken[0]!r}; give the new columns another prefix, e.g. --prefix new_")
-    return pd.concat([frame.reset_index(drop=True), pd.DataFrame(new)], axis=1)
+        columns.append([tree.leaf_codes[leaf] if leaf >= 0 else None for leaf in chosen])
+    named = dict(zip(new_columns(prefix, len(judges)), columns, strict=True))
+    return Labels(named, Counter(statuses), weight, table, len(both), right)

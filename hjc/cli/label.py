@@ -58,8 +58,9 @@ def label(
 
     import numpy as np
 
-    from hjc.apply.label import candidates_of, label_rows, with_columns
+    from hjc.apply.label import candidates_of, label_rows, new_columns
     from hjc.apply.loop import Columns
+    from hjc.apply.predict import check_free
     from hjc.apply.step import recipe_of
     from hjc.cli.streams import chosen, fitting
     from hjc.corpus.cache import AnswerCache
@@ -79,6 +80,7 @@ def label(
     settings = [endpoint.settings(name, output) for name in model]
     table = read_rows(source, reading.of(source))
     frame = table.whole()
+    check_free(new_columns(prefix, len(model) * len(prompts)), table.columns)
     recipe = recipe_of(run_dir, text_column)
     positions = Columns(recipe).among(table.columns, table.name)
     table.check_columns(filter(None, [audit_code_column]))
@@ -116,7 +118,7 @@ def label(
                 prefix=prefix, told=bar.advance,
             )  # fmt: skip
         used = [client.budget.report() for client in clients]
-    write_frame(with_columns(frame, done.columns), output, kind, safe_cells=writing.safe_cells)
+    write_frame(frame.assign(**done.columns), output, kind, safe_cells=writing.safe_cells)
     if done.audit is not None:
         heads = ("level", "units", "all agree", "pairs agree", "Fleiss", "alpha")
         session.show_table("audit", "agreement of people and silver labels", heads, done.audit.lines())
