@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from hjc.data.recipe import OK, TextRecipe
-from hjc.tables import ReadOptions, read_rows
+from hjc.apply.loop import Columns, Summary, read_parts
+from hjc.data.recipe import TextRecipe
+from hjc.tables import ReadOptions, open_table
 
 
 def read_texts(
@@ -17,14 +18,14 @@ def read_texts(
     Raises:
         FileNotFoundError, ValueError: no such file, no such column, no text.
     """
-    table = read_rows(path, options)
-    side = {s.column: table.column(s.column).tolist() for s in recipe.side if s.column in table.columns}
-    texts, status = recipe.read([table.column(name).tolist() for name in recipe.columns], side)
-    usable = list(dict.fromkeys(text for text, state in zip(texts, status, strict=True) if state == OK))
-    if not usable:
-        raise ValueError(f"{path}: no row of {len(texts):,} has a text")
-    empty = sum(state != OK for state in status)
-    note = f"{len(usable):,} different texts of {len(texts):,} rows" + (f"; {empty:,} have none" if empty else "")
+    summary, found = Summary(), dict[str, None]()
+    with open_table(path, options) as reader:
+        for part in read_parts(reader, Columns(recipe), summary):
+            found.update(dict.fromkeys(part.texts[i] for i in part.good.tolist()))
+    if not found:
+        raise ValueError(f"{path}: no row of {summary.rows:,} has a text")
+    usable, empty = list(found), summary.uncoded.total()
+    note = f"{len(usable):,} different texts of {summary.rows:,} rows" + (f"; {empty:,} have none" if empty else "")
     if 0 < most < len(usable):
         chosen = np.sort(np.random.default_rng(seed).permutation(len(usable))[:most])
         usable = [usable[i] for i in chosen.tolist()]
