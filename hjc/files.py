@@ -94,6 +94,13 @@ def check_folder(path: PathLike) -> None:
         raise NotADirectoryError(f"{path} is a file; -o takes a folder")
 
 
+def check_new_folder(path: PathLike) -> None:
+    """Raise FileExistsError where something is there other than an empty folder."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is no empty folder; give another name, or remove it")
+
+
 def binary(stream: TextIO | None) -> IO[bytes]:
     """The bytes of a standard stream. Raises OSError where the caller closed it."""
     if stream is None:

@@ -23,6 +23,7 @@ from hjc.classifiers.paths import DERIVED
 from hjc.classifiers.side import write_side
 from hjc.classifiers.storage import write_model_dir
 from hjc.errors import check_choice
+from hjc.files import check_new_folder
 from hjc.nn.settings import HIERARCHIES
 
 #: files of a run that say what it was trained on, for later commands
@@ -79,8 +80,7 @@ def export_model(
             "measured: take --precision bf16, or --engine onnx"
         )
     target = Path(output)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target} exists and is no empty folder; give another name, or remove it")
+    check_new_folder(target)
     for package in ("onnx", {"onnx": "onnxruntime", "openvino": "openvino"}[engine]):
         required(package, engine)
     source = load(run_dir)

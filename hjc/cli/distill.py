@@ -33,9 +33,9 @@ def distill(
     from hjc.calibration import Identity
     from hjc.classifiers.derived import write_calibration
     from hjc.classifiers.distill import distill
+    from hjc.files import check_new_folder
 
-    if Path(output).exists() and (not Path(output).is_dir() or any(Path(output).iterdir())):
-        raise FileExistsError(f"{output} exists and is no empty folder; give another name, or remove it")
+    check_new_folder(output)
     recipe = recipe_of(run_dir, text_column)
     model = computing.model(run_dir)
     model.recipe = recipe
