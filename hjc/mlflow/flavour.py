@@ -30,8 +30,8 @@ def save_model(model: Classifier | str | os.PathLike[str], path: str | os.PathLi
     """Write a model in MLflow's format to a folder of this machine.
 
     Args:
-        model: a fitted classifier, or a model directory. Of a directory what loading needs is taken, not the texts of
-            the data, reports or logs.
+        model: a fitted classifier, or what ``hjc.load`` takes. Of a directory what loading needs is taken, not the
+            texts of the data, reports or logs.
         path: it must not be there yet.
         options: of ``mlflow.pyfunc.save_model`` (``metadata``, ``input_example`` ...).
 
@@ -124,14 +124,11 @@ def _as_data(model: Classifier | str | os.PathLike[str]) -> Iterator[dict[str, A
 
     with tempfile.TemporaryDirectory(prefix="hjc-") as temporary:
         folder = Path(temporary) / _DATA
-        if isinstance(model, Classifier):
-            if model.directory is None:
-                model.save_pretrained(folder)
-            source, classifier = model.directory, model
+        classifier = model if isinstance(model, Classifier) else load(model)
+        if classifier.directory is None:
+            classifier.save_pretrained(folder)
         else:
-            source, classifier = Path(model), load(model)
-        if source is not None:
-            source = model_root(source)
+            source = model_root(classifier.directory)
             for name in published_files(source):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / name, folder / name)
