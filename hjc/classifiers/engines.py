@@ -23,11 +23,15 @@ class Engine(Protocol):
         """One output of the graph."""
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads() -> int:
-    """Threads to compute with: OMP_NUM_THREADS, as torch and NumPy take it, else the processors of this process."""
+    """Threads to compute with: OMP_NUM_THREADS, as torch and NumPy take it, else the cores of this process."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(wanted) if wanted.isdigit() and int(wanted) else own
+    return int(wanted) if wanted.isdigit() and int(wanted) else cores()
 
 
 class OnnxRuntime:

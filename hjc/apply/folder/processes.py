@@ -13,6 +13,7 @@ from typing import Any
 
 from hjc.apply.folder.parts import Job, Task, Tell, code_task
 from hjc.apply.step import Coder, Step
+from hjc.classifiers.engines import cores
 
 #: what the libraries beneath a model read when they are loaded: threads of matrix products, and of tokenizers
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -80,11 +81,6 @@ def _work(task: Task) -> tuple[str, int, list[str]]:
 
 
 # ------------------------------------------------------------------ in the parent
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
