@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hjc.apply.loop import Columns, Part, Summary
-from hjc.apply.predict import Plan, check_free, code_rows, code_table
+from hjc.apply.loop import Columns, Part, Summary, write_parts
+from hjc.apply.predict import Plan, check_free, code_rows
 from hjc.data import TextRecipe
 from hjc.tables import Rejects, check_output, find_column, format_of, open_output, open_table
 from hjc.tables.chunks import TextChunk
@@ -28,6 +28,10 @@ TREE = from_edges(
 )
 
 
+def coded_by(plan: Plan):
+    return lambda part: code_rows(StubClassifier(TREE), plan, part)
+
+
 def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), rejects=None, **options) -> Summary:
     into = format_of(target, writing=True)
     recipe = TextRecipe((text,) if isinstance(text, str) else tuple(text))
@@ -35,7 +39,9 @@ def run(source: Path, target: Path, text="text", *, rows=7, top_k=1, levels=(), 
         plan = Plan(TREE, levels=levels, top_k=top_k)
         check_free(list(plan.columns), reader.columns)
         with open_output(str(target), into, reader, plan.columns) as writer:
-            return code_table(StubClassifier(TREE), reader, writer, plan, Columns(recipe))
+            summary = Summary()
+            write_parts(reader, writer, Columns(recipe), coded_by(plan), summary)
+            return summary
 
 
 def read_csv(path: Path, delimiter=",") -> list[list[str]]:
@@ -332,7 +338,7 @@ def test_interrupted_output_is_left_readable(tmp_path, target):
         open_table(tmp_path / "in.csv", rows=5) as reader,
         open_output(str(tmp_path / target), target[4:], reader, plan.columns) as writer,
     ):
-        code_table(StubClassifier(TREE), reader, writer, plan, Columns(TextRecipe(("text",))), progress=stop)
+        write_parts(reader, writer, Columns(TextRecipe(("text",))), coded_by(plan), progress=stop)
     assert not (tmp_path / target).exists()
     partial = (tmp_path / f"{target}.partial").read_bytes()
     if target == "out.parquet":

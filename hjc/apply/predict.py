@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hjc.apply.loop import Columns, Part, Progress, Summary, write_parts
+from hjc.apply.loop import Part
 from hjc.arrays import BoolArray, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.treemath import top_k_columns
 from hjc.errors import check_range, name_some
-from hjc.tables import Reader, Writer
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:  # decisions have columns of codes, too
     from hjc.apply.decisions import DecisionPlan
-    from hjc.evaluation.watch import Watch
 
 ABSTAINED = "abstained: no code of the chosen levels is probable enough"
 
@@ -120,38 +118,6 @@ class Plan(CodeColumns):
         if self.outcomes:
             out |= {f"{self.prefix}outcome": "text", f"{self.prefix}outcome_reason": "text"}
         return {**out, f"{self.prefix}status": "text"}
-
-
-def code_table(
-    classifier: Classifier,
-    reader: Reader,
-    writer: Writer,
-    plan: Plan,
-    columns: Columns,
-    *,
-    summary: Summary | None = None,
-    progress: Progress | None = None,
-    watch: "Watch | None" = None,
-) -> Summary:
-    """Code every row of ``reader`` and write it to ``writer``, never holding more than one chunk.
-
-    Args:
-        columns: the recipe's, and the language's for decisions that depend on it.
-        progress, summary: see :func:`hjc.apply.loop.read_parts`.
-        watch: is shown the texts.
-
-    Raises:
-        ValueError: a column does not exist, or a probability is no number.
-    """
-    summary = summary if summary is not None else Summary()
-
-    def coded(part: Part) -> dict[str, list[Any]]:
-        if watch is not None:
-            watch.see(part.good, part.texts, part.languages)
-        return code_rows(classifier, plan, part)
-
-    write_parts(reader, writer, columns, coded, summary, progress)
-    return summary
 
 
 def code_rows(classifier: Classifier, plan: Plan, part: Part) -> dict[str, list[Any]]:

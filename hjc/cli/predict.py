@@ -147,8 +147,7 @@ def predict(
     if many.wanted(source):
         many.code(step, source, output, reading, writing, batch_size=batch_size, rejects=rejects, quiet=quiet)
         return
-    from hjc.apply.loop import Columns, Summary
-    from hjc.apply.predict import code_table
+    from hjc.apply.loop import Columns, Summary, write_parts
     from hjc.apply.priors import in_table
     from hjc.cli.streams import note_summary, progress_of, spoken, streams, with_prior
 
@@ -172,10 +171,7 @@ def predict(
         session.notes(coder.first_notes())
         writer = open_writer(coder.plan.columns)
         with progress_of(reader, quiet) as progress:
-            code_table(
-                coder.classifier, reader, writer, coder.plan, columns, progress=progress, summary=summary,
-                watch=coder.watch,
-            )  # fmt: skip
+            write_parts(reader, writer, columns, coder, summary, progress)
         session.notes(coder.notes(counts=not quiet))
     note_summary(output, summary, quiet)
 
