@@ -142,10 +142,13 @@ def run_job(
     by_name = {one.name: one for one in inputs}
     if gone := [name for name in manifest.lines if name not in by_name]:
         note(f"warning: inputs that are gone, whose outputs stay: {name_some(gone)}")
-    known = [name for name in by_name if name in manifest.lines and name not in changed]
-    if lost := [name for name in known if not _is_there(job, manifest.lines[name])]:
+    finished = {name: manifest.lines[name] for name in by_name if name in manifest.lines}
+    for name in changed:
+        del finished[name]
+    if lost := [name for name, line in finished.items() if not _is_there(job, line)]:
         note(f"warning: coded again, as their outputs are gone or not what was written: {name_some(lost)}")
-    finished = [name for name in known if name not in lost]
+    for name in lost:
+        del finished[name]
     states: dict[str, State] = {}
     for one in (one for name, one in by_name.items() if name not in finished):
         states[one.name], useless = read_state(job.folder(one), one.stamp())
