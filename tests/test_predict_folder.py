@@ -160,7 +160,7 @@ def test_killed_with_sigkill_and_given_again(stub: Step, tmp_path: Path, monkeyp
     said: list[str] = []
     outcome = code_files(stub, str(source), str(out), part_rows=2, note=said.append)
     assert outcome.all_rows == 15 and len(coded) == outcome.rows < 15
-    assert f"going on: 0 of 2 inputs and {kept} parts of others are done" in said
+    assert f"going on: 0 of 2 inputs and {kept} parts of others are done" in said and all(said)
     assert (out / "a.csv").read_bytes() == (whole / "a.csv").read_bytes()
     assert pq.read_table(out / "b.parquet").equals(pq.read_table(whole / "b.parquet"))
     assert [r["id"] for r in read_csv(out / "a.csv")] == [str(i) for i in range(len(texts))]
@@ -283,6 +283,8 @@ def test_what_a_pattern_takes(tmp_path: Path) -> None:
     (tmp_path / "in/2024/a.csv").write_text("text\n")
     with pytest.raises(ValueError, match=r"'a.csv', 'a.csv.zip' would have one output, a.csv"):
         names("2024/*", input_format="csv")
+    with pytest.raises(ValueError, match=r"^'2024/a.csv', '2024/a.csv.zip' would have one output, 2024/a.csv"):
+        names("*/*", input_format="csv")
 
 
 def test_options_that_do_not_go_together(tmp_path: Path, call: Call) -> None:

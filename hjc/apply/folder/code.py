@@ -84,8 +84,10 @@ def code_files(
         if overwrite:
             clear(work, target)
         step, chosen = _decided(step, job, inputs)
-        note(chosen)
-        note(check_settings(work, {**step.identity(), **job.identity()}))
+        if chosen:
+            note(chosen)
+        if other := check_settings(work, {**step.identity(), **job.identity()}):
+            note(other)
         if left:
             note(f"left out of {source}, as their names are not those of tables: {name_some(left)}")
         coding = _engine(engine, step, job, workers)

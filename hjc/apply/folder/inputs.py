@@ -79,9 +79,10 @@ def find_inputs(
     if not pattern and (target == root.resolve() or root.resolve() in target.parents):
         raise ValueError(f"the output folder {output} lies in the input folder {source}; give another one with -o")
     inputs = [_input(path, root, input_format, output_format) for path in taken]
-    count = Counter(i.output for i in inputs)
-    if twice := [i.name for i in inputs if count[i.output] > 1]:
-        raise ValueError(f"{name_some(twice)} would have one output, {inputs[0].output}; code them one after the other")
+    shared, times = Counter(i.output for i in inputs).most_common(1)[0]
+    if times > 1:
+        twice = name_some(i.name for i in inputs if i.output == shared)
+        raise ValueError(f"{twice} would have one output, {shared}; code them one after the other")
     return inputs, left
 
 
