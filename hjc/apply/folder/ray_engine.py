@@ -46,7 +46,6 @@ class RayData:
     """``workers`` actors of the cluster that ``RAY_ADDRESS`` names, or of one that is started here."""
 
     def __init__(self, step: Step, job: Job, workers: int) -> None:
-        check_ray()
         self.step = replace(step, run_dir=str(Path(step.run_dir).resolve()))
         self.job = replace(job, target=job.target.resolve(), work=job.work.resolve())
         self.workers = workers
