@@ -47,7 +47,8 @@ def code_files(
     on ``workers``.
 
     Args:
-        step: what is done. workers: processes; 1 is this one. engine: one of :data:`ENGINES`; of ``ray`` the workers
+        step: what is done. workers: processes; 1 is this one. Others import the script that calls this, so that it has
+            to call it behind ``if __name__ == "__main__":``. engine: one of :data:`ENGINES`; of ``ray`` the workers
             are actors of a cluster, or of this machine.
         redo_changed: code finished inputs again that have changed; else they are an error. overwrite: begin anew.
         part_rows: rows of a part, all that a kill costs (each worker). rows: read and coded at a time.
