@@ -333,3 +333,22 @@ def test_what_a_worker_cannot_load_is_one_message(tmp_path: Path, call: Call) ->
     source = write_csv(tmp_path / "a.csv", WORDS)
     code, _, err = call("predict", MODEL, source, "-o", tmp_path / "b.csv", "-t", "text", "--workers", 2, "-l", 9)
     assert code == 2 and err.count("error:") == 1 and "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_only_its_own_workers_end_with_it(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in" / "a.csv", WORDS).parent
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other.start()
+
+    def stop(*_: object) -> None:
+        raise RuntimeError("enough")
+
+    try:
+        with pytest.raises(RuntimeError, match="enough"):
+            code_files(Step(run_dir=str(MODEL), text_columns=("text",)), str(source), str(tmp_path / "out"), workers=2,
+                       show=stop)  # fmt: skip
+        assert multiprocessing.active_children() == [other]
+    finally:
+        other.kill()
+        other.join()

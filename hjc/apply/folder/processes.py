@@ -105,7 +105,7 @@ class Processes:
     def run(self, tasks: Sequence[Task], tell: Tell) -> Iterator[tuple[Task, str]]:
         if not tasks:
             return
-        context = multiprocessing.get_context("spawn")
+        context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
         told = context.SimpleQueue()
         pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(self.step, self.job, told))
         with threads_each(self.workers):
@@ -126,7 +126,8 @@ class Processes:
             ) from None
         except BaseException:
             for process in multiprocessing.active_children():
-                process.terminate()
+                if process not in others:
+                    process.terminate()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
