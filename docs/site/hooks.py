@@ -27,6 +27,7 @@ OUTSIDE = {
     "hjc/configs/README.md": "reference/groups.md",
     "hjc/data/sample/README.md": "sample.md",
 }
+ELSEWHERE = ("http:", "https:", "mailto:", "data:")
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s]+)(?P<after>\))")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -58,7 +59,7 @@ def links(text: str) -> list[str]:
     """Targets of the links in Markdown, those in code left out, without anchors."""
     prose = _FENCE.sub("", text)
     found = (match["target"].partition("#")[0] for match in _LINK.finditer(prose))
-    return [target for target in found if target and not target.startswith(("http:", "https:", "mailto:", "data:"))]
+    return [target for target in found if target and not target.startswith(ELSEWHERE)]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -88,7 +89,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def turned(match: re.Match[str]) -> str:
         target, hash_, anchor = match["target"].partition("#")
-        if not target or re.match(r"https?:|mailto:|data:", target):
+        if not target or target.startswith(ELSEWHERE):
             return match[0]
         found = resolve(source, target)
         if found is None or found not in PAGES:
