@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hjc.arrays import BoolArray, Float64, IntArray
+from hjc.arrays import Float64, IntArray
 from hjc.data.codesets import Target, likeliest
 from hjc.decision import bayes_decision
 from hjc.decision.conformal import ConformalSets
@@ -16,7 +16,7 @@ from hjc.decision.hierarchical_f import hf_sets
 from hjc.decision.rules import back_off
 from hjc.metrics import LevelProba, Resamples
 from hjc.metrics.bootstrap import percentile_interval
-from hjc.metrics.hierarchical import HierarchicalCurve, information_contrast
+from hjc.metrics.hierarchical import HierarchicalCurve, information_contrast, lies_under
 from hjc.taxonomy import Taxonomy
 
 #: bundles of rows that are drawn together, at most: each keeps a curve
@@ -77,7 +77,7 @@ class DecodingRows:
             NODE: bayes_decision(tree, levels, "hf1").decisions.node,
         }
         for way, node in stated.items():
-            node = np.where((node >= 0) & self._under(node, gold), gold, node)
+            node = np.where((node >= 0) & lies_under(tree, node, gold), gold, node)
             some = node >= 0
             size = np.where(some, tree.level[node], 0)
             shared = np.where(some, tree.lca_level(np.maximum(node, 0), gold), 0)
@@ -85,18 +85,11 @@ class DecodingRows:
             put(way, size, shared, contrast)
         put(SET, *self._of_sets(hf_sets(tree, levels).sets, gold))
 
-    def _under(self, node: IntArray, gold: IntArray) -> BoolArray:
-        """(B,) the node lies under the gold node."""
-        tree = self.taxonomy
-        return np.asarray((tree.level[node] > tree.level[gold]) & (tree.node_path[node, tree.level[gold] - 1] == gold))
-
     def _of_sets(self, sets: ConformalSets, gold: IntArray) -> tuple[IntArray, IntArray]:
         """Codes of each set that count, and those of them that are right."""
-        row = np.repeat(np.arange(len(gold)), sets.sizes)
-        counted = ~self._under(sets.nodes, gold[row])
-        level = self.taxonomy.level[sets.nodes] - 1
-        right = counted & (self.taxonomy.level[gold[row]] > level)
-        right &= self.taxonomy.node_path[gold[row], level] == sets.nodes
+        tree, row = self.taxonomy, np.repeat(np.arange(len(gold)), sets.sizes)
+        counted = ~lies_under(tree, sets.nodes, gold[row])
+        right = (sets.nodes == gold[row]) | lies_under(tree, gold[row], sets.nodes)
         return np.bincount(row, counted, minlength=len(gold)), np.bincount(row, right, minlength=len(gold))
 
     def table(self) -> pd.DataFrame:

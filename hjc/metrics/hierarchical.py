@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hjc.arrays import Float64, IntArray
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.metrics.level_proba import LevelProba
 from hjc.metrics.levels import check_weights
 from hjc.taxonomy.tree import Taxonomy
@@ -33,6 +33,12 @@ def node_information(taxonomy: Taxonomy, leaf_counts: npt.ArrayLike | None = Non
     own = np.zeros(len(taxonomy)) if leaf_counts is None else check_weights(leaf_counts, len(taxonomy))
     total = taxonomy.with_descendants(own + taxonomy.is_leaf)
     return np.asarray(np.log2(total[taxonomy.parents < 0].sum()) - np.log2(total))
+
+
+def lies_under(taxonomy: Taxonomy, node: IntArray, above: IntArray) -> BoolArray:
+    """(B,) whether each node lies under the other one, and is not that itself."""
+    level = taxonomy.level[above]
+    return np.asarray((taxonomy.level[node] > level) & (taxonomy.node_path[node, level - 1] == above))
 
 
 def shared_information(taxonomy: Taxonomy, information: Float64, a: npt.ArrayLike, b: npt.ArrayLike) -> Float64:
@@ -91,11 +97,9 @@ class HierarchicalCurve:
         path = np.where(np.arange(tree.depth) < own[:, None], path, -1)
         # pairs below the lowest step are most of all: they are counted, not looked at
         row, node = np.nonzero(proba >= 2.0**-_OCTAVES)
-        inner = np.flatnonzero(~tree.is_leaf[gold])
         below = tree.with_descendants(np.ones(n))[gold] - 1  # nodes under the gold code: 0 of a leaf
-        if len(inner):
-            known = tree.node_path[node, np.minimum(own[row], tree.depth) - 1] != gold[row]
-            known |= tree.level[node] <= own[row]
+        if not tree.is_leaf[gold].all():
+            known = ~lies_under(tree, node, gold[row])
             row, node = row[known], node[known]
         self._add(self.predicted, unit[row], proba[row, node], weight[row])
         rest = weight * (n - below - np.bincount(row, minlength=size))
