@@ -204,6 +204,12 @@ def test_from_a_frame_to_coders_and_back(call, frame, tmp_path):
     assert code == 0, err
     pairs = pd.read_csv(tmp_path / "agreement" / "pairs.csv")
     assert (pairs["agreement"] == 1).all() and set(pairs["units"]) <= {11, 12}
+    code, _, err = call("data", "gather", tmp_path / "deal", "-o", tmp_path / "coded.jsonl")
+    assert code == 0 and len(pd.read_json(tmp_path / "coded.jsonl", lines=True)) == 72, err
+    code, _, err = call("data", "gather", tmp_path / "deal", "-o", tmp_path / "coded.csv")
+    assert code == 2 and "exists; give --overwrite" in err
+    code, _, err = call("data", "gather", tmp_path / "deal", "-o", file, "--overwrite")
+    assert code == 2 and "is the input itself" in err and len(pd.read_csv(file)) == 36
     sheet.loc[0, "unit"] = "999"
     sheet.to_csv(file, index=False)
     code, _, err = call("data", "gather", tmp_path / "deal", "-o", tmp_path / "again.csv")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hjc.corpus.copying import Done
 from hjc.errors import check_choice, check_range, name_some
-from hjc.tables import read_rows, write_frame
+from hjc.tables import check_output, format_of, read_rows, write_frame
 
 UNIT, CODER, PURPOSE = "unit", "coder", "purpose"
 COMMON, OWN = "common", "own"
@@ -103,19 +103,20 @@ def gather_files(directory: str, output: str, *, overwrite: bool = False, **read
     files are read now, whatever a spreadsheet made of them (separator, encoding); see :func:`hjc.tables.read_rows`.
 
     Raises:
-        ValueError: no deal, no file of a coder, units that the coder was not dealt, a unit twice, no code column.
+        ValueError: no deal, no file of a coder, units that the coder was not dealt, a unit twice, no code column, an
+            output of an unknown format or that is one of these files. FileExistsError: it exists.
     """
-    folder, target = Path(directory), Path(output)
+    folder, kind = Path(directory), format_of(output, writing=True)
     if not (folder / DEAL).is_file():
         raise ValueError(f"{directory} has no {DEAL}; give the folder that hjc data deal wrote")
-    if target.exists() and not overwrite:
-        raise ValueError(f"{output} exists; --overwrite replaces it")
+    check_output(output, str(folder / DEAL), overwrite=overwrite)
     deal = read_rows(str(folder / DEAL)).whole()
     parts, notes, counts = [], [], {}
     for coder, lines in deal.groupby(CODER, sort=False):
         found = [path for path in (folder / f"{coder}.csv", folder / f"{coder}.xlsx") if path.is_file()]
         if len(found) != 1:
             raise ValueError(f"{directory}: expected {coder}.csv or {coder}.xlsx, got {len(found)} files")
+        check_output(output, str(found[0]), overwrite=overwrite)
         table = read_rows(str(found[0]), **reading)
         table.check_columns([UNIT, "code"])
         given = table.whole()
@@ -137,6 +138,6 @@ def gather_files(directory: str, output: str, *, overwrite: bool = False, **read
         }
         notes.append(f"{coder}: {coded:,} of {len(joined):,} coded")
     every = pd.concat(parts, ignore_index=True)
-    write_frame(every, output, "csv" if target.suffix != ".xlsx" else "xlsx")
+    write_frame(every, output, kind)
     facts = {"command": "gather", "input": directory, "rows_out": len(every), "coders": counts}
     return Done(facts, [*notes, f"{len(every):,} lines -> {output}"])
