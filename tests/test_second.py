@@ -1,5 +1,6 @@
 """Two classifications of the same texts over one encoder: two model directories that share its file."""
 
+import json
 import os
 
 import numpy as np
@@ -133,10 +134,11 @@ def test_the_encoder_is_one_file_and_each_directory_is_whole(run, tmp_path):
         share_encoder_file(first, tmp_path / "alone")
 
 
-def test_the_same_command_shows_the_results_again(run, folder):
+def test_the_same_command_shows_the_results_again(run, folder, capsys):
     first, result = run
-    again = run_training(compose(overrides(folder, first)))
+    again = run_training(compose([*overrides(folder, first), "output=json"]))
     assert again.status == "finished"
+    assert json.loads(capsys.readouterr().out)["directory"] == str(first)  # one object, of the first tree
     assert again.evaluations["test"].metrics == pytest.approx(result.evaluations["test"].metrics, nan_ok=True)
 
 

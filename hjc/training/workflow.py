@@ -131,11 +131,14 @@ def run_training(config: Config, console: Console | None = None, given: Given = 
     quiet = silence(out.quiet and config.output in ("json", "none"))
     with quiet, user_errors(directory), locked(directory / LOCK, busy) if first else nullcontext():
         try:
-            return _run(config, directory, first, out, given)
+            result = _run(config, directory, first, out, given)
         except KeyboardInterrupt:
             if training_record(directory).get("status") in SAVED:
                 out.print("stopped by Ctrl-C; the model is saved, and the same command goes on with its evaluation")
             raise
+        if first and config.output == "json":
+            print(json.dumps(result.to_dict(), ensure_ascii=False))
+        return result
 
 
 def _run(config: Config, directory: Path, first: bool, out: Console, given: Given) -> RunResult:
@@ -368,10 +371,7 @@ def finish(
         out.print(line, markup=False, soft_wrap=True)
     deepest = f"level_{classifier.taxonomy.depth}/log_loss"
     log_loss = evaluations["valid"].metrics[deepest] if "valid" in evaluations else None
-    result = RunResult(directory, status, log_loss, evaluations, classifier)
-    if config.output == "json":
-        print(json.dumps(result.to_dict(), ensure_ascii=False))
-    return result
+    return RunResult(directory, status, log_loss, evaluations, classifier)
 
 
 def tell_parts(classifier: Classifier, splits: Splits, record: Record, directory: Path, out: Console) -> None:
