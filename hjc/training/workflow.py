@@ -154,7 +154,10 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
     if config.output == "tables":
         say(repr(taxonomy))
         about.print(out)
-    for line in [*(() if config.output == "tables" else about.sentences()), *(second.sentences() if second else ())]:
+    else:
+        for line in about.sentences():
+            say(line)
+    for line in second.sentences() if second is not None else ():
         say(line)
     earlier = record.earlier(directory)
     if first:
@@ -174,7 +177,7 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
         record.write(directory)
     classifier = build(taxonomy, config.model, config.trainer, config.lookup)
     classifier.recipe = TextRecipe.of(config.data)
-    if second:
+    if second is not None:
         second.join(classifier)
     if splits.unlabelled:
         if classifier.unlabelled is None:
