@@ -123,14 +123,13 @@ def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str,
 
     side, fixed, tests = _given_sides(parts, extra_from)
     data = JobData.concat(part.data for part in parts)
-    composed = np.array([source in TRAIN_ONLY for source in data.source], dtype=bool)
-    side[composed & (side < 0)], fixed = TRAIN, fixed | composed
-    if given := int((composed & (side != TRAIN)).sum()):
-        name = data.source[int(np.flatnonzero(composed & (side != TRAIN))[0])]
-        what = TRAIN_ONLY[name]
+    only_train = np.array([source in TRAIN_ONLY for source in data.source], dtype=bool)
+    side[only_train & (side < 0)], fixed = TRAIN, fixed | only_train
+    if len(given := np.flatnonzero(only_train & (side != TRAIN))):
+        name = data.source[given[0]]
         raise ValueError(
-            f"data: {given:,} rows of validation or test files are {what} (source {name!r}): figures on them "
-            "say nothing about real ads; give them as data.train or as a source of role train"
+            f"data: {len(given):,} rows of validation or test files are {TRAIN_ONLY[name]} (source {name!r}): figures "
+            "on them say nothing about real ads; give them as data.train or as a source of role train"
         )
     to_split = np.flatnonzero(side < 0)
     carve = (
