@@ -11,12 +11,13 @@ import torch
 import hjc
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.two import Companion, share_encoder_file
-from hjc.data import JobData
+from hjc.data import DataSettings, JobData, SourceSettings, load_job_data
 from hjc.nn.run_encoder import run_weights
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.nn.two_heads import joined
 from hjc.taxonomy import from_prefix_codes
 from hjc.training.config import ConfigError, compose
+from hjc.training.second import second_splits
 from hjc.training.workflow import run_training
 
 pytestmark = pytest.mark.slow
@@ -140,6 +141,23 @@ def test_the_same_command_shows_the_results_again(run, folder, capsys):
     assert again.status == "finished"
     assert json.loads(capsys.readouterr().out)["directory"] == str(first)  # one object, of the first tree
     assert again.evaluations["test"].metrics == pytest.approx(result.evaluations["test"].metrics, nan_ok=True)
+
+
+def test_labels_of_a_language_model_never_validate_the_second_tree(tmp_path):
+    """Although their texts do, with the codes of people, in the first."""
+    rows = ads(40)
+    rows.drop(columns="nace").to_csv(tmp_path / "ads.csv", index=False)
+    rows.assign(code="", source="silver").to_csv(tmp_path / "silver.csv", index=False)
+    settings = DataSettings(
+        files=[str(tmp_path / "ads.csv")], sources=[SourceSettings(path=str(tmp_path / "silver.csv"))],
+        valid_fraction=0.2, test_fraction=0.2,
+    )  # fmt: skip
+    first = load_job_data(settings, JOBS)
+    found, left_out = second_splits(settings, "nace", BRANCHES, first)
+    held = len(first.valid) + len(first.tests["test"])
+    assert held > 4 and len(found.train) == len(first.train) == 40 - held
+    assert not len(found.valid) and not len(found.tests["test"])
+    assert any(f"{held} rows of" in note for note in found.notes) and left_out == [str(tmp_path / "ads.csv")]
 
 
 def test_the_losses_of_a_batch_are_those_of_each_tree_added():

@@ -15,7 +15,7 @@ from hjc.classifiers.two import Companion, share_encoder_file
 from hjc.data import JobData, Splits, TextRecipe
 from hjc.data.reading import options_of, read_file
 from hjc.data.settings import DataSettings, SourceSettings
-from hjc.data.splits import no_rejects
+from hjc.data.splits import TRAIN_ONLY, no_rejects
 from hjc.report.scores import write_training_counts
 from hjc.tables import open_table
 from hjc.taxonomy import Taxonomy, load_taxonomy
@@ -86,6 +86,7 @@ class Second:
         lines = [f"second tree   {self.taxonomy!r}; rows with a code of it: {sides}; model in {self.directory}"]
         if len(self.splits.rejects):
             lines.append(f"second: {len(self.splits.rejects):,} rows have no usable code of it; see its rejects.csv")
+        lines += [f"second: {note}" for note in self.splits.notes]
         return lines + [f"second: {path} has no column of its codes" for path in self.left_out]
 
     @property
@@ -150,8 +151,8 @@ def _has_column(source: SourceSettings, column: str) -> bool:
 def second_splits(data: DataSettings, column: str, taxonomy: Taxonomy, first: Splits) -> tuple[Splits, list[str]]:
     """Rows with a code of the second tree, on the side on which the first has their text.
 
-    A text that validates or tests there never trains here. Rows without a code of the first tree train, unless their
-    file is one of validation or test rows.
+    A text that validates or tests there never trains here; such a row of a source that only trains is left out. Rows
+    without a code of the first tree train, unless their file is one of validation or test rows.
 
     Returns:
         The rows, and the files without such a column.
@@ -177,6 +178,11 @@ def second_splits(data: DataSettings, column: str, taxonomy: Taxonomy, first: Sp
         if data.max_train_rows:
             drawn = np.array([str(text) in known for text in rows.texts], dtype=bool)
             place[(place == "train") & ~drawn] = ""
+        held_back = np.array([name in TRAIN_ONLY for name in rows.source], dtype=bool) & ~np.isin(place, ("train", ""))
+        if held_back.any():
+            what = TRAIN_ONLY[rows.source[int(held_back.argmax())]]
+            notes.append(f"{source.path}: {held_back.sum():,} rows of {what} have validation or test texts: left out")
+            place[held_back] = ""
         for name in sides:
             sides[name].append(rows.take(place == name))
     if not rejects:
