@@ -188,6 +188,18 @@ def test_the_losses_of_a_batch_are_those_of_each_tree_added():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_titles_of_the_second_tree_can_be_read():
+    """Its head starts from them: words that no text has are in the vocabulary, too, and not read byte by byte."""
+    rows, titles = ads(12, 1), ("\u0444\u0435\u0440\u043c\u0430", "\u043b\u0435\u0441")
+    tree = from_prefix_codes(["A", "B"], [1], titles={"ru": titles}, name="named")
+    both = JobData.from_lists(JOBS, rows["text"].tolist(), rows["code"].tolist())
+    quick = TINY | QUICK | {"epochs": 1, "tiny_vocabulary": 2000}
+    model, other = NeuralClassifier(JOBS, **quick), NeuralClassifier(tree, **quick)
+    model.companion = Companion(other, JobData.from_lists(tree, rows["text"].tolist(), ["A", "B"] * 6), None)
+    model.fit(both)
+    assert [len(ids) for ids in other.tokenizer(list(titles))["input_ids"]] == [3, 3]  # start, the word, end
+
+
 def test_rows_of_one_text_are_joined_in_their_order():
     texts, (a, b), weights = joined(
         (["x", "x", "y"], np.array([1, 2, 3]), np.ones(3, np.float32)),

@@ -108,11 +108,13 @@ class NeuralClassifier(Classifier):
         shares = {s.source: s.share for s in t.source_share}
         mixture = Mixture.of(train.source, shares, t.seed) if shares else None
         seed_everything(t.seed)
-        titles = [x for values in self.taxonomy.titles.values() for x in values if x]
-        corpus = [*train.texts, *(valid.texts if valid is not None else ())]
+        read, trees = [train, valid], [self.taxonomy]
         if self.companion is not None:
             self._check_companion(self.companion, valid)
-            corpus += self.companion.train.texts
+            read += [self.companion.train, self.companion.valid]
+            trees.append(self.companion.classifier.taxonomy)
+        corpus = [text for rows in read if rows is not None for text in rows.texts]
+        titles = [x for tree in trees for values in tree.titles.values() for x in values if x]
         encoder, self.tokenizer = load_encoder(s, corpus, titles, seed=t.seed)
         seed_everything(t.seed)  # however many random numbers the encoder took, the head starts the same
         self.side = SideVocabulary.of_recipe(self.recipe, train.texts, hashing=s.side_hashing)
