@@ -1,0 +1,76 @@
+"""Runs of this study on the same test rows, paired: each against the encoder of ``grouped_best``; and other weighings.
+
+python experiments/kzis_ads/paired.py [--outputs DIR]   (runs that lie there; precision bf16; writes paired.csv)
+"""
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common import ROOT, paired
+from kzis_ads.run import GROUPED
+
+import hjc
+from hjc.classifiers.combine import Candidate, Rows, support_class
+from hjc.metrics import score_rows
+from hjc.training.config import compose
+from hjc.training.workflow import load_inputs
+
+METRICS = ("recall@1", "log_loss")
+#: other ways to weigh the parts of ``grouped_best``, fitted on the same validation rows
+WEIGHINGS = {
+    "powers": Candidate("loglinear"),
+    "powers by support": Candidate("loglinear", by_support=True),
+    "mixture by support": Candidate("mixture", by_support=True),
+}
+#: the first is what the others are compared with
+RUNS = ("grouped_title_share", "grouped_steady_topdown")
+
+
+def main(outputs: Path) -> None:
+    """paired.csv: a line for each model, level and metric."""
+    taxonomy, splits = load_inputs(compose([*GROUPED, "model=linear"]), None)
+    train, valid, test = splits.train, splits.valid, splits.tests["test"]
+    assert valid is not None
+    best = hjc.load(outputs / "grouped_best")
+    best.compute_on(precision="bf16")
+    parts = {
+        name: [part.leaf_log_proba(rows.texts) for rows in (valid, test)] for name, part in best.named_parts.items()
+    }
+    found = {"neural": parts["neural"][1]} | {name: both[1] for name, both in parts.items() if name != "neural"}
+    found["whole"] = best.of_parts([both[1] for both in parts.values()])
+    counts = np.bincount(train.gold[train.gold >= 0], minlength=len(taxonomy))[taxonomy.leaves]
+    rows = Rows.make(taxonomy, [both[0] for both in parts.values()], valid.target)
+    for name, candidate in WEIGHINGS.items():
+        made = candidate.fit(rows, support_class(counts))
+        found[name] = made.log_proba([both[1] for both in parts.values()])
+    for name in RUNS:
+        if (outputs / name / "config.json").exists():
+            model = hjc.load(outputs / name)
+            model.compute_on(precision="bf16")
+            found[name] = model.leaf_log_proba(test.texts)
+        else:
+            print(f"{name}: not run yet")
+    names = list(found)
+    scores = [score_rows(taxonomy, log_proba, test.target) for log_proba in found.values()]
+    lines = [
+        line | {"model": names[int(str(line["model"]))]}
+        for level in range(1, taxonomy.depth + 1)
+        for line in paired(scores, taxonomy, level, METRICS, draws=2000)
+    ]
+    path = ROOT / "experiments" / "kzis_ads" / "paired.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(lines[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in line.items()} for line in lines)
+    print(f"{len(lines)} lines written to {path}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs" / "kzis_ads")
+    main(parser.parse_args().outputs)
