@@ -95,7 +95,7 @@ dist: $(VENV)-release/.created
 	$(VENV)-release/bin/check-wheel-contents dist/*.whl
 
 lock: $(VENV)-release/.created
-	$(VENV)-release/bin/uv pip compile pyproject.toml --extra offline -c constraints.txt --generate-hashes --no-header --no-annotate -q -o requirements.lock
+	$(VENV)-release/bin/uv pip compile pyproject.toml --extra offline -c constraints.txt --python-version 3.11.0 --generate-hashes --no-header --no-annotate -q -o requirements.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-release $(VENV)-docs site build dist .mypy_cache .ruff_cache .pytest_cache

@@ -281,3 +281,18 @@ def test_sizes_without_words_are_of_characters() -> None:
     back = Profile.from_dict(tree, state)
     assert np.isnan(back.median_words) and back.median_characters == short.median_characters
     assert Profile.from_dict(tree, json.loads(json.dumps(short.to_dict()))).median_words == 1
+
+
+def test_shares_that_hardly_a_validation_row_stands_behind_are_flagged(folder: Path, train, call) -> None:
+    few = write(folder / "few.csv", titles(2000, 7))
+    ads, out = write(folder / "many.csv", titles(3000, 260)), folder / "shares_few.csv"
+    train("few", f"data.valid=[{few}]")
+    code, _, err = call("estimate", ads, "--run", folder / "few", "-t", "title", "-o", out, "--level", "1")
+    assert code == 0 and "only 7 validation rows stand behind this model" in err and "--strategy random" in err
+    assert all("few validation rows" in flag for flag in pd.read_csv(out)["flag"])
+    train("many")
+    code, _, err = call(
+        "estimate", ads, "--run", folder / "many", "-t", "title", "-o", out, "--level", "1", "--overwrite"
+    )
+    assert code == 0 and "validation rows stand" not in err
+    assert not pd.read_csv(out, keep_default_na=False)["flag"].str.contains("few validation rows").any()

@@ -159,3 +159,36 @@ def test_the_table_caps_names_and_puts_work_under_a_name() -> None:
 def test_settings_out_of_range(bad) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         ReadySettings(**bad)
+
+
+@pytest.mark.slow
+def test_without_files_the_titles_that_come_with_hjc_make_a_model_and_coded_ads_have_any_columns(
+    tmp_path: Path, call
+) -> None:
+    code, _, err = call("ready", "isco08", "-o", tmp_path / "model", "--languages", "en")
+    assert code == 0 and "hjc learn" in err
+    figures = pd.read_csv(tmp_path / "model" / "metrics.csv")
+    assert {"valid", "test/sample_titles", "test/sample_ads"} == set(figures["set"])
+    assert recall(figures, "test/sample_ads") > 0.4
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "written for hjc" in card and "license: mit" in card and "figures on real ads are lower" in card
+    kept = pd.read_csv(tmp_path / "model" / "ready" / "texts.csv.gz", dtype=str).fillna("")
+    tested = pd.read_csv(tmp_path / "model" / "ready" / "sample_titles.csv.gz", dtype=str)
+    assert set(kept["language"]) == {"en"} and not set(kept["title"]) & set(tested["title"])
+    table = pd.read_csv(ads(tmp_path / "plain.csv", 40), dtype=str)
+    renamed = {"title": "Stanowisko", "description": "Opis", "code": "Kod ISCO"}
+    table.rename(columns=renamed).to_csv(tmp_path / "coded.csv", index=False, sep=";", encoding="utf-8-sig")
+    wanted = ("learn", tmp_path / "model", tmp_path / "coded.csv", "-o")
+    code, _, err = call(*wanted, tmp_path / "no")
+    assert code == 2 and "Stanowisko" in err and "hjc learn -t" in err
+    code, _, err = call(*wanted, tmp_path / "new", "-t", "Stanowisko", "-t", "Opis", "-c", "Kod ISCO")
+    assert code == 0 and "learnt" in err
+    record = yaml.safe_load((tmp_path / "new" / "train.yaml").read_text())
+    assert record["data"]["valid"]["rows"] == 8
+
+
+def test_only_isco_has_titles_of_its_own(tmp_path: Path, call) -> None:
+    code, _, err = call("ready", "kzis", "-o", tmp_path / "model")
+    assert code == 2 and "hjc ready kzis FOLDER" in err
+    code, _, err = call("ready", "isco08", "-o", tmp_path / "model", "--languages", "xx")
+    assert code == 2 and "no titles in xx" in err

@@ -37,6 +37,8 @@ FROM_VALIDATION = (*FROM_CONFUSION, "prior_shift")
 METHODS = ("classify_and_count", "summed", *FROM_VALIDATION, *FROM_AUDIT)
 #: flag of shares of rows that do not look like those of the validation
 OTHER = "other texts"
+#: the flag of shares where hardly a validation row stands behind the probabilities
+UNPROVEN = "few validation rows"
 
 
 def one_hot(taxonomy: Taxonomy, level: int, part: Part, codes: Sequence[str]) -> tuple[IntArray, FloatArray]:
@@ -248,6 +250,12 @@ def judge(found: Gathered, table: pd.DataFrame) -> list[str]:
     if watch is None or found.method in FROM_AUDIT:
         return []
     report, said = watch.report(), watch.notes()
+    if unproven := watch.unproven():
+        table["flag"] = [f"{flag}, {UNPROVEN}" if flag else UNPROVEN for flag in table["flag"]]
+        said.append(
+            f"warning: {unproven}. Shares and intervals are its opinion. Have a random sample coded (hjc review "
+            "--strategy random, then --audit FILE), or train with more coded rows"
+        )
     if watch.is_other(report):
         table["flag"] = [f"{flag}, {OTHER}" if flag else OTHER for flag in table["flag"]]
     if watch.is_other(report) or (report is not None and report.verdict != "proceed"):

@@ -17,7 +17,12 @@ Tests = Annotated[
 
 
 def ready(
-    kind: Annotated[str, typer.Argument(help="isco08 (from ESCO files), esco, onet, kzis, soc2018 ...")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="isco08 (from ESCO files, or without any from titles of hjc), esco, onet, kzis, soc2018 ..."
+        ),
+    ],
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="The office's files, folders.")] = None,
     *,
     output: Folder,
@@ -49,14 +54,17 @@ def ready(
     from hjc.training.ready import ReadySettings, make_ready
 
     given = [*(paths or ()), *(esco or ())]
-    if not given:
-        raise ValueError(f"which files? hjc ready isco08 --esco FOLDER -o {output}, or hjc ready {kind} FOLDER -o DIR")
+    if not given and kind != "isco08":
+        raise ValueError(
+            f"which files? hjc ready {kind} FOLDER -o {output}; only hjc ready isco08 has titles of its own, which "
+            "come with hjc"
+        )
     settings = ReadySettings(
         languages=listed(languages), titles=tuple(titles or ()), tests=tuple(test or ()), uncoded=tuple(uncoded or ()),
         most=most, composed=composed, parts=tuple(part or ()), seed=seed,
     )  # fmt: skip
     result = make_ready(kind, given, output, settings, encoder)
-    session.note(f"ready: {result.directory}; hjc predict {result.directory} ads.csv -t title -t description")
+    session.note(f"When ads are coded: hjc learn {result.directory} coded.csv -o {result.directory}_2")
 
 
 def learn(
@@ -64,6 +72,11 @@ def learn(
     coded: Annotated[list[str], typer.Argument(metavar="CODED...", help="Coded ads (title, body, code).")],
     *,
     output: Folder,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--text-column", help="Column of titles, then that of bodies (found by their names)."),
+    ] = None,
+    code_column: Annotated[str, typer.Option("-c", "--code-column", help="Column with the code (by its name).")] = "",
     uncoded: Uncoded = None,
     test: Tests = None,
 ) -> None:
@@ -74,5 +87,8 @@ def learn(
     """
     from hjc.training.ready import learn as go_on
 
-    result = go_on(model, coded, output, uncoded=uncoded or (), tests=test or ())
+    columns = tuple(text_column or ())
+    result = go_on(
+        model, coded, output, uncoded=uncoded or (), tests=test or (), text_columns=columns, code=code_column
+    )
     session.note(f"learnt: {result.directory}")

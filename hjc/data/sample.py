@@ -79,6 +79,27 @@ def load_sample(
     return Splits(train=train, valid=valid, tests=tests, counts=counts)
 
 
+def sample_rows(languages: Sequence[str]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """The sample as rows of title, body, code, language and source: those to train on, and its test sets by name.
+
+    Raises:
+        ValueError: the sample has none of the languages.
+    """
+    columns = ["title", "body", "code", "language", "source"]
+    titles, ads = sample_titles().assign(body="", source="sample_titles"), []
+    for found, name in ((sample_training_ads(), "sample_training_ads"), (sample_ads(), "sample_ads")):
+        ads.append(found.rename(columns={"text": "body"}).assign(source=name))
+    if languages:
+        titles, *ads = (frame[frame["language"].isin(list(languages))] for frame in (titles, *ads))
+    if not len(titles):
+        raise ValueError(f"--languages: the bundled sample has no titles in {', '.join(languages)}")
+    read = set(ads[0]["title"].str.casefold())  # an ad to train on may have the title of a row that tests titles
+    tested = titles[(titles["split"] == "test") & ~titles["title"].str.casefold().isin(read)]
+    tests = {"sample_titles": tested, "sample_ads": ads[1]}
+    train = pd.concat([titles[titles["split"] != "test"], ads[0]])
+    return train[columns], {name: found[columns] for name, found in tests.items() if len(found)}
+
+
 def write_sample_esco(directory: Path | str, language: str = "en") -> Path:
     """A small bundle of files in the layout in which ESCO publishes its csv bundles, made from this sample.
 

@@ -124,6 +124,13 @@ class Watch:
             f"texts are often wrong; {way}, or train on such texts"
         )
 
+    def unproven(self) -> str:
+        """A sentence where hardly any validation row stands behind the probabilities of a stored model, else ""."""
+        if self._reference is None or (n := 0 if self._validation is None else len(self._validation)) >= LEAST_ROWS:
+            return ""
+        behind = f"only {n} validation rows stand" if n else "no validation row stands"
+        return f"{behind} behind this model: nobody can say whether its probabilities are right for rows like these"
+
     def report(self) -> DriftReport | None:
         """The comparison with the validation rows; None without them, or where the rows are too few for it."""
         if self._reference is None or min(self._reference.rows, self.profile.rows) < REPORT_ROWS:

@@ -18,6 +18,7 @@ from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.load import training_record
 from hjc.corpus.composed_ads import NAMES, AdSettings, compose_ads
 from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
+from hjc.data.sample import sample_rows
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splitting import text_key
 from hjc.errors import check_range, name_some
@@ -41,10 +42,14 @@ ATTRIBUTION: Mapping[str, str] = {
     "kzis": "KZiS, Polish Ministry of Labour and Statistics Poland: official documents, not protected (Polish "
     "Copyright Act, article 4).",
     "soc2018": "Standard Occupational Classification, U.S. Bureau of Labor Statistics: public domain.",
+    "sample": "Titles and ads were written for hjc (MIT licence), not scraped: figures on them are no figures for "
+    "real ads.",
 }
+#: what stands for the reader where there are no files: titles and ads written for this project
+SAMPLE = "sample"
 #: kinds of text that ready models are not made from: their tables are not read
 NOT_TRAINED_ON = ("technology", "tool", "skill", "knowledge", "ability")
-LICENCE = {"esco": "cc-by-4.0", "onet": "cc-by-4.0"}
+LICENCE = {"esco": "cc-by-4.0", "onet": "cc-by-4.0", SAMPLE: "mit"}
 #: names of columns that a list of titles, or of coded ads, may have
 _TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad")
 _CODE, _LANGUAGE = ("code", "isco08", "isco_code"), ("language", "lang")
@@ -95,7 +100,7 @@ def make_ready(
 
     Args:
         kind: isco08 (from ESCO files), or a reader of ``hjc taxonomy import``: esco, onet, kzis, soc2018 ..., generic.
-        paths: files and folders of the office.
+        paths: files and folders of the office; none for isco08: the bundled sample in their place.
         encoder: a ``model=`` of ``hjc train`` that is trained on the names first and becomes a further part.
 
     Raises:
@@ -107,18 +112,26 @@ def make_ready(
         raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(('isco08', *READERS))}")
     folder = Path(output) / FOLDER
     options = ImportOptions(languages=settings.languages, skip=NOT_TRAINED_ON)
-    imported = import_taxonomy(reader, list(paths), options)
-    tree = isco08() if kind == "isco08" else imported.taxonomy
-    wanted = ["title", "alternative", "example", "description", "definition", "task"]
-    plain = TaxonomyTexts(sources=wanted, languages=list(settings.languages), shared="drop", context={})
-    # of ESCO a text may be shared by occupations of one group: what is shared is settled on the tree that is coded to
-    deep = replace_shared(plain, kind)
-    made = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), deep).texts
-    made = on_tree(made, imported.taxonomy, tree)
-    texts = pd.concat([training_table(made, settings), *(titles_of(path, tree) for path in settings.titles)])
+    tests: dict[str, pd.DataFrame] = {}
+    if kind == "isco08" and not paths:
+        reader, tree = SAMPLE, isco08()
+        made, tests = sample_rows(settings.languages)
+    else:
+        imported = import_taxonomy(reader, list(paths), options)
+        tree = isco08() if kind == "isco08" else imported.taxonomy
+        wanted = ["title", "alternative", "example", "description", "definition", "task"]
+        plain = TaxonomyTexts(sources=wanted, languages=list(settings.languages), shared="drop", context={})
+        # of ESCO occupations of one group may share a text: what is shared is settled on the tree that is coded to
+        deep = replace_shared(plain, kind)
+        made = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), deep).texts
+        made = training_table(on_tree(made, imported.taxonomy, tree), settings)
+    texts = pd.concat([made, *(titles_of(path, tree) for path in settings.titles)])
     texts = texts.drop_duplicates(["title", "body", "code", "language"], ignore_index=True)
     valid = held_out(texts, settings)
     folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tests.items():
+        table.to_csv(folder / f"{name}.csv.gz", index=False)
+        settings = replace(settings, tests=(*settings.tests, str(folder / f"{name}.csv.gz")))
     write_taxonomy_csv(tree, folder / TREE)
     texts[~valid].to_csv(folder / TEXTS, index=False)
     texts[valid].to_csv(folder / VALID, index=False)
@@ -206,7 +219,8 @@ def _any(columns: Iterable[str], names: Sequence[str]) -> str:
 def _column(columns: Iterable[str], names: Sequence[str], path: str) -> str:
     if not (found := _any(columns, names)):
         raise ValueError(
-            f"{path}: none of the columns {name_some(names)} is there, only {name_some(list(columns))}: rename one"
+            f"{path}: none of the columns {name_some(names)} is there, only {name_some(list(columns))}: "
+            "name it (hjc learn -t, -c) or rename one"
         )
     return found
 
@@ -293,25 +307,26 @@ def text_columns_of(paths: Sequence[str]) -> list[str]:
     return found[0] if found else []
 
 
-def coded_source(path: str, role: str = "test") -> SourceSettings:
-    """A coded table with its columns found by their names."""
+def coded_source(path: str, role: str = "test", text_columns: Sequence[str] = (), code: str = "") -> SourceSettings:
+    """A coded table; columns that are not said are found by their names (``text_columns``: title, then body)."""
     columns = _columns_of(path)
     name = Path(path).name.split(".")[0] if role == "test" else ""
     return SourceSettings(
-        path=path, role=role, name=name, text_columns=_text_columns(columns, path),
-        code_column=_column(columns, _CODE, path), language_column=_any(columns, _LANGUAGE),
+        path=path, role=role, name=name, text_columns=list(text_columns) or _text_columns(columns, path),
+        code_column=code or _column(columns, _CODE, path), language_column=_any(columns, _LANGUAGE),
         source_column="", default_source="" if role == "test" else "coded",
     )  # fmt: skip
 
 
 def card(output: Path, kind: str, reader: str, settings: ReadySettings) -> Path:
     """The model card with what the offices ask for."""
+    made_from = "the titles and ads that come with hjc" if reader == SAMPLE else f"the files of {READERS[reader].title}"
     lines = [
         "## Made by `hjc ready`",
         "",
-        f"From the files of {READERS[reader].title}. No coded ad was trained on"
+        f"From {made_from}. No coded ad{' of yours' if reader == SAMPLE else ''} was trained on"
         + (f"; {len(settings.uncoded)} files of ads without codes were." if settings.uncoded else "."),
-        "Validation rows are names of the offices that were held back: figures on real ads are lower, see the tests.",
+        "Validation rows are names that were held back: figures on real ads are lower, see the tests.",
         "",
         ATTRIBUTION.get(reader, "See the licence of the office's files before you pass the model on."),
     ]
@@ -337,13 +352,17 @@ def ready_tree(output: str | Path) -> Taxonomy:
 
 def learn(
     model: str | Path, coded: Sequence[str], output: str | Path, *, uncoded: Sequence[str] = (),
-    tests: Sequence[str] = (), console: Console | None = None,
+    tests: Sequence[str] = (), text_columns: Sequence[str] = (), code: str = "", console: Console | None = None,
 ) -> RunResult:  # fmt: skip
     """A new ready model that has learnt from coded ads too; the old one stays as it is.
 
     All that the old one was made from is trained on again, so nothing is forgotten; a fifth of the coded ads is held
     back for the weights of title and body and for the calibration, and the names that the old model was validated on
     are scored as the test ``titles``.
+
+    Args:
+        text_columns, code: columns of ``coded`` (title, then body; the code); () and "": found by their names. Coded
+            tables that the old model has learnt from keep theirs.
 
     Raises:
         FileNotFoundError: the model is no ready model, or a file is not there.
@@ -355,9 +374,11 @@ def learn(
         raise ValueError(f"-o: {output} is the model itself; give another directory")
     record = training_record(source).get("config", {})
     own = AdsSettings(**record.get("model", {}))
-    earlier = [s["path"] for s in record.get("data", {}).get("sources", []) if s.get("default_source") == "coded"]
+    was = [s for s in record.get("data", {}).get("sources", []) if s.get("default_source") == "coded"]
+    columns = {s["path"]: (s["text_columns"], s["code_column"]) for s in was}
+    columns |= dict.fromkeys(coded, (text_columns, code))
     settings = ReadySettings(uncoded=tuple(uncoded), tests=tuple(tests), parts=tuple(own.parts), model=own)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
-    sources = [coded_source(path, "split") for path in dict.fromkeys((*earlier, *coded))]
+    sources = [coded_source(path, "split", *named) for path, named in columns.items()]
     return run_training(ready_config(target, settings, sources), console)
