@@ -1,11 +1,13 @@
-"""Load on ``hjc serve``: time to the answer at fixed rates, and what happens beyond what it can do.
+"""Load on ``hjc serve``: time to the answer at fixed rates, the best rate, and what happens beyond what it can do.
 
-python benchmarks/serve_load.py RUN_DIR [--rates 50,100,200] [--seconds 20] [--queue-rows 256]
+python benchmarks/serve_load.py RUN_DIR [--rates 50,100,200] [--best 200] [--seconds 20] [--texts ads]
 
 Starts the service on RUN_DIR, and sends one ad a request at a fixed rate whether or not answers come (times count from
-the moment at which a request was due, so that a slow answer makes the next ones late as well). The texts are the titles
-of the bundled sample. Client and server share the machine. Prints a line a rate: requests, answered, refused with 503
-and Retry-After, lost (no answer, or another one), p50, p99 and the largest time in milliseconds of those answered.
+the moment at which a request was due, so that a slow answer makes the next ones late as well). The texts are titles of
+the bundled sample, or its ads. Client and server share the machine. Prints a line a rate: requests, answered, refused
+with 503 and Retry-After, lost (no answer, or another one), p50, p99 and the largest time in milliseconds of those
+answered. ``--best`` looks for the largest rate at which all are answered and p99 is under so many milliseconds, then
+sends twice as many.
 """
 
 import argparse
@@ -18,12 +20,15 @@ import time
 import urllib.request
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hjc.data.sample import sample_titles
+from hjc.data import load_sample
 
+#: the best rate is known when it is this near to one that is too much (a part of it)
+NEAR = 0.06
 Reading = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -53,7 +58,27 @@ class Client:
         return int(told[0].split()[1]), headers
 
 
-async def at_rate(port: int, rate: float, seconds: float, texts: list[str]) -> str:
+@dataclass(frozen=True)
+class Found:
+    """What came of a rate; times in milliseconds."""
+
+    rate: float
+    requests: int
+    told: Counter[str]
+    p50: float
+    p99: float
+    most: float
+
+    def within(self, limit: float) -> bool:
+        """All were answered, 99 of 100 within the limit."""
+        return self.told["answered"] == self.requests and self.p99 < limit
+
+    def __str__(self) -> str:
+        counts = " ".join(f"{self.told[name]:>8,}" for name in ("answered", "refused", "lost"))
+        return f"{self.rate:>7.0f} {self.requests:>9,} {counts} {self.p50:>8.1f} {self.p99:>8.1f} {self.most:>8.1f}"
+
+
+async def at_rate(port: int, rate: float, seconds: float, texts: list[str]) -> Found:
     """One line of the table."""
     client, times, told = Client(port), list[float](), Counter[str]()
     start, n = time.perf_counter() + 0.1, round(rate * seconds)
@@ -74,25 +99,42 @@ async def at_rate(port: int, rate: float, seconds: float, texts: list[str]) -> s
             told["refused" if status == 503 and "retry-after" in headers else "lost"] += 1
 
     await asyncio.gather(*map(one, range(n)))
-    p50, p99, most = np.percentile(times, [50, 99, 100]) if times else (np.nan,) * 3
+    p50, p99, most = np.percentile(times, [50, 99, 100]).tolist() if times else (np.nan,) * 3
     for _, writer in client.free:
         writer.close()
-    counts = f"{n:>9,} {told['answered']:>9,} {told['refused']:>8,} {told['lost']:>5,}"
-    return f"{rate:>7.0f} {counts} {p50:>8.1f} {p99:>8.1f} {most:>8.1f}"
+    return Found(rate, n, told, p50, p99, most)
+
+
+def best_rate(port: int, limit: float, seconds: float, texts: list[str]) -> None:
+    """Lines of the rates that are tried: doubled until too much, then halfway between; last, twice the best."""
+    good, bad, rate = 0.0, 0.0, 10.0
+    for _ in range(12):
+        print(found := asyncio.run(at_rate(port, rate, seconds, texts)), flush=True)
+        if found.within(limit):
+            good = rate
+        else:
+            bad = rate
+        if bad and bad - good <= max(NEAR * bad, 1):
+            break
+        rate = 2 * rate if not bad else (good + bad) / 2
+    print(f"best: {good:.0f} requests/s with p99 under {limit:.0f} ms. Twice as many:")
+    print(asyncio.run(at_rate(port, 2 * max(good, 1), seconds, texts)), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir")
-    parser.add_argument("--rates", default="50,100,200")
+    parser.add_argument("--rates", default="50,100,200", help="empty: none")
+    parser.add_argument("--best", type=float, help="milliseconds of p99")
+    parser.add_argument("--texts", choices=("titles", "ads"), default="titles")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--queue-rows", type=int, default=256)
+    parser.add_argument("--requests", type=int, default=256, help="of the service: under way at a time")
     args = parser.parse_args()
-    texts = sample_titles()["title"].tolist()
+    texts = list(load_sample().tests[args.texts].texts)
     np.random.default_rng(0).shuffle(texts)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hjc.cli", "serve", args.run_dir, "--port", "0", "--store",
-                   str(Path(folder) / "desk.db"), "--queue-rows", str(args.queue_rows)]  # fmt: skip
+                   str(Path(folder) / "desk.db"), "--requests", str(args.requests)]  # fmt: skip
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert server.stderr is not None
         line = next(line for line in server.stderr if line.startswith("http://"))
@@ -103,8 +145,10 @@ def main() -> None:
             time.sleep(0.1)
         print("   rate  requests  answered  refused  lost      p50      p99      max")
         asyncio.run(at_rate(port, 20, 3, texts))  # first requests load what is loaded late
-        for rate in args.rates.split(","):
+        for rate in filter(None, args.rates.split(",")):
             print(asyncio.run(at_rate(port, float(rate), args.seconds, texts)), flush=True)
+        if args.best:
+            best_rate(port, args.best, args.seconds, texts)
         server.terminate()
         server.wait()
 

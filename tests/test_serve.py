@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("fastapi", reason='needs the extra "serve": pip install "hjc
 import hjc
 from hjc.serve.batching import Batcher, Busy
 from hjc.serve.memory import Correction, Memory, mixed
+from hjc.serve.settings import Limits
 from tests.serve_client import MODEL, client, finished, told
 
 NURSE, COOK = "registered nurse, night shifts", "cook in a restaurant"
@@ -190,6 +192,46 @@ def test_a_full_queue_is_503_with_retry_after(tmp_path: Path) -> None:
         batcher.submit = full
         answer = service.post("/v1/predict", json={"text": NURSE})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
+
+
+def test_what_would_wait_too_long_is_refused_at_once() -> None:
+    gate = threading.Event()
+
+    def model(texts: Any) -> Any:
+        gate.wait(5)
+        return np.zeros((len(texts), 1), dtype=np.float32), [("", "")] * len(texts)
+
+    batcher = Batcher(model, batch_rows=8)
+    batcher.rate = 2.0  # rows a second
+    first = batcher.submit(["1"] * 8)
+    with pytest.raises(Busy, match="about 4 seconds") as refused:
+        batcher.submit(["2"], seconds=3)
+    assert refused.value.seconds == 1
+    second = batcher.submit(["2"], seconds=5)
+    gate.set()
+    assert first.result(5) and second.result(5)
+    batcher.stop()
+
+
+def test_more_requests_than_may_be_under_way_are_503(tmp_path: Path) -> None:
+    with client(tmp_path / "desk.db", limits=Limits(requests=1)) as service:
+        batcher, waits, sent = service.service.board.get().batcher, Future[Any](), threading.Event()
+        answer = batcher.submit([NURSE]).result(5)
+
+        def submit(*_: Any) -> Future[Any]:
+            sent.set()
+            return waits
+
+        batcher.submit = submit
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(service.post, "/v1/predict", json={"text": NURSE})
+            assert sent.wait(5)
+            refused = service.get("/v1/models")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert service.get("/healthz").status_code == 200
+            waits.set_result(answer)
+            told(first.result(5))
+        assert service.get("/v1/models").status_code == 200
 
 
 @pytest.mark.parametrize(

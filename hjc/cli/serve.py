@@ -33,6 +33,9 @@ def serve(
     rows: Annotated[int, typer.Option(min=1, help="Rows of one request, at most.")] = 1000,
     characters: Annotated[int, typer.Option(min=1, help="Characters of one text, at most.")] = 20_000,
     seconds: Annotated[float, typer.Option(help="Until a request is given up.")] = 30.0,
+    requests: Annotated[
+        int, typer.Option(min=1, help="Requests under way; beyond: 503 and Retry-After.")
+    ] = 512,
     queue_rows: Annotated[int, typer.Option(min=1, help="Rows that may wait; beyond: 503 and Retry-After.")] = 4096,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the model together.")] = 256,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Texts may stand in the log.")] = False,
@@ -47,7 +50,14 @@ def serve(
 
     if promote is not None:
         return promote_from_here(run_dir, store, promote, session.note)
-    limits = Limits(rows=rows, characters=characters, seconds=seconds, queue_rows=queue_rows, batch_rows=batch_rows)
+    limits = Limits(
+        rows=rows,
+        characters=characters,
+        seconds=seconds,
+        requests=requests,
+        queue_rows=queue_rows,
+        batch_rows=batch_rows,
+    )
     settings = ServeSettings(
         host=host, port=port, tokens=tokens, hosts=tuple(allow_host or ()), log_texts=log_texts, limits=limits
     )

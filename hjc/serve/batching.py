@@ -52,7 +52,7 @@ class Batcher:
         seen: Callable[[int, float], None] = lambda rows, seconds: None,
     ) -> None:
         self.model, self.batch_rows, self.queue_rows, self.wait, self.seen = model, batch_rows, queue_rows, wait, seen
-        self.rate = 0.0  # rows a second, smoothed
+        self.rate = 0.0  # rows a second: up at once, down slowly, as rows that come alone take longer each
         self._waiting: deque[_Wanted] = deque()
         self._rows, self._stopping = 0, False
         self._idle: float | None = None
@@ -71,15 +71,17 @@ class Batcher:
         A request that is older than ``seconds`` when its turn comes is not worked on any more: TimeoutError.
 
         Raises:
-            Busy: too many rows wait, or the batcher stops.
+            Busy: too many rows wait, its turn would come too late, or the batcher stops.
         """
         wanted = _Wanted(texts, time.monotonic() + seconds)
         with self._changed:
             if self._stopping:
                 raise Busy("the model is being replaced or the service stops; ask again", 1.0)
+            later = self._rows / self.rate if self.rate else 0.0
             if self._rows and self._rows + len(texts) > self.queue_rows:
-                later = max(1.0, self._rows / self.rate if self.rate else 1.0)
-                raise Busy(f"{self._rows:,} rows wait for the model, at most {self.queue_rows:,} may", later)
+                raise Busy(f"{self._rows:,} rows wait for the model, at most {self.queue_rows:,} may", max(1.0, later))
+            if 0 < seconds < later:  # it would be given up unanswered: said now rather than then
+                raise Busy(f"{self._rows:,} rows wait for the model, for about {later:,.0f} seconds", later - seconds)
             self._waiting.append(wanted)
             self._rows += len(texts)
             self._changed.notify()
@@ -141,8 +143,7 @@ class Batcher:
             return
         seconds = time.monotonic() - started
         self.seen(len(outcomes), seconds)
-        rate = len(outcomes) / max(seconds, 1e-6)
-        self.rate = rate if not self.rate else 0.8 * self.rate + 0.2 * rate
+        self.rate = max(len(outcomes) / max(seconds, 1e-6), 0.95 * self.rate)
         at = 0
         for wanted in live:
             to = at + len(wanted.texts)

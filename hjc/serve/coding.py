@@ -12,6 +12,9 @@ from hjc.serve.schemas import CodeFound, LevelFound, PredictRequest, PredictResp
 from hjc.tables.chunks import TextChunk
 
 TEXT, LANGUAGE = "text", "language"
+#: options of a request that are rules of :class:`hjc.apply.decisions.DecisionPlan`
+RULES = ("back_off", "target_accuracy", "by_group", "conformal", "conformal_by", "conformal_score", "conformal_codes",
+         "cost", "path", "abstain")  # fmt: skip
 
 
 class TooLarge(ValueError):
@@ -61,6 +64,11 @@ def part_of(wanted: PredictRequest, recipe: TextRecipe, cells: list[list[str | N
     return Part(TextChunk([[]] * n, list(range(n))), columns, held, label="the request")
 
 
+def has_rules(wanted: PredictRequest) -> bool:
+    """Whether more is asked for than the most probable codes."""
+    return any(getattr(wanted, name) != PredictRequest.model_fields[name].default for name in RULES)
+
+
 def plan_of(served: Served, wanted: PredictRequest) -> Plan:
     """What is decided about each row. Raises ValueError as ``hjc predict`` does."""
     tree = served.classifier.taxonomy
@@ -68,14 +76,9 @@ def plan_of(served: Served, wanted: PredictRequest) -> Plan:
         tree, levels=tuple(wanted.levels), top_k=wanted.top_k, prefix="", title_language=wanted.title_language,
         outcomes=served.classifier.has_outcomes,
     )  # fmt: skip
-    rules = {
-        name: getattr(wanted, name)
-        for name in ("back_off", "target_accuracy", "by_group", "conformal", "conformal_by", "conformal_score",
-                     "conformal_codes", "cost", "path", "abstain")
-    }  # fmt: skip
-    defaults = {name: field.default for name, field in PredictRequest.model_fields.items()}
-    if all(value == defaults[name] for name, value in rules.items()):
+    if not has_rules(wanted):
         return plan
+    rules = {name: getattr(wanted, name) for name in RULES}
     needs = wanted.target_accuracy is not None or wanted.conformal is not None
     if wanted.conformal_by == LANGUAGE and wanted.languages is None:
         raise ValueError("conformal_by=language: give languages, one a row")

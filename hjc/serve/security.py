@@ -12,6 +12,10 @@ COOKIE = "hjc_session"
 #: a page of ours sends it with every change; a foreign page cannot without asking first, which is never allowed
 CSRF_HEADER = "x-hjc-request"
 SAFE = ("GET", "HEAD", "OPTIONS")
+#: methods that are counted by their names
+METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
+#: answered however much is under way
+HEALTH = ("/healthz", "/readyz", "/metrics")
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -59,11 +63,13 @@ class Guard:
       a session's cookie must carry a header that pages of other sites cannot send.
     - CORS: no answer carries an Access-Control header, so that no other site's page reads anything.
     - Bodies are bounded while they are read, whatever their headers say.
+    - Requests under way are bounded: what waits for a thread or a turn of the loop is in no model's queue.
     """
 
     def __init__(self, app: Any, settings: ServeSettings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
         self.hosts = allowed_hosts(settings)
+        self.under_way, self.took = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -89,8 +95,13 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *self._headers(path)]
             await send(message)
 
+        self.under_way += 1
         try:
             self._check(scope["method"], headers, most)
+            if self.under_way > limits.requests and path not in HEALTH:
+                self.metrics.refused.labels("").inc()
+                raise Refused(503, f"{limits.requests:,} requests are under way; ask again later",
+                              {"retry-after": str(max(1, round(self.took)))})  # fmt: skip
             await self.app(scope, bounded, guarded)
         except Refused as refused:
             await self._refuse(guarded, refused.status, refused.detail, refused.headers)
@@ -99,8 +110,12 @@ class Guard:
                 raise
             await self._refuse(guarded, 413, f"the body is larger than {most:,} bytes: send less at a time", {})
         finally:
+            self.under_way -= 1
+            if status < 400:
+                self.took = time.perf_counter() - started  # about what a new one would wait
+            method = scope["method"] if scope["method"] in METHODS else "other"
             route = getattr(scope.get("route"), "path", "other")
-            self.metrics.requests.labels(route, scope["method"], status).inc()
+            self.metrics.requests.labels(route, method, status).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
     def _check(self, method: str, headers: dict[str, str], most: int) -> None:

@@ -16,6 +16,7 @@ class Limits:
         rows, characters: of one request, and of one text.
         bytes, upload_bytes: of a request's body, and of an uploaded table.
         seconds: until a request that has not been answered is given up.
+        requests: under way at a time; one more is answered with 503.
         queue_rows: rows that wait for the model; a request that does not fit is answered with 503.
         batch_rows, wait_ms: rows that go through the model together, and how long a row waits for others.
         upload_rows: of an uploaded table.
@@ -26,6 +27,7 @@ class Limits:
     bytes: int = 8 << 20
     upload_bytes: int = 256 << 20
     seconds: float = 30.0
+    requests: int = 512
     queue_rows: int = 4096
     batch_rows: int = 256
     wait_ms: float = 2.0
@@ -38,6 +40,7 @@ class Limits:
             "bytes",
             "upload_bytes",
             "seconds",
+            "requests",
             "queue_rows",
             "batch_rows",
             "upload_rows",

@@ -6,14 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
+from hjc.apply.predict import Plan
 from hjc.data.recipe import OK
 from hjc.explain import explain_text
 from hjc.explain.neighbours import nearest_texts
 from hjc.explain.show import plain_level, plain_neighbours
-from hjc.serve.coding import TooLarge, cells_of, part_of, plan_of, respond, row_cells, usable
+from hjc.serve.coding import TooLarge, cells_of, has_rules, part_of, plan_of, respond, row_cells, usable
 from hjc.serve.labelling import given_tree, label_rows, models_for
 from hjc.serve.learning import learn_rows, retrain, training_texts
-from hjc.serve.routes.access import Admin, Coder, ServiceNow, Supervisor, answer
+from hjc.serve.routes.access import Admin, Coder, ServiceNow, Supervisor, raw_answer
 from hjc.serve.schemas import (
     ExplainRequest,
     ExplainResponse,
@@ -55,14 +56,24 @@ def check_texts(service: Service, texts: list[str]) -> None:
 async def predict(wanted: PredictRequest, service: ServiceNow, user: Coder) -> PredictResponse:
     """Code ads. The options are those of ``hjc predict``."""
     served = service.board.get(wanted.model)
-    if wanted.calibrated:
-        await run_in_threadpool(lambda: served.calibrated)
     recipe, cells = cells_of(wanted, served.classifier.recipe, service.settings.limits.rows)
     check_texts(service, [cell for column in cells for cell in column if cell])
     part = part_of(wanted, recipe, cells)
-    plan = await run_in_threadpool(plan_of, served, wanted)
-    found = await answer(service, served, usable(part), calibrated=wanted.calibrated, learned=wanted.learned)
-    return await run_in_threadpool(respond, served, wanted, part, plan, found)
+    texts = usable(part)
+
+    def prepared() -> Plan:
+        if wanted.calibrated:
+            _ = served.calibrated
+        return plan_of(served, wanted)
+
+    def finished() -> PredictResponse:
+        found = served.finish(texts, raw, calibrated=wanted.calibrated, learned=wanted.learned)
+        return respond(served, wanted, part, plan, found)
+
+    # a change of threads costs more than a plan without rules; rules may read files
+    plan = await run_in_threadpool(prepared) if wanted.calibrated or has_rules(wanted) else prepared()
+    raw = await raw_answer(service, served, texts)
+    return await run_in_threadpool(finished)
 
 
 @router.post("/explain")

@@ -107,12 +107,16 @@ def ensure_user(connection: Connection, name: str, role: str) -> User:
         ValueError: the name is not allowed, or was disabled.
     """
     name = check_name(name)
+    found = find_user(connection, name)
+    return found or User(insert(connection, users, name=name, role=role, created=now()), name, role)
+
+
+def find_user(connection: Connection, name: str) -> User | None:
+    """The user of a name, None where there is none. Raises ValueError: they were disabled."""
     row = connection.execute(sa.select(users).where(users.c.name == name)).first()
-    if row is None:
-        return User(insert(connection, users, name=name, role=role, created=now()), name, role)
-    if row.disabled is not None:
+    if row is not None and row.disabled is not None:
         raise ValueError(f"user {name!r} was disabled on {row.disabled[:10]}")
-    return User(row.id, row.name, row.role)
+    return _user(row)
 
 
 def open_session(connection: Connection, user: User, hours: float) -> str:
