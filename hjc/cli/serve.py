@@ -33,9 +33,7 @@ def serve(
     rows: Annotated[int, typer.Option(min=1, help="Rows of one request, at most.")] = 1000,
     characters: Annotated[int, typer.Option(min=1, help="Characters of one text, at most.")] = 20_000,
     seconds: Annotated[float, typer.Option(help="Until a request is given up.")] = 30.0,
-    requests: Annotated[
-        int, typer.Option(min=1, help="Requests under way; beyond: 503 and Retry-After.")
-    ] = 512,
+    requests: Annotated[int, typer.Option(min=1, help="Requests under way; beyond: 503 and Retry-After.")] = 512,
     queue_rows: Annotated[int, typer.Option(min=1, help="Rows that may wait; beyond: 503 and Retry-After.")] = 4096,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the model together.")] = 256,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Texts may stand in the log.")] = False,
