@@ -52,7 +52,8 @@ class DecisionPlan:
       level ``{p}level4_set`` (codes with blanks between, most probable first) and ``{p}level4_set_size``; with
       ``conformal_codes``, ``{p}conformal_codes``: so many codes of any level that hold the deepest chosen level's set.
     - several: at each chosen level ``{p}level4_several``: all codes with at least this probability each (blanks
-      between, most probable first), and ``{p}level4_several_proba``, that of all of them together.
+      between, most probable first), and ``{p}level4_several_proba``, the sum of these: how many of them are right on
+      average. Probabilities are those of the model's head for several codes where it has one.
     - hf_set: ``{p}hf_codes``: the set of codes with the largest expected hierarchical F of this beta (the lowest codes
       of it, blanks between, most probable first; their ancestors belong to it), and that F in ``{p}hf_expected``.
     - abstain: no columns; a level's codes are left empty where the first is less probable, and the status of a row
@@ -188,8 +189,11 @@ class DecisionPlan:
                 out |= {f"{p}level{level}_set": "text", f"{p}level{level}_set_size": "number"}
         return out
 
-    def decide(self, log_proba: FloatArray, languages: Sequence[str] | None = None) -> dict[str, Any]:
-        """The columns of a batch (B, L) of rows in these languages."""
+    def decide(
+        self, log_proba: FloatArray, languages: Sequence[str] | None = None, several: FloatArray | None = None
+    ) -> dict[str, Any]:
+        """The columns of a batch (B, L) of rows in these languages. ``several``: (B, N) probabilities of a head for
+        several codes, where there is one."""
         tree, p, levels = self.codes.taxonomy, self.codes.prefix, self.codes.levels
         all_levels = LevelProba.of(tree, log_proba)
         best = all_levels.top
@@ -205,7 +209,7 @@ class DecisionPlan:
             out[f"{p}coherent"] = np.where(coherent, YES, NO)
             self.counts["codes of the levels disagree"] += int((~coherent).sum())
         for d in levels if self.several is not None else ():
-            out |= self._several(all_levels, d, self.several)
+            out |= self._several(all_levels.at(d) if several is None else several[:, tree.level_nodes(d)], d)
         if self.back_off is not None:
             out |= self._node("backoff", back_off(tree, all_levels, self.back_off))
         if self.costs is not None:
@@ -243,15 +247,15 @@ class DecisionPlan:
                 out[f"{p}conformal_codes"] = _named(tree, covered)
         return out
 
-    def _several(self, all_levels: LevelProba, level: int, least: float | None) -> dict[str, Any]:
-        proba, nodes = all_levels.at(level), self.codes.taxonomy.level_nodes(level)
-        codes = np.array([self.codes.taxonomy.codes[i] for i in nodes.tolist()], dtype=object)
+    def _several(self, proba: FloatArray, level: int) -> dict[str, Any]:
+        """From the probabilities (B, K) of the codes of a level."""
+        codes = np.array([self.codes.taxonomy.codes[i] for i in self.codes.taxonomy.level_nodes(level)], dtype=object)
         named, mass = [], np.zeros(len(proba))
         for i, row in enumerate(proba):
-            here = np.flatnonzero(row >= least)
+            here = np.flatnonzero(row >= self.several)
             here = here[np.argsort(-row[here], kind="stable")]
             named.append(" ".join(codes[here]) or None)
-            mass[i] = min(float(row[here].sum()), 1.0)
+            mass[i] = row[here].sum()
             self.counts[f"several codes at level {level}"] += len(here) > 1
         start = f"{self.codes.prefix}level{level}_several"
         return {start: named, f"{start}_proba": mass}

@@ -120,6 +120,12 @@ class Plan(CodeColumns):
         return {**out, f"{self.prefix}status": "text"}
 
 
+def several_of(classifier: Classifier, texts: list[str]) -> FloatArray | None:
+    """(b, N) probabilities of the head for several codes; None where the model has none."""
+    head = classifier.several
+    return None if head is None else np.exp(head.log_proba(classifier.text_vectors(texts)))
+
+
 def code_rows(classifier: Classifier, plan: Plan, part: Part) -> dict[str, list[Any]]:
     """The new columns of some rows: column -> values in their order.
 
@@ -138,7 +144,8 @@ def code_rows(classifier: Classifier, plan: Plan, part: Part) -> dict[str, list[
             nodes[d][at], proba[d][at] = plan.top(d, tree.aggregate(log_proba, d))
         if rules is not None:
             spoken = None if languages is None else [languages[i] for i in at.tolist()]
-            for name, values in rules.decide(log_proba, spoken).items():
+            several = several_of(classifier, [part.texts[i] for i in at.tolist()]) if rules.several else None
+            for name, values in rules.decide(log_proba, spoken, several).items():
                 decided[name][at] = values
     good = part.good
     least = 0.0 if rules is None or rules.abstain is None else rules.abstain

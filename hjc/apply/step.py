@@ -173,7 +173,17 @@ class Coder:
     def first_notes(self) -> list[str]:
         """What is to be said before any row: what validation rows cannot promise."""
         rules = self.plan.decisions
-        return [] if rules is None else [f"warning: {sentence}" for sentence in rules.notes]
+        if rules is None:
+            return []
+        said = [f"warning: {sentence}" for sentence in rules.notes]
+        if rules.several and self.classifier.uncalibrated.several is not None:
+            here = self.classifier.several is not None
+            said.append(
+                "--several: by the model's head for texts of several codes (several.npz)" if here else
+                "warning: --several: the head for several codes knows the shares of its training only, so with --prior "
+                "codes are listed by the model's own probabilities"
+            )  # fmt: skip
+        return said
 
     def notes(self, *, counts: bool = True) -> list[str]:
         """What is to be said of the rows so far; ``counts``: also how many rows each decision was made of."""

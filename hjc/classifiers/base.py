@@ -25,6 +25,7 @@ from hjc.taxonomy import Taxonomy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hjc.classifiers.several import SeveralHead
     from hjc.classifiers.vectors import TextVectors
 
 #: log-probability below which no leaf may lie, so that log-loss stays finite. A declared floor: e^-23 is 1e-10.
@@ -34,9 +35,9 @@ LOG_PROBA_FLOOR = -23.0
 class Classifier(Computing, Published, ABC):
     """A text classifier over the leaves of a taxonomy.
 
-    A subclass implements ``fit_data``, ``iter_log_proba``, ``write_files`` and ``read_files``; what users see
-    (probabilities of a level, top-k tables, the model directory) follows. What only some classifiers can do, a
-    capability, is said by an attribute; its method raises ValueError where it is not there.
+    A subclass implements ``fit_data``, ``iter_log_proba``, ``write_files`` and ``read_files``; what users see follows
+    (probabilities of a level, top-k tables, the model directory). What only some can do, a capability, is said by an
+    attribute; its method raises ValueError where it is not there.
 
     Attributes:
         calibrator: of the log-probabilities, fitted on validation rows; ``hjc.load`` sets it where the directory holds
@@ -52,6 +53,7 @@ class Classifier(Computing, Published, ABC):
     #: built as ``cls(taxonomy, settings, trainer)`` instead of ``cls(taxonomy, settings)``
     takes_trainer: ClassVar[bool] = False
     calibrator: Calibrator | None = None
+    several: "SeveralHead | None" = None  #: for texts of several codes; ``hjc.load`` sets it where there is one
     fit_result: Any = None
     callback: Callback | None = None
     #: how its texts are made; stored with the model. ``predict``, ``predict_proba`` and ``predict_log_proba`` apply it,
@@ -294,7 +296,7 @@ class TransformedClassifier(Classifier):
         super().__init__(base.taxonomy)
         self.base = base
         self.has_outcomes, self.vector_space = base.has_outcomes, base.vector_space
-        self.has_vocabulary, self.directory = base.has_vocabulary, base.directory
+        self.has_vocabulary, self.directory, self.several = base.has_vocabulary, base.directory, base.several
 
     def transform(self, log_proba: FloatArray) -> FloatArray:
         """(B, L) log-probabilities of the base -> those of this classifier."""

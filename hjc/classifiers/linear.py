@@ -14,7 +14,6 @@ without any known feature gets the training prior. ``unseen=estimated`` gives co
 estimated from the others instead (:mod:`hjc.classifiers.unseen`). Rows sum to 1 over leaves, hence at every level.
 """
 
-import ctypes
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,10 +32,10 @@ from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.fitting import check_rows
 from hjc.classifiers.keywords import from_keywords
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.napkinxc_fit import Solver, fit_napkinxc
 from hjc.classifiers.napkinxc_weights import (
     LinearNodes,
     napkinxc_labels,
-    napkinxc_tree,
     ovr_log_proba,
     plt_log_proba,
     read_weights,
@@ -162,41 +161,22 @@ class LinearClassifier(Classifier):
 
     def _fit_napkinxc(self, rows: sparse.csr_matrix, gold: IntArray, at: IntArray, repeats: IntArray) -> None:
         """``gold`` (m,): the codes of the rows ``at`` (m,); ``repeats``: how often each row counts."""
-        try:
-            from napkinxc.models import HSM, OVR, PLT
-        except ImportError as error:
-            raise ImportError(
-                "training a linear model needs napkinXC: pip install --only-binary napkinxc 'napkinxc>=0.7.2,<0.8' "
-                "(model.hierarchy=flat_logreg and stored models do without it)"
-            ) from error
         settings, tree = self.settings, self.taxonomy
         labels = napkinxc_labels(tree, label_inner=not tree.is_leaf[gold].all())
-        options: dict[str, Any] = {
-            "norm": False,  # rows come scaled
-            "loss": settings.loss,
-            "liblinear_solver": settings.solver_used,
-            "liblinear_c": float(settings.C),
-            "liblinear_eps": float(settings.eps),
-            "liblinear_max_iter": settings.max_iter,
-            "weights_threshold": float(settings.threshold),
-            "seed": settings.seed,
-            "threads": settings.threads,
-        }
+        label: list[Any] = labels[gold].tolist()
+        if len(gold) > rows.shape[0] and settings.hierarchy != "topdown":
+            # an estimator of its own answers for each code: the row is right for all of its codes, wrong for none
+            label = [part.tolist() for part in np.split(labels[gold], np.flatnonzero(np.diff(at)) + 1)]
+            at = np.arange(rows.shape[0])
+        take = np.repeat(np.arange(len(at)), repeats[at])
+        if len(take) != rows.shape[0]:
+            rows, label = rows[at[take]], [label[i] for i in take.tolist()]
+        solver = Solver(
+            loss=settings.loss, name=settings.solver_used, C=settings.C, eps=settings.eps, max_iter=settings.max_iter,
+            threshold=settings.threshold, seed=settings.seed, threads=settings.threads,
+        )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="hjc-napkinxc-") as folder:
-            if settings.hierarchy == "bottomup":
-                model = OVR(folder, **options)
-            else:
-                kind = HSM if settings.hierarchy == "topdown" else PLT
-                model = kind(folder, tree_structure=napkinxc_tree(tree, labels), **options)
-            _seed_c_library(settings.seed)
-            label: list[Any] = labels[gold].tolist()
-            if len(gold) > rows.shape[0] and settings.hierarchy != "topdown":
-                # an estimator of its own answers for each code: the row is right for all of its codes, wrong for none
-                label = [part.tolist() for part in np.split(labels[gold], np.flatnonzero(np.diff(at)) + 1)]
-                at = np.arange(rows.shape[0])
-            take = np.repeat(np.arange(len(at)), repeats[at])
-            alone = len(take) == rows.shape[0]
-            model.fit(rows if alone else rows[at[take]], label if alone else [label[i] for i in take.tolist()])
+            fit_napkinxc(Path(folder), settings.hierarchy, tree, labels, rows, label, solver)
             self._take(Path(folder), rows.shape[1])
 
     def _take(self, folder: Path, num_features: int) -> None:
@@ -382,11 +362,3 @@ def _repeats(weight: FloatArray) -> IntArray:
             "Round the weights, or set model.weights=ignore, or use model.hierarchy=flat_logreg, which takes any"
         )
     return repeats
-
-
-def _seed_c_library(seed: int) -> None:
-    """liblinear's dual solvers draw from the C library's rand(), which napkinXC's own seed does not reach."""
-    try:
-        ctypes.CDLL(None).srand(ctypes.c_uint(seed))
-    except (OSError, TypeError, AttributeError):  # Windows names its C library
-        ctypes.CDLL("ucrtbase").srand(ctypes.c_uint(seed))

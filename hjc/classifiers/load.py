@@ -9,7 +9,7 @@ from hjc.classifiers import read_classifier
 from hjc.classifiers.derived import read_calibration
 from hjc.classifiers.hub import find_model
 from hjc.classifiers.paths import PROVENANCE as PROVENANCE
-from hjc.classifiers.paths import check_entry, model_root
+from hjc.classifiers.paths import SEVERAL, check_entry, model_root
 from hjc.classifiers.storage import CONFIG, ModelDirError, read_config, read_model_dir
 from hjc.data.recipe import TextRecipe
 from hjc.data.settings import DataSettings
@@ -45,6 +45,10 @@ def load(directory: str | os.PathLike[str], *, revision: str | None = None) -> "
     classifier = read_classifier(path)
     classifier.directory = path
     classifier.calibrator = read_calibration(path, classifier.taxonomy)
+    if (model_root(path) / SEVERAL).exists():
+        from hjc.classifiers.several import SeveralHead  # SciPy
+
+        classifier.several = SeveralHead.load(path, classifier.taxonomy)
     return classifier
 
 

@@ -30,7 +30,8 @@ CONTENT = "content_sha256"
 SAVING = ".saving-"
 COMMIT = ".commit"
 #: files that are made from a finished model and mean nothing beside another one: a save removes them
-DERIVED = ("calibration.json", "calibration_scores.npz", "drift_profile.json", "training_texts.npz")
+SEVERAL = "several.npz"
+DERIVED = ("calibration.json", "calibration_scores.npz", "drift_profile.json", "training_texts.npz", SEVERAL)
 #: copies of models whose files an older hjc left in two places; they live as long as the process
 _GATHERED: list[tempfile.TemporaryDirectory[str]] = []
 #: folders of a run that loading never reads; users move them elsewhere and leave links, and loggers make links

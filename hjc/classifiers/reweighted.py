@@ -22,6 +22,7 @@ class ReweightedClassifier(TransformedClassifier):
 
     def __init__(self, base: Classifier, log_ratio: Float64, what: str = "") -> None:
         super().__init__(base)
+        self.several = None  # its head knows the shares of the training only
         if log_ratio.shape != (base.taxonomy.num_leaves,) or np.isnan(log_ratio).any():
             raise ValueError(f"log_ratio: got shape {log_ratio.shape}, expected ({base.taxonomy.num_leaves},) numbers")
         self.log_ratio, self.what = log_ratio, what

@@ -26,6 +26,7 @@ from hjc.evaluation.decodings import BUNDLES, DecodingRows
 from hjc.evaluation.drift_profile import PROFILE_FILE, describe_vectors, profile_rows, write_profile
 from hjc.evaluation.evaluate import Evaluation, evaluation_of
 from hjc.evaluation.rules import RuleRows
+from hjc.evaluation.several import SeveralRows
 from hjc.evaluation.validation import describe_validation
 from hjc.evaluation.validation_scores import SCORES_FILE, ValidationScores
 from hjc.evaluation.watch import Watch
@@ -110,6 +111,7 @@ def evaluate_model(
     decodings = {v: DecodingRows(tree, target, information, bundles, weights) for v in classwise}
     known = None if in_sample else validation
     rules = {v: RuleRows(tree, target, rows.language, known, v == "calibrated") for v in classwise if not in_sample}
+    beside = SeveralRows(model, rows, bundles, weights) if decisions and model.several is not None else None
     watch = None if in_sample else Watch(model)
     clock = [0.0]
     found = batches(model, rows, name, progress=progress, clock=clock)
@@ -125,11 +127,14 @@ def evaluate_model(
                 decodings[v].update(at, levels)
             if v in rules:
                 rules[v].update(at, levels)
+            if beside is not None and v == variants[0]:
+                beside.update(at, levels)
     tables = [
         decision_tables(
             tree, scores[v], name=name, probabilities="calibrated in sample" if in_sample and v == "calibrated" else v,
             resamples=None if resamples is None else resamples.first(BANDS), classwise=classwise[v].table(),
             rules=rules[v].table() if v in rules else None, hierarchical=decodings[v].table(),
+            several=beside.table() if beside is not None and v == variants[0] else None,
         )
         for v in classwise
     ]  # fmt: skip

@@ -160,6 +160,8 @@ def show(evaluation: "Evaluation", console: Console, heading: str, slices: Seque
         console.print(decisions_table(evaluation.decided, title=title))
         if len(evaluation.decided.hierarchical):
             console.print(hierarchical_table(evaluation.decided, title=f"{evaluation.name}: ways to decide on codes"))
+        if len(evaluation.decided.several):
+            console.print(several_table(evaluation.decided, title=f"{evaluation.name}: all codes of a text"))
     for note in evaluation.notes:
         console.print(note, markup=False, soft_wrap=True)
 
@@ -229,3 +231,24 @@ def hierarchical_table(tables: "DecisionTables", title: str | None = None) -> Ta
         "rows; information contrast in bits; intervals in hierarchical.csv."
     )
     return _drawn(columns, title, caption, ("decoding",))
+
+
+def several_table(tables: "DecisionTables", title: str | None = None) -> Table:
+    """What the head for several codes and the probabilities say of all codes of a text: a line a level and way."""
+    shown = {"micro_f1": ("F1 %", 100), "micro_precision": ("precision", 100), "micro_recall": ("recall", 100),
+             "macro_f1": ("macro F1", 100), "exact": ("exact", 100), "lrap": ("LRAP", 100),
+             "log_loss": ("log-loss", 1)}  # fmt: skip
+    columns: dict[str, list[Text]] = {name: [] for name in ("level", "", "from", *(head for head, _ in shown.values()))}
+    lines = tables.several
+    for (level, way), found in lines.groupby(["level", "way"], sort=False):
+        values = found.set_index("metric")["value"]
+        columns["level"].append(Text(str(level)))
+        columns[""].append(Text(str(way)))
+        columns["from"].append(Text(f"{found['threshold'].iloc[0]:.2f}"))
+        for metric, (head, scale) in shown.items():
+            columns[head].append(Text(f"{scale * values[metric]:.{1 if scale == 100 else 3}f}"))
+    caption = (
+        "codes of at least the probability under from, which had the best F1 on validation rows; level all: hF1; "
+        "exact: rows whose codes are all said and no other; LRAP: ranking of right codes; intervals in several.csv."
+    )
+    return _drawn(columns, title, caption, ("level", ""))

@@ -77,6 +77,8 @@ class Second:
             data=of_column(config.data, wanted.code_column),
             run_dir=str(directory),
             second=SecondSettings(),
+            # its rows may have one code each where those of the first have several
+            evaluation=replace(config.evaluation, several=config.evaluation.several and found.train.sets is not None),
         )
         return cls(own, taxonomy, found, Record.begin(own, taxonomy, found), directory, wanted.share, left_out)
 

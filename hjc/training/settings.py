@@ -49,6 +49,9 @@ class EvaluationSettings:
     #: fit a calibrator on the validation rows and keep it, their outcomes (for thresholds and conformal sets) and a
     #: drift profile with the model; predictions use it only when asked (hjc predict --calibrated)
     calibrate: bool = True
+    #: fit a head for texts of several codes beside the model, from rows that have several (several.npz); the model must
+    #: place texts in a space (linear, neural, static and embedding models)
+    several: bool = False
     #: write report.html and plots/ into the run directory
     report: bool = True
     #: quote texts of the validation and test rows in the report; false when it is shared and they are not

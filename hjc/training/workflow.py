@@ -31,6 +31,7 @@ from hjc.evaluation import Evaluation, evaluate_model
 from hjc.evaluation.decided import TABLES
 from hjc.evaluation.model import calibrate_model
 from hjc.evaluation.parts import score_parts, show_parts, write_parts
+from hjc.evaluation.several import check_several, fit_several
 from hjc.evaluation.tables import show
 from hjc.evaluation.training_texts import keep_training_texts
 from hjc.evaluation.words import plain_sentences
@@ -183,6 +184,8 @@ def _run(config: Config, directory: Path, first: bool, out: Console, given: Give
         if classifier.unlabelled is None:
             raise classifier.cannot("learn from texts without codes (data.unlabelled)", "models of ads (model=ads)")
         classifier.unlabelled = splits.unlabelled
+    if config.evaluation.several:
+        check_several(classifier, splits.train)
     status = fit(classifier, splits, directory, record, out, given.callback)
     if not first:
         return RunResult(directory, status, None, {})
@@ -340,6 +343,9 @@ def finish(
         record.timing["calibrate_seconds"] = round(time.monotonic() - started, 2)
         if config.output == "tables" or not fitted["kind"]:
             out.print(f"calibration: {fitted['kind'] or 'none, as there are no validation rows'}")
+    if settings.several:
+        sentence = fit_several(classifier, directory, splits.train, splits.valid, record.trained and not evaluated)
+        out.print(sentence, markup=False, soft_wrap=True)
     evaluations: dict[str, Evaluation] = {}
     for name, data in splits.named().items():
         if name == "train" or not len(data):
