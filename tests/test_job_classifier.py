@@ -174,7 +174,7 @@ def test_relabel(run_dir: Path, tmp_path: Path, call: Call) -> None:
     code, out, err = call("predict", tmp_path / "new", new, "-o", tmp_path / "o.csv", "--text-column", "title_en")
     assert code == 0, err
     code, _, err = call("relabel", run_dir, new, "-o", tmp_path / "new")
-    assert code == 2 and "is not empty" in err
+    assert code == 2 and "is no empty folder" in err
 
 
 def test_relabel_of_another_kind_of_model(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,12 +86,16 @@ class CodeColumns:
         return [table[:, rank] for rank in range(tables[0].shape[1]) for table in tables]
 
 
-def check_free(new: Sequence[str], columns: Sequence[str]) -> None:
-    """Raise ValueError when the input already has a column of that name (it was coded before, say)."""
+def check_free(new: Sequence[str], columns: Sequence[str], also: str = "") -> None:
+    """Raise ValueError when the input already has a column of that name (it was coded before, say).
+
+    ``also``: a further option that names new columns.
+    """
     present = {*columns, *(c.strip() for c in columns)}
     if taken := [c for c in new if c in present]:
+        more = f", and see {also}" if also else ""
         raise ValueError(
-            f"the input already has {name_some(taken)}; give the new columns another prefix, e.g. --prefix new_"
+            f"the input already has {name_some(taken)}; give the new columns another prefix, e.g. --prefix new_{more}"
         )
 
 

@@ -75,7 +75,8 @@ class Rules:
         typer.Option(metavar="PATH", help="Also codes of one path: leaf (to the most probable leaf) or greedy."),
     ] = None
     several: Annotated[
-        float | None, typer.Option(metavar="P", help="Also all codes of a level with at least this probability each.")
+        float | None,
+        typer.Option(metavar="P", help="Also all codes of a level with at least this probability each."),
     ] = None
     abstain: Annotated[
         float | None, typer.Option(metavar="P", help="No code at a level where the first has less probability.")

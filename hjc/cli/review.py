@@ -63,6 +63,7 @@ def review(
     an estimate of them.
     """
     from hjc.apply.loop import Columns, Summary
+    from hjc.apply.predict import check_free
     from hjc.apply.review import Reviewing, review_columns, write_review
     from hjc.apply.step import recipe_of
     from hjc.cli.streams import best_of, chosen, fitting, spoken
@@ -80,11 +81,7 @@ def review(
     new = review_columns(prefix, answer_column, blind)
     with table() as reader:
         columns = spoken(columns, run_dir, reader)
-        if taken := [c for c in new if c in reader.columns]:
-            raise ValueError(
-                f"the input already has {', '.join(map(repr, taken))}; choose other names with --prefix and "
-                "--answer-column"
-            )
+        check_free(list(new), reader.columns, "--answer-column")
     classifier, calibrated = best_of(computing.model(run_dir), raw)
     columns = fitting(columns, classifier, all_text)
     found = Reviewing(

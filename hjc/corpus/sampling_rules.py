@@ -23,10 +23,9 @@ def read_pairs(path: str, first: str, second: str, option: str) -> list[tuple[st
         ValueError: a column is absent, a cell is empty, or there is no row.
     """
     table = read_rows(path)
-    frame = table.whole()
-    if missing := [name for name in (first, second) if name not in frame.columns]:
-        raise ValueError(f"{option}: {path} has no column {missing[0]!r}; it needs {first},{second}")
-    pairs = [(a.strip(), b.strip()) for a, b in zip(frame[first].tolist(), frame[second].tolist(), strict=True)]
+    table.rejects.refuse(table.name)
+    columns = (table.column(name).str.strip().tolist() for name in (first, second))
+    pairs = list(zip(*columns, strict=True))
     for line, (a, b) in zip(table.line, pairs, strict=True):
         if not a or not b:
             raise ValueError(f"{option}: line {line} of {path} has an empty {first if not a else second}")

@@ -25,16 +25,6 @@ _FIRST = 64
 _ROUNDING = 1e-12
 
 
-def _by_leaf_level(taxonomy: Taxonomy, levels: LevelProba) -> list[tuple[int, Float64]]:
-    """For each level that has leaves: it, and the probability (B, N) of its leaves under each node."""
-    leaf_level = taxonomy.level[taxonomy.leaves]
-    there = np.unique(leaf_level).tolist()
-    if len(there) == 1:
-        return [(there[0], levels.nodes())]
-    parts = (np.where(leaf_level == at, levels.leaf, -np.inf) for at in there)
-    return [(at, LevelProba(taxonomy, part).nodes()) for at, part in zip(there, parts, strict=True)]
-
-
 def _squared(beta: float) -> float:
     check_range("beta", beta, 0 < beta < np.inf, "numbers above 0 (1 weighs precision and recall alike)")
     return float(beta) ** 2
@@ -52,7 +42,7 @@ def hf_costs(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, beta: float
     b2 = _squared(beta)
     levels = LevelProba.of(taxonomy, log_proba)
     gain = np.zeros((len(levels), len(taxonomy)))
-    for at, proba in _by_leaf_level(taxonomy, levels):
+    for at, proba in levels.by_leaf_level:
         gain += taxonomy.with_ancestors(proba) * ((1 + b2) / (taxonomy.level + b2 * at))
     return np.c_[1 - gain, np.ones(len(levels))]
 
@@ -97,7 +87,7 @@ def hf_sets(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, beta: float 
 
 def _best_sets(taxonomy: Taxonomy, levels: LevelProba, b2: float) -> tuple[IntArray, IntArray, Float64]:
     """Sizes (b,), nodes row after row, and expected values (b,)."""
-    proba, parts = levels.nodes(), _by_leaf_level(taxonomy, levels)
+    proba, parts = levels.nodes(), levels.by_leaf_level
     shallow, deep = parts[0][0], parts[-1][0]
     bound = (1 + b2) * proba.sum(axis=1)
     most = _largest_size(proba, bound, b2, shallow, deep)

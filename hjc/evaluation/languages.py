@@ -25,10 +25,10 @@ def read_language_shares(path: str) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: no column ``language``, no other, a language twice, a cell that is no number from 0.
     """
-    frame = read_rows(path).whole()
-    if "language" not in frame or frame.shape[1] < 2:
-        raise ValueError(f"--language-shares: {path} needs a column language and a column of shares; got {list(frame)}")
-    languages = frame["language"].str.strip()
+    table = read_rows(path)
+    languages, frame = table.column("language").str.strip(), table.whole()
+    if frame.shape[1] < 2:
+        raise ValueError(f"--language-shares: {path} has a column language, and needs columns of shares beside it")
     if len(twice := languages[languages.duplicated()]):
         raise ValueError(f"--language-shares: {path} has the language {twice.iloc[0]!r} twice")
     out: dict[str, dict[str, float]] = {}

@@ -124,6 +124,16 @@ class LevelProba:
             out[:, self.taxonomy.level_nodes(d)] = self.at(d)
         return out
 
+    @cached_property
+    def by_leaf_level(self) -> list[tuple[int, Float64]]:
+        """For each level that has leaves: it, and the probability (B, N) of its leaves under each node."""
+        leaf_level = self.taxonomy.level[self.taxonomy.leaves]
+        there = np.unique(leaf_level).tolist()
+        if len(there) == 1:
+            return [(there[0], self.nodes())]
+        parts = (np.where(leaf_level == at, self.leaf, -np.inf) for at in there)
+        return [(at, LevelProba(self.taxonomy, part).nodes()) for at, part in zip(there, parts, strict=True)]
+
     def _nodes(self, columns: IntArray) -> IntArray:
         levels = range(self.taxonomy.depth)
         return np.stack([self.taxonomy.level_nodes(d + 1)[columns[:, d]] for d in levels], axis=1)

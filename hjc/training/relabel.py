@@ -7,7 +7,7 @@ import yaml
 
 from hjc.classifiers.load import PROVENANCE, load, training_record
 from hjc.errors import name_some
-from hjc.files import write_text
+from hjc.files import check_new_folder, write_text
 from hjc.report.card import write_card
 from hjc.taxonomy import Taxonomy
 
@@ -16,11 +16,10 @@ def relabel_model(run_dir: str | Path, tree: Taxonomy, output: str | Path) -> li
     """Write the model with the labels of ``tree``, known by their texts alone; sentences on what changed.
 
     Raises:
-        ValueError: the folder is not empty, or the model knows codes by their numbers.
+        FileExistsError: the folder is not empty. ValueError: the model knows codes by their numbers.
     """
     folder = Path(output)
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{output} is not empty; name a new directory")
+    check_new_folder(folder)
     model = load(run_dir)
     model.for_taxonomy(tree).save_pretrained(folder)
     record = training_record(run_dir)
