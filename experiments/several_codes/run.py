@@ -1,11 +1,13 @@
-"""What do all acceptable codes of a text give a model, against one of them? O*NET titles, Polish ads.
+"""What do all acceptable codes of a text give a model, against one of them, and what does a head for several codes
+give beside it? O*NET titles, Polish ads.
 
-python experiments/several_codes/run.py
+python experiments/several_codes/run.py [--only "linear topdown"] [--only neural] [--only ads] [--only head] [--tune]
 """
 
 import argparse
 import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +21,15 @@ import pandas as pd  # noqa: E402
 from common import data_folder, kzis_ads_data, paired, write_lines  # noqa: E402
 
 from hjc.classifiers import build  # noqa: E402
+from hjc.classifiers.base import Classifier  # noqa: E402
 from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
+from hjc.classifiers.napkinxc_fit import Solver  # noqa: E402
+from hjc.classifiers.several import SeveralHead  # noqa: E402
 from hjc.data.jobdata import JobData  # noqa: E402
 from hjc.evaluation import evaluate_model  # noqa: E402
-from hjc.metrics import RowScores  # noqa: E402
+from hjc.evaluation.several import HEAD, PROBABILITIES, SeveralRows, fit_several, sets_of  # noqa: E402
+from hjc.metrics import LevelProba, Resamples, RowScores  # noqa: E402
+from hjc.metrics.bootstrap import percentile_interval  # noqa: E402
 from hjc.nn.settings import NeuralSettings, TrainerSettings  # noqa: E402
 from hjc.taxonomy import Taxonomy, load_taxonomy  # noqa: E402
 
@@ -42,7 +49,15 @@ def titles() -> JobData:
     return JobData.from_lists(tree, codes.index.tolist(), codes.tolist())
 
 
-def fit(kind: str, train: JobData, valid: JobData) -> object:
+def parts() -> tuple[JobData, JobData, JobData]:
+    """Titles to test on, to validate on and to learn from."""
+    rows = titles()
+    order = np.random.default_rng(2).permutation(len(rows))
+    test, valid, train = (rows.take(np.sort(x)) for x in np.split(order, [5_000, 6_000, 18_000])[:3])
+    return test, valid, train
+
+
+def fit(kind: str, train: JobData, valid: JobData) -> Classifier:
     quiet = {"loggers": [], "threads": 1, "class_weights": "none"}
     if kind == "linear topdown":
         return build(train.taxonomy, LinearSettings(features="word", max_features=20_000)).fit(train)
@@ -70,9 +85,7 @@ def compare(data: str, kind: str, ways: dict[str, JobData], valid: dict[str, Job
 
 
 def onet(kinds: list[str]) -> list[dict]:
-    rows = titles()
-    order = np.random.default_rng(2).permutation(len(rows))
-    test, valid, train = (rows.take(np.sort(x)) for x in np.split(order, [5_000, 6_000, 18_000])[:3])
+    test, valid, train = parts()
     one = {"one code": replace(train, sets=None), "one code v": replace(valid, sets=None)}
     lines = []
     for kind in kinds:
@@ -107,11 +120,68 @@ def ads() -> list[dict]:
     return lines
 
 
+def counted(model: Classifier, rows: JobData) -> SeveralRows:
+    """What the head and the probabilities say of all codes of the rows."""
+    found = SeveralRows(model, rows, Resamples.draw(len(rows), 300))
+    for at, log_proba in model.iter_log_proba(rows.texts):
+        found.update(at, LevelProba.of(model.taxonomy, log_proba))
+    return found
+
+
+def head() -> list[dict]:
+    """A head for several codes against the probabilities of its model, of which the same is asked."""
+    from hjc.report.comparison import difference
+
+    test, valid, train = parts()
+    model, lines = fit("linear topdown", train, valid), []
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(Path(folder) / "model")
+        print(fit_several(model, Path(folder) / "model", train, valid), flush=True)
+    for scored_rows, rows in (("all", test), ("several codes", test.take(test.sets.several))):
+        found = counted(model, rows)
+        for place in (test.taxonomy.depth - 1, 1, test.taxonomy.depth):
+            level = place + 1 if place < test.taxonomy.depth else "all"
+            values = {way: found.scores[way][place].values() for way in (PROBABILITIES, HEAD)}
+            drawn = {way: found.replicates(way, place) for way in values}
+            for way, metrics in values.items():
+                for metric, value in metrics.items():
+                    line = {"data": "onet titles", "kind": "head", "scored": scored_rows, "model": way, "level": level}
+                    line |= {"metric": metric, "rows": len(rows), "value": value}
+                    if metric in drawn[way]:
+                        low, high = percentile_interval(drawn[way][metric], value)
+                        line |= {"low": low, "high": high}
+                        if way == HEAD:
+                            both = (drawn[way][metric], drawn[PROBABILITIES][metric])
+                            line |= difference(metric, value, values[PROBABILITIES][metric], *both)
+                    lines.append(line)
+            print(
+                scored_rows, level, {w: {k: round(v, 4) for k, v in m.items()} for w, m in values.items()}, flush=True
+            )
+    return lines
+
+
+def tune() -> None:
+    """The head on validation rows by the strength of its penalty."""
+    _, valid, train = parts()
+    model = fit("linear topdown", train, valid)
+    vectors = model.text_vectors(list(train.texts))
+    for strength in (1.0, 3.0, 10.0, 30.0, 100.0):
+        model.several = SeveralHead.fit(model.taxonomy, vectors, sets_of(train), Solver(C=strength))
+        values = counted(model, valid).scores[HEAD][model.taxonomy.depth - 1].values()
+        print(f"C={strength:g}", {name: round(values[name], 4) for name in ("log_loss", "lrap")}, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", action="append", choices=["linear topdown", "neural", "ads"])
-    for kind in parser.parse_args().only or ["linear topdown", "neural", "ads"]:
-        write_lines("several_codes", ads() if kind == "ads" else onet([kind]), ("data", "kind"))
+    parser.add_argument("--tune", action="store_true", help="only show validation rows by the head's penalty")
+    every = ["linear topdown", "neural", "ads", "head"]
+    parser.add_argument("--only", action="append", choices=every)
+    args = parser.parse_args()
+    if args.tune:
+        return tune()
+    for kind in args.only or every:
+        made = {"ads": ads, "head": head}.get(kind, lambda kind=kind: onet([kind]))()
+        write_lines("several_codes", made, ("data", "kind"))
 
 
 if __name__ == "__main__":
