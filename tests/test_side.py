@@ -263,6 +263,11 @@ def test_commands_read_side_columns_and_say_what_they_miss(tmp_path, call):
         assert ("portal: 60 cells ('never seen')" in err) == (name == "b")
         assert ("no column 'nace', 'age'" in err) == (name == "c")
     assert right["a"] > 0.75 and right["b"] > 0.75 and right["c"] < 0.7
+    for command, *more in (("evaluate", "--bootstrap", 0), ("estimate", "--run", tmp_path / "run")):
+        first = [tmp_path / "run"] if command == "evaluate" else []
+        code, _, err = call(command, *first, tmp_path / "b.csv", *more)
+        assert code == 0 and "portal: 60 cells ('never seen')" in err
+        assert "no column 'nace', 'age'" in call(command, *first, tmp_path / "c.csv", *more)[2]
     code, out, err = call(
         "evaluate", tmp_path / "run", tmp_path / "a.csv", "--bootstrap", 0, "-o", tmp_path / "ev", "--no-report"
     )

@@ -15,6 +15,7 @@ from hjc.classifiers.base import Classifier
 from hjc.classifiers.computing import PRECISIONS
 from hjc.classifiers.load import load, stored_recipe, training_data_settings
 from hjc.classifiers.paths import CONFIG, DERIVED, model_root
+from hjc.classifiers.side import unknown_cells
 from hjc.data.recipe import TextRecipe
 from hjc.errors import check_choice
 from hjc.evaluation.kind import TextKind
@@ -187,10 +188,10 @@ class Coder:
 
     def notes(self, *, counts: bool = True) -> list[str]:
         """What is to be said of the rows so far; ``counts``: also how many rows each decision was made of."""
-        rules, kind, side = self.plan.decisions, self.columns.kind, self.classifier.uncalibrated.side
+        rules, kind = self.plan.decisions, self.columns.kind
         out = ["" if kind is None else kind.note()]
         out += [f"warning: {other}" if (other := self.watch.kind()) else ""]
-        out += [f"warning: {unknown}" if side is not None and (unknown := side.note()) else ""]
+        out += [unknown_cells(self.classifier.uncalibrated.side)]
         if rules is not None:
             out += [rules.message() if counts else "", rules.warning()]
         return [sentence for sentence in out if sentence]

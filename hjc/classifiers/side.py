@@ -10,6 +10,7 @@ import numpy as np
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.storage import ModelDir
 from hjc.data.side import SideVocabulary, drop_variables
+from hjc.errors import name_some
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -56,3 +57,15 @@ def read_side(model: ModelDir) -> SideVocabulary | None:
     if not (model.path / FILE_NAME).exists():
         return None
     return SideVocabulary.from_dict(json.loads(model.file(FILE_NAME).read_text(encoding="utf-8")))
+
+
+def missing_side(columns: Sequence[str]) -> str:
+    """A warning that a table has nothing in these columns of side variables, or ""."""
+    named = name_some(columns)
+    return f"warning: no column {named}: the model reads side variables as missing in every row" if columns else ""
+
+
+def unknown_cells(side: SideVocabulary | None) -> str:
+    """A warning about the cells that a model with these side variables did not know since it was last asked, or ""."""
+    said = "" if side is None else side.note()
+    return f"warning: {said}" if said else ""

@@ -115,6 +115,7 @@ def estimate(
     from hjc.apply.loop import Columns, Summary
     from hjc.apply.priors import Wanted, check_method, in_table
     from hjc.apply.step import recipe_of
+    from hjc.classifiers.side import unknown_cells
     from hjc.cli.streams import best_of, chosen, fitting, spoken, with_prior
     from hjc.evaluation.validation_scores import ValidationScores
     from hjc.tables import check_output, format_of, open_table, write_frame
@@ -165,7 +166,7 @@ def estimate(
         from hjc.report.shares import draw_shares
 
         session.notes(draw_shares(path, found, earlier, title=f"Shares of {source}", notes=said))
-    session.notes([summary.left_out(), chosen(columns), *said])
+    session.notes([summary.left_out(), chosen(columns), unknown_cells(classifier.uncalibrated.side), *said])
     if not code_column:
         how = f"calibrated ({classifier.parameters['calibration']})" if calibrated else "not calibrated"
         session.note(f"probabilities: {how}; method: {method}; see docs/decisions.md on when it is right")

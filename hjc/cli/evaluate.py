@@ -67,10 +67,12 @@ def evaluate(
 
     from hjc.apply.priors import in_texts
     from hjc.apply.step import recipe_of, trained_column
+    from hjc.classifiers.side import missing_side, unknown_cells
     from hjc.cli.streams import with_prior
     from hjc.corpus.copying import write_tables
     from hjc.data.reading import read_job_data
     from hjc.data.settings import DataSettings
+    from hjc.data.side import side_of
     from hjc.data.splits import reject_reasons, write_rejects
     from hjc.evaluation import evaluate_model
     from hjc.evaluation.kind import TextKind
@@ -113,6 +115,9 @@ def evaluate(
         side = {s.column: table.column(s.column).tolist() for s in recipe.side if s.column in table.columns}
         rows = kind.rows(recipe, rows, [table.column(name).tolist() for name in recipe.columns], side)
         session.note(kind.note())
+    if classifier.uncalibrated.side is not None:
+        there = {name for text in rows.texts for name in side_of(text)}
+        session.note(missing_side([s.column for s in recipe.side if s.column not in there]))
     counts = read_training_counts(run_dir, classifier.taxonomy)
     model, rules_from = classifier, str(run_dir)
     if prior is not None:
@@ -131,6 +136,7 @@ def evaluate(
     if not session.as_json():
         show(found, Console(highlight=False), f"{name}: {len(rows):,} rows of {data}", ("language", "source"))
         session.say("\n".join(plain_sentences({name: found})))
+    session.note(unknown_cells(model.uncalibrated.side))
     related = None if shares is None else language_correlation(found, shares)
     if related is not None:
         session.show_table(

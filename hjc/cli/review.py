@@ -66,6 +66,7 @@ def review(
     from hjc.apply.predict import check_free
     from hjc.apply.review import Reviewing, review_columns, write_review
     from hjc.apply.step import recipe_of
+    from hjc.classifiers.side import unknown_cells
     from hjc.cli.streams import best_of, chosen, fitting, spoken
     from hjc.tables import Reader, check_output, format_of, open_output, open_table
 
@@ -94,6 +95,7 @@ def review(
         [
             summary.left_out(),
             chosen(columns),
+            unknown_cells(classifier.uncalibrated.side),
             *found.notes,
             found.message(written, calibrated),
         ]

@@ -95,11 +95,10 @@ def spoken(columns: "Columns", run_dir: str, reader: "Reader", given: str = "") 
     Says which side variables the table has not.
     """
     gone = [] if columns.recipe is None else [s.column for s in columns.recipe.side if s.column not in reader.columns]
-    if gone:
-        from hjc.errors import name_some
-
-        session.note(f"warning: no column {name_some(gone)}: the model reads side variables as missing in every row")
     from hjc.apply.step import trained_column
+    from hjc.classifiers.side import missing_side
+
+    session.note(missing_side(gone))
 
     trained = trained_column(run_dir, "language_column")
     return replace(columns, language=given or (trained if trained in reader.columns else None))

@@ -1,0 +1,127 @@
+"""`hjc label` from end to end with simulated judges: a server process that knows the right code and errs at random.
+
+python experiments/silver_labels/run.py
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+from common import paired, write_lines  # noqa: E402
+from side_variables.run import load  # noqa: E402
+
+from hjc.classifiers.linear import LinearClassifier  # noqa: E402
+from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
+from hjc.data import JobData, TextRecipe  # noqa: E402
+from hjc.metrics import score_batches  # noqa: E402
+
+CODED, SILVER, AUDITED, TOP = 500, 800, 200, 10
+#: of every judge: how often it is right where the right code is among the candidates
+RIGHT = (0.7, 0.85, 0.95)
+#: share of the errors that both judges make alike
+ALIKE = 0.5
+METRICS = ("recall@1", "log_loss")
+
+
+def chance(*what: object) -> float:
+    """A number from 0 to 1 that depends on ``what`` alone: a judge answers the same question the same way."""
+    return int(sha256("|".join(map(str, what)).encode()).hexdigest()[:12], 16) / 16**12
+
+
+class Judges(BaseHTTPRequestHandler):
+    """Speaks /v1/chat/completions; the model "judge_a:0.85" is right in 85 of 100 cases."""
+
+    truth: dict[str, str] = {}  # noqa: RUF012  # text -> title of its code
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        user = body["messages"][1]["content"]
+        text = user.split("<ad>")[1].split("</ad>")[0].strip()
+        lines = {title.strip(): int(n) for n, title in re.findall(r"^(\d+)\. (.*)$", user, re.MULTILINE)}
+        who, _, right = body["model"].partition(":")
+        mood = "both" if chance(text, "alike") < ALIKE else who
+        pick = next((lines[t] for t in lines if t == self.truth.get(text)), 0)
+        if not pick or chance(text, mood) > float(right):
+            wrong = sorted(number for number in lines.values() if number != pick)
+            pick = wrong[int(chance(text, mood, "which") * len(wrong))]
+        choice = {"outcome": "choose", "number": pick, "confidence": 0.9, "reason": "as told"}
+        message = {"role": "assistant", "content": json.dumps(choice)}
+        reply = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+
+def fit(rows: JobData) -> LinearClassifier:
+    model = LinearClassifier(rows.taxonomy, LinearSettings(features="word", min_df=1, weights="ignore"))
+    model.recipe = TextRecipe(("title",))
+    return model.fit(rows)
+
+
+def main() -> None:
+    _, data = load("vacancies", "title", near=False)
+    tree, test = data["train"].taxonomy, data["test"]
+    every = data["train"]
+    order = np.random.default_rng(1).permutation(len(every))
+    coded, new = every.take(order[:CODED]), every.take(order[CODED : CODED + SILVER + AUDITED])
+    texts = [str(t) for t in new.texts]
+    Judges.truth = {t: tree.title(g) for t, g in zip(texts, new.gold.tolist(), strict=True)}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Judges)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as name:
+        folder, models, facts = Path(name), {"coded alone": fit(coded)}, {}
+        models["coded alone"].save_pretrained(folder / "model")
+        audit = [code if i < AUDITED else "" for i, code in enumerate(new.codes)]
+        pd.DataFrame({"title": texts, "expert": audit}).to_csv(folder / "ads.csv", index=False)
+        for right in RIGHT:
+            out = folder / f"silver_{right}.csv"
+            command = (
+                f"-m hjc.cli label {folder}/model {folder}/ads.csv -o {out} -t title -k {TOP} --audit-code-column "
+            )
+            command += f"expert --model judge_a:{right} --model judge_b:{right} --endpoint "
+            command += f"http://127.0.0.1:{server.server_port}/v1 --max-requests 10000"
+            done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True, check=False)
+            print(right, done.stderr, flush=True)
+            done.check_returncode()
+            found = pd.read_csv(out, dtype=str, keep_default_na=False)["label_code"][AUDITED:].to_numpy()
+            has = found != ""
+            true = np.array(new.codes[AUDITED:])
+            facts[right] = {"labelled": float(has.mean()), "silver_right": float((found == true)[has].mean())}
+            rows = [t for t, ok in zip(texts[AUDITED:], has, strict=True) if ok]
+            silver = JobData.from_lists(tree, rows, found[has].tolist())
+            plain = JobData.from_lists(tree, list(map(str, coded.texts)), list(coded.codes))
+            models[f"and silver, judges {right}"] = fit(JobData.concat([plain, silver]))
+        truly = JobData.from_lists(tree, [*map(str, coded.texts), *texts[AUDITED:]], [*coded.codes, *true.tolist()])
+        models["and the same rows coded by people"] = fit(truly)
+    server.shutdown()
+    scores = [score_batches(tree, m.iter_log_proba(test.texts), test.gold) for m in models.values()]
+    lines = []
+    for x in paired(scores, tree, tree.depth, METRICS):
+        way = list(models)[int(x["model"])]
+        judged = next((facts[r] for r in RIGHT if way.endswith(str(r))), {})
+        lines.append({"data": "vacancies", **x, "model": way, **judged})
+        print(lines[-1], flush=True)
+    write_lines("silver_labels", lines, ("data",))
+
+
+if __name__ == "__main__":
+    main()
