@@ -275,7 +275,7 @@ def test_accuracy_by_language_and_shares(tmp_path):
     line = table[(table["level"] == "1") & (table["share"] == "tokens")].iloc[0]
     accuracy = [found.metrics[f"{lang}/level_1/recall@1"] for lang in ("pl", "en", "de", "fr")]
     assert line["pearson"] == pytest.approx(stats.pearsonr(accuracy, [5, 40, 9, 10]).statistic)
-    for content, message in (("lang,x\npl,1\n", "column language"), ("language,x\npl,1\npl,2\n", "twice"),
+    for content, message in (("lang,x\npl,1\n", "no column 'language'"), ("language,x\npl,1\npl,2\n", "twice"),
                              ("language,x\npl,many\n", "no number from 0")):  # fmt: skip
         path.write_text(content, "utf-8")
         with pytest.raises(ValueError, match=message):
