@@ -41,7 +41,7 @@ MODEL = fitted()
 )  # fmt: skip
 def test_parts_add_up_to_the_difference_of_scores(settings):
     model = MODEL if not settings else fitted(**settings)
-    scores = model._nodes.scores(model.features.transform([TEXT]))[0].astype(float)
+    scores = model.nodes.scores(model.features.transform([TEXT]))[0].astype(float)
     by_node = model.settings.hierarchy in ("topdown", "plt")
     for found in explain_text(model, TEXT):
         if not by_node:

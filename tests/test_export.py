@@ -31,6 +31,7 @@ from hjc.nn.settings import HIERARCHIES, POOLINGS, TrainerSettings
 from .encoder_zoo import write_encoder
 from .stub_classifier import StubClassifier
 from .test_neural import WORDS, settings, toy_tree
+from .without import WITHOUT
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -169,13 +170,7 @@ def test_probabilities_need_neither_torch_nor_pandas(tmp_path):
     write_calibration(tmp_path / "run", Temperature(source.taxonomy, 2.5))
     export_model(tmp_path / "run", tmp_path / "out")
     code = (
-        "import sys\n"
-        "class Hidden:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in sys.argv[2:]:\n"
-        "            raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Hidden())\n"
-        "import hjc, json\n"
+        f"{WITHOUT}import hjc, json\n"
         "model = hjc.load(sys.argv[1]).calibrated()\n"
         f"found = model.predict_log_proba({TEXTS!r})\n"
         "print(json.dumps(found.tolist()))\n"
@@ -191,8 +186,8 @@ def test_probabilities_need_neither_torch_nor_pandas(tmp_path):
 
 
 def test_what_cannot_be_exported_is_said(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="a linear model cannot be exported; neural"):
-        export_model(FIXTURES / "linear_topdown", tmp_path / "out")
+    with pytest.raises(ValueError, match="a hybrid model cannot be exported; neural and linear models can"):
+        export_model(FIXTURES / "hybrid_mixture", tmp_path / "out")
     with pytest.raises(ValueError, match="engine: got 'tpu', allowed are onnx, openvino"):
         export_model(FIXTURES / "neural_topdown", tmp_path / "out", engine="tpu")
     with pytest.raises(ValueError, match="precision: got 'int4', allowed are fp32, bf16, int8"):
@@ -206,8 +201,9 @@ def test_what_cannot_be_exported_is_said(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="no empty folder"):
         export_model(FIXTURES / "neural_topdown", tmp_path / "full")
     monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr("hjc.classifiers.export.load", None)  # said before the model is read
     with pytest.raises(ImportError, match=r"pip install 'hjc\[onnx\]'"):
-        export_model(tmp_path / "nothing", tmp_path / "out")  # said before anything is read
+        export_model(FIXTURES / "neural_topdown", tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["full"]
 
 
@@ -249,6 +245,7 @@ def test_the_command(tmp_path):
 def test_a_stub_has_no_graph(tmp_path, monkeypatch):
     model = StubClassifier(toy_tree())
     monkeypatch.setattr("hjc.classifiers.export.load", lambda _: model)
+    monkeypatch.setattr("hjc.classifiers.export.stored_classifier", lambda _: model.name)
     with pytest.raises(ValueError, match="cannot be exported"):
         export_model(tmp_path, tmp_path / "out")
 

@@ -52,7 +52,7 @@ def test_character_ngrams_equal_scikit_learns(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ngrams, "_PLAIN_SIZE", plain_size)
-        ours = CharNgrams(terms, *span)(asked + seen)
+        ours = CharNgrams.of_terms(terms, *span)(asked + seen).scipy()
     theirs = vectorizer("char_wb", span, terms).transform(asked + seen)
     assert ours.dtype == np.float32
     np.testing.assert_array_equal(ours.toarray(), theirs.toarray())
@@ -73,7 +73,7 @@ def test_word_ngrams_equal_scikit_learns(
     if not terms:
         return
     theirs = vectorizer("word", span, terms).transform(asked + seen) if asked + seen else None
-    ours = WordNgrams(terms, *span)(asked + seen)
+    ours = WordNgrams.of_terms(terms, *span)(asked + seen).scipy()
     assert ours.shape == (len(asked + seen), len(terms))
     if theirs is not None:
         np.testing.assert_array_equal(ours.toarray(), theirs.toarray())

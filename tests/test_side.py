@@ -21,6 +21,7 @@ from hjc.classifiers.lookup import LookupClassifier
 from hjc.classifiers.lookup_settings import LookupSettings
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.side import beside
+from hjc.classifiers.sparse_rows import SparseRows
 from hjc.data import DataSettings, JobData, TextRecipe, read_job_data
 from hjc.data.settings import SideSettings
 from hjc.data.side import SideText, SideVocabulary, levels_of, side_of, with_side
@@ -145,11 +146,11 @@ def test_side_columns_of_a_linear_model_have_the_length_that_was_asked_for():
     frame = table()
     texts = RECIPE.texts(frame)
     found, settings = SideVocabulary.fit(COLUMNS, texts), LinearSettings(side_weight=0.5)
-    empty = sparse.csr_matrix((len(texts), 0), dtype=np.float32)
-    own = beside(empty, found, texts, settings)
+    empty = SparseRows.of(sparse.csr_matrix((len(texts), 0), dtype=np.float32))
+    own = beside(empty, found, texts, settings).scipy()
     for i, text in enumerate(texts):
         assert own[i].multiply(own[i]).sum() == pytest.approx(0.25 * len(side_of(text)))
-    taught = beside(empty, found, texts, replace(settings, side_dropout=0.5), training=True)
+    taught = beside(empty, found, texts, replace(settings, side_dropout=0.5), training=True).scipy()
     assert 0.35 < taught.nnz / own.nnz < 0.65
     assert beside(empty, None, texts, settings) is empty
 

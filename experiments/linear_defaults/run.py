@@ -63,10 +63,10 @@ def measure(name: str, train: JobData, check: JobData, settings: LinearSettings)
     started = time.process_time()
     model = LinearClassifier(tree, settings).fit(train)
     seconds = time.process_time() - started
-    plain = model._nodes
+    plain = model.nodes
     assert plain is not None and settings.score_scale == 1
     for scale in SCALES:
-        model._nodes = scale_scores(plain, tree, scale)
+        model.nodes = scale_scores(plain, tree, scale)
         scores = score_rows(tree, model.predict_log_proba(check.texts), check.gold)
         for level in range(1, tree.depth + 1):
             found = level_metrics(scores, tree, level)

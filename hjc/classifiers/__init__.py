@@ -26,6 +26,12 @@ _OWN = {
     "hybrid": ("hjc.classifiers.hybrid", "HybridClassifier", _SETTINGS, "HybridSettings"),
     "lookup": ("hjc.classifiers.lookup", "LookupClassifier", "hjc.classifiers.lookup_settings", "LookupSettings"),
     "exported": ("hjc.classifiers.exported", "ExportedClassifier", "hjc.classifiers.exported", "ExportedSettings"),
+    "exported_linear": (
+        "hjc.classifiers.exported_linear",
+        "ExportedLinear",
+        "hjc.classifiers.linear_settings",
+        "LinearSettings",
+    ),
     "static": ("hjc.classifiers.static", "StaticClassifier", "hjc.classifiers.static", "StaticSettings"),
     "best": ("hjc.classifiers.best", "BestClassifier", _SETTINGS, "BestSettings"),
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hjc.classifiers import stored_classifier
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.derived import read_derived, write_derived
 from hjc.classifiers.engines import ENGINES, required
@@ -26,6 +27,7 @@ from hjc.errors import check_choice
 from hjc.files import check_new_folder
 from hjc.nn.settings import HIERARCHIES
 
+LINEAR_FILE = "model.npz"
 #: files of a run that say what it was trained on, for later commands
 KEPT = (PROVENANCE, "training_counts.csv")
 #: texts that both models code
@@ -36,7 +38,8 @@ ALLOWED = 1e-4
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: its directory, bytes of the graph, and how it compares with its source on titles of the tree.
+    """What was written: its directory, bytes of its graph or arrays, and how it compares with its source on titles of
+    the tree.
 
     Attributes:
         difference: largest difference of a probability of a leaf. agreement: share of equal first codes.
@@ -54,15 +57,16 @@ def export_model(
     run_dir: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    engine: str = "onnx",
+    engine: str = "",
     precision: str = "fp32",
 ) -> Exported:
     """Write the model of a run for an engine.
 
     Args:
-        run_dir: of a neural model; of a calibrated one the calibration goes along.
+        run_dir: of a neural or linear model; of a calibrated one the calibration goes along.
         output: a new or empty directory.
-        engine: ``onnx`` (onnxruntime) or ``openvino``.
+        engine: of a neural model ``onnx`` (onnxruntime; the default) or ``openvino``. A linear model needs none: NumPy
+            runs it, with the numbers of the source.
         precision: ``fp32``: the numbers of the source; ``bf16``: weights in half the bytes (computed with in float32 by
             onnxruntime, in bfloat16 by OpenVINO where the processor has it); ``int8``: 8-bit integers, a quarter; with
             ``onnx`` alone.
@@ -72,6 +76,10 @@ def export_model(
         FileExistsError: ``output`` holds files.
         ValueError: another kind of model, encoder or head than can be exported, or the graph computes other numbers.
     """
+    linear = stored_classifier(run_dir) == "linear"
+    if linear and (engine or precision != "fp32"):
+        raise ValueError("a linear model is exported for NumPy, as it is: leave --engine and --precision out")
+    engine = engine or "onnx"
     check_choice("engine", engine, ENGINES)
     check_choice("precision", precision, PRECISIONS)
     if engine == "openvino" and precision == "int8":
@@ -81,22 +89,17 @@ def export_model(
         )
     target = Path(output)
     check_new_folder(target)
-    for package in ("onnx", {"onnx": "onnxruntime", "openvino": "openvino"}[engine]):
+    for package in () if linear else ("onnx", {"onnx": "onnxruntime", "openvino": "openvino"}[engine]):
         required(package, engine)
-    source = load(run_dir)
-    graph, settings = _graph_of(source, engine, precision)
+    source: Any = load(run_dir)
+    if linear:
+        from hjc.classifiers.exported_linear import ExportedLinear
 
-    def files(folder: Path) -> None:
-        from hjc.nn.stored import save_tokenizer
-
-        (folder / GRAPH).write_bytes(graph)
-        save_tokenizer(source.tokenizer, folder)  # type: ignore[attr-defined]
-        write_side(source.side, folder)
-
-    write_model_dir(
-        target, classifier="exported", parameters=asdict(settings), taxonomy=source.taxonomy, recipe=source.recipe,
-        files=files,
-    )  # fmt: skip
+        found = ExportedLinear.of(source)
+        found.recipe = source.recipe
+        found.save_pretrained(target)
+    else:
+        _write_graph(source, target, engine, precision)
     try:
         for name in DERIVED:
             if (state := read_derived(run_dir, name)) is not None:
@@ -104,17 +107,37 @@ def export_model(
         for name in KEPT:
             if (file := Path(run_dir) / name).is_file():
                 shutil.copyfile(file, target / name)
-        return _compared(source, load(target), len(graph), precision)
+        size = (target / (LINEAR_FILE if linear else GRAPH)).stat().st_size
+        return _compared(source, load(target), size, precision)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _write_graph(source: Any, target: Path, engine: str, precision: str) -> None:
+    """The model directory of a neural model."""
+    graph, settings = _graph_of(source, engine, precision)
+
+    def files(folder: Path) -> None:
+        from hjc.nn.stored import save_tokenizer
+
+        (folder / GRAPH).write_bytes(graph)
+        save_tokenizer(source.tokenizer, folder)
+        write_side(source.side, folder)
+
+    write_model_dir(
+        target, classifier="exported", parameters=asdict(settings), taxonomy=source.taxonomy, recipe=source.recipe,
+        files=files,
+    )  # fmt: skip
 
 
 def _graph_of(source: Classifier, engine: str, precision: str) -> tuple[bytes, ExportedSettings]:
     """The graph of a neural model, and how its texts are cut."""
     network: Any = getattr(source, "network", None)
     if source.name != "neural" or network is None:
-        raise ValueError(f"a {source.name} model cannot be exported; neural models can")
+        raise ValueError(
+            f"a {source.name} model cannot be exported; neural and linear models can, also those that are parts of it"
+        )
     settings: Any = source.settings  # type: ignore[attr-defined]
     if settings.hierarchy not in HIERARCHIES:
         raise ValueError(
@@ -143,7 +166,7 @@ def _compared(source: Classifier, found: Classifier, size: int, precision: str) 
     a, b = (np.exp(model.leaf_log_proba(texts)) for model in (source, found))
     difference = float(np.abs(a - b).max())
     if precision == "fp32" and not difference <= ALLOWED:
-        raise ValueError(f"the exported graph gives probabilities that differ by {difference:.2g}: please report this")
+        raise ValueError(f"the exported model gives probabilities that differ by {difference:.2g}: please report this")
     assert found.directory is not None
     agreement = float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
     return Exported(found.directory, size, difference, agreement, len(texts))

@@ -10,21 +10,27 @@ is text like any other here: its tags become tokens unless the data layer has re
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.ngrams import CharNgrams, WordNgrams
+from hjc.classifiers.ngrams import CharNgrams, NgramTable, WordNgrams
+from hjc.classifiers.sparse_rows import SparseRows
 from hjc.classifiers.storage import load_array
 from hjc.classifiers.words import lead, normalise, tokens
 
+if TYPE_CHECKING:
+    from scipy import sparse
+
+#: n-grams of the words of texts that are laid out in memory together
+_CELLS = 1 << 22
 FEATURES_FILE = "features.json"
 
 _ISO_639_1 = {
@@ -80,8 +86,7 @@ class Block:
         self._hashed = settings.hashing > 0
         self._min_df, self._max_features = settings.min_df, settings.max_features
         self._columns, self._options = settings.hashing, common
-        self._terms: dict[str, int] = {}  # term -> column; empty when hashed
-        self._known: CharNgrams | WordNgrams | None = None  # of texts for words, of single tokens for characters
+        self.known: CharNgrams | WordNgrams | None = None  #: of texts for words, of single tokens for characters
         self.idf = np.zeros(0, dtype=np.float32)
 
     @cached_property
@@ -93,37 +98,59 @@ class Block:
             return HashingVectorizer(n_features=self._columns, alternate_sign=False, norm=None, **self._options)
         return CountVectorizer(**self._options)
 
+    @cached_property
+    def terms(self) -> dict[str, int]:
+        """Term -> column; empty when hashed."""
+        return {} if self.known is None else {term: i for i, term in enumerate(self.known.terms)}
+
     @property
     def vocabulary(self) -> list[str] | None:
         """Terms in column order; None when hashed."""
-        return None if self._hashed else sorted(self._terms, key=self._terms.__getitem__)
+        return None if self._hashed else list(self.terms)
 
-    def _count(self, texts: Sequence[list[str]], *, fit: bool = False) -> sparse.csr_matrix:
-        """Counts of n-grams. Characters: (texts x tokens) @ (tokens x n-grams), so each distinct token is cut once."""
-        count: Any = self._known
-        if self._hashed:
-            count = self._counter.transform
-        elif fit or self._known is None:
-            count = self._counter.fit_transform
+    def _learn(self, texts: Sequence[list[str]]) -> "sparse.csr_matrix":
+        """Counts of the n-grams of training texts, whose vocabulary is found on the way."""
+        count = self._counter.transform if self._hashed else self._counter.fit_transform
         if self.kind == "word":
-            return sparse.csr_matrix(count(texts))
-        number = {token: i for i, token in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-        ends = np.cumsum([0, *map(len, texts)])
-        flat = np.fromiter(map(number.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=ends[-1])
-        occurrences = sparse.csr_matrix(
-            (np.ones(len(flat), np.float32), flat, ends), shape=(len(texts), max(1, len(number)))
-        )
-        grams = sparse.csr_matrix(count(list(number) or [""]))
-        return sparse.csr_matrix(occurrences @ grams)
+            return count(texts)
+        from scipy import sparse
 
-    def shares(self, plain: list[str], counted: list[str], rows: int) -> sparse.csr_matrix:
+        number, flat, ends = _distinct(texts)
+        cells = (np.ones(len(flat), np.float32), flat, ends)
+        occurrences = sparse.csr_matrix(cells, shape=(len(texts), max(1, len(number))))
+        return sparse.csr_matrix(occurrences @ count(number or [""]))
+
+    def _count(self, texts: Sequence[list[str]]) -> SparseRows:
+        """Counts of known n-grams. Characters: each distinct token is cut once."""
+        known: Any = self.known
+        if known is None:
+            return SparseRows.of(self._learn(texts))
+        if self.kind == "word":
+            return known(texts)
+        number, flat, ends = _distinct(texts)
+        grams: SparseRows = known(number)
+        size = np.diff(grams.indptr)[flat]
+        upto = np.concatenate([[0], np.cumsum(size)])[ends]  # cells before each text
+        parts, start = [], 0
+        while start < len(texts):
+            stop = max(start + 1, int(np.searchsorted(upto, upto[start] + _CELLS, "right")) - 1)
+            word, n = (x[ends[start] : ends[stop]] for x in (flat, size))
+            place = np.repeat(grams.indptr[word] - (np.cumsum(n) - n), n) + np.arange(n.sum())
+            owner = np.repeat(np.arange(stop - start), np.diff(upto[start : stop + 1]))
+            parts.append(SparseRows.counted(owner, grams.indices[place], stop - start, grams.width))
+            start = stop
+        return SparseRows.stacked(parts) if parts else grams
+
+    def shares(self, plain: list[str], counted: list[str], rows: int) -> "sparse.csr_matrix":
         """(rows, columns): how much of each n-gram of one text is counted from each of its words.
 
         plain: the words; counted: what stands for them here (stems, in the word block). An n-gram of several words is
         shared out equally.
         """
+        from scipy import sparse
+
         if self.kind == "char":
-            grams = self._count([[word] for word in plain]) if plain else sparse.csr_matrix((0, len(self.idf)))
+            grams = self._count([[word] for word in plain]).scipy() if plain else sparse.csr_matrix((0, len(self.idf)))
             return sparse.csr_matrix(sparse.vstack([grams, sparse.csr_matrix((rows - len(plain), len(self.idf)))]))
         low, high = self._span
         spans = [(i, size) for size in range(low, high + 1) for i in range(len(counted) - size + 1)]
@@ -135,16 +162,16 @@ class Block:
     def _column(self, term: str) -> int:
         """The column of a word n-gram, -1 where it has none."""
         if not self._hashed:
-            return self._terms.get(term, -1)
+            return self.terms.get(term, -1)
         from sklearn.feature_extraction import FeatureHasher
 
         hashed = FeatureHasher(len(self.idf), input_type="string", alternate_sign=False).transform([[term]])
         return int(hashed.indices[0])
 
-    def fit(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
+    def fit(self, texts: Sequence[list[str]]) -> SparseRows:
         n = len(texts)
         try:
-            counts = self._count(texts, fit=True)
+            counts = self._learn(texts)
         except ValueError as error:
             if "empty vocabulary" not in str(error):
                 raise
@@ -152,10 +179,9 @@ class Block:
         df = np.bincount(counts.indices, minlength=counts.shape[1])
         if not self._hashed:
             counts, df = self._prune(counts, df)
-            self._index()
         # scikit-learn's smooth idf: ln((1 + n) / (1 + df)) + 1
         self.idf = (np.log((1 + n) / (1 + df)) + 1).astype(np.float32)
-        return self._weigh(counts)
+        return self._weigh(SparseRows.of(counts))
 
     def _nothing_left(self, n: int) -> ValueError:
         return ValueError(
@@ -163,50 +189,46 @@ class Block:
             "lower model.min_df or check the text columns"
         )
 
-    def _prune(self, counts: sparse.csr_matrix, df: IntArray) -> tuple[sparse.csr_matrix, IntArray]:
+    def _prune(self, counts: "sparse.csr_matrix", df: IntArray) -> tuple["sparse.csr_matrix", IntArray]:
         """Drop rare n-grams; of the rest keep the ``max_features`` of highest document frequency (ties: by term)."""
         keep = np.flatnonzero(df >= self._min_df)
         if not len(keep):
             raise self._nothing_left(counts.shape[0])
-        self._terms = self._counter.vocabulary_
-        terms = self.vocabulary
-        assert terms is not None
+        found = self._counter.vocabulary_
+        terms = sorted(found, key=found.__getitem__)
         if self._max_features and len(keep) > self._max_features:
             keep = np.sort(keep[np.argsort(-df[keep], kind="stable")][: self._max_features])
-        self._terms = {terms[column]: i for i, column in enumerate(keep.tolist())}
-        return sparse.csr_matrix(counts[:, keep]), df[keep]
+        self._index([terms[column] for column in keep.tolist()])
+        return counts[:, keep], df[keep]
 
-    def _index(self) -> None:
-        kind = WordNgrams if self.kind == "word" else CharNgrams
-        self._known = kind(self.vocabulary or [], *self._span)
+    def _index(self, terms: list[str]) -> None:
+        self.terms = {term: i for i, term in enumerate(terms)}
+        self.known = (WordNgrams if self.kind == "word" else CharNgrams).of_terms(terms, *self._span)
 
-    def transform(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
+    def transform(self, texts: Sequence[list[str]]) -> SparseRows:
         return self._weigh(self._count(texts))
 
     def restore(self, vocabulary: list[str] | None, idf: FloatArray) -> None:
         if vocabulary is not None:
-            self._terms = {term: i for i, term in enumerate(vocabulary)}
-            self._index()
+            self._index(vocabulary)
         self.idf = np.asarray(idf, dtype=np.float32)
 
-    def _weigh(self, counts: Any) -> sparse.csr_matrix:
-        rows = sparse.csr_matrix(counts, dtype=np.float32)
-        rows = rows.tocsc().tocsr()  # sorted: one order of summation, whatever the order of counting
-        if self._sublinear:
-            rows.data = 1 + np.log(rows.data)
-        rows.data *= self.idf[rows.indices]
-        return scale_rows(rows, self.weight)
+    def restore_table(self, symbols: Any, table: NgramTable, idf: FloatArray) -> None:
+        """As :meth:`restore`, from the parts of ``known``."""
+        self.known = (WordNgrams if self.kind == "word" else CharNgrams)(symbols, table, *self._span)
+        self.idf = np.asarray(idf, dtype=np.float32)
+
+    def _weigh(self, counts: SparseRows) -> SparseRows:
+        values = 1 + np.log(counts.data) if self._sublinear else counts.data
+        return replace(counts, data=values * self.idf[counts.indices]).scaled(self.weight)
 
 
-def scale_rows(rows: sparse.csr_matrix, length: float = 1.0) -> sparse.csr_matrix:
-    """Scale each row to a Euclidean length, in place; empty rows stay empty."""
-    squares = np.zeros(rows.shape[0])
-    filled = np.flatnonzero(np.diff(rows.indptr))
-    if len(filled):
-        squares[filled] = np.add.reduceat(rows.data.astype(np.float64) ** 2, rows.indptr[filled])
-    factors = np.where(squares > 0, length / np.sqrt(np.where(squares > 0, squares, 1)), 0).astype(np.float32)
-    rows.data *= np.repeat(factors, np.diff(rows.indptr))
-    return rows
+def _distinct(texts: Sequence[list[str]]) -> tuple[list[str], IntArray, IntArray]:
+    """The different tokens of texts; the number of each token, one text after the other; where texts begin and end."""
+    number = {token: i for i, token in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+    ends = np.cumsum([0, *map(len, texts)])
+    flat = np.fromiter(map(number.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=ends[-1])
+    return list(number), flat, ends
 
 
 class TextFeatures:
@@ -249,26 +271,26 @@ class TextFeatures:
         prepared = self._prepare([text], block.field)
         return prepared["char"][0], prepared[block.kind][0]
 
-    def _rows(self, texts: Sequence[str], *, fit: bool) -> sparse.csr_matrix:
+    def _prepared(self, texts: Sequence[str]) -> Iterator[tuple[Block, list[list[str]]]]:
         prepared = {f: self._prepare(texts, f) for f in dict.fromkeys(b.field for b in self.blocks)}
-        parts = []
         for block in self.blocks:
-            text = prepared[block.field][block.kind]
-            parts.append(block.fit(text) if fit else block.transform(text))
-        rows = sparse.csr_matrix(sparse.hstack(parts, format="csr", dtype=np.float32)) if len(parts) > 1 else parts[0]
-        return scale_rows(rows)
+            yield block, prepared[block.field][block.kind]
 
-    def fit_transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
+    def fit_transform(self, texts: Sequence[str]) -> "sparse.csr_matrix":
         """(n, F) float32 CSR of the training texts.
 
         Raises:
             ValueError: no n-gram is frequent enough.
         """
-        return self._rows(texts, fit=True)
+        return SparseRows.beside([block.fit(found) for block, found in self._prepared(texts)]).scaled().scipy()
 
-    def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """(b, F) float32 CSR; a text without known n-grams gives an empty row."""
-        return self._rows(texts, fit=False)
+    def rows(self, texts: Sequence[str]) -> SparseRows:
+        """(b, F) rows of texts; a text without known n-grams gives an empty row."""
+        return SparseRows.beside([block.transform(found) for block, found in self._prepared(texts)]).scaled()
+
+    def transform(self, texts: Sequence[str]) -> "sparse.csr_matrix":
+        """:meth:`rows` as SciPy's matrix."""
+        return self.rows(texts).scipy()
 
     @cached_property
     def _known_words(self) -> frozenset[str] | None:

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from hjc.arrays import Float32, IntArray
+from hjc.arrays import Float32, FloatArray, IntArray
 from hjc.data.jobdata import JobData
+from hjc.errors import name_some
 from hjc.nn.settings import Callback, Run, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 #: trainer settings that only bound how long a run takes, or say where it runs
 NOT_IDENTITY = ("max_minutes", "checkpoint_minutes", "resume", "loggers", "workers", "devices", "threads")
+#: weights may be this far from an integer multiple of the smallest
+_WEIGHT_SLACK = 1e-3
+_MAX_REPEATS = 100
 
 
 def check_tree(kind: str, data: JobData, taxonomy: Taxonomy) -> None:
@@ -72,3 +76,22 @@ def run_of(
     parts = [asdict(settings), kept, train.taxonomy.hash, train.hash, valid.hash if valid else None]
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Run(trainer, None if run_dir is None else Path(run_dir), fingerprint, callback)
+
+
+def repeats_of(weight: FloatArray) -> IntArray:
+    """How often each row is repeated. liblinear counts a repeated row as one of that weight, exactly.
+
+    Raises:
+        ValueError: negative or not finite, or the ratios are not integers up to 100.
+    """
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError("weights: allowed are finite numbers from 0; mend the weight column")
+    ratio = weight / weight.min()
+    repeats = np.rint(ratio).astype(np.int64)
+    if (np.abs(ratio - repeats) > _WEIGHT_SLACK * ratio).any() or repeats.max() > _MAX_REPEATS:
+        raise ValueError(
+            "weights: napkinXC has no row weights, so rows are repeated, and each weight must be an integer multiple "
+            f"(up to {_MAX_REPEATS}) of the smallest, {weight.min():g}; got {name_some(np.unique(weight).tolist())}. "
+            "Round the weights, or set model.weights=ignore, or use model.hierarchy=flat_logreg, which takes any"
+        )
+    return repeats

@@ -19,31 +19,31 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from scipy import sparse
-from scipy.special import logsumexp
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers.base import LOG_PROBA_FLOOR, Classifier
 from hjc.classifiers.features import TextFeatures
-from hjc.classifiers.fitting import check_rows
+from hjc.classifiers.fitting import check_rows, repeats_of
 from hjc.classifiers.keywords import from_keywords
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_fit import Solver, fit_napkinxc
 from hjc.classifiers.napkinxc_weights import (
     LinearNodes,
+    Nodes,
     napkinxc_labels,
     ovr_log_proba,
     plt_log_proba,
     read_weights,
 )
 from hjc.classifiers.side import beside, read_side, write_side
+from hjc.classifiers.sparse_rows import Csr, SparseRows
 from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
-from hjc.classifiers.treemath import chunks
+from hjc.classifiers.treemath import chunks, log_softmax
 from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.codesets import CodeSets
@@ -52,9 +52,9 @@ from hjc.data.side import SideVocabulary
 from hjc.errors import name_some
 from hjc.taxonomy import Taxonomy
 
-#: weights may be this far from an integer multiple of the smallest
-_WEIGHT_SLACK = 1e-3
-_MAX_REPEATS = 100
+if TYPE_CHECKING:
+    from scipy import sparse
+
 #: bytes that scikit-learn's solver takes for a coefficient of a flat logistic regression: the last ten steps and
 #: gradients of L-BFGS in double precision, and a few copies (measured: 245 with 9.5 million coefficients)
 _BYTES_A_COEFFICIENT = 250
@@ -92,7 +92,7 @@ class LinearClassifier(Classifier):
         self.features: TextFeatures | None = None
         self.side: SideVocabulary | None = None
         self.row_counts: FloatArray = np.zeros(len(taxonomy))
-        self._nodes: LinearNodes | None = None
+        self.nodes: Nodes | None = None
         self._files: dict[str, bytes] = {}
         self._leaf_prior: FloatArray = np.zeros((0, 1))
         self._topdown: TopDown | None = None
@@ -100,7 +100,7 @@ class LinearClassifier(Classifier):
 
     @property
     def is_fitted(self) -> bool:
-        return self._nodes is not None
+        return self.nodes is not None
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -130,11 +130,12 @@ class LinearClassifier(Classifier):
         weight = train.weight[texts].astype(np.float64) if settings.weights == "exact" else np.ones(len(texts))
         self.features, words = TextFeatures(settings), [train.texts[i] for i in texts.tolist()]
         self.side = SideVocabulary.of_recipe(self.recipe, words, hashing=settings.side_hashing)
-        rows = beside(self.features.fit_transform(words), self.side, words, settings, training=True)
+        rows = SparseRows.of(self.features.fit_transform(words))
+        rows = beside(rows, self.side, words, settings, training=True).scipy()
         if settings.hierarchy == "flat_logreg":
             self._fit_logreg(rows if len(at) == len(texts) else rows[at], gold, weight[at] * sets.share[usable])
         else:
-            repeats = _repeats(weight)
+            repeats = repeats_of(weight)
             weight = repeats.astype(np.float64)
             self._fit_napkinxc(rows, gold, at, repeats)
         self.row_counts = count_rows(self.taxonomy, gold, weight[at])
@@ -159,7 +160,7 @@ class LinearClassifier(Classifier):
             weightless = (train.weight == 0)[sets.row] & ~dropped
         return np.flatnonzero(~dropped & ~weightless)
 
-    def _fit_napkinxc(self, rows: sparse.csr_matrix, gold: IntArray, at: IntArray, repeats: IntArray) -> None:
+    def _fit_napkinxc(self, rows: "sparse.csr_matrix", gold: IntArray, at: IntArray, repeats: IntArray) -> None:
         """``gold`` (m,): the codes of the rows ``at`` (m,); ``repeats``: how often each row counts."""
         settings, tree = self.settings, self.taxonomy
         labels = napkinxc_labels(tree, label_inner=not tree.is_leaf[gold].all())
@@ -184,10 +185,11 @@ class LinearClassifier(Classifier):
         nodes = read_weights(folder / "weights.bin", num_features)
         if self.settings.hierarchy == "topdown" and len(nodes.bias) == len(self.taxonomy) + 1:
             nodes = scale_scores(nodes, self.taxonomy, self.settings.score_scale)
-        self._nodes = nodes
+        self.nodes = nodes
         self._files = {f: (folder / f).read_bytes() for f in _NAPKIN_FILES if (folder / f).exists()}
 
-    def _fit_logreg(self, rows: sparse.csr_matrix, gold: IntArray, weight: FloatArray) -> None:
+    def _fit_logreg(self, rows: "sparse.csr_matrix", gold: IntArray, weight: FloatArray) -> None:
+        from scipy import sparse
         from sklearn.linear_model import LogisticRegression
 
         settings, tree = self.settings, self.taxonomy
@@ -214,24 +216,24 @@ class LinearClassifier(Classifier):
                 coefficients[seen[1]], intercepts[seen[1]] = model.coef_[0], model.intercept_[0]
             else:
                 coefficients[seen], intercepts[seen] = model.coef_, model.intercept_
-        self._nodes = LinearNodes.of_leaves(coefficients, intercepts)
+        self.nodes = LinearNodes.of_leaves(coefficients, intercepts)
         self._files = {}
 
     # ------------------------------------------------------------------ predict
 
-    def _fitted(self) -> tuple[TextFeatures, LinearNodes]:
+    def _fitted(self) -> tuple[TextFeatures, Nodes]:
         """Features and estimators; raises NotFittedError before ``fit``."""
         self.check_fitted()
-        assert self.features is not None and self._nodes is not None
-        return self.features, self._nodes
+        assert self.features is not None and self.nodes is not None
+        return self.features, self.nodes
 
     def iter_log_proba(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray]]:
         features, _ = self._fitted()
         for rows, chunk in chunks(texts, self.settings.batch_size):
-            yield rows, self.rows_log_proba(beside(features.transform(chunk), self.side, chunk, self.settings))
+            yield rows, self.rows_log_proba(beside(features.rows(chunk), self.side, chunk, self.settings))
 
-    def rows_log_proba(self, rows: sparse.csr_matrix) -> FloatArray:
-        """(b, F) float32 CSR feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in."""
+    def rows_log_proba(self, rows: Csr) -> FloatArray:
+        """(b, F) float32 feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in."""
         (_, nodes), tree, floor = self._fitted(), self.taxonomy, self.settings.floor
         leaf_prior = self._leaf_prior
         if self.settings.hierarchy == "topdown":
@@ -245,7 +247,7 @@ class LinearClassifier(Classifier):
             else:
                 leaf = plt_log_proba(nodes, rows, tree)
             leaf[:, self.row_counts[tree.leaves] == 0] = -np.inf
-            leaf -= logsumexp(leaf, axis=1, keepdims=True)
+            leaf = log_softmax(leaf)
             with np.errstate(divide="ignore"):
                 out = np.logaddexp(leaf.T + np.float32(np.log1p(-floor)), leaf_prior + np.float32(np.log(floor)))
         out[:, np.diff(rows.indptr) == 0] = leaf_prior
@@ -257,12 +259,17 @@ class LinearClassifier(Classifier):
         out -= np.log(np.exp(out).sum(axis=0, dtype=np.float64)).astype(np.float32)
         return np.ascontiguousarray(out.T)
 
-    def _ready(self) -> None:
+    @property
+    def theta(self) -> float:
+        """Pseudo-count of codes without training rows; see :class:`UnseenCodes`."""
+        return 0.0 if self._unseen is None else self._unseen.theta
+
+    def _ready(self, theta: float | None = None) -> None:
         """What prediction needs beside the estimators, once for all chunks."""
         conditional = prior(self.taxonomy, self.row_counts)
         self._unseen = None
         if self.settings.unseen == "estimated" and (self.row_counts[self.taxonomy.leaves] == 0).any():
-            self._unseen = UnseenCodes(self.taxonomy, self.row_counts, self.settings.floor)
+            self._unseen = UnseenCodes(self.taxonomy, self.row_counts, self.settings.floor, theta)
             conditional = self._unseen.without(conditional)
         with np.errstate(divide="ignore"):
             log_prior = sum_paths(np.log(conditional)[None, :], self.taxonomy)
@@ -295,8 +302,8 @@ class LinearClassifier(Classifier):
         elif self.settings.hierarchy == "topdown" and stop - start == 2 and node == start + 1:
             row = -1  # a pair of siblings has one estimator, the first one's
         if node < 0 or not 0 <= row < len(nodes.bias):
-            return np.zeros(nodes.weights.shape[1]), 0.0
-        return nodes.weights[[row]].toarray()[0].astype(np.float64), float(nodes.bias[row])
+            return np.zeros(nodes.by_feature.shape[0]), 0.0
+        return nodes.by_feature.of(row).astype(np.float64), float(nodes.bias[row])
 
     # ------------------------------------------------------------------ storage
 
@@ -307,6 +314,7 @@ class LinearClassifier(Classifier):
         write_side(self.side, folder)
         np.save(folder / "row_counts.npy", self.row_counts, allow_pickle=False)
         if self.settings.hierarchy == "flat_logreg":
+            assert isinstance(nodes, LinearNodes)
             np.save(folder / "coefficients.npy", nodes.weights.toarray(), allow_pickle=False)
             np.save(folder / "intercepts.npy", nodes.bias, allow_pickle=False)
             return
@@ -326,15 +334,15 @@ class LinearClassifier(Classifier):
         if self.settings.hierarchy == "flat_logreg":
             coefficients = load_array(model.file("coefficients.npy"))
             intercepts = load_array(model.file("intercepts.npy"))
-            self._nodes = LinearNodes.of_leaves(coefficients, intercepts)
+            self.nodes = LinearNodes.of_leaves(coefficients, intercepts)
         else:
             path = model.file("napkinxc/weights.bin")
             self._take(path.parent, self.features.num_features + len(self.side or ()))
-            assert self._nodes is not None
-            found, expected = len(self._nodes.bias), len(self.taxonomy) + 1
+            assert isinstance(self.nodes, LinearNodes)
+            found, expected = len(self.nodes.bias), len(self.taxonomy) + 1
             if self.settings.hierarchy != "bottomup" and found != expected:
                 raise ValueError(f"{path} has {found} estimators, the tree needs {expected}")
-            if not (np.isfinite(self._nodes.weights.data).all() and np.isfinite(self._nodes.bias).all()):
+            if not (np.isfinite(self.nodes.weights.data).all() and np.isfinite(self.nodes.bias).all()):
                 raise ValueError(f"{path}: holds NaN or infinite weights; train the model again")
         self._ready()
         return self
@@ -343,22 +351,3 @@ class LinearClassifier(Classifier):
 def count_rows(taxonomy: Taxonomy, gold: IntArray, weight: FloatArray) -> FloatArray:
     """(N,) weighted number of rows whose gold is the node or lies under it."""
     return taxonomy.with_descendants(np.bincount(gold, weight, len(taxonomy)).astype(np.float64))
-
-
-def _repeats(weight: FloatArray) -> IntArray:
-    """How often each row is repeated. liblinear counts a repeated row as one of that weight, exactly.
-
-    Raises:
-        ValueError: negative or not finite, or the ratios are not integers up to 100.
-    """
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError("weights: allowed are finite numbers from 0; mend the weight column")
-    ratio = weight / weight.min()
-    repeats = np.rint(ratio).astype(np.int64)
-    if (np.abs(ratio - repeats) > _WEIGHT_SLACK * ratio).any() or repeats.max() > _MAX_REPEATS:
-        raise ValueError(
-            "weights: napkinXC has no row weights, so rows are repeated, and each weight must be an integer multiple "
-            f"(up to {_MAX_REPEATS}) of the smallest, {weight.min():g}; got {name_some(np.unique(weight).tolist())}. "
-            "Round the weights, or set model.weights=ignore, or use model.hierarchy=flat_logreg, which takes any"
-        )
-    return repeats

@@ -11,44 +11,77 @@ int32 index and float32 value pairs), bool gradients (never stored by us). Index
 An estimator that saw one class only answers +10 or -10.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
-from scipy.special import log_expit
 
 from hjc.arrays import FloatArray, IntArray
 from hjc.calibration.conditionals import sum_paths
+from hjc.classifiers.feature_weights import FeatureWeights
+from hjc.classifiers.sparse_rows import Csr
 from hjc.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 #: what an estimator answers that saw only its own class (+) or only others (-), as in napkinXC
 CONSTANT_SCORE = 10.0
 LOGISTIC, SQUARED_HINGE = 0, 1
 _FEATURE_SHIFT = 2
 _PAIR = np.dtype([("index", "<i4"), ("value", "<f4")])
-#: features with a weight in more than this share of the estimators are multiplied as dense rows (faster)
-_DENSE_SHARE = 0.1
-#: so few rows are not worth an import
-_FEW_ROWS = 16
 
 
 class NapkinFileError(ValueError):
     """weights.bin is truncated or not what this module reads."""
 
 
+class Nodes(ABC):
+    """E linear estimators over F features: ``score = x @ weights.T + bias``."""
+
+    #: (E,)
+    bias: FloatArray
+    #: trained with the squared hinge loss
+    hinge: bool
+
+    @property
+    @abstractmethod
+    def by_feature(self) -> FeatureWeights:
+        """(F, E) weights."""
+
+    def scores(self, rows: Csr) -> FloatArray:
+        """(B, F) float32 rows -> (B, E) float32 scores. Memory: dense blocks of B x E."""
+        out = self.by_feature.scores(rows)
+        out += self.bias
+        return out
+
+
 @dataclass(frozen=True, eq=False)
-class LinearNodes:
-    """E linear estimators over F features: ``score = x @ weights.T + bias``.
+class StoredNodes(Nodes):
+    """Estimators whose weights lie feature by feature already."""
+
+    stored: FeatureWeights
+    bias: FloatArray
+    hinge: bool
+
+    @property
+    def by_feature(self) -> FeatureWeights:
+        return self.stored
+
+
+@dataclass(frozen=True, eq=False)
+class LinearNodes(Nodes):
+    """Estimators as they come from training.
 
     weights: (E, F) float32 CSR; bias: (E,) float32, +10 or -10 for estimators that saw one class only;
     seen: (E,) number of classes seen (0: no data); hinge: trained with the squared hinge loss.
     """
 
-    weights: sparse.csr_matrix
+    weights: "sparse.csr_matrix"
     bias: FloatArray
     seen: IntArray
     hinge: bool
@@ -56,32 +89,14 @@ class LinearNodes:
     @classmethod
     def of_leaves(cls, coefficients: FloatArray, intercepts: FloatArray) -> "LinearNodes":
         """One estimator a leaf: (L, F) and (L,)."""
+        from scipy import sparse
+
         return cls(sparse.csr_matrix(coefficients), intercepts, np.full(len(intercepts), 2), hinge=False)
 
     @cached_property
-    def _parts(self) -> tuple[Any, IntArray, FloatArray]:
-        """(F, E) sparse weights without those of heavy features; these features, and their weights dense."""
-        by_feature = sparse.csr_matrix(self.weights.T)
-        heavy = np.diff(by_feature.indptr) > _DENSE_SHARE * self.weights.shape[0]
-        light = sparse.csr_matrix(sparse.diags_array((~heavy).astype(np.float32), format="csr") @ by_feature)
-        light.eliminate_zeros()
-        return light, np.flatnonzero(heavy), np.ascontiguousarray(by_feature[heavy].toarray())
-
-    def scores(self, rows: sparse.csr_matrix) -> FloatArray:
-        """(B, F) float32 CSR -> (B, E) float32 scores. Memory: one dense block of B x E."""
-        light, heavy, dense = self._parts
-        out: FloatArray
-        if rows.shape[0] <= _FEW_ROWS:
-            out = (rows @ light).toarray()
-        else:
-            # writes dense sums at once: the same numbers as SciPy's in half of the time, after half a second of import
-            from sklearn.utils.extmath import safe_sparse_dot
-
-            out = np.asarray(safe_sparse_dot(rows, light, dense_output=True))
-        if len(heavy):
-            out += rows[:, heavy] @ dense
-        out += self.bias
-        return out
+    def by_feature(self) -> FeatureWeights:
+        found = self.weights.T.tocsr()
+        return FeatureWeights(found.indptr, found.indices, found.data, found.shape[1])
 
 
 def read_weights(path: Path, num_features: int) -> LinearNodes:
@@ -140,6 +155,8 @@ def read_weights(path: Path, num_features: int) -> LinearNodes:
         lengths[node] = int(inside.sum())
     if len(losses) > 1:
         raise NapkinFileError(f"{path}: mixes losses {sorted(losses)}")
+    from scipy import sparse  # who reads exported models does without
+
     weights = sparse.csr_matrix(
         (
             np.concatenate(values) if values else np.zeros(0, np.float32),
@@ -173,18 +190,18 @@ def hinge_log_proba(scores: FloatArray) -> FloatArray:
     return -(np.maximum(0, 1 - scores) ** 2)
 
 
-def node_log_proba(nodes: LinearNodes, scores: FloatArray) -> FloatArray:
+def node_log_proba(nodes: Nodes, scores: FloatArray) -> FloatArray:
     """Log-probability of each estimator on its own, as PLT and OVR use it."""
-    return hinge_log_proba(scores) if nodes.hinge else log_expit(scores)
+    return hinge_log_proba(scores) if nodes.hinge else np.minimum(scores, 0) - np.log1p(np.exp(-np.abs(scores)))
 
 
-def plt_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
+def plt_log_proba(nodes: Nodes, rows: Csr, taxonomy: Taxonomy) -> FloatArray:
     """(B, L) natural log of napkinXC's PLT probabilities: product of the sigmoids on the path; rows do not sum to 1."""
     each = node_log_proba(nodes, nodes.scores(rows))
     return sum_paths(each[:, 1:], taxonomy) + each[:, :1]
 
 
-def ovr_log_proba(nodes: LinearNodes, rows: sparse.csr_matrix, taxonomy: Taxonomy) -> FloatArray:
+def ovr_log_proba(nodes: Nodes, rows: Csr, taxonomy: Taxonomy) -> FloatArray:
     """(B, L) natural log of napkinXC's OVR probabilities, one sigmoid a leaf; rows do not sum to 1.
 
     napkinXC writes no estimators above the highest label seen: those leaves are impossible, -inf.

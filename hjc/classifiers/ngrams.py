@@ -13,65 +13,122 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from scipy import sparse
 
 from hjc.arrays import IntArray
+from hjc.classifiers.sparse_rows import SparseRows
 
 #: below this many possible pairs (node, symbol) a depth of the trie is a plain array instead of a hash table
 _PLAIN_SIZE = 1 << 22
+#: 2^64 divided by the golden ratio
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class _Depth:
-    """Pairs (node above, symbol) -> node of this depth, and node -> column (-1: no term ends here)."""
+    """Pairs (node above, symbol) -> node of this depth, and node -> column (-1: no term ends here).
+
+    A node is the place of its pair among the sorted pairs. Pairs that are too many for a plain array lie in a hash
+    table with free places (open addressing): all lookups are made at once, those that hit another pair try the next
+    place together.
+    """
 
     def __init__(self, keys: IntArray, columns: IntArray, size: int) -> None:
         """keys: sorted, unique, below ``size``; columns: aligned with them."""
-        self.columns = columns
+        self.keys, self.columns = keys, columns
         self._plain: npt.NDArray[np.int32] | None = None
         if size <= _PLAIN_SIZE:
             self._plain = np.full(size, -1, dtype=np.int32)
             self._plain[keys] = np.arange(len(keys), dtype=np.int32)
         else:
-            self._index = pd.Index(keys)
+            self._hash(keys)
+
+    def _hash(self, keys: IntArray) -> None:
+        bits = max(4, int(2 * len(keys)).bit_length())  # at most half of the places are taken
+        self._shift, self._last = np.uint64(64 - bits), (1 << bits) - 1
+        self._key, self._node = np.full(1 << bits, -1, dtype=np.int64), np.full(1 << bits, -1, dtype=np.int32)
+        place, todo = self._place(keys), np.arange(len(keys))
+        while len(todo):
+            at = place[todo]
+            free = self._key[at] < 0
+            self._key[at[free]] = keys[todo[free]]  # of several the last one stays
+            stored = self._key[at] == keys[todo]
+            self._node[at[stored]] = todo[stored]
+            todo = todo[~stored]
+            place[todo] = (place[todo] + 1) & self._last
+
+    def _place(self, keys: IntArray) -> IntArray:
+        """Where a pair is looked for first: the upper bits of a product (Knuth, vol. 3, 6.4)."""
+        found: IntArray = ((keys.astype(np.uint64) * _GOLDEN) >> self._shift).astype(np.int64)
+        return found
 
     def find(self, keys: IntArray) -> npt.NDArray[Any]:
         """(m,) pairs -> (m,) nodes, -1 where unknown."""
-        return self._plain[keys] if self._plain is not None else self._index.get_indexer(pd.Index(keys))
+        if self._plain is not None:
+            return self._plain[keys]
+        place = self._place(keys)
+        there = self._key[place]
+        node = np.where(there == keys, self._node[place], -1)
+        todo = np.flatnonzero((there != keys) & (there >= 0))
+        while len(todo):
+            place[todo] = (place[todo] + 1) & self._last
+            there = self._key[place[todo]]
+            node[todo] = np.where(there == keys[todo], self._node[place[todo]], -1)
+            todo = todo[(there != keys[todo]) & (there >= 0)]
+        return node
 
 
 class NgramTable:
     """A vocabulary of n-grams, as columns; built once, then only read.
 
     Args:
-        symbols: (t,) symbol numbers of all terms, one term after the other; from 0 to ``alphabet`` - 1.
-        lengths: (T,) number of symbols of each term, from 1. Term i is column i.
-        alphabet: number of symbols.
+        alphabet: number of symbols, which are numbers from 0.
+        num_columns: T, of the terms.
+        depths: of each length from 1 the sorted keys of its nodes (node above * alphabet + symbol), and the column of
+            each, -1 where no term ends.
     """
 
-    def __init__(self, symbols: IntArray, lengths: IntArray, alphabet: int) -> None:
-        self.alphabet = max(1, alphabet)
-        self.num_columns = len(lengths)
+    def __init__(self, alphabet: int, num_columns: int, depths: Sequence[tuple[IntArray, IntArray]]) -> None:
+        self.alphabet, self.num_columns = max(1, alphabet), num_columns
+        widths = [1, *(len(keys) for keys, _ in depths)]
+        self._depths = [_Depth(*one, width * self.alphabet) for one, width in zip(depths, widths, strict=False)]
+
+    @classmethod
+    def of_terms(cls, symbols: IntArray, lengths: IntArray, alphabet: int) -> "NgramTable":
+        """symbols: (t,) of all terms, one term after the other; lengths: (T,) of each, from 1. Term i is column i."""
+        alphabet = max(1, alphabet)
         starts = np.cumsum(lengths) - lengths
-        at_depth: list[_Depth] = []
+        depths = []
         node = np.zeros(len(lengths), dtype=np.int64)
-        width = 1  # nodes at the depth above
         for depth in range(1, int(lengths.max(initial=0)) + 1):
             terms = np.flatnonzero(lengths >= depth)
-            keys = node[terms] * self.alphabet + symbols[starts[terms] + depth - 1]
+            keys = node[terms] * alphabet + symbols[starts[terms] + depth - 1]
             unique, place = np.unique(keys, return_inverse=True)
             node[terms] = place
             columns = np.full(len(unique), -1, dtype=np.int64)
             ends = lengths[terms] == depth
             columns[place[ends]] = terms[ends]
-            at_depth.append(_Depth(unique, columns, width * self.alphabet))
-            width = len(unique)
-        self._depths = at_depth
+            depths.append((unique, columns))
+        return cls(alphabet, len(lengths), depths)
+
+    @property
+    def depths(self) -> list[tuple[IntArray, IntArray]]:
+        """Keys and columns of each length, from which the same table is made."""
+        return [(one.keys, one.columns) for one in self._depths]
+
+    def terms(self, symbols: Sequence[str], joiner: str) -> list[str]:
+        """The terms in column order, their symbols written so and joined."""
+        found, above = [""] * self.num_columns, [""]
+        for depth, (keys, columns) in enumerate(self.depths):
+            between = joiner if depth else ""
+            pairs = zip((keys // self.alphabet).tolist(), (keys % self.alphabet).tolist(), strict=True)
+            above = [above[node] + between + symbols[symbol] for node, symbol in pairs]
+            for node in np.flatnonzero(columns >= 0).tolist():
+                found[columns[node]] = above[node]
+        return found
 
     def count(
         self, symbols: IntArray, lengths: IntArray, low: int, high: int, *, whole_if_short: bool = False
-    ) -> sparse.csr_matrix:
-        """(S, T) float32 CSR: how often each sequence has each known n-gram of ``low`` to ``high`` symbols.
+    ) -> SparseRows:
+        """(S, T): how often each sequence has each known n-gram of ``low`` to ``high`` symbols.
 
         symbols: (s,) numbers, -1 for one that no term has; lengths: (S,) of each sequence. whole_if_short: a sequence
         shorter than ``low`` counts as one n-gram of all its symbols (scikit-learn's char_wb), else it has none.
@@ -103,45 +160,76 @@ class NgramTable:
                 wanted &= (lengths[owner[place]] == depth) & (starts[owner[place]] == place)
             owners.append(owner[place[wanted]])
             columns.append(column[wanted])
-        cells = np.concatenate(owners), np.concatenate(columns)
-        ones = np.ones(len(cells[0]), dtype=np.float32)
-        return sparse.csr_matrix((ones, cells), shape=(len(lengths), self.num_columns))
+        return SparseRows.counted(np.concatenate(owners), np.concatenate(columns), len(lengths), self.num_columns)
 
 
 class CharNgrams:
-    """Counts of the character n-grams of tokens, a blank for each edge: CountVectorizer(analyzer="char_wb")."""
+    """Counts of the character n-grams of tokens, a blank for each edge: CountVectorizer(analyzer="char_wb").
 
-    def __init__(self, terms: Sequence[str], low: int, high: int) -> None:
-        self._low, self._high = low, high
+    Args:
+        symbols: (A,) code points of the characters that terms have, ascending.
+        table: the terms. low, high: lengths that are counted.
+    """
+
+    def __init__(self, symbols: IntArray, table: NgramTable, low: int, high: int) -> None:
+        self._low, self._high, self.symbols, self.table = low, high, symbols, table
+        self._number = _numbers(symbols)
+
+    @classmethod
+    def of_terms(cls, terms: Sequence[str], low: int, high: int) -> "CharNgrams":
         points = _code_points("".join(terms))
         known = np.unique(points)
-        self._number = np.full(int(known.max(initial=0)) + 2, -1, dtype=np.int64)  # the last: any higher code point
-        self._number[known] = np.arange(len(known))
-        self._table = NgramTable(self._number[points], _lengths(terms), len(known))
+        return cls(known, NgramTable.of_terms(_numbers(known)[points], _lengths(terms), len(known)), low, high)
 
-    def __call__(self, tokens: Sequence[str]) -> sparse.csr_matrix:
-        """(tokens, columns) float32 CSR; tokens are not empty."""
+    @property
+    def terms(self) -> list[str]:
+        """In column order."""
+        return self.table.terms([chr(point) for point in self.symbols.tolist()], "")
+
+    def __call__(self, tokens: Sequence[str]) -> SparseRows:
+        """(tokens, columns) of tokens that are not empty."""
         points = _code_points(" " + "  ".join(tokens) + " " if tokens else "")
         symbols = self._number[np.minimum(points, len(self._number) - 1)]
-        return self._table.count(symbols, _lengths(tokens) + 2, self._low, self._high, whole_if_short=True)
+        return self.table.count(symbols, _lengths(tokens) + 2, self._low, self._high, whole_if_short=True)
 
 
 class WordNgrams:
-    """Counts of the word n-grams of texts that are lists of tokens: CountVectorizer(analyzer="word")."""
+    """Counts of the word n-grams of texts that are lists of tokens: CountVectorizer(analyzer="word").
 
-    def __init__(self, terms: Sequence[str], low: int, high: int) -> None:
-        self._low, self._high = low, high
-        self._number: dict[str, int] = {}
+    Args:
+        symbols: the words that terms have. table: the terms. low, high: lengths that are counted.
+    """
+
+    def __init__(self, symbols: Sequence[str], table: NgramTable, low: int, high: int) -> None:
+        self._low, self._high, self.symbols, self.table = low, high, symbols, table
+        self._number = dict(zip(symbols, range(len(symbols)), strict=True))
+
+    @classmethod
+    def of_terms(cls, terms: Sequence[str], low: int, high: int) -> "WordNgrams":
+        number: dict[str, int] = {}
         parts = [term.split(" ") for term in terms]  # tokens hold no blanks
-        flat = [self._number.setdefault(token, len(self._number)) for part in parts for token in part]
-        self._table = NgramTable(np.array(flat, dtype=np.int64), _lengths(parts), len(self._number))
+        flat = [number.setdefault(token, len(number)) for part in parts for token in part]
+        table = NgramTable.of_terms(np.array(flat, dtype=np.int64), _lengths(parts), len(number))
+        return cls(list(number), table, low, high)
 
-    def __call__(self, texts: Sequence[Sequence[str]]) -> sparse.csr_matrix:
-        """(texts, columns) float32 CSR."""
+    @property
+    def terms(self) -> list[str]:
+        """In column order."""
+        return self.table.terms(self.symbols, " ")
+
+    def __call__(self, texts: Sequence[Sequence[str]]) -> SparseRows:
+        """(texts, columns)."""
         lengths = _lengths(texts)
         found = map(self._number.get, chain.from_iterable(texts), repeat(-1))
         symbols = np.fromiter(found, dtype=np.int64, count=int(lengths.sum()))
-        return self._table.count(symbols, lengths, self._low, self._high)
+        return self.table.count(symbols, lengths, self._low, self._high)
+
+
+def _numbers(points: IntArray) -> IntArray:
+    """Code point -> its place among ``points``, -1 for others; the last entry stands for all higher ones."""
+    number = np.full(int(points.max(initial=0)) + 2, -1, dtype=np.int64)
+    number[points] = np.arange(len(points))
+    return number
 
 
 def _lengths(parts: Sequence[Any]) -> IntArray:

@@ -3,37 +3,32 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.sparse_rows import SparseRows
 from hjc.classifiers.storage import ModelDir
 from hjc.data.side import SideVocabulary, drop_variables
 from hjc.errors import name_some
-
-if TYPE_CHECKING:
-    from scipy import sparse
 
 FILE_NAME = "side.json"
 
 
 def beside(
-    rows: "sparse.csr_matrix",
+    rows: SparseRows,
     vocabulary: SideVocabulary | None,
     texts: Sequence[str],
     settings: LinearSettings,
     *,
     training: bool = False,
-) -> "sparse.csr_matrix":
+) -> SparseRows:
     """(n, F) rows of the texts with (n, S) side variables, each of length ``side_weight``; as they are without any.
 
     ``training``: every variable of every row is left out with probability ``side_dropout``.
     """
     if vocabulary is None:
         return rows
-    from scipy import sparse  # an exported network does without
-
     row, variable, token = vocabulary.of(texts)
     if training and settings.side_dropout:
         rng = np.random.default_rng(settings.seed)
@@ -42,8 +37,9 @@ def beside(
     group = row * len(vocabulary.columns) + variable
     size = np.bincount(group, minlength=1)[group] if len(group) else group
     value = (settings.side_weight / np.sqrt(np.maximum(size, 1))).astype(np.float32)
-    own = sparse.csr_matrix((value, (row, token)), shape=(len(texts), len(vocabulary)), dtype=np.float32)
-    return sparse.csr_matrix(sparse.hstack([rows, own], format="csr", dtype=np.float32))
+    order = np.lexsort((token, row))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(texts)))])
+    return SparseRows.beside([rows, SparseRows(indptr, token[order], value[order], len(vocabulary))])
 
 
 def write_side(vocabulary: SideVocabulary | None, folder: Path) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from scipy import sparse
 
 from hjc.arrays import FloatArray
-from hjc.classifiers.napkinxc_weights import LinearNodes
+from hjc.classifiers.napkinxc_weights import LinearNodes, Nodes
+from hjc.classifiers.sparse_rows import Csr
 from hjc.taxonomy import Taxonomy
 
 #: scores within this distance from 0 need no shift before exp: neither it nor a sum of siblings leaves float32
@@ -46,10 +46,11 @@ class TopDown:
     def __init__(self, taxonomy: Taxonomy, conditional_prior: FloatArray, row_counts: FloatArray, floor: float) -> None:
         starts, stops = taxonomy.group_slice.T
         self._starts, self._group = starts, taxonomy.group
-        nodes = np.arange(len(taxonomy))
-        one = np.ones(len(taxonomy), dtype=np.float32)
-        self._sum_groups = sparse.csr_matrix((one, (self._group, nodes)), shape=(len(starts), len(nodes)))
-        self._pairs = starts[stops - starts == 2]
+        size = stops - starts
+        self._alone, self._two = np.flatnonzero(size == 1), np.flatnonzero(size == 2)
+        many = np.flatnonzero(size > 2)
+        self._many = list(zip(many.tolist(), starts[many].tolist(), stops[many].tolist(), strict=True))
+        self._pairs = starts[self._two]
         self._unseen = np.flatnonzero(row_counts == 0)
         self._unknown_groups = np.add.reduceat(row_counts, starts) == 0
         self._floor = floor
@@ -58,7 +59,16 @@ class TopDown:
         self._steps = [(start, stop, taxonomy.parents[start:stop]) for start, stop in pairwise(bounds)]
         self._leaves = taxonomy.leaves
 
-    def conditional(self, nodes: LinearNodes, rows: sparse.csr_matrix) -> FloatArray:
+    def _totals(self, p: FloatArray) -> FloatArray:
+        """(N, B) -> (G, B) sums over siblings."""
+        total = np.empty((len(self._starts), p.shape[1]), p.dtype)
+        total[self._alone] = p[self._starts[self._alone]]
+        total[self._two] = p[self._pairs] + p[self._pairs + 1]
+        for group, start, stop in self._many:
+            p[start:stop].sum(axis=0, out=total[group])
+        return total
+
+    def conditional(self, nodes: Nodes, rows: Csr) -> FloatArray:
         """(N, B) float32 P(node | its parent), prior mixed in."""
         p = np.ascontiguousarray(nodes.scores(rows)[:, 1:].T)  # without the root's estimator
         first = self._pairs  # a pair of siblings has one estimator, the first one's
@@ -75,14 +85,14 @@ class TopDown:
             # above 0, so that the seen one of a pair has all the probability
             p[first], p[first + 1] = np.maximum(of_pairs, 1e-12), np.maximum(1 - of_pairs, 1e-12)
         p[self._unseen] = 0
-        total = self._sum_groups @ p
+        total = self._totals(p)
         known = total > 0
         p *= np.divide(1 - self._floor, total, out=np.zeros_like(total), where=known)[self._group]
         # where nothing is known of a group its prior has all the weight
         p += np.where(known, np.float32(self._floor), np.float32(1))[self._group] * self._prior
         return p
 
-    def __call__(self, nodes: LinearNodes, rows: sparse.csr_matrix) -> FloatArray:
+    def __call__(self, nodes: Nodes, rows: Csr) -> FloatArray:
         """(B, F) float32 CSR rows -> (L, B) float32 log-probabilities; rows sum to 1 but for rounding."""
         out = self.conditional(nodes, rows)
         with np.errstate(divide="ignore"):  # floor 0: an unseen leaf is impossible

@@ -9,7 +9,6 @@ one row make codes with none likely; where every code has many rows, a new one i
 """
 
 import numpy as np
-from scipy import sparse
 
 from hjc.arrays import Float32, FloatArray, IntArray
 from hjc.taxonomy import Taxonomy
@@ -63,11 +62,12 @@ class UnseenCodes:
     Args:
         row_counts: (N,) training rows at or below each node.
         floor: weight of the prior, 0 to below 1.
+        theta: pseudo-count of a child; None: the likeliest.
     """
 
-    def __init__(self, taxonomy: Taxonomy, row_counts: FloatArray, floor: float) -> None:
+    def __init__(self, taxonomy: Taxonomy, row_counts: FloatArray, floor: float, theta: float | None = None) -> None:
         self._group, self._starts = group, starts = taxonomy.group, taxonomy.group_slice[:, 0]
-        self.theta = pseudo_count(taxonomy, row_counts)
+        self.theta = pseudo_count(taxonomy, row_counts) if theta is None else theta
         size, rows = _groups(taxonomy, row_counts)
         unseen = np.add.reduceat((row_counts == 0).astype(np.float64), starts)
         room = rows + size * self.theta
@@ -91,10 +91,7 @@ class UnseenCodes:
         self._rows = np.flatnonzero(~self.answered[leaves])
         ancestors, self._which = np.unique(above[leaves][self._rows], return_inverse=True)
         spans = [(0, len(leaves)) if a < 0 else tuple(taxonomy.leaf_slice[a].tolist()) for a in ancestors.tolist()]
-        columns = np.concatenate([np.arange(*span) for span in spans]) if spans else np.zeros(0, np.int64)
-        ends = np.cumsum([0, *(stop - start for start, stop in spans)])
-        ones = np.ones(len(columns), dtype=np.float32)
-        self._under = sparse.csr_matrix((ones, columns, ends), shape=(len(spans), len(leaves)))
+        self._spans = spans  # of the leaves under each such ancestor
 
     def without(self, conditional: FloatArray) -> FloatArray:
         """(N,) P(node | parent) with 0 for codes that the model does not answer for, the others scaled to sum to 1."""
@@ -107,5 +104,8 @@ class UnseenCodes:
         proba = proba.copy()
         proba[self._rows] = 0
         out = proba * self._factor
-        out[self._rows] = (self._under @ proba)[self._which] * self._factor[self._rows]
+        under = np.empty((len(self._spans), proba.shape[1]), np.float32)
+        for i, (start, stop) in enumerate(self._spans):
+            proba[start:stop].sum(axis=0, out=under[i])
+        out[self._rows] = under[self._which] * self._factor[self._rows]
         return out

@@ -11,10 +11,13 @@ from hjc.cli.aliases import RunDir
 def export(
     run_dir: RunDir,
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="New model directory.")],
-    engine: Annotated[str, typer.Option(help="onnx (onnxruntime) or openvino.")] = "onnx",
+    engine: Annotated[str, typer.Option(help="Of a neural model: onnx (onnxruntime, the default) or openvino.")] = "",
     precision: Annotated[str, typer.Option(help="fp32, bf16 (half the bytes) or int8 (a quarter).")] = "fp32",
 ) -> None:
-    """Write a neural model so that it runs without torch: every command and hjc.load read the new directory."""
+    """Write a neural model so that it runs without torch, a linear one so that it needs NumPy alone.
+
+    Every command and hjc.load read the new directory.
+    """
     from hjc.classifiers.export import export_model
 
     with session.all_or_nothing(output):

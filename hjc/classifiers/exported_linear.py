@@ -1,0 +1,131 @@
+"""A linear model in one file of arrays: counting n-grams, scores and the tree need NumPy alone.
+
+``model.npz`` holds no pickle and nothing that is run. For each block of features: the n-grams as a trie (``B/keys1``,
+``B/columns1`` for the first symbol, and so on), its symbols (code points of characters; of words their UTF-8, one a
+line), idf. Then the weights, feature by feature, and the training rows of each node. N nodes, E estimators.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from hjc.arrays import FloatArray, IntArray
+from hjc.classifiers.feature_weights import FeatureWeights
+from hjc.classifiers.features import Block, TextFeatures
+from hjc.classifiers.linear import LinearClassifier
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.napkinxc_weights import StoredNodes
+from hjc.classifiers.ngrams import CharNgrams, NgramTable
+from hjc.classifiers.side import read_side, write_side
+from hjc.classifiers.storage import ModelDir
+from hjc.data.jobdata import JobData
+
+FILE = "model.npz"
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class ExportedLinear(LinearClassifier):
+    """Reads and runs what :func:`hjc.classifiers.export.export_model` wrote of a linear model; it cannot be trained."""
+
+    name: ClassVar[str] = "exported_linear"
+
+    def fit_data(self, train: JobData, valid: JobData | None = None, *, run_dir: Path | None = None) -> Self:
+        """Raises ValueError."""
+        raise ValueError("an exported model cannot be trained: train the model that it was made of, and export that")
+
+    @classmethod
+    def of(cls, source: LinearClassifier) -> Self:
+        """The same model.
+
+        Raises:
+            ValueError: its n-grams are hashed, which only scikit-learn does.
+        """
+        source.check_fitted()
+        if source.settings.hashing:
+            raise ValueError(
+                "a linear model with model.hashing counts its n-grams by scikit-learn and cannot be exported; train it "
+                "with model.hashing=0 (model.max_features bounds its size)"
+            )
+        self = cls(source.taxonomy, source.settings)
+        self.features, self.side, self.row_counts = source.features, source.side, source.row_counts
+        assert source.nodes is not None
+        self.nodes = StoredNodes(source.nodes.by_feature, source.nodes.bias, source.nodes.hinge)
+        self._ready(source.theta)
+        return self
+
+    def write_files(self, folder: Path) -> None:
+        """model.npz, and side.json where there are side variables."""
+        features, nodes = self._fitted()
+        arrays: dict[str, npt.NDArray[Any]] = {"rows": self.row_counts, "bias": nodes.bias}
+        arrays["hinge"], arrays["theta"] = np.array(nodes.hinge), np.array(self.theta)
+        starts, estimators, arrays["weights"] = nodes.by_feature.all()
+        arrays["starts"] = starts.astype(np.int64)
+        arrays["estimators"] = estimators.astype(np.min_scalar_type(len(nodes.bias)))
+        for block in features.blocks:
+            arrays |= {f"{block.name}/{name}": array for name, array in _arrays_of(block)}
+        with (folder / FILE).open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+        write_side(self.side, folder)
+
+    @classmethod
+    def read_files(cls, model: ModelDir) -> Self:
+        self = cls(model.taxonomy, model.settings(LinearSettings))
+        path = model.file(FILE)
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        if bad := [name for name, a in arrays.items() if a.dtype.kind not in "biuf" or not np.isfinite(a).all()]:
+            raise ValueError(f"{path}: {', '.join(bad)} hold no numbers, NaN or infinite ones")
+        self.side = read_side(model)
+        self.features = TextFeatures(self.settings)
+        for block in self.features.blocks:
+            _restore(block, arrays)
+        tree, number = self.taxonomy, len(arrays["bias"])
+        expected = tree.num_leaves if self.settings.hierarchy in ("bottomup", "flat_logreg") else len(tree) + 1
+        self.row_counts = arrays["rows"]
+        if self.row_counts.shape != (len(tree),) or not (number == expected or self.settings.hierarchy == "bottomup"):
+            raise ValueError(f"{path}: {number} estimators and rows of {len(self.row_counts)} nodes are not the tree's")
+        size = self.features.num_features + len(self.side or ())
+        starts, estimators, weights = arrays["starts"], arrays["estimators"], arrays["weights"]
+        whole = starts.shape == (size + 1,) and starts[0] == 0 and (np.diff(starts) >= 0).all()
+        if not (whole and estimators.shape == weights.shape == (starts[-1],)) or (estimators >= number).any():
+            raise ValueError(f"{path}: the weights are not those of {size} features and {number} estimators")
+        by_feature = FeatureWeights(starts, estimators, weights.astype(np.float32, copy=False), number)
+        self.nodes = StoredNodes(by_feature, arrays["bias"].astype(np.float32, copy=False), bool(arrays["hinge"]))
+        self._ready(float(arrays["theta"]))
+        return self
+
+
+def _arrays_of(block: Block) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Of a block: n-grams, symbols, idf."""
+    known = block.known
+    assert known is not None
+    if isinstance(known, CharNgrams):
+        yield "symbols", known.symbols.astype(np.uint32)
+    else:
+        yield "symbols", np.frombuffer("\n".join(known.symbols).encode("utf-8", "surrogatepass"), np.uint8)
+    yield "idf", block.idf
+    for depth, (keys, columns) in enumerate(known.table.depths, start=1):
+        yield f"keys{depth}", keys
+        yield f"columns{depth}", columns.astype(np.int32)
+
+
+def _restore(block: Block, arrays: Arrays) -> None:
+    """Raises KeyError, ValueError: arrays of the block are missing, or do not fit together."""
+    symbols: Any = arrays[f"{block.name}/symbols"].astype(np.int64)
+    if block.kind == "word":
+        symbols = symbols.astype(np.uint8).tobytes().decode("utf-8", "surrogatepass").split("\n")
+    idf: FloatArray = arrays[f"{block.name}/idf"]
+    depths: list[tuple[IntArray, IntArray]] = []
+    width = 1
+    while f"{block.name}/keys{len(depths) + 1}" in arrays:
+        keys, columns = (arrays[f"{block.name}/{what}{len(depths) + 1}"] for what in ("keys", "columns"))
+        ascending = bool((np.diff(keys, prepend=-1) > 0).all())
+        inside = len(keys) and keys[-1] < width * len(symbols) and columns.min() >= -1 and columns.max() < len(idf)
+        if not (ascending and inside and keys.shape == columns.shape):
+            raise ValueError(f"{FILE}: n-grams of {len(depths) + 1} symbols of block {block.name} are none")
+        depths.append((keys.astype(np.int64), columns.astype(np.int64)))
+        width = len(keys)
+    block.restore_table(symbols, NgramTable(len(symbols), len(idf), depths), idf)

@@ -1,0 +1,104 @@
+"""Rows of mostly zeros, as arrays: what a linear model counts and reads, in NumPy alone.
+
+The attributes are those of SciPy's CSR matrices, so that either is taken where rows are only read. B rows, F columns,
+n non-zeros.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hjc.arrays import Float32, IntArray
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+
+class Csr(Protocol):
+    """Rows one after the other: SparseRows, or a ``csr_matrix`` with sorted columns."""
+
+    @property
+    def indptr(self) -> Any: ...
+    @property
+    def indices(self) -> Any: ...
+    @property
+    def data(self) -> Any: ...
+    @property
+    def shape(self) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """B rows.
+
+    Attributes:
+        indptr: (B + 1,) where each row begins. indices: (n,) columns, ascending in a row, each once.
+        data: (n,) float32. width: F.
+    """
+
+    indptr: IntArray
+    indices: IntArray
+    data: Float32
+    width: int
+
+    @classmethod
+    def counted(cls, owner: IntArray, column: IntArray, rows: int, width: int) -> "SparseRows":
+        """How often each of so many rows has each column; ``owner``, ``column`` (m,): one cell an occurrence."""
+        cell = owner * width + column
+        cell.sort()
+        first = np.flatnonzero(np.diff(cell, prepend=-1))
+        cell, count = cell[first], np.diff(first, append=len(cell)).astype(np.float32)
+        row, column = np.divmod(cell, width) if width else (cell, cell)
+        return cls(np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]), column, count, width)
+
+    @classmethod
+    def of(cls, matrix: "sparse.csr_matrix") -> "SparseRows":
+        """Of a SciPy matrix, whose columns are sorted in place."""
+        matrix.sort_indices()
+        return cls(matrix.indptr, matrix.indices, matrix.data.astype(np.float32, copy=False), matrix.shape[1])
+
+    @classmethod
+    def stacked(cls, parts: Sequence["SparseRows"]) -> "SparseRows":
+        """One below the other, all of one width."""
+        ends = np.cumsum([0, *(part.indptr[-1] for part in parts)])
+        indptr = [part.indptr[1:] + end for part, end in zip(parts, ends.tolist(), strict=False)]
+        indices, data = np.concatenate([p.indices for p in parts]), np.concatenate([p.data for p in parts])
+        return cls(np.concatenate([[0], *indptr]), indices, data, parts[0].width)
+
+    @classmethod
+    def beside(cls, parts: Sequence["SparseRows"]) -> "SparseRows":
+        """Blocks of columns of the same rows, side by side."""
+        if len(parts) == 1:
+            return parts[0]
+        sizes = np.array([np.diff(part.indptr) for part in parts])  # (blocks, B)
+        indptr = np.concatenate([[0], np.cumsum(sizes.sum(axis=0))])
+        begin = indptr[:-1] + np.cumsum(sizes, axis=0) - sizes  # of each block of each row
+        indices = np.empty(int(indptr[-1]), np.int64)
+        data, width = np.empty(len(indices), np.float32), 0
+        for part, size, start in zip(parts, sizes, begin, strict=True):
+            place = np.repeat(start - part.indptr[:-1], size) + np.arange(len(part.data))
+            indices[place], data[place] = part.indices + width, part.data
+            width += part.width
+        return cls(indptr, indices, data, width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, F)."""
+        return len(self.indptr) - 1, self.width
+
+    def scaled(self, length: float = 1.0) -> "SparseRows":
+        """Each row with this Euclidean length; empty rows stay empty."""
+        squares = np.zeros(self.shape[0])
+        filled = np.flatnonzero(np.diff(self.indptr))
+        if len(filled):
+            squares[filled] = np.add.reduceat(self.data.astype(np.float64) ** 2, self.indptr[filled])
+        factors = np.where(squares > 0, length / np.sqrt(np.where(squares > 0, squares, 1)), 0).astype(np.float32)
+        return replace(self, data=self.data * np.repeat(factors, np.diff(self.indptr)))
+
+    def scipy(self) -> "sparse.csr_matrix":
+        """The same rows as SciPy's matrix."""
+        from scipy import sparse  # who only predicts does without
+
+        return sparse.csr_matrix((self.data, self.indices, self.indptr), shape=self.shape)
