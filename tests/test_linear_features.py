@@ -126,7 +126,8 @@ def test_equals_scikit_learns_tfidf_vectorizer(kind: str, min_df: int) -> None:
     order = [theirs.vocabulary_[term] for term in ours.blocks[0].vocabulary or []]
     assert sorted(order) == list(range(expected.shape[1]))
     np.testing.assert_allclose(rows.toarray(), expected[:, order], atol=1e-6)
-    unseen = ["kierowca STRASSENBAU nieznane", "zzz", ""]
+    # kierkier: n-grams of characters that stand in a word twice, in a word that stands there twice
+    unseen = ["kierowca STRASSENBAU nieznane", "zzz", "", "kierkierkier kierkierkier", *TEXTS]
     np.testing.assert_allclose(
         ours.transform(unseen).toarray(), theirs.transform(unseen).toarray()[:, order], atol=1e-6
     )

@@ -129,15 +129,18 @@ class Block:
             return known(texts)
         number, flat, ends = _distinct(texts)
         grams: SparseRows = known(number)
-        size = np.diff(grams.indptr)[flat]
+        times = grams.data.astype(np.int64)  # a token may have an n-gram twice
+        column = np.repeat(grams.indices, times)
+        begin = np.concatenate([[0], np.cumsum(times)])[grams.indptr]
+        size = np.diff(begin)[flat]
         upto = np.concatenate([[0], np.cumsum(size)])[ends]  # cells before each text
         parts, start = [], 0
         while start < len(texts):
             stop = max(start + 1, int(np.searchsorted(upto, upto[start] + _CELLS, "right")) - 1)
             word, n = (x[ends[start] : ends[stop]] for x in (flat, size))
-            place = np.repeat(grams.indptr[word] - (np.cumsum(n) - n), n) + np.arange(n.sum())
+            place = np.repeat(begin[word] - (np.cumsum(n) - n), n) + np.arange(n.sum())
             owner = np.repeat(np.arange(stop - start), np.diff(upto[start : stop + 1]))
-            parts.append(SparseRows.counted(owner, grams.indices[place], stop - start, grams.width))
+            parts.append(SparseRows.counted(owner, column[place], stop - start, grams.width))
             start = stop
         return SparseRows.stacked(parts) if parts else grams
 
