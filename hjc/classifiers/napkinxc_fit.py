@@ -4,12 +4,14 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from scipy import sparse
+from typing import TYPE_CHECKING
 
 from hjc.arrays import IntArray
 from hjc.classifiers.napkinxc_weights import napkinxc_tree
 from hjc.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ def fit_napkinxc(
     kind: str,
     taxonomy: Taxonomy,
     labels: IntArray,
-    rows: sparse.csr_matrix,
+    rows: "sparse.csr_matrix",
     gold: Sequence[int] | Sequence[Sequence[int]],
     solver: Solver,
 ) -> None:
