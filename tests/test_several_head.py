@@ -15,6 +15,7 @@ from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.lookup import LookupClassifier
 from hjc.classifiers.lookup_settings import LookupSettings
 from hjc.classifiers.napkinxc_weights import LinearNodes
+from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.reweighted import ReweightedClassifier
 from hjc.classifiers.several import SeveralHead
 from hjc.classifiers.vectors import TF_IDF, TextVectors
@@ -233,7 +234,10 @@ def test_from_a_table_to_ads_of_two_jobs(tmp_path, call):
     assert code and "Give data.other_codes_column or data.code_separator" in err
     code, out, err = call(*train, "data.code_separator='|'", "trainer.resume=false")
     assert not code and "head for several codes (several.npz)" in out, err
-    assert not call(*train, "data.code_separator='|'")[0], "a finished run is evaluated again"
+    more = ("data.code_separator='|'", "evaluation.report=true", "evaluation.bootstrap=20")
+    assert not call(*train, *more)[0], "a finished run is evaluated again"
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "All codes of a text" in page and "Ways to decide on codes" in page
     written = pd.read_csv(tmp_path / "run" / "several.csv")
     assert set(written["set"]) == {"valid", "test"} and set(written["way"]) == {"head", "probabilities"}
     code, out, _ = call("evaluate", tmp_path / "run", tmp_path / "ads.csv", "--bootstrap", "0")
@@ -245,3 +249,17 @@ def test_from_a_table_to_ads_of_two_jobs(tmp_path, call):
     assert coded["hjc_level3_several"].tolist()[1:] == ["31", "32"] and coded["hjc_level3_several_proba"][0] > 1.3
     again = ("predict", tmp_path / "run", tmp_path / "new.csv", "--several", "0.5", "--prior", "uniform")
     assert "the head for several codes knows the shares of its training only" in call(*again)[2]
+
+
+@pytest.mark.slow
+def test_an_encoder_has_a_head_too(tmp_path):
+    model = NeuralClassifier(
+        tree(), encoder="tiny", tiny_hidden=32, tiny_layers=1, tiny_vocabulary=200, max_length=8, epochs=8,
+        batch_size=32, learning_rate=2e-3, head_learning_rate=1e-2, precision="32", threads=1, loggers=[],
+    ).fit(rows(400), rows(100, seed=1))  # fmt: skip
+    model.save_pretrained(tmp_path / "model")
+    fit_several(model, tmp_path / "model", rows(400), rows(100, seed=1))
+    loaded = hjc.load(tmp_path / "model")
+    table = evaluate_model(loaded, rows(150, seed=3), bootstrap=0, progress=False).decided.several
+    loss = table[table["metric"] == "log_loss"].set_index(["way", "level"])["value"]
+    assert loss["head", "3"] < loss["probabilities", "3"]

@@ -164,6 +164,8 @@ def _details(name: str, evaluation: Evaluation, below: IntArray | None, folder: 
         "made": made,
         "rules": rules.to_dict("records"),
         "rules_by": last,
+        "decodings": _by_metric(made.hierarchical[made.hierarchical["probabilities"] == last], ["decoding"]),
+        "several": _by_metric(made.several, ["level", "way", "threshold"]),
         "idle_rules": idle,
         "shares": shares,
         "confusions": confusions,
@@ -174,6 +176,17 @@ def _details(name: str, evaluation: Evaluation, below: IntArray | None, folder: 
         "below": below,
         "wilson": wilson,
     }
+
+
+def _by_metric(lines: pd.DataFrame, keys: list[str]) -> list[dict[str, Any]]:
+    """A record for each combination of ``keys``, with every metric and its bounds (``_low``, ``_high``)."""
+    found = []
+    for key, part in lines.groupby(keys, sort=False):
+        record: dict[str, Any] = dict(zip(keys, key, strict=True))
+        for metric, value, low, high in part[["metric", "value", "low", "high"]].itertuples(index=False):
+            record |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+        found.append(record)
+    return found
 
 
 def space_section(classifier: Classifier, evaluation: Evaluation, folder: Path, *, seed: int = 0) -> Section | None:
