@@ -254,7 +254,7 @@ def test_from_a_table_to_ads_of_two_jobs(tmp_path, call):
 @pytest.mark.slow
 def test_an_encoder_has_a_head_too(tmp_path):
     model = NeuralClassifier(
-        tree(), encoder="tiny", tiny_hidden=32, tiny_layers=1, tiny_vocabulary=200, max_length=8, epochs=8,
+        tree(), encoder="tiny", tiny_hidden=32, tiny_layers=1, tiny_vocabulary=300, max_length=8, epochs=8,
         batch_size=32, learning_rate=2e-3, head_learning_rate=1e-2, precision="32", threads=1, loggers=[],
     ).fit(rows(400), rows(100, seed=1))  # fmt: skip
     model.save_pretrained(tmp_path / "model")
