@@ -158,6 +158,8 @@ def test_missing_cells_are_an_empty_text():
     ("rows", "error", "message"),
     [
         ("nurse", TypeError, r"one string, 'nurse'; pass a list of texts"),
+        ("ads.csv.gz", TypeError, r"one string, 'ads.csv.gz'; a file is read first: pandas.read_csv"),
+        (Path("ads.csv"), TypeError, r"got a PosixPath; a file is read first"),
         (None, TypeError, "NoneType"),
         ({"title": "nurse"}, TypeError, "a dict; pass a list"),
         ((text for text in ["nurse"]), TypeError, "a generator"),

@@ -131,7 +131,7 @@ def test_unicode_encodings_are_found(tmp_path, encoding):
 def test_other_encodings_are_asked_for_with_their_readings(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("text,code\nksięgowość,0110\n".encode("cp1250"))
-    with pytest.raises(ValueError, match=r"is not utf-8\. Set the encoding.*cp1250 \('księgowość,0110'\)"):
+    with pytest.raises(ValueError, match=r"is not utf-8\. Say the encoding.*cp1250 \('księgowość,0110'\)"):
         read_rows(path)
     assert read_table(path, encoding="cp1250")["text"].tolist() == ["księgowość"]
     with pytest.raises(ValueError, match="encoding: got 'klingon'"):

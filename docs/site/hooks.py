@@ -27,6 +27,7 @@ OUTSIDE = {
     "hjc/configs/README.md": "reference/groups.md",
     "hjc/data/sample/README.md": "sample.md",
 }
+ELSEWHERE_WORKER = "https://unpkg.com/iframe-worker/shim"
 ELSEWHERE = ("http:", "https:", "mailto:", "data:")
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s]+)(?P<after>\))")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
@@ -100,6 +101,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     parts = _FENCE.split(markdown)
     return "".join(part if part.startswith("```") else _LINK.sub(turned, part) for part in parts)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """The theme takes what searches on pages opened from the disk from another site; here it is a file of this one."""
+    own = posixpath.relpath("site/search_worker.js", posixpath.dirname(page.file.dest_uri) or ".")
+    return output.replace(ELSEWHERE_WORKER, own)
 
 
 # ---------------------------------------------------------------------- notebooks

@@ -124,7 +124,9 @@ TextColumn = Annotated[list[str], typer.Option("-t", "--text-column", help="Colu
 CodeColumn = Annotated[str, typer.Option("-c", "--code-column", help="Column with the code.")]
 LanguageColumn = Annotated[str, typer.Option(help="Column with the language.")]
 SourceColumn = Annotated[str, typer.Option(help="Column with the source.")]
-TrainedCodeColumn = Annotated[str | None, typer.Option(help="Column with the right code (as in training).")]
+TrainedCodeColumn = Annotated[
+    str | None, typer.Option("-c", "--code-column", help="Column with the right code (as in training).")
+]
 OtherCodesColumn = Annotated[
     str | None, typer.Option(help="Column with further codes that are right as well, 2221|2222 (as in training).")
 ]

@@ -86,8 +86,7 @@ def check(
         session.say(str(problem))
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
-    if not problems:
-        session.say(f"{path}: no problems")
+    session.say(f"{path}: a tree" + ("; see the warnings" if problems else ", no problems"))
 
 
 session.add(taxonomy_app, "import", import_, shows=True)

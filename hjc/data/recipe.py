@@ -210,7 +210,8 @@ class TextRecipe:
         names = getattr(rows, "columns", None)
         if names is None and not isinstance(rows, (list, tuple, np.ndarray)) and not _is_series(rows):
             got = f"one string, {rows!r:.40}" if isinstance(rows, str) else f"a {type(rows).__name__}"
-            raise TypeError(f"got {got}; {self._wanted}")
+            file = "; a file is read first: pandas.read_csv(path, dtype=str)" if _is_file(rows) else ""
+            raise TypeError(f"got {got}{file}; {self._wanted}")
         if names is None and getattr(rows, "ndim", 1) != 1:
             raise TypeError(f"got an array of shape {np.shape(rows)}; {self._wanted}")
         if names is None and not (len(rows) and any(isinstance(row, Mapping) for row in rows)):
@@ -252,6 +253,11 @@ def _written(value: Any) -> str:
     """A cell as a table would have it: 62 and 62.0 are 62."""
     whole = isinstance(value, float | np.floating) and float(value).is_integer()
     return str(int(value) if whole else value)
+
+
+def _is_file(rows: Any) -> bool:
+    """Whether what is no rows looks like the path of a table."""
+    return bool(re.search(r"\.(csv|tsv|txt|parquet|xlsx?|jsonl?)(\.(gz|bz2|xz|zip))?$", str(rows), re.IGNORECASE))
 
 
 def _is_series(rows: Any) -> bool:

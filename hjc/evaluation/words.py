@@ -76,7 +76,10 @@ def automatic_sentence(found: Evaluation) -> str:
         return ""
     aim = f"{ACCURACY:.0%}".replace("%", " %")
     if not line["coded"] > 0:
-        return f"None of them can be coded automatically at {aim} accuracy: somebody has to look at each."
+        return (
+            f"None of them can be coded automatically: no threshold shows {aim} accuracy on the validation rows. "
+            "Somebody has to look at each."
+        )
     return (
         f"{100 * line['coded']:.0f} of 100 can be coded automatically at {aim} accuracy "
         f"({100 * line['right']:.0f} % of those were right here)."

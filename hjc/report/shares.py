@@ -151,7 +151,7 @@ def shares_figure(parts: Sequence[tuple[str, pd.DataFrame]], level: int, earlier
             axes.set_xlabel("share, with its interval")
             axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     told = [axes for axes in grid if axes.get_legend_handles_labels()[0]]
-    if told:
+    if {label for axes in told for label in axes.get_legend_handles_labels()[1]} - {"now"}:  # "now" alone says nothing
         plots.legend_above(figure, max(told, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
     return figure
 

@@ -180,7 +180,8 @@ def explain_undecodable(name: str, codec: str, error: UnicodeDecodeError) -> str
             continue
         shown.append(f"{candidate} ({text!r})")
     return (
-        f"{name}: byte 0x{data[at]:02x} is not {codec}. Set the encoding to the one that reads right: "
+        f"{name}: byte 0x{data[at]:02x} is not {codec}. Say the encoding that reads right (--encoding NAME, or "
+        "data.encoding=NAME in hjc train): "
         + (", ".join(shown) or ", ".join(CANDIDATES))
         + "; or convert the file to UTF-8"
     )

@@ -93,11 +93,14 @@ def read_taxonomy_table(
     used = next((c for c in (code, *(CODE_COLUMNS if code == "code" else ())) if c in columns), None)
     if used is None:
         raise TaxonomyError(
-            f"{path}: no column {code!r}, the file has {header}. Name the column of codes with code='...'"
+            f"{path}: no column {code!r}, the file has {header}. Rename the column of codes, say it (--code NAME of "
+            "hjc taxonomy check, code= in Python), or make a file for every command: hjc taxonomy import csv "
+            f"{path.name} --column code=NAME --column title_en=NAME -o DIR"
         )
     if parent != "parent" and parent not in columns:
         raise TaxonomyError(
-            f"{path}: no column {parent!r}, the file has {header}. Name the column of parents with parent='...'"
+            f"{path}: no column {parent!r}, the file has {header}. Say the column of parents (--parent NAME of hjc "
+            "taxonomy check, parent= in Python)"
         )
     texts: dict[str, dict[str, list[str]]] = {"titles": {}, "descriptions": {}}
     ignored = []
