@@ -288,6 +288,7 @@ def test_settings_that_are_named_exist(page: Path) -> None:
             ("model", "trust"),
             ("model", "safetensors"),
             ("model", "onnx"),
+            ("model", "npz"),
             ("taxonomy", "csv"),
         }:
             continue
