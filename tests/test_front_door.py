@@ -293,3 +293,24 @@ def test_what_a_crosswalk_covers_as_json(call, tmp_path: Path) -> None:
     named = ("--source-column", "source", "--target-column", "target")
     code, out, err = call("crosswalk", *given, *named, "--json")
     assert not code and json.loads(out)["pairs"] == 2, err
+
+
+def test_every_command_that_prints_a_table_has_json() -> None:
+    import inspect
+
+    import typer
+
+    from hjc.cli import app
+
+    def commands(command, path: str):
+        for name, below in getattr(command, "commands", {}).items():
+            yield from commands(below, f"{path} {name}")
+        if not hasattr(command, "commands"):
+            yield path, command
+
+    showing = set()
+    for path, command in commands(typer.main.get_command(app), "hjc"):
+        if "show_table(" in inspect.getsource(inspect.unwrap(command.callback)):
+            showing.add(path)
+            assert "--json" in [name for parameter in command.params for name in parameter.opts], path
+    assert {"hjc data index", "hjc drift", "hjc taxonomy show"} <= showing

@@ -109,6 +109,7 @@ def add(app: typer.Typer, name: str, command: Callable[..., None], *, shows: boo
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__wrapped__ = command  # type: ignore[attr-defined]
     app.command(name)(run)
 
 

@@ -21,6 +21,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "index": index, "deal": deal, "gather": gather, "synthesise": synthesise,
 }  # fmt: skip
 #: those that print tables
-SHOWING = ("agreement", "from-taxonomy", "manifest")
+SHOWING = ("agreement", "from-taxonomy", "index", "manifest")
 for name, command in COMMANDS.items():
     session.add(data_app, name, command, shows=name in SHOWING)
