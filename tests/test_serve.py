@@ -152,6 +152,30 @@ def test_a_memory_that_misleads_is_switched_off_by_its_own_rows() -> None:
     assert len(memory) == 0 and memory.mix(["nurse wanted for shift 3"], np.zeros((1, 10), np.float32))[1] == ["model"]
 
 
+@pytest.mark.parametrize("own_space", [True, False])
+def test_a_memory_that_grew_is_one_that_was_made_at_once(own_space: bool) -> None:
+    model = hjc.load(MODEL)
+    if not own_space:
+        model.__class__ = type("Words", (type(model),), {"vector_space": None})
+    leaves, texts = model.taxonomy.leaf_codes, ["night nurse", "cook for a canteen", "nurse", "no like word"]
+    said = [Correction(i, f"{texts[i % 3]} number {i % 7}", (leaves[i % len(leaves)],)) for i in range(24)]
+
+    grown = Memory(model)
+    for one in said:
+        grown.update([one])
+        grown.nearest("nurse")  # vectors are made in between
+    grown.update([Correction(3, "pilot", (leaves[0],))], gone=[5, 6])
+    at_once = Memory(model)
+    kept = [*(one for one in said if one.key not in (3, 5, 6)), Correction(3, "pilot", (leaves[0],))]
+    at_once.update(kept)
+    log_p = model.leaf_log_proba(texts)
+    for found, expected in zip(grown.mix(texts, log_p), at_once.mix(texts, log_p), strict=True):
+        assert np.allclose(found, expected, atol=1e-6) if isinstance(found, np.ndarray) else found == expected
+    assert grown.nearest("pilot")[0].text == "pilot" and len(grown.nearest("nurse", 30)) == len(
+        at_once.nearest("nurse", 30)
+    )
+
+
 def test_batches_are_bounded_and_answered_in_order() -> None:
     gate, sizes = threading.Event(), list[int]()
 

@@ -1,7 +1,7 @@
 """The models that are served side by side, each with its queue; one may be replaced while requests are under way."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,6 +60,11 @@ class Answered(Classifier):
         yield np.arange(len(texts)), self.answer.log_proba, self.answer.outcomes
 
 
+def _beside(work: Callable[[], None]) -> None:
+    """In a thread of its own: nobody waits for it, an error stands in the log."""
+    threading.Thread(target=work, name="hjc-mix", daemon=True).start()
+
+
 class Served:
     """One model in memory with its queue and what people corrected.
 
@@ -71,7 +76,8 @@ class Served:
         self.name, self.directory = name, Path(directory)
         self.classifier = load(directory)
         self.version = model_fingerprint(directory)[:VERSION]
-        self.memory, self.seen = Memory(self.classifier), Seen(self.classifier, name, metrics)
+        self.memory = Memory(self.classifier, later=_beside)
+        self.seen = Seen(self.classifier, name, metrics)
         self.batcher = Batcher(
             self._answer, batch_rows=limits.batch_rows, queue_rows=limits.queue_rows, wait=limits.wait_ms / 1000,
             seen=lambda rows, seconds: metrics.batch(name, rows, seconds),

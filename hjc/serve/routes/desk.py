@@ -1,14 +1,17 @@
 """``/v1/desk``: the coder's work: next ad, decision, undo, history, why, progress."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from sqlalchemy import select
+from sqlalchemy.engine import Connection
 from starlette.concurrency import run_in_threadpool
 
 from hjc.data.recipe import OK
 from hjc.serve.desk_schemas import Decide, Decided, History, HistoryRow, Next, Progress, TaskOut, Tasks, Undo
-from hjc.serve.models import Served
+from hjc.serve.models import Answer, Served
 from hjc.serve.routes.access import Coder, ServiceNow, answer
 from hjc.serve.schemas import Number
 from hjc.serve.service import Service
@@ -34,37 +37,55 @@ async def next_tasks(wanted: Next, service: ServiceNow, user: Coder) -> Tasks:
         return [(t, service.board.get_or_first(rows[t.batch].model), rows[t.batch].settings.get("hide", "none"))
                 for t in found]  # fmt: skip
 
-    taken = await run_in_threadpool(take)
-    return Tasks(tasks=[await shown_task(service, user, *one, language=wanted.language) for one in taken])
+    return Tasks(tasks=await shown_tasks(service, user, await run_in_threadpool(take), language=wanted.language))
 
 
-async def shown_task(
-    service: Service, user: User, task: queue.Task, served: Served, hide: str, *, language: str | None
-) -> TaskOut:
-    """A task as its coder sees it; what they see is kept."""
-    recipe = served.classifier.recipe.of_columns(["text"])
-    (text,), (status,) = recipe.read([[task.text]])
-    out = TaskOut(
-        task=task.id, ad=task.ad, batch=task.batch, number=task.number,
-        language=task.language, text=task.text, fields=task.fields, status=status,
-    )  # fmt: skip
-    if status != OK or hide == "all" or (hide == "audit" and task.purpose == "audit"):
-        return out
-    calibrated = served.can_calibrate
-    # audited ads are coded beside the model alone: what others corrected must not decide them
-    found = await answer(service, served, [text], calibrated=calibrated, learned=task.purpose != "audit")
+async def shown_tasks(
+    service: Service, user: User, taken: Sequence[tuple[queue.Task, Served, str]], *, language: str | None
+) -> list[TaskOut]:
+    """Tasks as their coder sees them; what they see is kept. The texts go through the model together.
+
+    Args:
+        taken: task, its model, and where its suggestions are hidden: none, audit or all.
+    """
+    out, asked = [], list[tuple[TaskOut, queue.Task, Served, str]]()
+    for task, served, hide in taken:
+        (text,), (status,) = served.classifier.recipe.of_columns(["text"]).read([[task.text]])
+        one = TaskOut(
+            task=task.id, ad=task.ad, batch=task.batch, number=task.number,
+            language=task.language, text=task.text, fields=task.fields, status=status,
+        )  # fmt: skip
+        out.append(one)
+        if status == OK and hide != "all" and not (hide == "audit" and task.purpose == "audit"):
+            asked.append((one, task, served, text))
+
+    async def found(task: queue.Task, served: Served, text: str) -> Answer:
+        # audited ads are coded beside the model alone: what others corrected must not decide them
+        learned = task.purpose != "audit"
+        return await answer(service, served, [text], calibrated=served.can_calibrate, learned=learned)
+
+    answers = await asyncio.gather(*(found(task, served, text) for _, task, served, text in asked))
 
     def keep() -> None:
-        made = suggestions(served, found, 0, calibrated=calibrated, language=language)
-        seen = {"calibrated": calibrated, "stage": made.stage,
-                "levels": {str(one.level): [[c.code, round(c.probability, 6)] for c in one.choices[:5]]
-                           for one in made.levels}}  # fmt: skip
+        for (one, _, served, _), given in zip(asked, answers, strict=True):
+            one.suggestions = suggestions(served, given, 0, calibrated=served.can_calibrate, language=language)
         with service.store.write() as connection:
-            out.shown = queue.note_shown(connection, task.ad, user, served.name, served.version, seen)
-        out.suggestions = made
+            for one, _, served, _ in asked:
+                one.shown = note_shown(connection, user, one, served)
 
-    await run_in_threadpool(keep)
+    if asked:
+        await run_in_threadpool(keep)
     return out
+
+
+def note_shown(connection: Connection, user: User, one: TaskOut, served: Served) -> int:
+    """Keep the first codes of each level that somebody sees."""
+    made = one.suggestions
+    assert made is not None
+    seen = {"calibrated": made.calibrated, "stage": made.stage,
+            "levels": {str(level.level): [[c.code, round(c.probability, 6)] for c in level.choices[:5]]
+                       for level in made.levels}}  # fmt: skip
+    return queue.note_shown(connection, one.ad, user, served.name, served.version, seen)
 
 
 @router.post("/decisions")
@@ -108,7 +129,8 @@ async def undo(wanted: Undo, service: ServiceNow, user: Coder) -> TaskOut:
         service.refresh_corrections([task.ad])
         return task, service.board.get_or_first(row.model), row.settings.get("hide", "none")
 
-    return await shown_task(service, user, *await run_in_threadpool(work), language=wanted.language)
+    (back,) = await shown_tasks(service, user, [await run_in_threadpool(work)], language=wanted.language)
+    return back
 
 
 @router.get("/history")
