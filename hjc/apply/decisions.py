@@ -190,7 +190,10 @@ class DecisionPlan:
         return out
 
     def decide(
-        self, log_proba: FloatArray, languages: Sequence[str] | None = None, several: FloatArray | None = None
+        self,
+        log_proba: FloatArray | LevelProba,
+        languages: Sequence[str] | None = None,
+        several: FloatArray | None = None,
     ) -> dict[str, Any]:
         """The columns of a batch (B, L) of rows in these languages. ``several``: (B, N) probabilities of a head for
         several codes, where there is one."""

@@ -11,6 +11,7 @@ from hjc.arrays import BoolArray, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.treemath import top_k_columns
 from hjc.errors import check_range, name_some
+from hjc.metrics.level_proba import LevelProba
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:  # decisions have columns of codes, too
@@ -124,12 +125,6 @@ class Plan(CodeColumns):
         return {**out, f"{self.prefix}status": "text"}
 
 
-def several_of(classifier: Classifier, texts: list[str]) -> FloatArray | None:
-    """(b, N) probabilities of the head for several codes; None where the model has none."""
-    head = classifier.several
-    return None if head is None else np.exp(head.log_proba(classifier.text_vectors(texts)))
-
-
 def code_rows(classifier: Classifier, plan: Plan, part: Part) -> dict[str, list[Any]]:
     """The new columns of some rows: column -> values in their order.
 
@@ -148,8 +143,11 @@ def code_rows(classifier: Classifier, plan: Plan, part: Part) -> dict[str, list[
             nodes[d][at], proba[d][at] = plan.top(d, tree.aggregate(log_proba, d))
         if rules is not None:
             spoken = None if languages is None else [languages[i] for i in at.tolist()]
-            several = several_of(classifier, [part.texts[i] for i in at.tolist()]) if rules.several else None
-            for name, values in rules.decide(log_proba, spoken, several).items():
+            levels, several = LevelProba.of(tree, log_proba), None
+            if rules.several and classifier.several is not None:
+                vectors = classifier.text_vectors([part.texts[i] for i in at.tolist()])
+                several = classifier.several.proba(vectors, levels.nodes())
+            for name, values in rules.decide(levels, spoken, several).items():
                 decided[name][at] = values
     good = part.good
     least = 0.0 if rules is None or rules.abstain is None else rules.abstain

@@ -10,7 +10,9 @@ probabilistic label tree (Jasinska-Kobus et al. 2020, "Probabilistic label trees
 classification"), with its normalisation, which holds because who has a code has one below it. So the head is coherent:
 P(parent) is at least that of each child, and at most their sum; at level 1 they sum to 1 or more.
 
-It is fitted after the model, which it leaves as it is, and kept beside it (several.npz). N nodes, F features.
+It is mixed with the probabilities of the model, in which a text has one code: share P(v present) + (1 - share) P(v). A
+mixture of two coherent ones is coherent. It is fitted after the model, which it leaves as it is, and kept beside it
+(several.npz). N nodes, F features.
 """
 
 import os
@@ -22,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
-from hjc.arrays import Float64
+from hjc.arrays import Float64, FloatArray
 from hjc.calibration.conditionals import segment_logsumexp
 from hjc.classifiers.derived import read_derived, write_derived
 from hjc.classifiers.napkinxc_fit import Solver, fit_napkinxc
@@ -30,7 +32,7 @@ from hjc.classifiers.napkinxc_weights import LinearNodes, napkinxc_labels, node_
 from hjc.classifiers.paths import SEVERAL
 from hjc.classifiers.vectors import TextVectors
 from hjc.data.codesets import CodeSets
-from hjc.errors import ModelDirError
+from hjc.errors import ModelDirError, check_range
 from hjc.taxonomy import Taxonomy
 
 #: of every estimator; C is chosen on validation rows of O*NET titles (experiments/several_codes)
@@ -48,6 +50,7 @@ class SeveralHead:
     Args:
         nodes: N estimators on vectors of ``space``.
         rows: how many training rows it saw; several: how many of them had more than one code.
+        share: of the head's own probabilities in the mixture.
         thresholds: way (``head``, ``probabilities``) -> (D + 1,) the probability from which codes of each level, and of
             all levels together, have the best micro F1 on validation rows; {} without such rows.
     """
@@ -57,6 +60,7 @@ class SeveralHead:
     space: str
     rows: int
     several: int
+    share: float = 1.0
     thresholds: dict[str, Float64] = field(default_factory=dict)
 
     @classmethod
@@ -91,6 +95,10 @@ class SeveralHead:
         total = segment_logsumexp(each, tree.group_slice[:, 0])
         return tree.with_ancestors(each - np.minimum(total, 0.0)[:, tree.group])
 
+    def proba(self, vectors: TextVectors, model: FloatArray) -> Float64:
+        """(B, N) the mixture with the node probabilities (B, N) of the model; see the module."""
+        return self.share * np.exp(self.log_proba(vectors)) + (1 - self.share) * model
+
     # ------------------------------------------------------------------ storage
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
@@ -99,7 +107,7 @@ class SeveralHead:
         state: dict[str, Any] = {
             "data": weights.data, "indices": weights.indices, "indptr": weights.indptr, "bias": self.nodes.bias,
             "features": np.array(weights.shape[1]), "space": np.array(self.space),
-            "rows": np.array([self.rows, self.several]),
+            "rows": np.array([self.rows, self.several]), "share": np.array(self.share),
         }  # fmt: skip
         return write_derived(directory, SEVERAL, state | {f"threshold_{k}": v for k, v in self.thresholds.items()})
 
@@ -128,6 +136,8 @@ class SeveralHead:
                 raise ValueError(f"its thresholds are not of {taxonomy.depth} levels")
             rows, several = (int(x) for x in state["rows"])
             nodes = LinearNodes(weights, bias, np.full(len(bias), 2), hinge=False)
-            return cls(taxonomy, nodes, str(state["space"]), rows, several, thresholds)
+            share = float(state["share"])
+            check_range("its share", share, 0 <= share <= 1, "numbers from 0 to 1")
+            return cls(taxonomy, nodes, str(state["space"]), rows, several, share, thresholds)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise ModelDirError(f"{Path(directory) / SEVERAL}: {error}") from error

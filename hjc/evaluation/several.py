@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
 from hjc.metrics import LevelProba, Resamples
 from hjc.metrics.bootstrap import percentile_interval
-from hjc.metrics.several import BestThreshold, SetScores, determined, present
+from hjc.metrics.several import BestThreshold, SetScores, determined, present, yes_or_no_loss
 from hjc.taxonomy import Taxonomy
 
 #: the head, and the model's own probabilities, of which the same is asked
 HEAD, PROBABILITIES = "head", "probabilities"
 WAYS = (HEAD, PROBABILITIES)
+#: of the head in its mixture with the probabilities, which are tried on validation rows
+SHARES = np.linspace(0, 1, 11)
 COLUMNS = ("way", "level", "threshold", "metric", "value", "low", "high", "n")
 
 
@@ -57,11 +60,13 @@ def fit_several(model: Classifier, directory: str | Path, train: JobData, valid:
         head = SeveralHead.fit(model.taxonomy, model.text_vectors(list(rows.texts)), sets_of(rows))
         model.several = head
         if len(valid):
+            head = model.several = replace(head, share=_share(model, valid))
             head.thresholds.update(_thresholds(model, valid))
         head.save(directory)
     model.several = head
     sentence = f"head for several codes ({SEVERAL}): {head.rows:,} training rows, {head.several:,} with several codes"
     if HEAD in head.thresholds:
+        sentence += f"; its share in the mixture with the model's own probabilities is {head.share:.1f}"
         best = ", ".join(f"{t:.2f} at level {d}" for d, t in enumerate(head.thresholds[HEAD][:-1], start=1))
         sentence += f"; --several with the best F1 on validation rows: {best}"
     return sentence
@@ -70,7 +75,18 @@ def fit_several(model: Classifier, directory: str | Path, train: JobData, valid:
 def of_all_ways(model: Classifier, texts: list[str], levels: LevelProba) -> dict[str, Float64]:
     """Way -> (B, N) probabilities that a text has each node."""
     assert model.several is not None
-    return {HEAD: np.exp(model.several.log_proba(model.text_vectors(texts))), PROBABILITIES: levels.nodes()}
+    return {HEAD: model.several.proba(model.text_vectors(texts), levels.nodes()), PROBABILITIES: levels.nodes()}
+
+
+def _share(model: Classifier, valid: JobData) -> float:
+    """The share of the head in the mixture that has the least log-loss over all nodes."""
+    tree, sets, loss = model.taxonomy, sets_of(valid), np.zeros(len(SHARES))
+    for rows, log_proba in model.iter_log_proba(valid.texts):
+        ways = of_all_ways(model, [valid.texts[i] for i in rows.tolist()], LevelProba.of(tree, log_proba))
+        *_, (_, _, keep, true) = _parts(tree, sets[rows])
+        head, own = (ways[way][keep] for way in WAYS)
+        loss += [yes_or_no_loss(share * head + (1 - share) * own, true).sum() for share in SHARES]
+    return float(SHARES[loss.argmin()])
 
 
 def _thresholds(model: Classifier, valid: JobData) -> dict[str, Float64]:

@@ -45,6 +45,12 @@ def label_ranking(proba: FloatArray, true: BoolArray) -> Float64:
         return np.asarray(np.bincount(row, share, minlength=len(true)) / true.sum(axis=1))
 
 
+def yes_or_no_loss(proba: FloatArray, true: BoolArray) -> Float64:
+    """(B,) -sum_k ln P(as it is), each of the K columns a yes or no of its own."""
+    p = np.clip(proba, FLOOR, 1 - FLOOR)
+    return np.asarray(-np.log(np.where(true, p, 1 - p)).sum(axis=1))
+
+
 class SetScores:
     """Counts what of the codes of texts is said, batch by batch.
 
@@ -70,14 +76,13 @@ class SetScores:
         self, proba: FloatArray, true: BoolArray, unit: IntArray | None = None, weights: npt.ArrayLike | None = None
     ) -> None:
         """Add a batch (B, K) with the units and weights of its rows (B,)."""
-        said, p = proba >= self.threshold, np.clip(proba, FLOOR, 1 - FLOOR)
+        said = proba >= self.threshold
         both, w = said & true, np.ones(len(true)) if weights is None else np.asarray(weights, dtype=np.float64)
         n_said, n_true = said.sum(axis=1), true.sum(axis=1)
-        log_loss = -np.log(np.where(true, p, 1 - p)).sum(axis=1)
         two, has_two = n_said > 1, n_true > 1
         columns = (
             np.ones(len(true)), both.sum(axis=1), n_said, n_true, (said == true).all(axis=1),
-            label_ranking(proba, true), log_loss, two & has_two, two, has_two,
+            label_ranking(proba, true), yes_or_no_loss(proba, true), two & has_two, two, has_two,
         )  # fmt: skip
         values = np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1) * w[:, None]
         np.add.at(self.sums, np.zeros(len(true), np.int64) if unit is None else unit, values)
