@@ -19,7 +19,7 @@ from common import data_folder, write_lines  # noqa: E402
 from hjc.corpus.sampling import count_characters, count_words, length_bins, strata_of  # noqa: E402
 from hjc.corpus.sampling_pps import WORD_BINS, keyword_groups, stratified_pps  # noqa: E402
 
-DRAWS, SIZE = 100, 500
+DRAWS, SIZE = 20, 500
 #: pps by characters in strata of words of occupations and of length, as section 4.3.1 of the paper has them
 GROUPS = [
     ("sellers", "sprzedawca|kasjer|handlow"), ("drivers", "kierowca|kurier"), ("drivers", "operator"),

@@ -1,8 +1,9 @@
 """Two classifications over one encoder against one encoder each: KZiS and ISCO-08 codes of the same ads.
 
-python experiments/two_trees/run.py
+python experiments/two_trees/run.py [--time]
 """
 
+import argparse
 import os
 import sys
 from dataclasses import replace
@@ -38,8 +39,14 @@ def as_isco(rows: JobData, tree: Taxonomy) -> JobData:
     return replace(kept, taxonomy=tree, gold=gold, sets=None)
 
 
+ROUNDS = 3
+
+
 def main() -> None:
-    recipe, kzis = load("kzis ads", "title")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--time", action="store_true", help="only how long a pass takes, three times in turn")
+    timed = parser.parse_args().time
+    recipe, kzis = load("kzis ads", "title", near=not timed)
     kzis = {side: replace(rows, texts=tuple(map(str, rows.texts)), sets=None) for side, rows in kzis.items()}
     tree = isco08()
     isco = {side: as_isco(rows, tree) for side, rows in kzis.items()}
@@ -47,10 +54,21 @@ def main() -> None:
     recipe = replace(recipe, side=())
 
     def make(taxonomy: Taxonomy) -> NeuralClassifier:
-        model = NeuralClassifier(taxonomy, **TINY, **QUICK)
+        model = NeuralClassifier(taxonomy, **TINY, **(QUICK | ({"epochs": 1} if timed else {})))
         model.recipe = recipe
         return model
 
+    if timed:
+        seconds: dict[str, list[float]] = {"KZiS": [], "ISCO-08": [], "both": []}
+        for _ in range(ROUNDS):
+            models = {"KZiS": make(kzis["train"].taxonomy), "ISCO-08": make(tree), "both": make(kzis["train"].taxonomy)}
+            models["both"].companion = Companion(make(tree), isco["train"], None)
+            for name, model in models.items():
+                model.fit((isco if name == "ISCO-08" else kzis)["train"])
+                seconds[name].append(model.fit_result.seconds)
+        half = np.median(np.array(seconds["both"]) / (np.array(seconds["KZiS"]) + np.array(seconds["ISCO-08"])))
+        print({name: [round(x, 1) for x in some] for name, some in seconds.items()}, f"both / each: {half:.2f}")
+        return
     alone = {"KZiS": make(kzis["train"].taxonomy), "ISCO-08": make(tree)}
     alone["KZiS"].fit(kzis["train"], kzis["valid"])
     alone["ISCO-08"].fit(isco["train"], isco["valid"])
