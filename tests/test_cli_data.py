@@ -98,7 +98,7 @@ def scraped(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "workers"), [("csv", 1), ("parquet", 1), ("jsonl", 2)])
 def test_prepare(call, scraped, tmp_path, suffix, workers) -> None:
-    for package in ("lxml", "ftfy", "lingua", "datasketch"):
+    for package in ("ftfy", "lingua", "datasketch"):
         pytest.importorskip(package)
     out = tmp_path / f"clean.{suffix}"
     code, _, err = call(

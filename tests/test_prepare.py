@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("lxml")
 pytest.importorskip("ftfy")
 
 from hjc.corpus.prepare import (

@@ -71,11 +71,7 @@ def without_html(text: str) -> str:
 
 
 def strip_html(text: str) -> str:
-    """The readable text of a page, a line for each block; doubly escaped mark-up (``&lt;p&gt;``) as well.
-
-    Raises:
-        ImportError: lxml is not installed.
-    """
+    """The readable text of a page, a line for each block; doubly escaped mark-up (``&lt;p&gt;``) as well."""
     for _ in range(3):
         text = _html_text(text)
         if not has_html(text):
@@ -116,11 +112,9 @@ def _html_text(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _lxml() -> tuple[Any, Callable[[str], Any]]:
-    try:
-        import lxml.html
-        from lxml import etree
-    except ImportError as error:
-        raise ImportError("removing HTML needs lxml: pip install 'hjc[prepare]', or switch it off") from error
+    import lxml.html  # when it is first needed: most texts have no mark-up
+    from lxml import etree
+
     parser = lxml.html.HTMLParser(huge_tree=True, remove_pis=False, encoding="utf-8")
     return etree, lambda text: lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
 

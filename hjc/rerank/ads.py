@@ -60,7 +60,7 @@ def read_ad(text: str) -> Ad:
     no title. ``note`` of a text that is no ad (offers, a cookie notice, no letters) says why.
 
     Raises:
-        TypeError: not a text. ImportError: mark-up without lxml.
+        TypeError: not a text.
     """
     plain = text.strip()
     if "\n" not in plain and len(plain.split()) <= TITLE_WORDS:

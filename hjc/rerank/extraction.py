@@ -84,7 +84,7 @@ def extract(text: str, title: str = "") -> Extraction:
         title: of a title column, if there is one.
 
     Raises:
-        TypeError: not texts. ImportError: mark-up and no lxml (``pip install 'hjc[prepare]'``).
+        TypeError: not texts.
     """
     for name, value in (("text", text), ("title", title)):
         if not isinstance(value, str):

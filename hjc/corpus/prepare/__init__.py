@@ -1,6 +1,6 @@
 """From ads as scraped to texts for training: cleaning, quality gate, language, duplicates; ``hjc data prepare``.
 
-Needs ``pip install 'hjc[prepare]'`` (lxml, ftfy, lingua, datasketch); each step says so when its package is missing.
+Needs ``pip install 'hjc[prepare]'`` (ftfy, lingua, datasketch); each step says so when its package is missing.
 """
 
 from hjc.corpus.prepare.cleaning import Cleaned, CleaningSettings, clean

@@ -66,7 +66,7 @@ def clean(text: str, settings: CleaningSettings | None = None) -> Cleaned:
     blanks; where boilerplate is all there is, it stays.
 
     Raises:
-        ImportError: lxml or ftfy is not installed (``pip install 'hjc[prepare]'``).
+        ImportError: ftfy is not installed (``pip install 'hjc[prepare]'``).
     """
     settings = settings or CleaningSettings()
     found: dict[str, int] = {}
