@@ -127,7 +127,8 @@ def test_without_bodies_in_training_ads_are_coded_by_the_title_alone(tree) -> No
 
 def test_with_bodies_the_whole_is_taken_and_helps_where_titles_say_nothing(tree) -> None:
     made = model(tree).fit(labels(tree))
-    assert made.fit_result.weights["whole"] == 1.0 and made.fit_result.rows_with_body == 12
+    assert made.fit_result.weights["whole"] == 0.85 and made.fit_result.weights["body"] == 0.15
+    assert made.fit_result.rows_with_body == 12
     texts, codes = ads(60, titled=0.5)
     assert right(made, texts, codes) > right(made, [t.splitlines()[0] for t in texts], codes) + 0.2
     assert right(made, texts, codes) == 1.0
@@ -227,14 +228,84 @@ def test_parts_are_further_evidence(tree) -> None:
     part = LinearClassifier(tree, LinearSettings(min_df=1)).fit(labels(tree, bodies=False))
     part.recipe = TextRecipe(("title",))
     made = AdsClassifier(tree, model(tree).settings, [part]).fit(labels(tree))
-    assert made.weights.tolist() == [0, 0, 0.5, 0.5]
+    assert made.weights.tolist() == pytest.approx([0, 0.075, 0.425, 0.5])
     text = "Nurse\nDuties: care for patients."
-    alone = model(tree).fit(labels(tree)).leaf_log_proba([text]) + part.leaf_log_proba(["Nurse"])
-    expected = alone / 2 - np.log(np.exp(alone / 2).sum())
-    np.testing.assert_allclose(made.leaf_log_proba([text]), expected, atol=1e-4)
+    pieces = made._pieces([read_ad(text)])
+    expected = sum(w * p for w, p in zip(made.weights, pieces, strict=True))
+    np.testing.assert_array_equal(pieces[3], part.leaf_log_proba(["Nurse"]))
+    np.testing.assert_allclose(
+        made.leaf_log_proba([text]), expected - np.log(np.exp(expected).sum()), atol=1e-4
+    )  # fmt: skip
     other = from_edges(["1", "2"], ["", ""])
-    with pytest.raises(ValueError, match="all parts need the same tree"):
+    with pytest.raises(ValueError, match=r"part 0 .linear.: only 0 of 6 codes .* or a coarser one"):
         AdsClassifier(other, parts=[part])
+
+
+def test_a_part_of_a_coarser_tree_is_a_factor_of_the_codes_below(tree, tmp_path: Path) -> None:
+    from hjc.classifiers.coarser import Coarser
+    from hjc.classifiers.linear import LinearClassifier
+
+    # 2 and 5 are leaves of both; of 8 the fine tree has 81 and 82, the coarse one 81 and 83; 9 is only in the fine one
+    fine = from_edges(["2", "5", "8", "9", *JOBS, "91"], ["", "", "", "", *(c[0] for c in JOBS), "9"])
+    coarse = from_edges(["2", "5", "8", "81", "83"], ["", "", "", "8", "8"])
+    found = Coarser.of(fine, coarse).evidence(np.log([[0.4, 0.3, 0.2, 0.1]]))
+    codes = [fine.codes[i] for i in fine.leaves.tolist()]
+    by_hand = {"21": 0.4, "22": 0.4, "51": 0.3, "52": 0.3, "81": 0.2, "82": 0.1, "91": 0.25}
+    np.testing.assert_allclose(np.exp(found[0]), [by_hand[code] for code in codes], atol=1e-6)
+
+    upper = from_edges(["2", "5", "8"], ["", "", ""])
+    texts, own = [name for name, _ in JOBS.values()] * 2, [code[0] for code in JOBS] * 2
+    part = LinearClassifier(upper, LinearSettings(min_df=1)).fit(JobData.from_lists(upper, texts, own))
+    made = AdsClassifier(tree, model(tree).settings, [part]).fit(labels(tree))
+    assert made.weights.sum() == pytest.approx(1) and made.weights[3] == 0.15
+    assert right(made, *ads(60)) == 1.0
+    made.save_pretrained(tmp_path / "m")
+    again = hjc.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.leaf_log_proba(["Nurse"]), made.leaf_log_proba(["Nurse"]))
+
+
+def test_coded_ads_say_how_usual_codes_are(tree) -> None:
+    """A code list names every code as often; of these ads one title is nearly always one of two codes."""
+    names = JobData.from_lists(tree, ["helper nurse", "helper doctor", *(n for n, _ in JOBS.values())] * 3,
+                               ["21", "22", *JOBS] * 3)  # fmt: skip
+    rng = np.random.default_rng(3)
+    codes = rng.choice(["22", "21", *list(JOBS)[2:]], 150, p=[0.55, 0.05, 0.1, 0.1, 0.1, 0.1]).tolist()
+    texts = ["Helper\nDuties: all kinds of work." if c < "3" else f"{JOBS[c][0]}\nDuties: {JOBS[c][1]}." for c in codes]
+    coded = JobData.from_lists(tree, texts, codes, sources=["coded"] * 150)
+    held = coded.take(np.arange(30))
+    made = model(tree).fit(JobData.concat([names, coded.take(np.arange(30, 150))]), held)
+    first, *tried = made.fit_result.usual
+    assert first["precision"] == float("inf") and {line["precision"] for line in tried} == {1.0, 4.0, 16.0}
+    passing = [line for line in tried if line["passes"]]
+    assert bool(made.offsets.any()) == bool(passing)
+    assert not passing or min(line["log_loss"] for line in passing) < first["log_loss"]
+
+
+def test_offsets_are_those_of_the_greatest_posterior(tree) -> None:
+    """Against the objective written out plainly: no step of any node makes it better."""
+    from hjc.classifiers.combine import Rows
+    from hjc.classifiers.usual import fit_offsets, fit_usual
+
+    rng = np.random.default_rng(0)
+    log_proba = np.log(rng.dirichlet(np.ones(6), 80)).astype(np.float32)
+    gold = tree.encode(rng.choice(["21", "51", "8"], 80).tolist())
+    leaf = fit_offsets(Rows.make(tree, [log_proba], gold), tree, 2.0)
+    allowed = [[tree.codes[i].startswith(tree.codes[g]) for i in tree.leaves.tolist()] for g in gold.tolist()]
+    under = np.array([[tree.codes[i].startswith(code) for i in tree.leaves.tolist()] for code in tree.codes], float)
+
+    def cost(b) -> float:
+        scores = np.exp(log_proba + b @ under)
+        p = (scores * allowed).sum(axis=1) / scores.sum(axis=1)
+        return float(-np.log(p).sum() + b @ b)  # precision 2, halved
+
+    # least squares of the offsets of nodes that give these of leaves: the posterior's own split
+    b = under @ np.linalg.solve(under.T @ under, leaf.astype(float))
+    best = cost(b)
+    for node in range(len(tree)):
+        for step in (-0.05, 0.05):
+            assert cost(b + step * np.eye(len(tree))[node]) > best
+    few = fit_usual(tree, log_proba[:6], gold[:6])
+    assert not few.offsets.any() and not few.table
 
 
 # ---------------------------------------------------------------------- ads without codes
@@ -256,24 +327,56 @@ def test_what_does_not_make_coded_ads_surely_more_probable_is_undone(tree) -> No
     made.unlabelled = ads(120, seed=9)[0]
     worse = JobData.from_lists(tree, texts, [list(JOBS)[(list(JOBS).index(c) + 1) % 6] for c in codes])
     made.fit(labels(tree), worse)  # codes that contradict the labels: learning surer is wronger
-    background, first = made.fit_result.rounds
-    assert first["measure"] == background["measure"] == "log-likelihood of coded ads"
-    for line in (background, first):
+    assert [line["how"] for line in made.fit_result.rounds] == ["names", "background", "surest"]
+    for line in made.fit_result.rounds:
+        assert line["measure"] == "log-likelihood of coded ads"
         assert not line["kept"] or line["after"] > line["before"]
+    names, _, first = made.fit_result.rounds
+    assert not names["kept"]
     assert not first["kept"] and first["after"] < first["before"]
 
 
-def test_without_coded_ads_uncoded_ones_are_not_learnt_from_unless_that_is_asked_for(tree, caplog) -> None:
-    plain = model(tree).fit(labels(tree))
+def test_without_coded_ads_only_titles_that_are_names_teach_unless_more_is_asked_for(tree, caplog) -> None:
     made = model(tree)
-    made.unlabelled = ads(120, seed=9)[0]
+    texts = ads(120, seed=9, titled=0.5)[0]
+    made.unlabelled = texts
     made.fit(labels(tree))
-    assert "120 ads without codes are not learnt from" in caplog.text and not made.fit_result.rounds
-    texts = ads(12)[0]
-    np.testing.assert_array_equal(made.leaf_log_proba(texts), plain.leaf_log_proba(texts))
+    of_names = sum(not text.startswith("Great") for text in texts)
+    assert f"of 120 ads without codes only those are learnt from whose title is the name of one code ({of_names})" in (
+        caplog.text
+    )
+    (line,) = made.fit_result.rounds
+    assert (line["how"], line["rows"], line["kept"]) == ("names", of_names, True)
+    found, codes = ads(60, seed=5, titled=0.0)
+    plain = model(tree).fit(labels(tree, bodies=False))
+    taught = model(tree, least_bodies=0)
+    taught.unlabelled = texts
+    taught.fit(labels(tree, bodies=False))  # titles are all it knew: bodies were read at names
+    assert right(taught, found, codes) > right(plain, found, codes) + 0.3
+    none = model(tree, self_names=False)
+    none.unlabelled = texts
+    none.fit(labels(tree))
+    assert not none.fit_result.rounds
+    np.testing.assert_array_equal(
+        none.leaf_log_proba(found), model(tree).fit(labels(tree)).leaf_log_proba(found)
+    )  # fmt: skip
     asked = model(tree, unlabelled_stop="agreement")
-    asked.unlabelled = ads(120, seed=9)[0]
-    assert [line["measure"][:9] for line in asked.fit(labels(tree)).fit_result.rounds] == ["agreement"] * 2
+    asked.unlabelled = texts
+    rounds = asked.fit(labels(tree)).fit_result.rounds
+    assert [(line["how"], line["measure"][:9]) for line in rounds] == [
+        ("names", "agreement"), ("background", "agreement"), ("surest", "agreement")
+    ]  # fmt: skip
+
+
+def test_a_name_of_two_codes_teaches_nothing(tree) -> None:
+    from hjc.classifiers.read_rows import ReadRows
+    from hjc.classifiers.uncoded import named
+
+    rows = ReadRows.of(JobData.from_lists(tree, ["nurse", "Nurse", "cook", "COOK", "welder\nDuties: weld metal parts."],
+                                          ["21", "22", "51", "51", "82"]))  # fmt: skip
+    found = [read_ad(text) for text in ("Nurse (m/w/d)", "cook - 3000 EUR\nDuties: fry and boil food.", "welder", "")]
+    at, nodes = named(found, rows)
+    assert at.tolist() == [1] and [tree.codes[i] for i in nodes.tolist()] == ["51"]
 
 
 # ---------------------------------------------------------------------- the directory and the commands

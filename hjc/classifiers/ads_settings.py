@@ -28,12 +28,14 @@ class AdsSettings:
     parts: list[str] = field(default_factory=list)
     #: a title that names several jobs is coded as a mixture of these and the whole
     several_jobs: bool = True
+    #: uncoded ads (data.unlabelled) whose title is a name of one code are trained on with that code
+    self_names: bool = True
     #: rounds in which uncoded ads (data.unlabelled) are trained on with the codes that the model gives them (0: none)
     self_training: int = 1
     #: of each code's ads the share, the surest first, that is trained on
     self_share: float = 0.5
     #: auto: what is learnt from uncoded ads is kept where coded validation ads become surely more probable, and without
-    #: such ads nothing is learnt | agreement: without them, where title and body agree as often as before | never: kept
+    #: such ads only names teach | agreement: without them, where title and body agree as often as before | never: kept
     unlabelled_stop: str = "auto"
     #: probabilities are divided by the mean probability of their code among the uncoded ads to this power (0: not at
     #: all): codes that every ad looks like a little lose
