@@ -118,7 +118,7 @@ def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
 
 
 def test_commands_without_files_and_unknown_kinds(tmp_path: Path, call) -> None:
-    assert "which files? hjc ready isco08 --esco FOLDER" in call("ready", "isco08", "-o", tmp_path / "m")[2]
+    assert "which files? hjc ready onet FOLDER" in call("ready", "onet", "-o", tmp_path / "m")[2]
     assert "kind: got 'isco99', allowed are isco08, " in call("ready", "isco99", tmp_path, "-o", tmp_path / "m")[2]
 
 

@@ -1,6 +1,9 @@
 """From names to coded ads: Polish ads (KZiS, ISCO-08), federal vacancies, the bundled ads; without and with coded ads.
 
-python experiments/no_labelled_ads/run.py [--only NAME ...]
+python experiments/no_labelled_ads/run.py [--only NAME ...] [--row NAME ...] [--part RUN_DIR]
+
+--row: names, uncoded (ads without codes beside the names) or a number of coded ads. --part: a model of titles, over the
+tree or a coarser one with the same codes, as further evidence.
 """
 
 import argparse
@@ -22,6 +25,9 @@ from hjc.taxonomy import isco08
 
 FIGURES = ("recall@1", "recall@5", "log_loss", "ece")
 OUT = Path(__file__).resolve().parent / "results.csv"
+#: what is run, and run directories of further models: of the command line
+ROWS: list[str] = ["names", "uncoded", "300", "100000"]
+PARTS: list[str] = []
 
 
 def titles(data: JobData) -> JobData:
@@ -57,14 +63,20 @@ def draw(pool: JobData, n: int, seed: int = SEED) -> tuple[JobData, JobData]:
 
 def ladder(study: str, names: JobData, pool: JobData, test: JobData, coded: tuple[int, ...]) -> Iterator[dict]:
     """Names alone, with uncoded ads, with so many coded ads drawn at random."""
-    yield from scored(fitted(names, None, ()), test, study, "names")
+    own = {"parts": PARTS}
+    also = ", a model of titles" if PARTS else ""
+    if "names" in ROWS:
+        yield from scored(fitted(names, None, (), **own), test, study, f"names{also}")
+    if "uncoded" in ROWS:
+        learnt = fitted(names, None, pool.texts, **own)
+        yield from scored(learnt, test, study, f"names, {len(pool):,} uncoded ads{also}")
     for n in coded:
+        if str(n) not in ROWS:
+            continue
         train, valid = draw(pool, min(n, len(pool)))
-        model = fitted(JobData.concat([names, train]), valid, ())
+        model = fitted(JobData.concat([names, train]), valid, (), **own)
         calibrated_on(model, valid)
-        yield from scored(model, test, study, f"names, {len(train) + len(valid):,} coded ads", calibrated=True)
-    learnt = fitted(names, None, pool.texts, unlabelled_stop="agreement")
-    yield from scored(learnt, test, study, f"names, {len(pool):,} uncoded ads, by agreement")
+        yield from scored(model, test, study, f"names, {len(train) + len(valid):,} coded ads{also}", calibrated=True)
 
 
 def kzis(coded: tuple[int, ...] = (300, 100_000)) -> Iterator[dict]:
@@ -96,7 +108,11 @@ STUDIES: dict[str, Callable[[], Iterator[dict]]] = {"kzis": kzis, "usajobs": usa
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", action="append", choices=list(STUDIES))
-    chosen = parser.parse_args().only or list(STUDIES)
+    parser.add_argument("--row", action="append", choices=ROWS)
+    parser.add_argument("--part", action="append", default=[], metavar="RUN_DIR")
+    args = parser.parse_args()
+    chosen, PARTS = args.only or list(STUDIES), args.part
+    ROWS = args.row or ROWS
     for key in chosen:
         for line in STUDIES[key]():
             keep(OUT, line, ["study", "model", "text", "level", "metric"])

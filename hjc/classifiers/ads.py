@@ -125,11 +125,18 @@ class AdsClassifier(Classifier):
         texts = tuple(ad.text if ad.body else text for ad, text in zip(read.ads, train.texts, strict=True))
         read = replace(read, data=replace(train, texts=texts))
         found = self.fit_result = AdsFit(rows_with_body=int(read.are(AD).sum()))
+        coded = None if valid is None else ReadRows.of(valid.labelled())
+        learner = self._learner(read, coded)
+        if learner.by_names_alone:
+            learner.learn_names()
+            read = learner.train
+            found.rows_with_body = int(read.are(AD).sum())
         self.linear.fit(read.data)
         self._plain_weights(found)
-        coded = None if valid is None else ReadRows.of(valid.labelled())
-        if self.unlabelled:
-            read = self._learn_unlabelled(read, coded, found)
+        if not learner.by_names_alone:
+            learner.learn()
+            self.linear, self.background, read = learner.linear, learner.background, learner.train
+        found.unlabelled, found.rounds = len(learner.ads), learner.rounds
         if coded is not None:
             self._weigh(coded, read, found)
         names = (*PIECES, *(f"part {i} ({part.name})" for i, part in enumerate(self.parts)))
@@ -210,19 +217,17 @@ class AdsClassifier(Classifier):
             self.linear = whole
         return out
 
-    def _learn_unlabelled(self, train: ReadRows, coded: ReadRows | None, found: AdsFit) -> ReadRows:
-        """The rows that trained, those that a name coded among them."""
+    def _learner(self, train: ReadRows, coded: ReadRows | None) -> Uncoded:
+        """What learns from :attr:`unlabelled`, asking this model what it says of ads."""
 
         def combined(ads: Sequence[Ad], linear: LinearClassifier, background: Float32) -> FloatArray:
             self.linear, self.background = linear, background
             return self._combined(ads)
 
         both = None if coded is None else coded.take(coded.are(AD))
-        learner = Uncoded(self.taxonomy, self.settings, self.linear, self.background, combined, train, both)
-        learner.learn(self.unlabelled)
-        self.linear, self.background = learner.linear, learner.background
-        found.unlabelled, found.rounds = learner.ads, learner.rounds
-        return learner.train
+        return Uncoded(
+            self.taxonomy, self.settings, self.linear, self.background, combined, train, both, tuple(self.unlabelled)
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ predict
 
@@ -230,6 +235,8 @@ class AdsClassifier(Classifier):
         """(B, L) log-probabilities of every piece of ads that have title and body; of pieces that are not ``wanted``
         an empty array."""
         texts = ([ad.title for ad in ads], [Ad(body=ad.body).text for ad in ads], [ad.text for ad in ads])
+        # encoders read capitals as other words
+        low = [title.lower() if title.isupper() else title for title in texts[0]]
         wanted = np.ones(len(self.weights), dtype=bool) if wanted is None else wanted
         none = np.zeros((0, self.taxonomy.num_leaves), dtype=np.float32)
         found: list[FloatArray] = []
@@ -244,7 +251,7 @@ class AdsClassifier(Classifier):
             if not wanted[k]:
                 found.append(none)
                 continue
-            answer = part.leaf_log_proba(texts[2 if len(part.recipe.columns) > 1 else 0])
+            answer = part.leaf_log_proba(texts[2] if len(part.recipe.columns) > 1 else low)
             coarser = self.coarser[k - len(PIECES)]
             found.append(answer if coarser is None else coarser.evidence(answer))
         return found

@@ -80,24 +80,46 @@ class Uncoded:
     combined: Callable[[Sequence[Ad], LinearClassifier, Float32], FloatArray]
     train: ReadRows
     coded: ReadRows | None = None
-    ads: int = 0
+    texts: Sequence[str] = ()
+    ads: Sequence[Ad] = ()
     rounds: list[dict[str, Any]] = field(default_factory=list)
 
-    def learn(self, texts: Sequence[str]) -> None:
+    def __post_init__(self) -> None:
+        texts = list(dict.fromkeys(self.texts))
+        if len(texts) > MOST_UNLABELLED:
+            drawn = np.random.default_rng(self.settings.seed).choice(len(texts), MOST_UNLABELLED, replace=False)
+            texts = [texts[i] for i in np.sort(drawn).tolist()]
+        self.ads = [ad for text in texts if (ad := read_ad(text)).kind != NOTHING and not ad.note]
+        if self.coded is not None and len(self.coded) < max(self.settings.least_validation, LEAST):
+            self.coded = None
+
+    @property
+    def by_names_alone(self) -> bool:
+        """Nothing tells whether more than names would help."""
+        return self.settings.unlabelled_stop == "auto" and self.coded is None
+
+    def learn_names(self) -> None:
+        """Ads whose title is a name are rows to train on, for a linear model that is not fitted yet."""
+        settings, (at, nodes) = self.settings, named(self.ads, self.train)
+        at, nodes = (at, nodes) if settings.self_names else (at[:0], nodes[:0])
+        if len(at):
+            self.train = self._more(self.ads, at, nodes)
+            self.rounds.append({"how": "names", "rows": len(at), "kept": True})
+        if self.ads:
+            logger.warning(
+                "of %s ads without codes only those are learnt from whose title is the name of one code (%s): without "
+                "%d coded validation ads nothing tells whether the others help, and they cost as often; "
+                "model.unlabelled_stop=agreement or never learns from all the same",
+                f"{len(self.ads):,}", f"{len(at):,}", settings.least_validation,
+            )  # fmt: skip
+
+    def learn(self) -> None:
         """Names, background and rounds of self-training, each kept where it helps."""
         settings, rng = self.settings, np.random.default_rng(self.settings.seed)
-        texts = list(dict.fromkeys(texts))
-        if len(texts) > MOST_UNLABELLED:
-            texts = [texts[i] for i in np.sort(rng.choice(len(texts), MOST_UNLABELLED, replace=False)).tolist()]
-        ads = [ad for text in texts if (ad := read_ad(text)).kind != NOTHING and not ad.note]
-        self.ads = len(ads)
-        if self.coded is not None and len(self.coded) < max(settings.least_validation, LEAST):
-            self.coded = None
-        by_names_alone = settings.unlabelled_stop == "auto" and self.coded is None
+        ads, held = list(self.ads), list[Ad]()
         if not ads:
             return
-        held: list[Ad] = []
-        if self.coded is None and not by_names_alone:
+        if self.coded is None:
             out = rng.random(len(ads)) < HELD_BACK
             ads, held = (
                 [ad for ad, is_out in zip(ads, out.tolist(), strict=True) if is_out == side] for side in (0, 1)
@@ -105,14 +127,6 @@ class Uncoded:
         worth = self._worth(held)
         if settings.self_names and len((found := named(ads, self.train))[0]):
             worth = self._try("names", *self._with(ads, *found), worth, held)
-        if by_names_alone:
-            logger.warning(
-                "of %s ads without codes only those are learnt from whose title is the name of one code (%s): without "
-                "%d coded validation ads nothing tells whether the others help, and they cost as often; "
-                "model.unlabelled_stop=agreement or never learns from all the same",
-                f"{len(ads):,}", f"{sum(line['rows'] for line in self.rounds):,}", settings.least_validation,
-            )  # fmt: skip
-            return
         if settings.balance:
             worth = self._try("background", self.train, self.linear, ads, 0, worth, held)
         for _ in range(settings.self_training):
@@ -121,14 +135,17 @@ class Uncoded:
 
     def _with(self, ads: Sequence[Ad], at: IntArray, nodes: IntArray) -> tuple[ReadRows, LinearClassifier, Any, int]:
         """Training rows with some ads more, and a linear model of them."""
+        rows, linear = self._more(ads, at, nodes), LinearClassifier(self.taxonomy, self.settings.linear_settings())
+        linear.fit(rows.data)
+        return rows, linear, ads, len(at)
+
+    def _more(self, ads: Sequence[Ad], at: IntArray, nodes: IntArray) -> ReadRows:
+        """Training rows with some ads more."""
         some, data = tuple(ads[i] for i in at.tolist()), self.train.data
         least = float(data.weight.min()) if len(data) else 1.0
         more = JobData(self.taxonomy, tuple(ad.text for ad in some), nodes)
         more = replace(more, weight=np.full(len(more), least or 1.0, dtype=np.float32))
-        rows = ReadRows(JobData.concat([data, more]), (*self.train.ads, *some))
-        linear = LinearClassifier(self.taxonomy, self.settings.linear_settings())
-        linear.fit(rows.data)
-        return rows, linear, ads, len(at)
+        return ReadRows(JobData.concat([data, more]), (*self.train.ads, *some))
 
     def _try(
         self, how: str, rows: ReadRows, linear: LinearClassifier, ads: Sequence[Ad], count: int,
@@ -145,9 +162,8 @@ class Uncoded:
         groups = np.arange(len(after[1])) if coded is None or coded.data.group is None else coded.data.group
         surely = coded is None or clustered(after[1] - before[1], groups) > CRITICAL
         kept = bool(surely and means[1] >= means[0]) or self.settings.unlabelled_stop == "never"
-        if how == "names":  # their codes are known; without coded ads there is nothing to hold against them
-            kept = kept or coded is None
-            self.train = rows if kept else self.train
+        if how == "names" and kept:
+            self.train = rows
         if not kept:
             self.linear, self.background = earlier
         line = {"how": how, "rows": count, "measure": after[0], "before": means[0], "after": means[1], "kept": kept}

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from hjc.corpus.prepare.quality import RULES, SHORT_WORDS, judge
 from hjc.rerank.extraction import TITLE_WORDS, extract
 from hjc.rerank.titles import clean_title, seniority_of
 
@@ -25,6 +26,15 @@ _COMPANY = re.compile(
 _BETWEEN = re.compile(
     r"\s*/\s*|\s+(?:lub|or|oder|ou|o|of|eller|tai|vagy|nebo|alebo|ali|или|ή|sau|või|vai|arba)\s+", re.I
 )
+#: a job before the company that offers it: "Welder at Muster GmbH"
+_AT = re.compile(
+    r"\s+(?:at|for|with|w|we|bei|für|chez|pour|en|bij|voor|u|v|ve|pro|hos|til|presso|per|na|для|в)\s+"
+    r"(?:(?:the|die|der|dem|das|la|le|el|het)\s+)?(?:company|firmie|spółce|firma|firmě|firme|société|empresa|azienda|ditta|bedrijf)?",
+    re.IGNORECASE,
+)
+#: why a short text is no ad (rules of :mod:`hjc.corpus.prepare.quality`)
+_PAGES = frozenset(("empty_shell", "error_page", "redirect_page", "expired", "cookie_notice", "landing_page"))
+_MEANING = {rule.name: rule.meaning for rule in RULES if rule.name in _PAGES}
 #: letters that a job's name has at least, so that "m/w" and "UX/UI" are none
 _LETTERS = 5
 
@@ -57,14 +67,19 @@ def read_ad(text: str) -> Ad:
 
     A line of few words without more is a title. Of longer texts the first line is the title where it is short and no
     sentence, else a line that a heading names; without one the ad has a body only. A title that is a company's name is
-    no title. ``note`` of a text that is no ad (offers, a cookie notice, no letters) says why.
+    no title. ``note`` of a text that is no ad (offers, a cookie notice, a server's message, no letters) says why.
 
     Raises:
         TypeError: not a text.
     """
     plain = text.strip()
-    if "\n" not in plain and len(plain.split()) <= TITLE_WORDS:
+    size = len(plain.split())
+    if "\n" not in plain and size <= TITLE_WORDS:
         return _with_title(plain, "", "")
+    if size <= SHORT_WORDS:
+        first, _, rest = plain.partition("\n")
+        if reason := _no_ad(rest or first):  # the title may name a job all the same
+            return _with_title(first if rest and not _no_ad(first) else "", "", f"no ad: {reason}")
     found = extract(text)
     body = "\n".join(part for part in (found.duties, found.skills) if part)
     if found.reason:
@@ -95,8 +110,22 @@ def without_company(title: str) -> str:
     if not _COMPANY.search(title):
         return title
     pieces = re.split(r"(\s+[-–—|]\s+|\s*[|;:]\s*)", title)
-    kept = [piece for piece in pieces[::2] if not _COMPANY.search(piece)]
+    kept = [_before_company(piece) for piece in pieces[::2]]
     return " - ".join(piece for piece in kept if piece.strip())
+
+
+def _before_company(piece: str) -> str:
+    """What a piece of a title says before "at" and a company's name; all of it where there is no company."""
+    if not (company := _COMPANY.search(piece)):
+        return piece
+    before = _AT.search(piece, 0, company.start())
+    job = piece[: before.start()] if before else ""
+    return job if sum(map(str.isalpha, job)) >= _LETTERS else ""
+
+
+def _no_ad(text: str) -> str:
+    """Why a short text is the page of a portal and no ad; "" where it may be one."""
+    return next((_MEANING[reason] for reason in judge(text).reasons if reason in _PAGES), "")
 
 
 @lru_cache(maxsize=8192)
