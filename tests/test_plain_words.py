@@ -131,3 +131,14 @@ def test_train_from_python_says_as_much_as_it_is_asked_for(
     assert capsys.readouterr().out == ""
     hjc.train(ADS, **given)
     assert "Of 100 new texts" in capsys.readouterr().out
+
+
+def test_where_many_codes_have_no_row_the_titles_of_hjc_are_named() -> None:
+    from hjc.data import JobData, Splits, summarise
+    from hjc.taxonomy import isco08
+
+    leaves = isco08().leaf_codes
+    for codes, named in ((leaves[:200], True), (leaves[:400], False), (leaves[:20], False)):
+        rows = JobData.from_lists(isco08(), [f"text {i}" for i in range(len(codes))], list(codes))
+        said = " ".join(summarise(Splits(train=rows, valid=rows.take([]), tests={}, counts={})).sentences())
+        assert ("54% of the codes have no training row" in said and "hjc ready isco08" in said) is named

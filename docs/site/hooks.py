@@ -29,6 +29,8 @@ OUTSIDE = {
 }
 ELSEWHERE_WORKER = "https://unpkg.com/iframe-worker/shim"
 ELSEWHERE = ("http:", "https:", "mailto:", "data:")
+#: what a browser fetches by itself from another site
+_FETCHED = re.compile(r'<(?:script|img|iframe|link rel="stylesheet")[^>]*?(?:src|href)="(https?://[^"]+)"')
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s]+)(?P<after>\))")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -106,7 +108,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """The theme takes what searches on pages opened from the disk from another site; here it is a file of this one."""
     own = posixpath.relpath("site/search_worker.js", posixpath.dirname(page.file.dest_uri) or ".")
-    return output.replace(ELSEWHERE_WORKER, own)
+    output = output.replace(ELSEWHERE_WORKER, own)
+    for found in _FETCHED.findall(output):
+        log.warning("%s: the page fetches %s from elsewhere", page.file.src_uri, found)
+    return output
 
 
 # ---------------------------------------------------------------------- notebooks

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 #: bounds of the long-tail table: 0, 1-9, 10-99, 100 and more training rows
 TAIL = (0, 1, 10, 100)
+#: where more than this share of the codes has no row, among so many rows at least, titles of hjc are named
+MOST, ENOUGH = 0.4, 100
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class DataSummary:
         tail: training rows of a leaf (0, 1-9, 10-99, 100+), leaves, share of training rows.
         conflicts: split, texts that stand more than once, of these with different codes, rows of the latter.
         rejects: reason, rows.
-        counts, notes: as in Splits.
+        counts: as in Splits.
+        notes: those of Splits, and where many codes of ISCO-08 have no row, what brings them some.
     """
 
     rows: pd.DataFrame
@@ -98,18 +101,26 @@ def summarise(splits: Splits) -> DataSummary:
     def by_split(row: Callable[[JobData], dict[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame([{"split": name, **row(data)} for name, data in named.items()])
 
+    levels = _levels(splits.train)
+    notes = tuple(splits.notes)
+    without = 1 - float(levels.iloc[-1]["seen"]) / float(levels.iloc[-1]["codes"])
+    if without > MOST and len(splits.train) >= ENOUGH and splits.train.taxonomy.name == "isco08":
+        notes += (
+            f"{without:.0%} of the codes have no training row. Titles that come with hjc can teach them: hjc ready "
+            "isco08 -o DIR makes a model of these, and hjc learn DIR FILE -o NEW goes on with your rows",
+        )
     reasons = splits.rejects["reason"].astype("str").str.split(":").str[0].value_counts()
     return DataSummary(
         rows=by_split(_sizes),
         languages=_value_counts(named, "language"),
         sources=_value_counts(named, "source"),
         lengths=by_split(_lengths),
-        levels=_levels(splits.train),
+        levels=levels,
         tail=_tail(splits.train),
         conflicts=by_split(_conflicts),
         rejects=reasons.rename_axis("reason").reset_index(name="rows"),
         counts=dict(splits.counts),
-        notes=tuple(splits.notes),
+        notes=notes,
     )
 
 
