@@ -290,6 +290,7 @@ def test_shares_that_hardly_a_validation_row_stands_behind_are_flagged(folder: P
     code, _, err = call("estimate", ads, "--run", folder / "few", "-t", "title", "-o", out, "--level", "1")
     assert code == 0 and "only 7 validation rows stand behind this model" in err and "--strategy random" in err
     assert all("few validation rows" in flag for flag in pd.read_csv(out)["flag"])
+    assert "3 of 3 estimates at level 1 are flagged:" in err and "few validation rows 3" in err
     train("many")
     code, _, err = call(
         "estimate", ads, "--run", folder / "many", "-t", "title", "-o", out, "--level", "1", "--overwrite"

@@ -172,7 +172,9 @@ def estimate(
         session.note(f"probabilities: {how}; method: {method}; see docs/decisions.md on when it is right")
     at = found[found["level"] == depth]
     flagged = at["flag"].ne("").sum()
-    session.note(f"{flagged:,} of {len(at):,} estimates at level {depth} are flagged" if flagged else "")
+    why = at["flag"].str.split(", ").explode().loc[lambda flag: flag.ne("")].value_counts()
+    counts = ", ".join(f"{name} {n:,}" for name, n in why.items())
+    session.note(f"{flagged:,} of {len(at):,} estimates at level {depth} are flagged: {counts}" if flagged else "")
     if change is not None:
         session.note(
             f"{int(at['significant'].sum()):,} of {len(at):,} changes at level {depth} are significant (periods: "
