@@ -21,7 +21,9 @@ from hjc.data.jobdata import JobData
 from hjc.data.side import SideVocabulary
 from hjc.errors import name_some
 from hjc.index import normalise
+from hjc.nn.beam import TopLeaves, top_leaves
 from hjc.nn.devices import autocast, device_of, in_bfloat16
+from hjc.nn.heads import TopDownHead
 from hjc.nn.mixing import Mixture
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
 from hjc.nn.priors import conditional_log_prior, offset_of
@@ -31,11 +33,15 @@ from hjc.nn.tokens import Distinct
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hjc.nn.fitting import FitResult
     from hjc.nn.training import TextRows
 
 #: training rows that join the titles when the head is started from them
 INIT_SAMPLE = 1000
+#: from so many leaves on the most probable of a top-down model are looked for by beam search
+MANY_LEAVES = 20_000
 
 WEIGHTS = "model.safetensors"
 
@@ -215,6 +221,39 @@ class NeuralClassifier(Classifier):
             with torch.inference_mode(), autocast(self.device, self.bfloat16):
                 log_proba = network(**batch)
             yield from distinct.spread(which, log_proba.float().cpu().numpy())
+
+    def top_leaves(self, texts: Sequence[str], top_k: int = 5, width: int | None = None) -> TopLeaves:
+        """The ``top_k`` most probable leaves of n texts by beam search, without scores of all leaves of the tree.
+
+        Args:
+            width: see :func:`hjc.nn.beam.top_leaves`; None: all rows are exact.
+
+        Raises:
+            ValueError: the head is not ``topdown``, or a number is out of range.
+        """
+        network, s, distinct = self._fitted(), self.settings, Distinct(texts)
+        if not isinstance(network.head, TopDownHead):
+            raise self.cannot("search from the top down", "neural models with hierarchy=topdown")
+        n, k = len(texts), min(top_k, self.taxonomy.num_leaves)
+        out = TopLeaves(np.zeros((n, k), np.int64), np.zeros((n, k), np.float32), np.zeros(n, bool))
+        for which, batch in read_texts(self.tokenizer, distinct.texts, s, self.device, self.side):
+            with torch.inference_mode(), autocast(self.device, self.bfloat16):
+                found = top_leaves(network.head, self.taxonomy, network.features(**batch), top_k, width)
+            for rows, place in distinct.spread(which, np.arange(len(which))):
+                out.nodes[rows], out.log_proba[rows] = found.nodes[place], found.log_proba[place]
+                out.exact[rows] = found.exact[place]
+        return out
+
+    def predict(self, rows: Any, level: int | None = None, top_k: int = 1) -> "pd.DataFrame":
+        """See the base class. Of a top-down model with many leaves not all are scored: :meth:`top_leaves`, exactly."""
+        tree, leaves = self.taxonomy, level is None or level == self.taxonomy.depth
+        if not (leaves and top_k >= 1 and tree.num_leaves >= MANY_LEAVES and self.settings.hierarchy == "topdown"):
+            return super().predict(rows, level, top_k)
+        from hjc.classifiers.ranking import ranked_nodes
+
+        self.check_fitted()
+        found = self.top_leaves(self.recipe.texts(rows), top_k)
+        return ranked_nodes(tree, found.nodes, np.exp(found.log_proba.astype(np.float64)))
 
     def vectors(self, texts: Sequence[str]) -> FloatArray:
         """(n, H) float32: the pooled vectors that the head sees, for comparing texts."""

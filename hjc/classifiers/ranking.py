@@ -24,7 +24,12 @@ def ranked_codes(
     proba = np.empty((count, k), dtype=np.float64)
     for at, log_proba in found:
         columns[at], proba[at] = top_k_columns(taxonomy.aggregate(log_proba, level), k)
-    chosen = nodes[columns].ravel()
+    return ranked_nodes(taxonomy, nodes[columns], proba)
+
+
+def ranked_nodes(taxonomy: Taxonomy, nodes: IntArray, proba: FloatArray) -> pd.DataFrame:
+    """The same table of (n, k) nodes and their probabilities, the most probable first."""
+    (count, k), chosen = nodes.shape, nodes.ravel()
     return pd.DataFrame(
         {
             "row": np.repeat(np.arange(count), k),
