@@ -35,13 +35,17 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
+from hjc.classifiers.export import export_model
 from hjc.classifiers.linear import LinearClassifier
+from hjc.classifiers.load import load
 from hjc.classifiers.neural import NeuralClassifier
+from hjc.classifiers.static import StaticClassifier
 from hjc.data.sample import load_sample
 from hjc.nn.batching import collate, training_batches
 from hjc.nn.devices import autocast, in_bfloat16
 from hjc.nn.encoder import load_encoder
 from hjc.nn.fitting import adamw
+from hjc.nn.light import LightConfig, LightEncoder
 from hjc.nn.memory import keep_memory
 from hjc.nn.network import Network
 from hjc.nn.settings import NeuralSettings, TrainerSettings
@@ -51,6 +55,10 @@ from hjc.taxonomy import Taxonomy, isco08
 ADS = Path(os.environ.get("HJC_DATA", "../shared/data")) / "kzis_ads_pl" / "ads.csv.gz"
 CPU = torch.device("cpu")
 PARTS = ("training", "prediction", "linear", "starts")
+AUTO, PIPE = "hjc, --precision auto", "transformers pipeline, batch 32 (vectors)"
+INT8, STUDENT, BASE = "hjc export --precision int8", "static student", "hjc, auto, encoder of XLM-R-base's size"
+NAPKIN = "napkinXC's own prediction of hjc's n-grams"
+NAMES = ("what", "who", "median (least-most)", "share of the peak", "ratio", "goal")
 LINE = tuple[str, str, str, str, str, str]
 
 
@@ -214,22 +222,86 @@ def prediction(texts: list[str], taxonomy: Taxonomy, folder: Path) -> dict[str, 
         sentences.encode(texts, batch_size=32, show_progress_bar=False)
         return size
 
-    return {"hjc, float32": ours("32"), "hjc, --precision auto": ours("auto"), "padded loop": padded,
-            "transformers pipeline, batch 32 (vectors)": piped, "sentence-transformers (vectors)": encoded}  # fmt: skip
+    return {"hjc, float32": ours("32"), AUTO: ours("auto"), **smaller(model, texts, folder), "padded loop": padded,
+            PIPE: piped, "sentence-transformers (vectors)": encoded, BASE: base_size(model, texts[:16])}  # fmt: skip
 
 
-def linear(texts: list[str]) -> dict[str, Callable[[], tuple[int, float]]]:
-    """A linear model of the sample; benchmarks/linear_predict.py has napkinXC's own prediction beside it."""
+def smaller(model: NeuralClassifier, texts: list[str], folder: Path) -> dict[str, Callable[[], tuple[int, float]]]:
+    """The same model exported as 8-bit integers, and a static student of it with random vectors."""
+    model.save_pretrained(folder / "run")
+    export_model(folder / "run", folder / "int8", precision="int8")
+    exported, student, rng = load(folder / "int8"), StaticClassifier(model.taxonomy), np.random.default_rng(0)
+    buckets, width = student.settings.buckets, student.settings.width
+    student.vectors = rng.integers(-99, 99, (buckets, width), dtype=np.int8)
+    student.scales = np.full((buckets, 1), 0.01, np.float32)
+
+    def run_of(found: Any, times: int) -> Callable[[], tuple[int, float]]:
+        several = texts * times
+
+        def run() -> tuple[int, float]:
+            for _ in range(times):
+                found.leaf_log_proba(texts)
+            return len(several), 0.0
+
+        return run
+
+    return {INT8: run_of(exported, 1), STUDENT: run_of(student, 8)}
+
+
+def base_size(small: NeuralClassifier, texts: list[str]) -> Callable[[], tuple[int, float]]:
+    """An encoder of XLM-R-base's size with random weights, as the machine likes best."""
+    config = LightConfig(
+        model_type="bert", vocab_size=len(small.tokenizer), hidden_size=768, num_hidden_layers=12,
+        num_attention_heads=12, intermediate_size=3072, max_position_embeddings=512, type_vocab_size=2, pad_token_id=0,
+        layer_norm_eps=1e-5, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, hidden_act="gelu",
+        is_decoder=False, add_cross_attention=False,
+    )  # fmt: skip
+    encoder: Any = LightEncoder(config).eval()
+    for value in encoder.parameters():
+        nn.init.normal_(value, std=0.02)
+    model = NeuralClassifier(small.taxonomy, small.settings)
+    model.tokenizer, model.network = small.tokenizer, Network(encoder, small.taxonomy, small.settings).eval()
+    lengths = tokenize(small.tokenizer, texts, Reading.of(small.settings)).lengths
+    size = len(texts), operations(encoder, lengths)
+
+    def run() -> tuple[int, float]:
+        model.compute_on("cpu", "auto").predict_log_proba(texts)
+        return size
+
+    return run
+
+
+def linear(texts: list[str], folder: Path) -> dict[str, Callable[[], tuple[int, float]]]:
+    """A linear model of the sample and its export; napkinXC and fastText trained on the same, all leaves of each."""
+    import fasttext
+    from napkinxc.models import HSM
+
     data = load_sample().train
-    model = LinearClassifier(data.taxonomy).fit(data)
-    several = [" ".join(text.split()) for text in texts] * 8
+    model, tree = LinearClassifier(data.taxonomy).fit(data), data.taxonomy
+    model.save_pretrained(folder / "linear")
+    export_model(folder / "linear", folder / "linear_export")
+    exported = load(folder / "linear_export")
+    napkin = HSM(str(folder / "linear" / "napkinxc"), threads=1, tree_structure=None)
+    napkin.load()
+    labelled = [f"__label__{tree.codes[g]} {' '.join(t.split())}" for g, t in zip(data.gold, data.texts, strict=True)]
+    (folder / "fasttext.txt").write_text("\n".join(labelled), encoding="utf-8")
+    options = {"epoch": 2, "dim": 100, "wordNgrams": 2, "minn": 2, "maxn": 5, "bucket": 200_000, "thread": 1}
+    fast = fasttext.train_supervised(str(folder / "fasttext.txt"), verbose=0, **options)
+    several = [" ".join(text.split()) for text in texts] * 4
 
-    def ours() -> tuple[int, float]:
-        for _ in model.iter_log_proba(several):
-            pass
-        return len(several), 0.0
+    def through(predict: Callable[[list[str]], object]) -> Callable[[], tuple[int, float]]:
+        def run() -> tuple[int, float]:
+            predict(several)
+            return len(several), 0.0
 
-    return {"hjc linear, all leaves": ours}
+        return run
+
+    def plainly(given: list[str]) -> None:
+        assert model.features is not None
+        napkin.predict_proba(model.features.transform(given), top_k=tree.num_leaves)
+
+    return {"hjc linear": through(model.leaf_log_proba), "hjc linear, exported": through(exported.leaf_log_proba),
+            NAPKIN: through(plainly), "fastText": through(lambda given: fast.predict(given, k=-1))}  # fmt: skip
 
 
 def starts(rounds: int) -> list[LINE]:
@@ -260,6 +332,17 @@ def starts(rounds: int) -> list[LINE]:
     ]  # fmt: skip
 
 
+def write(path: Path, lines: list[LINE]) -> None:
+    """After each part; those that are not run now stay."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept: list[list[str]] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as stream:
+            kept = [row for row in list(csv.reader(stream))[1:] if row[0] not in {line[0] for line in lines}]
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([NAMES, *lines, *kept])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -287,27 +370,37 @@ def main() -> None:
     if "training" in args.only:
         for kind, texts, length, goal in (("titles", titles, 64, "at least 6 x"), ("ads", ads, 128, "at least 3 x")):
             lines += training(kind, texts, length, goal, args.rounds, limit)
+    write(args.out, lines)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if "prediction" in args.only:
             found = in_turn(prediction(ads, tree, folder), args.rounds)
-            pipe = "transformers pipeline, batch 32 (vectors)"
-            against = {"hjc, --precision auto": (pipe, "at least 4 x; 40 % of the peak")}
+            against = {
+                AUTO: (PIPE, "at least 4 x; 40 % of the peak"),
+                INT8: (AUTO, "at least 1.5 x, or .55 of the file"),
+                STUDENT: (AUTO, "at least 50 x"),
+                BASE: (AUTO, "60 % of the peak"),
+            }
             lines += lines_of("prediction of ads (rows/s)", found, against, limit)
+            best, plain = (statistics.median(found[name][0]) for name in (AUTO, "hjc, float32"))
+            ratio = f"{best / plain:.2f} x hjc, float32"
+            group = "prediction of ads (rows/s)"
+            lines.append((group, "--precision auto to what hjc was", "", "", ratio, "at least 4 x"))
+            write(args.out, lines)
         if "linear" in args.only:
-            lines += lines_of("linear prediction of ads (rows/s)", in_turn(linear(ads), args.rounds), {}, limit)
+            found = in_turn(linear(ads, folder), args.rounds)
+            against = {name: (NAPKIN, "") for name in found if name != NAPKIN}
+            lines += lines_of("linear prediction of ads (rows/s)", found, against, limit)
+            write(args.out, lines)
         if "starts" in args.only:
             lines += starts(args.rounds)
-    names = ("what", "who", "median (least-most)", "share of the peak", "ratio", "goal")
-    shown = Table(*names)
-    for line in lines:
-        shown.add_row(*line)
+            write(args.out, lines)
     console = Console(width=170)
     console.print(f"{torch.get_num_threads()} threads, ads: {'real' if ADS.exists() else 'of the bundled sample'}")
+    shown = Table(*NAMES)
+    for line in lines:
+        shown.add_row(*line)
     console.print(shown)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with args.out.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([names, *lines])
     console.print(f"written to {args.out}")
 
 

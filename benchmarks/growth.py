@@ -43,18 +43,20 @@ NAMES = ("part", "what", "size", "milliseconds a row", "MiB", "exponent of time"
 
 
 def tree_of(leaves: int, seed: int = 0) -> Taxonomy:
-    """A ragged tree of about so many leaves: every inner node has 1 to 19 children, one in twenty stays a leaf."""
+    """A ragged tree of so many leaves: an inner node has 1 to 19 children or more, one node in twenty is a leaf."""
     rng = np.random.default_rng(seed)
-    parents, level = [np.full(10, -1)], np.arange(10)
-    ended, total = 0, 10
-    while ended + 10 * len(level) <= leaves * 1.5:
+    parents, level, total, ended = [np.full(10, -1)], np.arange(10), 10, 0
+    while ended + len(level) < leaves:
         grows = rng.random(len(level)) > 0.05
+        wanted = leaves - ended - int((~grows).sum())  # of this level, if it is the last
         children = np.where(grows, rng.integers(1, 20, len(level)), 0)
+        if int(children.sum()) > wanted:  # which must have so many: every inner node one, the others anywhere
+            more = rng.choice(np.flatnonzero(grows), wanted - int(grows.sum()))
+            children = grows + np.bincount(more, minlength=len(level))
         ended += int((~grows).sum())
         parents.append(np.repeat(level, children))
         level = np.arange(total, total + int(children.sum()))
         total += len(level)
-    # the last level is as wide as is wanted: its parents get what is left in equal parts
     return Taxonomy(tuple(f"{i:07d}" for i in range(total)), np.concatenate(parents), name=f"{leaves} leaves")
 
 
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("--linear", help="a linear model (default: one is trained on the sample)")
     parser.add_argument("--parts", nargs="+", default=["leaves", "length", "rows"])
     parser.add_argument("--out", type=Path, default=Path("experiments/growth"))
+    parser.add_argument("--figure", type=Path, default=Path("docs/images/growth.png"))
     args = parser.parse_args()
     data = load_sample().train
     linear = load(args.linear) if args.linear else LinearClassifier(data.taxonomy).fit(data)
@@ -191,10 +194,11 @@ def main() -> None:
         axis.legend(title="exponent", fontsize=7, title_fontsize=7)
         axis.grid(alpha=0.3)
     args.out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out / "growth.png", dpi=110)
+    args.figure.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.figure, dpi=110)
     with (args.out / "results.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([NAMES, *lines])
-    print(f"written to {args.out}")
+    print(f"written to {args.out} and {args.figure}")
 
 
 if __name__ == "__main__":
