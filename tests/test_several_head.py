@@ -24,10 +24,10 @@ from hjc.data.codesets import CodeSets
 from hjc.errors import ModelDirError
 from hjc.evaluation import evaluate_model
 from hjc.evaluation.several import check_several, fit_several
-from hjc.metrics import Resamples
+from hjc.metrics import LevelProba, Resamples
 from hjc.metrics.several import METRICS, BestThreshold, SetScores, determined, present
 from hjc.taxonomy import from_prefix_codes
-from tests.strategies import taxonomies
+from tests.strategies import random_log_proba, taxonomies
 
 WORDS = {"11": "nurse", "12": "doctor", "21": "driver", "22": "packer", "31": "cook", "32": "waiter"}
 
@@ -67,7 +67,11 @@ def test_probabilities_are_those_of_the_definition_and_coherent(taxonomy, seed):
         rng.normal(-1, 3, n).astype(np.float32), np.full(n, 2), hinge=False,
     )  # fmt: skip
     x = rng.normal(size=(2, features)).astype(np.float32)
-    found = np.exp(SeveralHead(taxonomy, nodes, TF_IDF, 1, 1).log_proba(TextVectors(TF_IDF, x)))
+    vectors = TextVectors(TF_IDF, x)
+    found = np.exp(SeveralHead(taxonomy, nodes, TF_IDF, 1, 1).log_proba(vectors))
+    own = LevelProba.of(taxonomy, random_log_proba(taxonomy.num_leaves, 2, seed)).nodes()
+    mixed = SeveralHead(taxonomy, nodes, TF_IDF, 1, 1, share=0.3).proba(vectors, own)
+    assert np.allclose(mixed, 0.3 * found + 0.7 * own)
 
     yes = 1 / (1 + np.exp(-(x @ nodes.weights.toarray().T + nodes.bias).astype(float)))
 
@@ -77,12 +81,13 @@ def test_probabilities_are_those_of_the_definition_and_coherent(taxonomy, seed):
         return own if parent < 0 else own * has(row, parent)
 
     assert np.allclose(found, [[has(row, node) for node in range(n)] for row in range(2)], rtol=1e-4)
-    for node in range(n):
-        children = np.flatnonzero(taxonomy.parents == node)
-        if len(children):
-            assert (found[:, children] <= found[:, [node]] * (1 + 1e-9)).all()
-            assert (found[:, children].sum(axis=1) >= found[:, node] * (1 - 1e-9)).all()
-    assert (found[:, taxonomy.parents < 0].sum(axis=1) >= 1 - 1e-9).all()
+    for proba in (found, mixed):
+        for node in range(n):
+            children = np.flatnonzero(taxonomy.parents == node)
+            if len(children):
+                assert (proba[:, children] <= proba[:, [node]] * (1 + 1e-9)).all()
+                assert (proba[:, children].sum(axis=1) >= proba[:, node] * (1 - 1e-9)).all()
+        assert (proba[:, taxonomy.parents < 0].sum(axis=1) >= 1 - 1e-9).all()
 
 
 # ---------------------------------------------------------------------- metrics

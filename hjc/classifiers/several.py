@@ -35,7 +35,7 @@ from hjc.data.codesets import CodeSets
 from hjc.errors import ModelDirError, check_range
 from hjc.taxonomy import Taxonomy
 
-#: of every estimator; C is chosen on validation rows of O*NET titles (experiments/several_codes)
+#: of every estimator: as linear models have it
 SOLVER = Solver()
 NO_SETS = (
     "a head for several codes (evaluation.several) needs training rows that have several: of {rows:,} rows {used:,} "
