@@ -52,13 +52,35 @@ def test_ten_ads_by_keyboard_and_a_killed_server(page: Any, tmp_path: Path) -> N
         page.get_by_role("button", name="Code", exact=True).click()
         for done in range(10):
             page.get_by_text(f"{done} done, {10 - done} left").wait_for()
+            page.locator(".choice").first.wait_for()
             if done == 5:
                 server.kill()
-                server.start()
-            page.locator(".choice").first.wait_for()
             page.keyboard.press("1")
+            if done == 5:  # what could not be saved is sent until it is
+                page.get_by_text("is not saved yet").wait_for()
+                server.start()
         page.get_by_text("10 done, 0 left").wait_for()
         page.get_by_text("Nothing is left in this batch.").wait_for()
+
+
+def test_the_next_ad_is_shown_before_the_last_is_saved(page: Any, tmp_path: Path) -> None:
+    with desk(tmp_path / "desk.db") as server:
+        enter(page, server)
+        paste(page, ADS[:4])
+        page.get_by_role("button", name="Code", exact=True).click()
+        page.locator(".choice").first.wait_for()
+        held = list[Any]()
+        page.route("**/v1/desk/decisions", held.append)
+        for _ in range(2):  # the two that were fetched ahead
+            text = page.locator(".text").inner_text()
+            page.keyboard.press("1")
+            page.wait_for_function("text => document.querySelector('.text').innerText !== text", arg=text)
+        page.wait_for_timeout(100)
+        assert len(held) == 1  # one after the other
+        assert page.get_by_text("0 done, 4 left").is_visible()
+        page.unroute("**/v1/desk/decisions")
+        held[0].continue_()
+        page.get_by_text("2 done, 2 left").wait_for()
 
 
 def test_a_text_with_markup_stays_a_text(page: Any, tmp_path: Path) -> None:
@@ -76,7 +98,7 @@ def test_a_text_with_markup_stays_a_text(page: Any, tmp_path: Path) -> None:
 def test_search_several_codes_why_and_undo_by_keyboard(page: Any, tmp_path: Path) -> None:
     with desk(tmp_path / "desk.db") as server:
         enter(page, server)
-        paste(page, ["nurse and cook wanted", "lorry driver wanted"])
+        paste(page, ["nurse and cook wanted", "lorry driver wanted", "soldier"])
         page.get_by_role("button", name="Code", exact=True).click()
         page.locator(".choice").first.wait_for()
         page.keyboard.press("w")
@@ -86,14 +108,20 @@ def test_search_several_codes_why_and_undo_by_keyboard(page: Any, tmp_path: Path
         page.keyboard.press("1")
         page.keyboard.press("2")
         page.keyboard.press("Enter")
-        page.get_by_text("1 done, 1 left").wait_for()
+        page.get_by_text("1 done, 2 left").wait_for()
         page.keyboard.press("/")
         page.keyboard.type("kierowca auto")
         page.locator(".hit[data-code='812']").wait_for()
+        page.keyboard.press("ArrowDown")
+        assert page.locator(":focus").get_attribute("data-code") == "812"
         page.keyboard.press("Enter")
-        page.get_by_text("2 done, 0 left").wait_for()
+        page.get_by_text("2 done, 1 left").wait_for()
         page.keyboard.press("u")
-        page.get_by_text("1 done, 1 left").wait_for()
+        page.get_by_text("1 done, 2 left").wait_for()
+        page.locator("details.tree > summary").click()
+        page.locator("details.others > summary", has_text="All codes").click()
+        page.locator(".node[data-code='8']").first.click()
+        page.get_by_text("2 done, 1 left").wait_for()
 
 
 def test_an_uploaded_table_and_another_language(page: Any, tmp_path: Path) -> None:

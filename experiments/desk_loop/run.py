@@ -1,6 +1,6 @@
 """What 300 corrections give: a simulated clerk codes US federal vacancies at the desk, in several orders of the queue.
 
-python experiments/desk_loop/run.py [--seeds 3] [--way random --way diverse ...] [--collect]
+python experiments/desk_loop/run.py [--seed 0 --seed 1 ...] [--way random --way diverse ...] [--collect]
 
 The clerk answers with the code of the vacancy. Everything goes through the routes of hjc serve, in this process:
 a batch is made in an order, /v1/desk/next gives the ads, /v1/desk/decisions takes the codes, /v1/learn trains again.
@@ -34,6 +34,7 @@ from hjc.training.config import compose
 from hjc.training.workflow import run_training
 
 START, VALID, POOL, TEST, CODED = 300, 150, 4000, 1500, 300
+SEEDS = (0, 1, 2)
 ORDERS = ("random", "uncertain", "margin", "diverse")
 #: the orders, and corrections that are sent without the desk
 WAYS = (*ORDERS, "/v1/learn")
@@ -167,7 +168,12 @@ def collect(kept: Path) -> None:
                 both = [seed for seed in mine if ("random", seed) in hits]
                 of["random"] = {seed: own[seed] - hits["random", seed][name] for seed in both}
                 for against, rows in of.items():
-                    if rows and (against, way) != ("random", "random") and against != name:
+                    if (
+                        rows
+                        and (against, way) != ("random", "random")
+                        and against != name
+                        and (against == "" or name != "before")
+                    ):
                         value, low, high = (f"{x:.5f}" for x in interval(list(rows.values())))
                         writer.writerow([way, name, against, len(rows), len(rows) * TEST, value, low, high])
     print(path)
@@ -183,13 +189,13 @@ def interval(seeds: list[Float64]) -> tuple[float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, action="append", help="repeatable; 0, 1 and 2")
     parser.add_argument("--way", action="append", choices=WAYS, help="repeatable; all")
     parser.add_argument("--collect", action="store_true", help="run nothing, only write the tables")
     args = parser.parse_args()
     kept = ROOT / "outputs" / "desk_loop"
     kept.mkdir(parents=True, exist_ok=True)
-    for seed in range(0 if args.collect else args.seeds):
+    for seed in () if args.collect else args.seed or SEEDS:
         if ways := [way for way in args.way or WAYS if not file_of(kept, seed, way).exists()]:
             study(seed, ways, kept)
     collect(kept)

@@ -156,6 +156,7 @@ class TaskOut(Response):
     text: str
     fields: dict[str, Any]
     status: str = Field(description='"ok", or why the text cannot be coded by a model.')
+    model: str = Field(description="Whose tree has the codes.")
     shown: int | None = None
     suggestions: Suggestions | None = None
 

@@ -53,7 +53,7 @@ async def shown_tasks(
         (text,), (status,) = served.classifier.recipe.of_columns(["text"]).read([[task.text]])
         one = TaskOut(
             task=task.id, ad=task.ad, batch=task.batch, number=task.number,
-            language=task.language, text=task.text, fields=task.fields, status=status,
+            language=task.language, text=task.text, fields=task.fields, status=status, model=served.name,
         )  # fmt: skip
         out.append(one)
         if status == OK and hide != "all" and not (hide == "audit" and task.purpose == "audit"):

@@ -1,11 +1,16 @@
 // Coding one ad after the other: suggestions of a level, chosen with the keys 1 to 9; arrows change the level.
+// The next ad is shown while the decision on the last one is saved. What could not be saved is sent again, with the same
+// key, until it is: nobody has to look whether it was.
 
 import * as api from "./api.js";
 import { el, say, show } from "./dom.js";
-import { language, percent, t } from "./i18n.js";
+import { language, pace, percent, t } from "./i18n.js";
+import { treeView } from "./tree.js";
 
 const AHEAD = 3;
 const SEARCH_DELAY = 120; // milliseconds after the last letter
+const AGAIN = 1000; // milliseconds until a decision that did not get through is sent again
+const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
 export async function codeView(place, batch, leave) {
   let waiting = []; // tasks that were fetched ahead
@@ -14,6 +19,8 @@ export async function codeView(place, batch, leave) {
   let since = 0;
   let key = "";
   let busy = false;
+  let unsaved = 0;
+  let saving = Promise.resolve(); // decisions are saved one after the other
   const left = new Set(); // tasks that are behind us: an answer that was asked for earlier may still have them
   let several = null; // codes chosen so far, while an ad has more than one
   let hits = [];
@@ -43,7 +50,6 @@ export async function codeView(place, batch, leave) {
   const advance = async () => {
     if (!waiting.length) await fetchAhead();
     open(waiting.shift() ?? null);
-    if (waiting.length < AHEAD - 1 && task) fetchAhead().catch(() => {});
   };
 
   // A code that was chosen: taken at once, or put beside the others where the ad has several.
@@ -63,7 +69,7 @@ export async function codeView(place, batch, leave) {
     if (!task || why) return;
     const asked = task;
     try {
-      const found = await api.explain({ model: task.suggestions ? task.suggestions.model : undefined, text: task.text, neighbours: 3, title_language: null });
+      const found = await api.explain({ model: task.model, text: task.text, neighbours: 3, title_language: null });
       if (task === asked) { why = found; draw(); }
     } catch (error) {
       fail(error);
@@ -73,7 +79,7 @@ export async function codeView(place, batch, leave) {
   let timer = 0;
   const find = async () => {
     const asked = search.value;
-    hits = asked.trim() ? (await api.search({ q: asked, language, n: 9 })).hits : [];
+    hits = asked.trim() ? (await api.search({ q: asked, model: task.model, language, n: 9 })).hits : [];
     if (asked === search.value) drawHits();
   };
   const search = el("input", {
@@ -81,10 +87,21 @@ export async function codeView(place, batch, leave) {
     oninput: () => { clearTimeout(timer); timer = setTimeout(() => find().catch(fail), SEARCH_DELAY); },
     onkeydown: event => {
       if (event.key === "Escape") { search.value = ""; hits = []; drawHits(); search.blur(); }
+      if (event.key === "ArrowDown") { event.preventDefault(); found.querySelector("button")?.focus(); }
       if (event.key === "Enter" && hits.length) { event.preventDefault(); search.blur(); choose(hits[0].code, hits[0].title); }
     },
   });
-  const found = el("ol", { id: "hits", "aria-live": "polite" });
+  const found = el("ol", {
+    id: "hits", "aria-live": "polite",
+    onkeydown: event => { // up and down the hits, back to the search above the first
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const buttons = [...found.querySelectorAll("button")];
+      const at = buttons.indexOf(document.activeElement) + step;
+      (at < 0 ? search : buttons[Math.min(at, buttons.length - 1)]).focus();
+    },
+  });
   const drawHits = () => show(found, hits.map(hit => el("li", {},
     el("button", { type: "button", class: "hit", "data-code": hit.code, onclick: () => choose(hit.code, hit.title) },
       el("span", { class: "code" }, hit.code), " ", el("span", { class: "name" }, hit.title), " ",
@@ -92,38 +109,68 @@ export async function codeView(place, batch, leave) {
 
   const decide = async (kind, codes, title) => {
     if (!task || busy) return;
+    const was = task;
+    const sent = {
+      key, task: was.task, kind, codes, comment: comment.value, seconds: (performance.now() - since) / 1000, shown: was.shown, batch: batch.id,
+    };
+    left.add(was.task);
+    unsaved += 1;
+    const saved = saving = saving.then(() => save(sent, was, title));
+    if (waiting.length) return open(waiting.shift());
     busy = true;
     try {
-      const seconds = (performance.now() - since) / 1000;
-      const answer = await api.decide({
-        key, task: task.task, kind, codes, comment: comment.value, seconds, shown: task.shown, batch: batch.id,
-      });
-      progress = answer.progress;
-      if (kind !== "skip") left.add(task.task);
-      say(kind === "skip" ? t("skipped") : kind === "not_a_job" ? t("said_not_a_job") : t("saved", { code: codes.join(" "), title }));
+      await saved;
       await advance();
     } catch (error) {
-      if (error.status === 409) { // somebody else has it, or it is decided
-        left.add(task.task);
-        await advance();
-      }
       fail(error);
     } finally {
       busy = false;
     }
   };
 
+  const save = async (sent, was, title) => {
+    for (let told = false; ;) {
+      try {
+        const answer = await api.decide(sent);
+        progress = answer.progress;
+        if (told) fail(null);
+        say(sent.kind === "skip" ? t("skipped") : sent.kind === "not_a_job" ? t("said_not_a_job") : t("saved", { code: sent.codes.join(" "), title }));
+        if (sent.kind === "skip") left.delete(was.task);
+        break;
+      } catch (error) {
+        if (error.status === 409) { // somebody else has it, or it is decided
+          fail(error);
+          break;
+        }
+        if (error.status && error.status < 500) { // refused: it comes again
+          left.delete(was.task);
+          waiting.unshift(was);
+          fail(error);
+          break;
+        }
+        fail(new Error(t("not_saved")));
+        told = true;
+        await pause(AGAIN);
+      }
+    }
+    unsaved -= 1;
+    if (!busy) drawProgress(); // else with the next ad
+    if (!unsaved && waiting.length < AHEAD - 1 && task) fetchAhead().catch(() => {});
+  };
+
   const undo = async () => {
     if (busy) return;
     busy = true;
     try {
+      await saving;
       const back = await api.undo({ key: api.newKey(), language });
       left.delete(back.task);
       waiting = waiting.filter(one => one.task !== back.task);
       if (task && task.task !== back.task) waiting.unshift(task);
       say(t("undone"));
-      progress = await api.progress({ batch: batch.id });
       open(back);
+      progress = await api.progress({ batch: batch.id });
+      drawProgress();
     } catch (error) {
       fail(error);
     } finally {
@@ -132,7 +179,9 @@ export async function codeView(place, batch, leave) {
   };
 
   const problem = el("p", { class: "error", role: "alert" });
-  const fail = error => { problem.textContent = error.message; };
+  const fail = error => { problem.textContent = error ? error.message : ""; };
+  const shownProgress = el("span", { id: "progress" });
+  const drawProgress = () => { shownProgress.textContent = [t("progress", progress), ...pace(progress)].join(" · "); };
   const choices = () => (task && task.suggestions ? task.suggestions.levels.find(one => one.level === level).choices : []);
 
   const onkey = event => {
@@ -142,7 +191,7 @@ export async function codeView(place, batch, leave) {
       s: () => decide("skip", []), n: () => decide("not_a_job", []), u: undo, w: explain, "/": () => search.focus(),
       c: () => { several = several ? null : []; draw(); }, Enter: saveSeveral,
       ArrowLeft: () => { level = Math.max(1, level - 1); draw(); },
-      ArrowRight: () => { level = Math.min(task.suggestions.levels.length, level + 1); draw(); },
+      ArrowRight: () => { level = Math.min(task?.suggestions?.levels.length ?? 1, level + 1); draw(); },
     };
     if (/^[1-9]$/.test(event.key)) {
       const one = choices()[Number(event.key) - 1];
@@ -153,6 +202,14 @@ export async function codeView(place, batch, leave) {
     }
   };
   document.addEventListener("keydown", onkey);
+  const onunload = event => { if (unsaved) event.preventDefault(); };
+  window.addEventListener("beforeunload", onunload);
+  const stop = async () => {
+    await saving;
+    document.removeEventListener("keydown", onkey);
+    window.removeEventListener("beforeunload", onunload);
+    leave();
+  };
 
   const choice = (one, i) =>
     el("li", {},
@@ -160,10 +217,6 @@ export async function codeView(place, batch, leave) {
         el("kbd", {}, String(i + 1)), el("span", { class: "code" }, one.code), el("span", { class: "name" }, one.title),
         el("meter", { min: 0, max: 1, value: one.probability, "aria-hidden": "true" }),
         el("span", { class: "share" }, percent(one.probability))));
-
-  const node = one =>
-    el("li", {}, el("button", { type: "button", class: "node", onclick: () => choose(one.code, one.title) }, `${one.code} ${one.title} ${percent(one.probability)}`),
-      one.children.length ? el("details", { open: one.open }, el("summary", {}, t("below", { n: one.children.length })), el("ul", {}, one.children.map(node))) : null);
 
   // The text with the words that spoke for the code marked.
   const marked = () => {
@@ -184,10 +237,9 @@ export async function codeView(place, batch, leave) {
       .map(([code, text]) => el("li", {}, el("span", { class: "code" }, code), " ", text.slice(0, 160))));
 
   function draw() {
-    problem.textContent = "";
-    const top = el("header", {},
-      el("button", { type: "button", onclick: () => { document.removeEventListener("keydown", onkey); leave(); } }, t("back")),
-      el("span", { id: "progress" }, t("progress", progress)));
+    if (!unsaved) problem.textContent = "";
+    drawProgress();
+    const top = el("header", {}, el("button", { type: "button", onclick: stop }, t("back")), shownProgress);
     if (!task) {
       show(place, top, el("main", {}, el("h1", { id: "empty" }, t("queue_empty")),
         el("button", { type: "button", onclick: undo }, t("undo")), problem));
@@ -206,7 +258,7 @@ export async function codeView(place, batch, leave) {
         several ? el("p", { id: "several", role: "status" }, t("several_chosen", { codes: several.map(one => one.code).join(" ") || "–" }),
           " ", el("button", { type: "button", onclick: saveSeveral }, t("save_several"))) : null,
         el("label", { for: "search" }, t("search")), search, found,
-        task.suggestions ? el("details", { class: "tree" }, el("summary", {}, t("tree")), el("ul", {}, task.suggestions.tree.map(node))) : null,
+        treeView(task, choose, fail),
         el("label", { for: "comment" }, t("comment")), comment,
         el("div", { class: "actions" },
           el("button", { type: "button", onclick: () => decide("skip", []) }, t("skip")),

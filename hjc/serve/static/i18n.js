@@ -25,3 +25,12 @@ export function t(key, values = {}) {
 }
 
 export const percent = p => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: p < 0.1 ? 1 : 0 }).format(p);
+
+// The pace and the time that is left, where they are known: ["60 an hour", "2 h 10 min left"]
+export function pace(progress) {
+  if (!progress.per_hour || progress.seconds_left === null) return [];
+  const minutes = Math.max(1, Math.round(progress.seconds_left / 60));
+  const hours = Math.floor(minutes / 60);
+  const time = hours ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
+  return [t("per_hour", { n: Math.round(progress.per_hour) }), t("time_left", { time })];
+}

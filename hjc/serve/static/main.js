@@ -59,19 +59,23 @@ async function batchesView(who) {
       const audit = el("input", { id: "audit", type: "number", min: 0, value: 0 });
       const second = el("input", { id: "second", type: "number", min: 0, max: 100, value: 0 });
       const order = el("select", { id: "order" }, ["uncertain", "diverse", "random", "file"].map(one => el("option", { value: one }, t(`order_${one}`))));
+      const hide = el("select", { id: "hide" }, ["none", "audit", "all"].map(one => el("option", { value: one }, t(`hide_${one}`))));
+      const automatic = el("input", { id: "automatic", type: "number", min: 50, max: 100, step: "any", placeholder: "–" });
       const boxes = seen.columns.map((column, i) => el("input", { type: "checkbox", id: `column${i}`, value: column, checked: seen.text_columns.includes(column) }));
       const take = event => {
         event.preventDefault();
         const texts = boxes.filter(box => box.checked).map(box => box.value);
         wait(() => api.upload(file.files[0], {
           name: file.files[0].name, text_columns: texts, language_column: seen.language_column, key_column: seen.key_column,
-          audit: Number(audit.value), second: Number(second.value) / 100, order: order.value,
+          audit: Number(audit.value), second: Number(second.value) / 100, order: order.value, hide: hide.value,
+          automatic: automatic.value === "" ? null : Number(automatic.value) / 100,
         }));
       };
       show(columns, el("form", { onsubmit: take }, el("fieldset", {}, el("legend", {}, t("text_columns")),
         boxes.map((box, i) => el("label", { for: `column${i}`, class: "check" }, box, " ", seen.columns[i], " ", el("span", { class: "path" }, (seen.rows[0] ?? {})[seen.columns[i]]?.slice(0, 60) ?? "")))),
         el("label", { for: "order" }, t("order")), order, el("label", { for: "audit" }, t("audit")), audit,
-        el("label", { for: "second" }, t("second")), second, el("button", { type: "submit" }, t("take_in"))));
+        el("label", { for: "second" }, t("second")), second,
+        el("label", { for: "hide" }, t("hide")), hide, el("label", { for: "automatic" }, t("automatic")), automatic, el("button", { type: "submit" }, t("take_in"))));
     } catch (error) {
       problem.textContent = error.message;
     }
