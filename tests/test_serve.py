@@ -15,6 +15,7 @@ import hjc
 from hjc.serve.batching import Batcher, Busy
 from hjc.serve.memory import Correction, Memory, mixed
 from hjc.serve.settings import Limits
+from hjc.serve.taxonomy import Search
 from tests.serve_client import MODEL, client, finished, told
 
 NURSE, COOK = "registered nurse, night shifts", "cook in a restaurant"
@@ -93,6 +94,8 @@ def test_explain_and_taxonomy(service: Any) -> None:
     assert told(service.get("/v1/taxonomy/search?q=BACKER"))["hits"][0]["matched"] == "Bäcker"
     assert told(service.get("/v1/taxonomy/search?q=wash dishes"))["hits"][0]["where"] == "description"
     assert told(service.get("/v1/taxonomy/search?q=81"))["hits"][0]["code"] == "81"
+    other_names = Search(service.service.board.get().classifier.taxonomy, [(3, "en", "Ward sister")])
+    assert [(hit.where, hit.matched) for hit in other_names.find("ward sist")] == [("example", "Ward sister")]
     node = told(service.get("/v1/taxonomy/node?code=811"))
     assert [one["code"] for one in node["path"]] == ["8", "81", "811"]
     assert "unknown codes" in told(service.get("/v1/taxonomy/node?code=999"), 400)["detail"]

@@ -168,14 +168,10 @@ def collect(kept: Path) -> None:
                 both = [seed for seed in mine if ("random", seed) in hits]
                 of["random"] = {seed: own[seed] - hits["random", seed][name] for seed in both}
                 for against, rows in of.items():
-                    if (
-                        rows
-                        and (against, way) != ("random", "random")
-                        and against != name
-                        and (against == "" or name != "before")
-                    ):
-                        value, low, high = (f"{x:.5f}" for x in interval(list(rows.values())))
-                        writer.writerow([way, name, against, len(rows), len(rows) * TEST, value, low, high])
+                    if not rows or (against and name == "before") or (against, way) == ("random", "random"):
+                        continue
+                    value, low, high = (f"{x:.5f}" for x in interval(list(rows.values())))
+                    writer.writerow([way, name, against, len(rows), len(rows) * TEST, value, low, high])
     print(path)
 
 

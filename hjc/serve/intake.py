@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -31,8 +32,9 @@ from hjc.tables import ReadOptions, Rejects, find_column, format_of, open_table
 SCORED = 128
 #: rows among which ``diverse`` chooses what comes first
 POOL = 5000
-#: names of columns that are taken for an id or a language where nothing else is said
+#: the bundled ads, in place of a file
 SAMPLE = "sample"
+#: names of columns that are taken for an id or a language where nothing else is said
 KEYS, LANGUAGES = ("id", "key", "ad_id", "job_id", "uid"), ("language", "lang", "language_code")
 
 
@@ -228,7 +230,7 @@ def take_in_once(service: Service, name: str) -> str:
         FileNotFoundError, ValueError: as :func:`read_upload`.
     """
     with service.store.read() as connection:
-        if connection.execute(sa.select(batches.c.id).where(batches.c.name == name)).first():
+        if connection.execute(sa.select(batches.c.id).where(batches.c.source == name)).first():
             return f"ads: {name} are in the desk already"
     served = service.board.get()
     if name == SAMPLE:
@@ -239,9 +241,10 @@ def take_in_once(service: Service, name: str) -> str:
         with open(name, "rb") as stream:
             table = read_upload(stream, name, service.settings.limits.upload_rows)
     guess = look(table, served.classifier.recipe)
-    settings = BatchSettings(name=name, text_columns=guess.text_columns, language_column=guess.language_column,
+    called = name if name == SAMPLE else Path(name).name
+    settings = BatchSettings(name=called, text_columns=guess.text_columns, language_column=guess.language_column,
                              key_column=guess.key_column)  # fmt: skip
     with service.store.write() as connection:
-        batch = new_batch(connection, name, None, served.name, name, settings.model_dump(exclude={"name"}))
+        batch = new_batch(connection, called, None, served.name, name, settings.model_dump(exclude={"name"}))
     made = fill_batch(service.store, served, batch, table, settings, wait=600.0, done=lambda share: None)
     return f"ads: {made['ads']:,} of {name} are in the desk"

@@ -1,15 +1,12 @@
 """Corrections from outside the desk, and the training of a new model with all that was decided."""
 
 import secrets
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from hjc.data import JobData
-from hjc.explain.training_rows import training_rows
 from hjc.serve.coding import row_cells
 from hjc.serve.models import Served
 from hjc.serve.retraining import train_again
@@ -19,22 +16,6 @@ from hjc.serve.store.batches import add_ads, corrections_batch
 from hjc.serve.store.people import User
 from hjc.serve.store.queue import Choice, add_decision
 from hjc.serve.store.schema import ads, decisions
-
-#: training texts of each version of a model, read once
-_TEXTS: dict[tuple[str, str], tuple[JobData | None, str]] = {}
-_LOCK = threading.Lock()
-
-
-def training_texts(served: Served) -> tuple[JobData | None, str]:
-    """The rows that a model was trained on, where they are still there; else None and the reason."""
-    key = (str(served.directory), served.version)
-    with _LOCK:
-        if key not in _TEXTS:
-            try:
-                _TEXTS[key] = training_rows(served.directory, served.classifier.taxonomy), ""
-            except (ValueError, OSError) as error:
-                _TEXTS[key] = None, f"no nearest training texts: {error}"
-        return _TEXTS[key]
 
 
 def learn_rows(service: Service, served: Served, user: User, rows: Sequence[LearnRow]) -> tuple[int, int]:

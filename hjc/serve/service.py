@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from hjc.serve.store.jobs import FAILED, FINISHED, RUNNING, fail_unfinished, new
 from hjc.serve.store.outcomes import decided_texts
 from hjc.serve.store.people import User, note_event
 from hjc.serve.store.schema import now
-from hjc.serve.taxonomy import Search
-from hjc.taxonomy import Taxonomy
 
 logger = logging.getLogger("hjc.serve")
 
@@ -177,17 +174,6 @@ class Service:
             note_event(connection, user, "reload", model=name, version=served.version)
         return served
 
-    # ------------------------------------------------------------------ looking
-
-    def search(self, served: Served) -> Search:
-        """The index of the model's tree, made once."""
-        return _search(served.classifier.taxonomy)
-
 
 class Full(RuntimeError):
     """Too many jobs wait."""
-
-
-@lru_cache(maxsize=8)
-def _search(tree: Taxonomy) -> Search:
-    return Search(tree)

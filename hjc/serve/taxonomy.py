@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -10,6 +10,8 @@ from typing import Literal
 from hjc.serve.schemas import Hit, Node, NodeResponse
 from hjc.taxonomy import Taxonomy
 
+#: node, language, text: another name for a code
+Example = tuple[int, str, str]
 Where = Literal["code", "title", "description", "example"]
 _WORD = re.compile(r"\w+")
 #: what a hit is worth by where it was
@@ -76,14 +78,14 @@ class _Entry:
 
 
 class Search:
-    """Words looked for in the texts of a tree.
+    """Words looked for in the texts of a tree, and in examples of what is coded to its nodes.
 
     Every word of the query must be the beginning of a word (or, from four letters on, a part of one) in one text of a
     node, or of the title and a description together. Titles count more than descriptions, whole words more than
     beginnings, texts in the language of the reader more than others; a code is found by its beginning.
     """
 
-    def __init__(self, tree: Taxonomy) -> None:
+    def __init__(self, tree: Taxonomy, examples: Iterable[Example] = ()) -> None:
         self.tree = tree
         texts: dict[Where, Mapping[str, Sequence[str]]] = {"title": tree.titles, "description": tree.descriptions}
         self.entries = [
@@ -93,6 +95,7 @@ class Search:
             for node, text in enumerate(values)
             if text
         ]
+        self.entries += [_Entry(node, "example", language, text, plain(text)) for node, language, text in examples]
         self._folded = [" " + " ".join(_WORD.findall(entry.folded)) + " " for entry in self.entries]
 
     def find(self, query: str, language: str | None = None, n: int = 20, level: int | None = None) -> list[Hit]:

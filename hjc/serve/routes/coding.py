@@ -12,8 +12,9 @@ from hjc.explain import explain_text
 from hjc.explain.neighbours import nearest_texts
 from hjc.explain.show import plain_level, plain_neighbours
 from hjc.serve.coding import TooLarge, cells_of, has_rules, part_of, plan_of, respond, row_cells, usable
+from hjc.serve.examples import search_of, training_texts
 from hjc.serve.labelling import given_tree, label_rows, models_for
-from hjc.serve.learning import learn_rows, retrain, training_texts
+from hjc.serve.learning import learn_rows, retrain
 from hjc.serve.routes.access import Admin, Coder, ServiceNow, Supervisor, raw_answer
 from hjc.serve.schemas import (
     ExplainRequest,
@@ -126,8 +127,8 @@ def search(
     language: Language = None, n: Annotated[int, Query(ge=1, le=100)] = 20,
     level: Annotated[int | None, Query(ge=1, le=64)] = None,
 ) -> SearchResponse:  # fmt: skip
-    """Codes, titles and descriptions of every language that hold all words, best first."""
-    index = service.search(service.board.get(model))
+    """Codes whose titles, descriptions or short training texts, in any language, hold all words; best first."""
+    index = search_of(service.board.get(model))
     return SearchResponse(query=q, hits=index.find(q, language, n, level))
 
 

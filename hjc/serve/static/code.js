@@ -232,9 +232,8 @@ export async function codeView(place, batch, leave) {
     }
     return [...parts, why.text.slice(at)];
   };
-  const near = () => why && el("ul", { class: "near", "aria-label": t("nearest") },
-    [...why.corrections.map(one => [one.codes.join(" "), one.text]), ...why.neighbours.map(one => [one.code, one.text])]
-      .map(([code, text]) => el("li", {}, el("span", { class: "code" }, code), " ", text.slice(0, 160))));
+  const near = () => why && el("section", { class: "near" }, el("h2", {}, t("nearest")), el("ul", {}, [...why.corrections.map(one => [one.codes.join(" "), one.text]), ...why.neighbours.map(one => [one.code, one.text])]
+      .map(([code, text]) => el("li", {}, el("span", { class: "code" }, code), " ", text.slice(0, 160)))));
 
   function draw() {
     if (!unsaved) problem.textContent = "";
