@@ -8,6 +8,7 @@ import pytest
 
 import hjc
 from hjc.data import TextRecipe
+from hjc.data.settings import SideSettings
 from hjc.taxonomy import from_edges
 from tests.stub_classifier import StubClassifier
 
@@ -57,6 +58,10 @@ def test_a_model_with_columns_of_its_own(stub: StubClassifier) -> None:
         hjc.map_batches(stub)
     stub.recipe = TextRecipe(columns=("job",))
     assert hjc.map_batches(stub)(TABLE).equals(hjc.map_batches(stub, text="job")(TABLE))
+    expected = hjc.map_batches(stub)(TABLE)
+    stub.recipe = TextRecipe(columns=("job",), side=(SideSettings(column="branch"),))
+    with pytest.warns(UserWarning, match="no column 'branch': the model reads side variables as missing"):
+        assert hjc.map_batches(stub)(TABLE).equals(expected)
 
 
 @pytest.mark.parametrize(

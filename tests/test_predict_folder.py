@@ -16,11 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hjc.apply import step as step_module
 from hjc.apply.folder.code import code_files
 from hjc.apply.folder.inputs import find_inputs, is_many
 from hjc.apply.folder.manifest import Manifest
 from hjc.apply.folder.processes import threads_each
 from hjc.apply.step import Step
+from hjc.data import TextRecipe
+from hjc.data.settings import SideSettings
 from hjc.taxonomy import from_edges
 from tests import stub_classifier
 from tests.stub_classifier import StubClassifier
@@ -74,6 +77,20 @@ def a_folder(root: Path) -> Path:
     (root / "_SUCCESS").write_text("")
     (root / "notes.txt").write_text("not a table")
     return root
+
+
+def test_what_is_said_and_read_before_the_first_row(stub: Step, tmp_path: Path, monkeypatch) -> None:
+    """Side variables that no column has; of several text columns one is chosen by a model that is read once."""
+    model, read, said = StubClassifier(TREE), list[str](), list[str]()
+    model.recipe = TextRecipe(("text",), side=(SideSettings(column="branch"),))
+    model.save_pretrained(tmp_path / "model")
+    usual = step_module.load
+    monkeypatch.setattr(step_module, "load", lambda where: read.append(where) or usual(where))
+    source = write_csv(tmp_path / "in" / "a.csv", WORDS).parent
+    step = Step(run_dir=str(tmp_path / "model"), text_columns=("text", "id"))
+    assert code_files(step, str(source), str(tmp_path / "out"), note=said.append).rows == len(WORDS)
+    assert len(read) == 1
+    assert [s for s in said if "no column 'branch': the model reads side variables as missing" in s]
 
 
 @pytest.mark.slow

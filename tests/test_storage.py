@@ -12,7 +12,14 @@ import pytest
 import hjc
 from hjc.classifiers import storage, stored_classifier
 from hjc.classifiers.load import load, training_record
-from hjc.classifiers.storage import ModelDirError, load_arrays, read_model_dir, save_arrays, write_model_dir
+from hjc.classifiers.storage import (
+    ModelDirError,
+    load_arrays,
+    read_model_dir,
+    save_arrays,
+    stored_taxonomy,
+    write_model_dir,
+)
 from hjc.data import TextRecipe
 from hjc.report.card import write_card
 from hjc.taxonomy import from_edges, isco08
@@ -55,6 +62,18 @@ def test_round_trip(tmp_path):
     assert model.config["hjc_version"] == hjc.__version__
     with pytest.raises(ModelDirError, match=r"lists no file 'other\.bin'"):
         model.file("other.bin")
+
+
+def test_the_tree_is_read_without_the_other_files(tmp_path):
+    folder = save(tmp_path / "run")
+    (folder / "weights.bin").unlink()
+    assert stored_taxonomy(folder) == TREE
+    (folder / "taxonomy.csv").write_text("code,parent\n1,\n")
+    with pytest.raises(ModelDirError, match="is not the tree that config.json names"):
+        stored_taxonomy(folder)
+    (folder / "taxonomy.csv").unlink()
+    with pytest.raises(ModelDirError, match=r"taxonomy\.csv: cannot be read"):
+        stored_taxonomy(folder)
 
 
 def test_isco_and_a_tree_in_another_order_survive(tmp_path):

@@ -1,6 +1,7 @@
 """Arrow tables and batches coded where they are: for DuckDB, Polars, pandas, and whatever else speaks Arrow."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from hjc.apply.loop import Part
 from hjc.apply.predict import check_free
 from hjc.apply.step import Coder, Step
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.side import missing_side
 from hjc.tables.chunks import ArrowChunk
 
 Held = TypeVar("Held", pa.RecordBatch, pa.Table, pa.RecordBatchReader)
@@ -35,7 +37,11 @@ class ArrowCoder:
         Raises:
             ValueError: a text column is missing, or a new column is there already.
         """
-        self.coder.columns_in(schema.names).among(schema.names, LABEL)
+        columns = self.coder.columns_in(schema.names)
+        columns.among(schema.names, LABEL)
+        side = () if columns.recipe is None else columns.recipe.side
+        if said := missing_side([one.column for one in side if one.column not in schema.names]):
+            warnings.warn(said.removeprefix("warning: "), stacklevel=3)
         check_free(list(self.coder.plan.columns), schema.names)
         return pa.schema([*schema, *self.new], metadata=schema.metadata)
 
@@ -66,16 +72,16 @@ class ArrowCoder:
 
     def _coded(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         """A batch, so many rows at a time."""
-        made = [self._columns(batch.slice(start, self.rows)) for start in range(0, batch.num_rows, self.rows)]
-        new = [pa.array([value for columns in made for value in columns[field.name]], field.type) for field in self.new]
-        return pa.RecordBatch.from_arrays([*batch.columns, *new], schema=schema)
-
-    def _columns(self, batch: pa.RecordBatch) -> dict[str, list[Any]]:
         columns = self.coder.columns_in(batch.schema.names)
-        chunk = ArrowChunk(batch, range(1, batch.num_rows + 1))
         positions = columns.among(batch.schema.names, LABEL)
-        cells = {name: chunk.texts(at, name) for name, at in positions.items()}
-        return self.coder(Part(chunk, columns, cells, label=LABEL))
+        made = []
+        for start in range(0, batch.num_rows, self.rows):
+            part = batch.slice(start, self.rows)
+            chunk = ArrowChunk(part, range(1, part.num_rows + 1))
+            cells = {name: chunk.texts(at, name) for name, at in positions.items()}
+            made.append(self.coder(Part(chunk, columns, cells, label=LABEL)))
+        new = [pa.array([value for found in made for value in found[field.name]], field.type) for field in self.new]
+        return pa.RecordBatch.from_arrays([*batch.columns, *new], schema=schema)
 
 
 def map_batches(

@@ -95,9 +95,12 @@ class Step:
         Raises:
             FileNotFoundError, ModelDirError, ValueError, ImportError: as of the command.
         """
+        return self.over(self.model())
+
+    def model(self) -> Classifier:
+        """The model alone, where it is to compute."""
         check_choice("--precision", self.precision or "auto", PRECISIONS)
-        model = load(self.run_dir).compute_on(self.device, self.precision)
-        return self.over(model)
+        return load(self.run_dir).compute_on(self.device, self.precision)
 
     def recipe(self) -> TextRecipe:
         """How texts are made. Errors: :func:`recipe_of`."""

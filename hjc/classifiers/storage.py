@@ -238,13 +238,26 @@ def read_model_dir(directory: str | os.PathLike[str], expected_classifier: str |
         path = gathered(path, (*config["files"], "train.yaml"))  # models without a recipe have it from there
     for name, expected in config["files"].items():
         _verify(inside(path, name), expected)
+    return ModelDir(path=path, config=config, taxonomy=_tree(path, config))
+
+
+def stored_taxonomy(directory: str | os.PathLike[str]) -> Taxonomy:
+    """The tree of a model directory, whose other files are not looked at.
+
+    Raises:
+        FileNotFoundError, ModelDirError: see :func:`read_model_dir`.
+    """
+    return _tree(model_root(directory), read_config(directory))
+
+
+def _tree(path: Path, config: Mapping[str, Any]) -> Taxonomy:
     try:
         taxonomy = read_written(path / TAXONOMY, config["taxonomy_name"])
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ModelDirError(f"{path / TAXONOMY}: cannot be read ({error}); {_WAY_OUT}") from error
     if taxonomy.hash != config["taxonomy_hash"]:
         raise ModelDirError(f"{path / TAXONOMY}: is not the tree that {CONFIG} names; {_WAY_OUT}")
-    return ModelDir(path=path, config=config, taxonomy=taxonomy)
+    return taxonomy
 
 
 _WAY_OUT = "copy the whole directory again from where the model was trained, or train it again"

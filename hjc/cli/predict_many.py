@@ -90,10 +90,10 @@ class Many:
 
 def _counts(step: "Step") -> tuple[int, ...] | None:
     """Training rows of each node, where other shares are asked for."""
-    from hjc.classifiers.storage import read_model_dir
+    from hjc.classifiers.storage import stored_taxonomy
     from hjc.report.scores import read_training_counts
 
     if step.prior in (None, "training"):
         return None
-    counts = read_training_counts(step.run_dir, read_model_dir(step.run_dir).taxonomy)
+    counts = read_training_counts(step.run_dir, stored_taxonomy(step.run_dir))
     return None if counts is None else tuple(counts.tolist())

@@ -12,7 +12,9 @@ from hjc.apply.folder.processes import Alone, Processes
 from hjc.apply.folder.ray_engine import RayData, check_ray
 from hjc.apply.folder.run import Engine, Outcome, Show, run_job
 from hjc.apply.step import Step
-from hjc.classifiers.load import load, stored_recipe
+from hjc.classifiers.base import Classifier
+from hjc.classifiers.load import stored_recipe
+from hjc.classifiers.side import missing_side
 from hjc.errors import check_choice, name_some
 from hjc.evaluation.kind import TextKind
 from hjc.files import locked
@@ -77,36 +79,41 @@ def code_files(
         target=target, work=work, part_rows=part_rows, rows=rows, input_format=input_format, safe_cells=safe_cells,
         options=ReadOptions.given(separator=separator, encoding=encoding, sheet=sheet),
     )  # fmt: skip
-    _check_columns(step, job, inputs)
+    gone = _check_columns(step, job, inputs)
     check_target(work, target, inputs, overwrite)
     target.mkdir(parents=True, exist_ok=True)
     busy = f"another process is writing {output}; wait until it is done, or give another name"
     with locked(f"{work}.lock", busy):
         if overwrite:
             clear(work, target)
-        step, chosen = _decided(step, job, inputs)
+        step, chosen, model = _decided(step, job, inputs)
         if chosen:
             note(chosen)
         if other := check_settings(work, {**step.identity(), **job.identity()}):
             note(other)
         if left:
             note(f"left out of {source}, as their names are not those of tables: {name_some(left)}")
-        coding = _engine(engine, step, job, workers)
+        if gone:
+            note(missing_side(gone))
+        coding = _engine(engine, step, job, workers, model)
         outcome = run_job(job, inputs, coding, redo_changed=redo_changed, note=note, show=show)
         if not many and not outcome.failed:
             clear(work, target, outputs=False)
     return outcome
 
 
-def _engine(name: str, step: Step, job: Job, workers: int) -> Engine:
+def _engine(name: str, step: Step, job: Job, workers: int, model: Classifier | None) -> Engine:
+    """``model``: of the step, where this process has read it already."""
     if name == "ray":
         return RayData(step, job, workers)
-    return Processes(step, job, workers) if workers > 1 else Alone(step, job)
+    return Processes(step, job, workers) if workers > 1 else Alone(step, job, model)
 
 
-def _check_columns(step: Step, job: Job, inputs: Sequence[Input]) -> None:
-    """Look at the columns of the first input that can be read: a wrong option is told before a model is loaded."""
-    names = [*step.recipe().columns, *filter(None, [step.language_column])]
+def _check_columns(step: Step, job: Job, inputs: Sequence[Input]) -> list[str]:
+    """Look at the columns of the first input that can be read: a wrong option is told before a model is loaded.
+    Returns the columns of side variables that it has not."""
+    recipe = step.recipe()
+    names = [*recipe.columns, *filter(None, [step.language_column])]
     for one in inputs:
         try:
             reader = job.open(one)
@@ -117,21 +124,23 @@ def _check_columns(step: Step, job: Job, inputs: Sequence[Input]) -> None:
         with reader:
             for name in names:
                 find_column(reader.columns, name, reader.label)
-        return
+            return [one.column for one in recipe.side if one.column not in reader.columns]
+    return []
 
 
-def _decided(step: Step, job: Job, inputs: Sequence[Input]) -> tuple[Step, str]:
+def _decided(step: Step, job: Job, inputs: Sequence[Input]) -> tuple[Step, str, Classifier | None]:
     """The step with one of several text columns chosen once for all inputs and processes, by the first rows or as
-    before; and what is to be said of it."""
+    before; what is to be said of it; and the model, where it had to be read for that."""
     columns = step.recipe().columns
     if step.all_text or len(columns) < 2 or columns == stored_recipe(step.run_dir).columns:
-        return step, ""
+        return step, "", None
     if (began := job.work / "job.json").exists():
         values = json.loads(began.read_text(encoding="utf-8"))
-        return replace(step, alone=values.get("alone"), all_text=bool(values.get("all_text"))), ""
-    kind = TextKind.of(load(step.run_dir), step.recipe())
+        return replace(step, alone=values.get("alone"), all_text=bool(values.get("all_text"))), "", None
+    model = step.model()
+    kind = TextKind.of(model, step.recipe())
     if kind is None:
-        return replace(step, all_text=True), ""
+        return replace(step, all_text=True), "", model
     for one in inputs:
         try:
             with job.open(one) as reader:
@@ -139,7 +148,7 @@ def _decided(step: Step, job: Job, inputs: Sequence[Input]) -> tuple[Step, str]:
                 for chunk in reader.chunks():
                     kind.choose(step.recipe(), [chunk.texts(i, n) for i, n in zip(at, columns, strict=True)])
                     if kind.decided:
-                        return replace(step, alone=kind.only, all_text=kind.only is None), kind.note()
+                        return replace(step, alone=kind.only, all_text=kind.only is None), kind.note(), model
         except (ValueError, OSError):  # told when it is its turn
             continue
-    return replace(step, all_text=True), ""
+    return replace(step, all_text=True), "", model

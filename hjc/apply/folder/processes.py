@@ -13,6 +13,7 @@ from typing import Any
 
 from hjc.apply.folder.parts import Job, Task, Tell, code_task
 from hjc.apply.step import Coder, Step
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.engines import cores
 
 #: what the libraries beneath a model read when they are loaded: threads of matrix products, and of tokenizers
@@ -26,13 +27,13 @@ class Alone:
 
     workers = 1
 
-    def __init__(self, step: Step, job: Job) -> None:
-        self.step, self.job = step, job
+    def __init__(self, step: Step, job: Job, model: Classifier | None = None) -> None:
+        self.step, self.job, self.model = step, job, model
         self.coder: Coder | None = None
 
     def run(self, tasks: Sequence[Task], tell: Tell) -> Iterator[tuple[Task, str]]:
         for task in tasks:
-            self.coder = self.coder or self.step.load()
+            self.coder = self.coder or self.step.over(self.model or self.step.model())
             yield task, attempt(self.coder, self.job, task, tell)
 
     def notes(self) -> list[str]:
