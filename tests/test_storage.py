@@ -69,7 +69,7 @@ def test_the_tree_is_read_without_the_other_files(tmp_path):
     (folder / "weights.bin").unlink()
     assert stored_taxonomy(folder) == TREE
     (folder / "taxonomy.csv").write_text("code,parent\n1,\n")
-    with pytest.raises(ModelDirError, match="is not the tree that config.json names"):
+    with pytest.raises(ModelDirError, match=r"is not the tree that config\.json names"):
         stored_taxonomy(folder)
     (folder / "taxonomy.csv").unlink()
     with pytest.raises(ModelDirError, match=r"taxonomy\.csv: cannot be read"):
