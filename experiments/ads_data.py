@@ -10,27 +10,19 @@ from common import data_folder, vacancies
 from hjc.calibration import fit_calibrator
 from hjc.classifiers.ads import AdsClassifier
 from hjc.classifiers.ads_settings import AdsSettings
-from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
 from hjc.data import DataSettings, JobData, load_job_data
 from hjc.taxonomy import Taxonomy, load_taxonomy
-from hjc.taxonomy.readers import ImportOptions, import_taxonomy
-from hjc.training.ready import ReadySettings, on_tree, training_table
+from hjc.training.ready import ReadySettings, office_table
 
 SEED = 1
 
 
-def table_of(kind: str, paths: list[str], languages: list[str], tree: Taxonomy | None = None) -> JobData:
+def table_of(kind: str, paths: list[str], languages: list[str]) -> JobData:
     """The training table of ``hjc ready`` as rows."""
-    imported = import_taxonomy(kind, paths, ImportOptions(languages=tuple(languages)))
-    target = tree or imported.taxonomy
-    sources = ["title", "alternative", "example", "description", "definition", "task"]
-    shared = "keep_all" if tree is not None else "drop"
-    wanted = TaxonomyTexts(sources=sources, languages=languages, shared=shared, context={})
-    texts = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), wanted).texts
-    rows = training_table(on_tree(texts, imported.taxonomy, target), ReadySettings(seed=SEED))
+    rows, tree = office_table(kind, paths, ReadySettings(languages=tuple(languages), seed=SEED))
     rows = rows.drop_duplicates(["title", "body", "code"])
     joined = [f"{a}\n{b}" if b else a for a, b in zip(rows["title"], rows["body"], strict=True)]
-    return JobData.from_lists(target, joined, rows["code"].tolist(), sources=["names"] * len(rows))
+    return JobData.from_lists(tree, joined, rows["code"].tolist(), sources=["names"] * len(rows))
 
 
 def polish_ads(tree: Taxonomy, digits: int) -> tuple[JobData, JobData]:

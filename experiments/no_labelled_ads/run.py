@@ -85,9 +85,8 @@ def kzis(coded: tuple[int, ...] = (300, 100_000)) -> Iterator[dict]:
 
 
 def esco(coded: tuple[int, ...] = ()) -> Iterator[dict]:
-    names = table_of(
-        "esco", [str(data_folder() / "raw" / f"esco_v1.2.1_{x}") for x in ("pl", "en")], ["pl", "en"], isco08()
-    )
+    folders = [str(data_folder() / "raw" / f"esco_v1.2.1_{language}") for language in ("pl", "en")]
+    names = table_of("isco08", folders, ["pl", "en"])
     yield from ladder("kzis ads, ISCO-08 from ESCO", names, *polish_ads(isco08(), 4), coded)
     yield from bundled(names)
 

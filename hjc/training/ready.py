@@ -47,7 +47,8 @@ ATTRIBUTION: Mapping[str, str] = {
 }
 #: what stands for the reader where there are no files: titles and ads written for this project
 SAMPLE = "sample"
-#: kinds of text that ready models are not made from: their tables are not read
+#: kinds of text that ready models are made from, and those whose tables are not read
+SOURCES = ("title", "alternative", "example", "description", "definition", "task")
 NOT_TRAINED_ON = ("technology", "tool", "skill", "knowledge", "ability")
 LICENCE = {"esco": "cc-by-4.0", "onet": "cc-by-4.0", SAMPLE: "mit"}
 #: names of columns that a list of titles, or of coded ads, may have
@@ -108,23 +109,13 @@ def make_ready(
     """
     settings = settings or ReadySettings()
     reader = READER.get(kind, kind)
-    if reader not in READERS:
-        raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(('isco08', *READERS))}")
     folder = Path(output) / FOLDER
-    options = ImportOptions(languages=settings.languages, skip=NOT_TRAINED_ON)
     tests: dict[str, pd.DataFrame] = {}
     if kind == "isco08" and not paths:
         reader, tree = SAMPLE, isco08()
         made, tests = sample_rows(settings.languages)
     else:
-        imported = import_taxonomy(reader, list(paths), options)
-        tree = isco08() if kind == "isco08" else imported.taxonomy
-        wanted = ["title", "alternative", "example", "description", "definition", "task"]
-        plain = TaxonomyTexts(sources=wanted, languages=list(settings.languages), shared="drop", context={})
-        # of ESCO occupations of one group may share a text: what is shared is settled on the tree that is coded to
-        deep = replace_shared(plain, kind)
-        made = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), deep).texts
-        made = training_table(on_tree(made, imported.taxonomy, tree), settings)
+        made, tree = office_table(kind, paths, settings)
     texts = pd.concat([made, *(titles_of(path, tree) for path in settings.titles)])
     texts = texts.drop_duplicates(["title", "body", "code", "language"], ignore_index=True)
     valid = held_out(texts, settings)
@@ -142,9 +133,23 @@ def make_ready(
     return result
 
 
-def replace_shared(settings: TaxonomyTexts, kind: str) -> TaxonomyTexts:
-    """Texts that several codes of a deeper tree share stay for now."""
-    return replace(settings, shared="keep_all") if kind == "isco08" else settings
+def office_table(kind: str, paths: Sequence[str], settings: ReadySettings) -> tuple[pd.DataFrame, Taxonomy]:
+    """What the files of an office train (columns :data:`COLUMNS`), and the tree that is coded to.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`make_ready`.
+    """
+    reader = READER.get(kind, kind)
+    if reader not in READERS:
+        raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(('isco08', *READERS))}")
+    options = ImportOptions(languages=settings.languages, skip=NOT_TRAINED_ON)
+    imported = import_taxonomy(reader, list(paths), options)
+    tree = isco08() if kind == "isco08" else imported.taxonomy
+    # of ESCO occupations of one group may share a text: what is shared is settled on the tree that is coded to
+    shared = "keep_all" if kind == "isco08" else "drop"
+    wanted = TaxonomyTexts(sources=list(SOURCES), languages=list(settings.languages), shared=shared, context={})
+    texts = texts_from_taxonomy(imported.taxonomy, imported.to_frame(), wanted).texts
+    return training_table(on_tree(texts, imported.taxonomy, tree), settings), tree
 
 
 def on_tree(texts: pd.DataFrame, deep: Taxonomy, tree: Taxonomy) -> pd.DataFrame:
