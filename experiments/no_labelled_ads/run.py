@@ -3,7 +3,8 @@
 python experiments/no_labelled_ads/run.py [--only NAME ...] [--row NAME ...] [--part RUN_DIR]
 
 --row: names, uncoded (ads without codes beside the names) or a number of coded ads. --part: a model of titles, over the
-tree or a coarser one with the same codes, as further evidence.
+tree or a coarser one with the same codes, as further evidence. --write FOLDER writes the Polish ads as tables for the
+commands of hjc, and runs nothing.
 """
 
 import argparse
@@ -102,6 +103,19 @@ def usajobs(coded: tuple[int, ...] = (300,)) -> Iterator[dict]:
     yield from ladder("usajobs", *federal(), coded)
 
 
+def write_polish_ads(folder: Path) -> None:
+    """pool.csv without codes, coded_300.csv of it, and test.csv."""
+    pool, test = polish_ads(polish_names().taxonomy, 6)
+    coded = pool.take(np.sort(np.random.default_rng(SEED).permutation(len(pool))[:300]))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in (("pool", pool), ("coded_300", coded), ("test", test)):
+        cells = [text.partition("\n")[::2] for text in data.texts]
+        table = pd.DataFrame(cells, columns=["title", "description"])
+        if name != "pool":
+            table["code"] = list(data.codes)
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+
 STUDIES: dict[str, Callable[[], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs, "esco": esco}
 
 if __name__ == "__main__":
@@ -109,7 +123,11 @@ if __name__ == "__main__":
     parser.add_argument("--only", action="append", choices=list(STUDIES))
     parser.add_argument("--row", action="append", choices=ROWS)
     parser.add_argument("--part", action="append", default=[], metavar="RUN_DIR")
+    parser.add_argument("--write", type=Path, metavar="FOLDER")
     args = parser.parse_args()
+    if args.write:
+        write_polish_ads(args.write)
+        sys.exit()
     chosen, PARTS = args.only or list(STUDIES), args.part
     ROWS = args.row or ROWS
     for key in chosen:

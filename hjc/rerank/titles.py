@@ -60,6 +60,32 @@ _EDGE = " -–—|,;:/•·*!?_=~\"'“”„<>"
 _DECORATION = re.compile(r"[★☆✔✅❗‼❤♥►▶●■◆✨🔥⭐*_~=!]+|\.{3,}|(?<!\w)#")
 
 
+#: what titles write short, where it can mean one thing only: official names spell it out
+_SHORT = tuple(
+    (re.compile(pattern, re.IGNORECASE), full)
+    for pattern, full in (
+        (r"(?<=\w )(?-i:ds\.?|d\.s\.|d/s|D/S|DS\.)(?=[\s:]+\w)", "do spraw"),
+        (r"\bkat\.\s?(?=\w)", "kategoria "),
+        (r"\binż\.", "inżynier"),
+        (r"\bmł\.\s?", "młodszy "),
+        (r"\bkier\.\s?", "kierownik "),
+        (r"\bz-ca\b\.?", "zastępca"),
+        (r"\bzast\.\s?", "zastępca "),
+        (r"\bmitarb\.\s?", "Mitarbeiter "),
+        (r"\bsachbearb\.\s?", "Sachbearbeiter "),
+        (r"\basst\b\.?", "assistant"),
+    )
+)
+#: the language that an employer wants beside the job
+_SPEAKS = re.compile(
+    r"\s(?:z|ze)\s+(?:(?:biegł\w+|dobr\w+)\s+)?(?:(?:znajomością\s+)(?:języka|j\.|jęz\.)|językiem|j\.|jęz\.)\s*\w+"
+    r"(?:\s+(?:i|lub|/)\s+\w+(?:im|iego|ego|ym)\b)?"
+    r"|\swith\s+(?:fluent\s+)?(?:german|french|english|spanish|italian|dutch|polish|czech|hungarian|portuguese|russian"
+    r"|ukrainian|swedish|norwegian|danish|finnish|romanian|turkish|greek)(?:\s+and\s+\w+)?(?:\s+language)?\b",
+    re.IGNORECASE,
+)
+
+
 def _is_gender(match: "re.Match[str]") -> str:
     """A blank for a gender marker, anything else as it was."""
     inner = frozenset(re.split(r"[/|*,\\-]", re.sub(r"[\s()\[\]]", "", match[0]).casefold()))
@@ -68,14 +94,17 @@ def _is_gender(match: "re.Match[str]") -> str:
 
 @lru_cache(maxsize=4096)
 def clean_title(title: str) -> str:
-    """A title without gender markers, salary, places, working time, shifts, reference numbers and recruiting words.
+    """A title without gender markers, salary, places, working time, shifts, languages that are asked for, reference
+    numbers and recruiting words; what official names spell out is spelt out ("ds." is "do spraw").
 
     "Erzieher/in (m/w/d) - Teilzeit, Berlin" -> "Erzieher". Places are known from a list of large cities and of
     countries; others stay. If nothing is left, the title is given back with its blanks made one.
     """
     whole = " ".join(title.split())
     text = _GENDER.sub(_is_gender, whole)
-    text = _ENDING.sub("", text)
+    text = _SPEAKS.sub(" ", _ENDING.sub("", text))
+    for pattern, full in _SHORT:
+        text = pattern.sub(full, text)
     if any(c.isdigit() for c in text):
         for pattern in (_SALARY, _PERCENT, _REFERENCE, _POSTCODE):
             text = pattern.sub(" ", text)
