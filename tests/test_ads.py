@@ -384,6 +384,14 @@ def test_without_coded_ads_only_titles_that_are_names_teach_unless_more_is_asked
     ]  # fmt: skip
 
 
+def test_an_ad_that_trains_with_its_code_is_not_learnt_from_again(tree) -> None:
+    texts, codes = ads(40)
+    made = model(tree)
+    made.unlabelled = [*texts, "Cook\nDuties: fry, boil and season."]
+    made.fit(JobData.concat([labels(tree), JobData.from_lists(tree, texts, codes)]))
+    assert made.fit_result.unlabelled == 1
+
+
 def test_a_name_of_two_codes_teaches_nothing(tree) -> None:
     from hjc.classifiers.read_rows import ReadRows
     from hjc.classifiers.uncoded import named

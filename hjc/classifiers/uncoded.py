@@ -89,7 +89,9 @@ class Uncoded:
         if len(texts) > MOST_UNLABELLED:
             drawn = np.random.default_rng(self.settings.seed).choice(len(texts), MOST_UNLABELLED, replace=False)
             texts = [texts[i] for i in np.sort(drawn).tolist()]
-        self.ads = [ad for text in texts if (ad := read_ad(text)).kind != NOTHING and not ad.note]
+        known = set(self.train.ads)  # what trains has its code already
+        ads = (ad for ad in map(read_ad, texts) if ad not in known)
+        self.ads = [ad for ad in ads if ad.kind != NOTHING and not ad.note]
         if self.coded is not None and len(self.coded) < max(self.settings.least_validation, LEAST):
             self.coded = None
 
