@@ -6,9 +6,10 @@
 * self-training: the surest ads of every code are trained on as if the code were right (Lee 2013; balanced by code as in
   Zou et al. 2018).
 
-Each is kept only where it makes coded ads more probable, by more than chance. Without coded ads only names are learnt
-from: of such titles nine in ten were right in our study, of the codes that the model is surest of two in three, and
-whether title and body agree tells nothing of being right.
+The last two are kept only where they make coded ads more probable, by more than chance; names are undone where these
+become less probable by more than chance. Without coded ads only names are learnt from: of such titles nine in ten were
+right in our study, of the codes that the model is surest of two in three, and whether title and body agree tells
+nothing of being right.
 """
 
 import logging
@@ -102,18 +103,18 @@ class Uncoded:
 
     def learn_names(self) -> None:
         """Ads whose title is a name are rows to train on, for a linear model that is not fitted yet."""
-        settings, (at, nodes) = self.settings, named(self.ads, self.train)
-        at, nodes = (at, nodes) if settings.self_names else (at[:0], nodes[:0])
-        if len(at):
-            self.train = self._more(self.ads, at, nodes)
-            self.rounds.append({"how": "names", "rows": len(at), "kept": True})
-        if self.ads:
-            logger.warning(
-                "of %s ads without codes only those are learnt from whose title is the name of one code (%s): without "
-                "%d coded validation ads nothing tells whether the others help, and they cost as often; "
-                "model.unlabelled_stop=agreement or never learns from all the same",
-                f"{len(self.ads):,}", f"{len(at):,}", settings.least_validation,
-            )  # fmt: skip
+        if not self.ads:
+            return
+        count = 0
+        if self.settings.self_names and (count := len((found := named(self.ads, self.train))[0])):
+            self.train = self._more(self.ads, *found)
+            self.rounds.append({"how": "names", "rows": count, "kept": True})
+        logger.warning(
+            "of %s ads without codes only those are learnt from whose title is the name of one code (%s): without %d "
+            "coded validation ads nothing tells whether the others help, and they cost as often; "
+            "model.unlabelled_stop=agreement or never learns from all the same",
+            f"{len(self.ads):,}", f"{count:,}", self.settings.least_validation,
+        )  # fmt: skip
 
     def learn(self) -> None:
         """Names, background and rounds of self-training, each kept where it helps."""
@@ -162,8 +163,11 @@ class Uncoded:
         means = [round(float(values.mean()), 4) for _, values in (before, after)]
         coded = self.coded
         groups = np.arange(len(after[1])) if coded is None or coded.data.group is None else coded.data.group
-        surely = coded is None or clustered(after[1] - before[1], groups) > CRITICAL
-        kept = bool(surely and means[1] >= means[0]) or self.settings.unlabelled_stop == "never"
+        # codes of names are mostly right: they are kept unless that surely costs; all else has to help surely
+        least = -CRITICAL if how == "names" else CRITICAL
+        surely = coded is None or clustered(after[1] - before[1], groups) > least
+        enough = how == "names" or means[1] >= means[0]
+        kept = bool(surely and enough) or self.settings.unlabelled_stop == "never"
         if how == "names" and kept:
             self.train = rows
         if not kept:
