@@ -1,5 +1,6 @@
 """The service as an ASGI application: routes, errors as answers, and what is around them."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,6 +10,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from hjc.serve.batching import Busy
 from hjc.serve.coding import TooLarge
@@ -21,6 +24,7 @@ from hjc.serve.service import Full, Service
 from hjc.serve.store.queue import Conflict
 from hjc.serve.store.schema import Missing
 
+logger = logging.getLogger("hjc.serve")
 STATIC = Path(__file__).parent / "static"
 #: statuses of answers that say what is wrong
 PROBLEMS: tuple[int | str, ...] = (400, 401, 403, 404, 409, 413, 415, 421, 501, 503)
@@ -96,6 +100,13 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         seconds = error.seconds if isinstance(error, Busy) else LATER
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(max(1, round(seconds)))})
 
+    def store_fails(request: Request, error: Exception) -> JSONResponse:
+        """Locked, full, read-only, gone: the transaction was undone, and the client asks again."""
+        why = getattr(error, "orig", None) or "no connection is free"
+        logger.error("the store: %s", why)
+        return JSONResponse({"detail": f"the store cannot answer ({why}); nothing was changed: ask again"}, 503,
+                            {"Retry-After": str(LATER)})  # fmt: skip
+
     app.add_exception_handler(ValueError, sentence(400))
     app.add_exception_handler(Missing, sentence(404))
     app.add_exception_handler(FileNotFoundError, sentence(400))  # a directory that is named to be served
@@ -103,5 +114,7 @@ def _add_errors(app: FastAPI, service: Service) -> None:
     app.add_exception_handler(Conflict, sentence(409))
     app.add_exception_handler(Worse, sentence(409))
     app.add_exception_handler(ImportError, sentence(501))
+    app.add_exception_handler(OperationalError, store_fails)
+    app.add_exception_handler(NoConnection, store_fails)
     for kind in (Busy, Full, TimeoutError):
         app.add_exception_handler(kind, busy)

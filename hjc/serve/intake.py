@@ -63,6 +63,8 @@ def read_upload(stream: IO[bytes], name: str, most: int) -> Incoming:
     Raises:
         ValueError: it cannot be read. TooLarge: more rows than ``most``.
     """
+    if name.lower().endswith(".gz"):  # a small file could be unpacked to one without end
+        raise ValueError(f"{name}: unpack it first; a packed table is not taken in")
     rejects, rows = Rejects(), list[list[str]]()
     named: Any = _Named(stream, name)
     with open_table(named, ReadOptions(format=format_of(name)), rejects=rejects) as reader:

@@ -73,7 +73,7 @@ def models_for(service: Service, name: str, tree: Taxonomy) -> dict[str, Any]:
         except ValueError as error:
             why = str(error)
             continue
-        folder = Path(tempfile.mkdtemp(prefix="hjc-taxonomy-")) / name
+        folder = Path(tempfile.mkdtemp(prefix="hjc-taxonomy-")) / "model"  # not the name: it may be ".."
         moved.save_pretrained(folder)
         return {"taxonomy": tree.hash, "models": [service.board.add(name, folder).name]}
     raise ValueError(f"no served model codes to this tree, and none can be put on it: {why}")

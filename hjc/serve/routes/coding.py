@@ -197,7 +197,10 @@ def promote(name: str, wanted: Promote, service: ServiceNow, user: Admin) -> Pro
             raise ValueError(f"job {wanted.job!r} is no finished training: it is {row.kind}, {row.state}")
         directory = row.result["directory"]
     assert directory is not None
-    found = service.promote(name, directory, user)
+    try:
+        found = service.promote(name, directory, user)
+    except OSError as error:
+        raise ValueError(f"directory: {error}") from None
     return PromoteResponse(version=service.board.get(name).version, found=str(found), comparison=asdict(found))
 
 

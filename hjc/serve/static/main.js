@@ -49,7 +49,7 @@ async function batchesView(who) {
     const texts = ads.value.split("\n").map(line => line.trim()).filter(Boolean);
     wait(() => api.newBatch({ name: name.value, texts }));
   };
-  const file = el("input", { type: "file", id: "file", accept: ".csv,.tsv,.xlsx,.xls,.parquet,.json,.jsonl,.gz", onchange: () => look() });
+  const file = el("input", { type: "file", id: "file", accept: ".csv,.tsv,.xlsx,.xls,.parquet,.json,.jsonl", onchange: () => look() });
   const columns = el("div", { id: "columns" });
   const look = async () => {
     problem.textContent = "";

@@ -109,13 +109,16 @@ def check_version(connection: Connection, config: Config) -> None:
 def _engine(url: sa.URL, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         try:
-            return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+            return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True)
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f'a store in PostgreSQL needs psycopg: pip install "hjc[postgres]" ({error})'
             ) from None
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY, "check_same_thread": False}, pool_size=10,
-                              max_overflow=30, poolclass=sa.pool.QueuePool)  # fmt: skip
+    # hide_parameters: no text of an ad in the message of an error, and so in a log
+    engine = sa.create_engine(
+        url, hide_parameters=True, connect_args={"timeout": BUSY, "check_same_thread": False}, pool_size=10,
+        max_overflow=30, poolclass=sa.pool.QueuePool,
+    )  # fmt: skip
 
     @sa.event.listens_for(engine, "connect")
     def _(connection: Any, _record: Any) -> None:
