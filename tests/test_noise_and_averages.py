@@ -1,5 +1,6 @@
 """Training texts that are changed in every epoch, two passes a row, means of weights that validation rows choose."""
 
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from hjc.classifiers import build
 from hjc.classifiers.embedding.settings import BiEncoderSettings
 from hjc.classifiers.neural import NeuralClassifier
+from hjc.data.letters import plain_letters
 from hjc.data.side import side_of, with_side
 from hjc.metrics import level_metrics, score_rows
 from hjc.nn.augment import Noise, typo
@@ -59,6 +61,24 @@ def test_noise_comes_as_often_as_it_was_asked_for():
     share = [np.mean([t == kind for t in fields[:400]]) for kind in ("title\nsome duties", "title", "some duties")]
     assert share == pytest.approx([0.5, 0.25, 0.25], abs=0.08) and fields[400] == "title"
     assert Noise(typos=0.1).texts(["a b c\nd e"], 1, 0, 4) == ["a b c\nd"]  # what would be cut off is not looked at
+
+
+def test_letters_lose_their_marks_in_some_texts():
+    found = Noise(plain_letters=0.3).texts(["Șef de secție, łódź"] * 500, 1, 0, 9)
+    assert set(found) == {"Șef de secție, łódź", "Sef de sectie, lodz"}
+    assert np.mean([text.startswith("Sef") for text in found]) == pytest.approx(0.3, abs=0.06)
+
+
+@QUICK
+@given(st.text(max_size=30))
+def test_plain_letters_are_found_by_taking_each_letter_apart(text):
+    def bare(letter):
+        first = unicodedata.normalize("NFD", letter)[0]
+        of_latin_or_greek = unicodedata.name(first, "").startswith(("LATIN", "GREEK"))
+        return first.translate(str.maketrans("łŁđĐøØħĦŧŦ", "lLdDoOhHtT")) if of_latin_or_greek else letter
+
+    composed = unicodedata.normalize("NFC", text)
+    assert plain_letters(text) == "".join(map(bare, composed))
 
 
 def test_side_variables_stay_with_their_text():

@@ -156,7 +156,7 @@ class NeuralClassifier(Classifier):
 
     def _check_companion(self, companion: Companion, valid: JobData | None) -> None:
         """Raises ValueError where a training of two trees cannot do what the settings ask for."""
-        t, noise = self.trainer, ("r_drop", "word_dropout", "typos", "field_dropout")
+        t, noise = self.trainer, ("r_drop", "word_dropout", "typos", "field_dropout", "plain_letters")
         given = [f"trainer.{name}" for name in noise if getattr(t, name)]
         given += ["trainer.auto"] * t.auto + ["trainer.average"] * (t.average != "none")
         given += ["trainer.source_share"] * bool(t.source_share) + ["model.lora_rank"] * bool(self.settings.lora_rank)

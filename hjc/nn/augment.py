@@ -1,11 +1,12 @@
-"""Training texts as they might have been written: words left out, typing errors, a field missing. Every epoch anew."""
+"""Training texts as they might have been written: words left out, typing errors, a field or all marks missing. Every epoch anew."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
 
+from hjc.data.letters import plain_letters
 from hjc.data.side import SideText, side_of
 from hjc.nn.settings import TrainerSettings
 
@@ -23,18 +24,20 @@ class Noise:
             lost, or one doubled).
         field_dropout: of each text with more than one line, to lose its first line or all the others, by coin: the
             first line is the title, as the recipe assembles texts.
+        plain_letters: of each text, to lose the marks of its letters, see :func:`hjc.data.letters.plain_letters`.
     """
 
     word_dropout: float = 0.0
     typos: float = 0.0
     field_dropout: float = 0.0
+    plain_letters: float = 0.0
 
     @classmethod
     def of(cls, settings: TrainerSettings) -> Self:
-        return cls(settings.word_dropout, settings.typos, settings.field_dropout)
+        return cls(*(getattr(settings, field.name) for field in fields(cls)))
 
     def __bool__(self) -> bool:
-        return bool(self.word_dropout or self.typos or self.field_dropout)
+        return any(getattr(self, field.name) for field in fields(self))
 
     def texts(self, texts: Sequence[str], seed: int, epoch: int, most: int) -> list[str]:
         """n texts, changed as ``seed`` and ``epoch`` say; of each the first ``most`` words are looked at, and kept."""
@@ -43,6 +46,8 @@ class Noise:
         return [SideText(new, side) if (side := side_of(old)) else new for old, new in zip(texts, found, strict=True)]
 
     def _text(self, text: str, random: np.random.Generator, most: int) -> str:
+        if self.plain_letters and random.random() < self.plain_letters:
+            text = plain_letters(text)
         lines = [words for line in text.splitlines() if (words := line.split())]
         if self.field_dropout and len(lines) > 1 and random.random() < self.field_dropout:
             lines = lines[:1] if random.random() < 0.5 else lines[1:]

@@ -39,6 +39,7 @@ OF_HEADS: tuple[tuple[str, object], ...] = (
     ("word_dropout", 0),
     ("typos", 0),
     ("field_dropout", 0),
+    ("plain_letters", 0),
     ("source_share", []),
 )
 
@@ -214,6 +215,8 @@ class TrainerSettings:
     typos: float = 0.0
     #: share of training texts that lose their first line (the title) or all others (0: off)
     field_dropout: float = 0.0
+    #: share of training texts whose letters lose their marks, as many people type (0: off)
+    plain_letters: float = 0.0
     #: sources (default_source or source_column) of whose rows an epoch goes over a share, other ones in each epoch
     source_share: list[SourceShare] = field(default_factory=list)
     #: share of the target that is spread over all codes (0: off); anything but 0 gives up calibration
@@ -248,7 +251,7 @@ class TrainerSettings:
         check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)
         check_choice("trainer.average", self.average, AVERAGES)
         check_range("trainer.r_drop", self.r_drop, 0 <= self.r_drop < float("inf"), "0 (off) and more")
-        for name in ("word_dropout", "typos", "field_dropout"):
+        for name in ("word_dropout", "typos", "field_dropout", "plain_letters"):
             share = getattr(self, name)
             check_range(f"trainer.{name}", share, 0 <= share < 1, "0 (off) to below 1")
         self.source_share = [SourceShare(**s) if isinstance(s, dict) else s for s in self.source_share]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from hjc.data.letters import plain_letters
 from hjc.serve.schemas import Hit, Node, NodeResponse
 from hjc.taxonomy import Taxonomy
 
@@ -20,8 +21,8 @@ _WORTH = {"title": 3.0, "example": 2.0, "description": 1.0}
 
 def plain(text: str) -> str:
     """Lower case without accents, so that "infirmiere" finds "infirmière" and "lodz" finds "Łódź"."""
-    text = text.casefold().replace("ł", "l").replace("ø", "o").replace("đ", "d")
-    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+    text = unicodedata.normalize("NFD", plain_letters(text.casefold()))
+    return "".join(c for c in text if not unicodedata.combining(c))
 
 
 def node_of(tree: Taxonomy, node: int, language: str | None = None) -> Node:
