@@ -1,0 +1,27 @@
+"""Letters as people type them who have no other keyboard: without their marks."""
+
+import unicodedata
+from functools import cache
+
+#: Latin and Greek letters; in other scripts a mark makes another letter (й is no и)
+_BLOCKS = ((0xC0, 0x250), (0x370, 0x400), (0x1E00, 0x2000))
+#: strokes are no marks to Unicode
+_STROKES = {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ø": "o", "Ø": "O", "ħ": "h", "Ħ": "H", "ŧ": "t", "Ŧ": "T"}
+
+
+@cache
+def _plain() -> dict[int, str]:
+    table = {ord(letter): bare for letter, bare in _STROKES.items()}
+    for point in (p for block in _BLOCKS for p in range(*block)):
+        bare = unicodedata.normalize("NFD", chr(point))
+        if len(bare) > 1 and bare[0].isalpha():
+            table[point] = table.get(ord(bare[0]), bare[0])
+    return table
+
+
+def plain_letters(text: str) -> str:
+    """The text with Latin and Greek letters without their marks: "sef birou" of "șef birou", "lodz" of "łódź".
+
+    A letter stays a letter, so that a composed text keeps its length. German ü becomes u, not ue.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text).translate(_plain())
