@@ -24,6 +24,7 @@ ALL = [*DATA, "taxonomy=csv", f"taxonomy.path={FOLDER / 'hierarchy.csv'}", "eval
 #: the label tree on characters of the linear study: run `titles_24_languages/run.py --only plt_char` before the hybrid
 TREE = ROOT / "outputs" / "titles_24_languages" / "plt_char"
 ENCODER = ROOT / "outputs" / "titles_24_neural" / "bottomup_all"
+STEADY = ENCODER.with_name("bottomup_steady")
 
 PLAN = {
     "bottomup_16k": [
@@ -42,6 +43,20 @@ PLAN = {
         "trainer.learning_rate=3e-4",
         "trainer.head_learning_rate=3e-3",
     ],
+    # titles in capitals read in small letters, marks lost at random, two passes with noise
+    "bottomup_steady": [
+        *ALL,
+        "model=e5",
+        "hierarchy=bottomup",
+        "model.max_length=32",
+        "trainer=steady",
+        "trainer.batch_size=96",
+        "trainer.learning_rate=2e-4",
+        "trainer.head_learning_rate=2e-3",
+        "trainer.word_dropout=0.1",
+        "trainer.plain_letters=0.2",
+    ],
+    "hybrid_steady": [*ALL, "model=hybrid", f"model.parts=[{TREE},{STEADY}]"],
     "hybrid_all": [*ALL, "model=hybrid", f"model.parts=[{TREE},{ENCODER}]"],
 }
 
