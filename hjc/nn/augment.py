@@ -1,4 +1,4 @@
-"""Training texts as they might have been written: words left out, typing errors, a field or all marks missing. Every epoch anew."""
+"""Training texts as they might be written: words, a field or all marks left out, typing errors. Every epoch anew."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
