@@ -47,9 +47,13 @@ class FeatureWeights:
             return self.plain_scores(rows)
         from scipy import sparse
 
+        # SciPy multiplies what has one type of numbers of columns; else it copies all weights each time
+        kind = np.int32 if max(len(self.values), len(rows.data), *self.shape) < 2**31 else np.int64
         if self._matrix is None:
-            self._matrix = sparse.csr_matrix((self.values, self.estimators, self.starts), shape=self.shape)
-        given = sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+            place = self.estimators.astype(kind, copy=False), self.starts.astype(kind, copy=False)
+            self._matrix = sparse.csr_matrix((self.values, *place), shape=self.shape)
+        place = rows.indices.astype(kind, copy=False), rows.indptr.astype(kind, copy=False)
+        given = sparse.csr_matrix((rows.data, *place), shape=rows.shape)
         out: FloatArray
         if few:
             out = (given @ self._matrix).toarray()

@@ -29,8 +29,8 @@ from hjc.classifiers.words import lead, normalise, tokens
 if TYPE_CHECKING:
     from scipy import sparse
 
-#: n-grams of the words of texts that are laid out in memory together
-_CELLS = 1 << 22
+#: n-grams of the words of texts that are laid out in memory together: what fits into the processor's cache
+_CELLS = 1 << 16
 FEATURES_FILE = "features.json"
 
 _ISO_639_1 = {
