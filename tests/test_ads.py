@@ -143,7 +143,7 @@ def test_without_bodies_in_training_ads_are_coded_by_the_title_alone(tree) -> No
 
 def test_with_bodies_the_whole_is_taken_and_helps_where_titles_say_nothing(tree) -> None:
     made = model(tree).fit(labels(tree))
-    assert made.fit_result.weights["whole"] == 0.85 and made.fit_result.weights["body"] == 0.15
+    assert made.fit_result.weights["whole"] == 0.95 and made.fit_result.weights["body"] == 0.15
     assert made.fit_result.rows_with_body == 12
     texts, codes = ads(60, titled=0.5)
     assert right(made, texts, codes) > right(made, [t.splitlines()[0] for t in texts], codes) + 0.2
@@ -244,7 +244,7 @@ def test_parts_are_further_evidence(tree) -> None:
     part = LinearClassifier(tree, LinearSettings(min_df=1)).fit(labels(tree, bodies=False))
     part.recipe = TextRecipe(("title",))
     made = AdsClassifier(tree, model(tree).settings, [part]).fit(labels(tree))
-    assert made.weights.tolist() == pytest.approx([0, 0.075, 0.425, 0.5])
+    assert made.weights.tolist() == pytest.approx([0, 0.075, 0.475, 0.5])
     text = "Nurse\nDuties: care for patients."
     pieces = made._pieces([read_ad(text)])
     expected = sum(w * p for w, p in zip(made.weights, pieces, strict=True))
@@ -273,7 +273,7 @@ def test_a_part_of_a_coarser_tree_is_a_factor_of_the_codes_below(tree, tmp_path:
     texts, own = [name for name, _ in JOBS.values()] * 2, [code[0] for code in JOBS] * 2
     part = LinearClassifier(upper, LinearSettings(min_df=1)).fit(JobData.from_lists(upper, texts, own))
     made = AdsClassifier(tree, model(tree).settings, [part]).fit(labels(tree))
-    assert made.weights.sum() == pytest.approx(1) and made.weights[3] == 0.15
+    assert made.weights.tolist() == [0, 0.15, 0.95, 0.15]
     assert right(made, *ads(60)) == 1.0
     made.save_pretrained(tmp_path / "m")
     again = hjc.load(tmp_path / "m")

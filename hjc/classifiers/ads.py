@@ -49,8 +49,8 @@ WEIGHTS, LINEAR, PARTS = "evidence.safetensors", "linear", "parts"
 PREDICT_ROWS = 2048
 #: with fewer validation rows than this training rows help to weigh the pieces, as many as are lacking
 ENOUGH = 500
-#: without coded ads: what the body weighs beside the whole ad, and each part of a coarser tree beside all others
-BODY_SHARE, COARSER_SHARE = 0.15, 0.15
+#: without coded ads: powers of the whole ad and of its body, and that of a part of a coarser tree
+WHOLE, BODY_TOO, COARSER = 0.95, 0.15, 0.15
 
 
 @dataclass
@@ -149,14 +149,12 @@ class AdsClassifier(Classifier):
         self.weights[:], self.title_weights[:], self.body_power = 0, 0, 1.0
         has_bodies = found.rows_with_body >= self.settings.least_bodies
         for weights, piece in ((self.weights, "whole" if has_bodies else "title"), (self.title_weights, "title")):
-            shares = np.array([COARSER_SHARE if c else np.nan for c in self.coarser])
-            same = np.isnan(shares)
-            own = max(0.5, 1 - shares[~same].sum()) / (1 + same.sum())
-            weights[len(PIECES) :] = np.where(same, own, shares)
+            same = np.array([coarser is None for coarser in self.coarser], dtype=bool)
+            own = 1 / (1 + same.sum())
+            weights[len(PIECES) :] = np.where(same, own, COARSER)
             weights[PIECES.index(piece)] = own
             if piece == "whole":
-                weights[PIECES.index("body")] = BODY_SHARE * own
-                weights[PIECES.index("whole")] -= BODY_SHARE * own
+                weights[PIECES.index("whole")], weights[PIECES.index("body")] = WHOLE * own, BODY_TOO * own
         found.weights_from = "training texts had bodies" if has_bodies else "training texts had no bodies: title alone"
 
     def _weigh(self, coded: ReadRows, train: ReadRows, fit: AdsFit) -> None:
