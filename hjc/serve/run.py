@@ -14,6 +14,8 @@ from hjc.serve.settings import ServeSettings
 NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "python_multipart")
 #: seconds that open requests are given when the service stops
 GRACE = 60
+#: connections that wait until they are taken
+BACKLOG = 2048
 #: seconds that an idle connection is kept: longer than proxies keep theirs, so that none is closed under a request
 KEPT = 75
 
@@ -49,6 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(BACKLOG)  # from here on who comes waits, and is not turned away
     except OSError as error:
         bound.close()
         raise OSError(f"--port {port}: cannot listen on {host} ({error.strerror}); give another --port") from None
