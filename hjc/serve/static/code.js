@@ -232,7 +232,7 @@ export async function codeView(place, batch, leave) {
     }
     return [...parts, why.text.slice(at)];
   };
-  const near = () => why && el("section", { class: "near" }, el("h2", {}, t("nearest")), el("ul", {}, [...why.corrections.map(one => [one.codes.join(" "), one.text]), ...why.neighbours.map(one => [one.code, one.text])]
+  const near = () => why && why.corrections.length + why.neighbours.length > 0 && el("section", { class: "near" }, el("h2", {}, t("nearest")), el("ul", {}, [...why.corrections.map(one => [one.codes.join(" "), one.text]), ...why.neighbours.map(one => [one.code, one.text])]
       .map(([code, text]) => el("li", {}, el("span", { class: "code" }, code), " ", text.slice(0, 160)))));
 
   function draw() {
