@@ -68,6 +68,17 @@ def test_a_beam_that_is_too_narrow_says_so():
     assert missed.any() and not found.exact[missed].any()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_vector_with_nan_ends():
+    tree, head, features = searched(4, 60, 0.3, False)
+    with torch.inference_mode():
+        whole = top_leaves(head, tree, features, 3)
+        features[1, 2] = float("nan")
+        found = top_leaves(head, tree, features, 3)
+    assert np.isnan(found.log_proba[1]).all()
+    np.testing.assert_array_equal(np.delete(found.nodes, 1, 0), np.delete(whole.nodes, 1, 0))
+
+
 def test_ranges():
     tree, head, features = searched(1, 9, 1.0, False)
     with pytest.raises(ValueError, match="top_k: got 0"):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -108,21 +109,28 @@ def test_what_is_refused(tmp_path):
 def test_arrays_of_a_stranger_are_damage(tmp_path):
     export_model(FIXTURES / "linear_topdown", tmp_path / "out")
     file, config = tmp_path / "out" / "model.npz", tmp_path / "out" / "config.json"
+    (tmp_path / "out" / "calibration.json").unlink()  # it is refused with any other model.npz
     with np.load(file) as stored:
         good = dict(stored)
 
-    def refused(arrays: dict[str, np.ndarray] | bytes) -> None:
+    def put(arrays: dict[str, np.ndarray] | bytes, save=np.savez) -> None:
         if isinstance(arrays, bytes):
             file.write_bytes(arrays)
         else:
             with file.open("wb") as stream:
-                np.savez(stream, **arrays)
+                save(stream, **arrays)
         content, told = file.read_bytes(), json.loads(config.read_text())
         told["files"]["model.npz"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
         told.pop("content_sha256", None)
         config.write_text(json.dumps(told))
+
+    def refused(arrays: dict[str, np.ndarray] | bytes, save=np.savez) -> None:
+        put(arrays, save)
         with pytest.raises(ModelDirError):
             hjc.load(tmp_path / "out")
+
+    put(good)
+    assert hjc.load(tmp_path / "out").directory == tmp_path / "out"
 
     refused(b"")
     refused(b"PK\x03\x04 and so on")
@@ -137,6 +145,38 @@ def test_arrays_of_a_stranger_are_damage(tmp_path):
         refused(good | {name: bad})
     refused(good | {"rows": good["rows"][:-1]})
     refused(good | {"bias": good["bias"][:-1]})
+    refused(good, np.savez_compressed)  # a small file may unpack to one without end
+    wide = {name: good[name].astype(np.int64) for name in ("estimators", "text_char/symbols")}
+    for name, value in (("estimators", -1), ("text_char/symbols", 2**40), ("text_char/symbols", -1)):
+        bad = wide[name].copy()
+        bad[-1] = value  # would be read or laid out far outside of what there is
+        refused(good | {name: bad})
+    falling = good["starts"].astype(np.uint16)
+    falling[3] = falling[-1]  # differences of unsigned numbers are never below 0
+    refused(good | {"starts": falling})
+    for name in ("starts", "text_word/keys1", "text_word/symbols"):
+        refused(good | {name: good[name] + 0.5})
+    for name in ("bias", "text_word/idf"):
+        refused(good | {name: np.stack([good[name]] * 2, axis=1)})
+    for name in ("weights", "bias"):
+        refused(good | {name: np.full(len(good[name]), 1e300)})  # infinite as float32
+    refused(good | {"rows": -good["rows"]})
+    refused(good | {"text_word/columns1": 0 * good["text_word/columns1"]})
+    refused({name: array for name, array in good.items() if name != "text_char/keys2"})
+
+
+def test_an_array_that_says_it_is_huge_is_damage(tmp_path):
+    export_model(FIXTURES / "linear_recipe", tmp_path / "out")
+    file, config = tmp_path / "out" / "model.npz", tmp_path / "out" / "config.json"
+    header = str({"descr": "<f4", "fortran_order": False, "shape": (10**15,)}).encode().ljust(117) + b"\n"
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("weights.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    told, content = json.loads(config.read_text()), file.read_bytes()
+    told["files"]["model.npz"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    del told["content_sha256"]
+    config.write_text(json.dumps(told))
+    with pytest.raises(ModelDirError, match=r"model\.npz: Unable to allocate"):
+        hjc.load(tmp_path / "out")
 
 
 @settings(max_examples=40, deadline=None)

@@ -5,6 +5,8 @@
 line), idf. Then the weights, feature by feature, and the training rows of each node. N nodes, E estimators.
 """
 
+import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -74,10 +76,7 @@ class ExportedLinear(LinearClassifier):
     def read_files(cls, model: ModelDir) -> Self:
         self = cls(model.taxonomy, model.settings(LinearSettings))
         path = model.file(FILE)
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        if bad := [name for name, a in arrays.items() if a.dtype.kind not in "biuf" or not np.isfinite(a).all()]:
-            raise ValueError(f"{path}: {', '.join(bad)} hold no numbers, NaN or infinite ones")
+        arrays = _read(path)
         self.side = read_side(model)
         self.features = TextFeatures(self.settings)
         for block in self.features.blocks:
@@ -85,12 +84,16 @@ class ExportedLinear(LinearClassifier):
         tree, number = self.taxonomy, len(arrays["bias"])
         expected = tree.num_leaves if self.settings.hierarchy in ("bottomup", "flat_logreg") else len(tree) + 1
         self.row_counts = arrays["rows"]
+        if (self.row_counts < 0).any() or arrays["theta"] < 0:
+            raise ValueError(f"{path}: rows or theta are below 0")
         if self.row_counts.shape != (len(tree),) or not (number == expected or self.settings.hierarchy == "bottomup"):
             raise ValueError(f"{path}: {number} estimators and rows of {len(self.row_counts)} nodes are not the tree's")
         size = self.features.num_features + len(self.side or ())
-        starts, estimators, weights = arrays["starts"], arrays["estimators"], arrays["weights"]
+        starts, estimators, weights = _whole(arrays, "starts"), arrays["estimators"], arrays["weights"]
+        places = _whole(arrays, "estimators")
         whole = starts.shape == (size + 1,) and starts[0] == 0 and (np.diff(starts) >= 0).all()
-        if not (whole and estimators.shape == weights.shape == (starts[-1],)) or (estimators >= number).any():
+        whole &= not ((places < 0) | (places >= number)).any()
+        if not (whole and estimators.shape == weights.shape == (starts[-1],)):
             raise ValueError(f"{path}: the weights are not those of {size} features and {number} estimators")
         by_feature = FeatureWeights(starts, estimators, weights.astype(np.float32, copy=False), number)
         self.nodes = StoredNodes(by_feature, arrays["bias"].astype(np.float32, copy=False), bool(arrays["hinge"]))
@@ -112,20 +115,57 @@ def _arrays_of(block: Block) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         yield f"columns{depth}", columns.astype(np.int32)
 
 
+def _read(path: Path) -> Arrays:
+    """Raises ValueError: what a file of this size cannot hold, or what is no array of finite numbers."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            # hjc packs nothing: a small packed file may unpack to one without end
+            if any(member.compress_type != zipfile.ZIP_STORED for member in stored.zip.infolist()):
+                raise ValueError(f"{path}: holds packed arrays, which hjc does not write")
+            arrays = {name: stored[name] for name in stored.files}
+    except MemoryError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if bad := [name for name, a in arrays.items() if not _numbers(a, 0 if name in ("hinge", "theta") else 1)]:
+        raise ValueError(f"{path}: {', '.join(bad)} hold no numbers, NaN or infinite ones, or not in one row")
+    return arrays
+
+
+def _numbers(array: Any, axes: int) -> bool:
+    """Whether these are numbers that float32 can hold, with so many axes."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or array.ndim != axes:
+        return False
+    return bool((np.abs(array) <= np.finfo(np.float32).max).all())
+
+
+def _whole(arrays: Arrays, name: str) -> IntArray:
+    """Raises KeyError, ValueError: there is no such array, or it holds fractions."""
+    if arrays[name].dtype.kind not in "iu":
+        raise ValueError(f"{FILE}: {name} are no whole numbers")
+    found: IntArray = arrays[name].astype(np.int64)
+    return found
+
+
 def _restore(block: Block, arrays: Arrays) -> None:
     """Raises KeyError, ValueError: arrays of the block are missing, or do not fit together."""
-    symbols: Any = arrays[f"{block.name}/symbols"].astype(np.int64)
+    symbols: Any = _whole(arrays, f"{block.name}/symbols")
     if block.kind == "word":
+        if ((symbols < 0) | (symbols > 255)).any():
+            raise ValueError(f"{FILE}: symbols of block {block.name} are no bytes")
         symbols = symbols.astype(np.uint8).tobytes().decode("utf-8", "surrogatepass").split("\n")
+    elif (np.diff(symbols, prepend=-1) <= 0).any() or (symbols > sys.maxunicode).any():
+        raise ValueError(f"{FILE}: symbols of block {block.name} are no ascending characters")
     idf: FloatArray = arrays[f"{block.name}/idf"]
     depths: list[tuple[IntArray, IntArray]] = []
     width = 1
     while f"{block.name}/keys{len(depths) + 1}" in arrays:
-        keys, columns = (arrays[f"{block.name}/{what}{len(depths) + 1}"] for what in ("keys", "columns"))
+        keys, columns = (_whole(arrays, f"{block.name}/{what}{len(depths) + 1}") for what in ("keys", "columns"))
         ascending = bool((np.diff(keys, prepend=-1) > 0).all())
-        inside = len(keys) and keys[-1] < width * len(symbols) and columns.min() >= -1 and columns.max() < len(idf)
+        inside = len(keys) and keys[-1] < width * len(symbols) and columns.min() >= -1
         if not (ascending and inside and keys.shape == columns.shape):
             raise ValueError(f"{FILE}: n-grams of {len(depths) + 1} symbols of block {block.name} are none")
-        depths.append((keys.astype(np.int64), columns.astype(np.int64)))
+        depths.append((keys, columns))
         width = len(keys)
+    ends = np.concatenate([np.zeros(0, np.int64), *(columns[columns >= 0] for _, columns in depths)])
+    if not np.array_equal(np.sort(ends), np.arange(len(idf))):
+        raise ValueError(f"{FILE}: the n-grams of block {block.name} are not one for each of {len(idf)} columns")
     block.restore_table(symbols, NgramTable(len(symbols), len(idf), depths), idf)

@@ -139,5 +139,5 @@ class SeveralHead:
             share = float(state["share"])
             check_range("its share", share, 0 <= share <= 1, "numbers from 0 to 1")
             return cls(taxonomy, nodes, str(state["space"]), rows, several, share, thresholds)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
             raise ModelDirError(f"{Path(directory) / SEVERAL}: {error}") from error

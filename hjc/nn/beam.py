@@ -89,7 +89,8 @@ def _search(head: TopDownHead, taxonomy: Taxonomy, features: Tensor, top_k: int,
         row, node, log_p = row[kept], node[kept], log_p[kept]
     begin = np.searchsorted(row, np.arange(number), "left")
     place = begin[:, None] + np.arange(top_k)
-    return TopLeaves(node[place], log_p[place], log_p[place[:, -1]] >= left)
+    # where nothing was left behind all was looked at; else a vector with NaN would be searched without end
+    return TopLeaves(node[place], log_p[place], (log_p[place[:, -1]] >= left) | np.isneginf(left))
 
 
 def _scores(head: TopDownHead, features: Tensor, row: IntArray, node: IntArray) -> Float32:
