@@ -8,8 +8,9 @@ import yaml
 
 import hjc
 from hjc.corpus.from_taxonomy import TaxonomyTexts
-from hjc.taxonomy import from_edges, isco08
-from hjc.training.ready import ReadySettings, held_out, on_tree, training_table
+from hjc.taxonomy import from_edges, isco08, write_taxonomy_csv
+from hjc.training.ready import COLUMNS, ReadySettings, held_out, learn, on_tree, training_table
+from hjc.training.settings import Config
 
 WORK = {
     "2221": ("registered nurse", "Nurses care for patients on wards. They give medicine and dress wounds."),
@@ -115,6 +116,25 @@ def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
     pd.DataFrame({"headline": ["x"]}).to_csv(tmp_path / "bad.csv", index=False)
     code, _, err = call("learn", model, tmp_path / "bad.csv", "-o", tmp_path / "x")
     assert code == 2 and "none of the columns 'title', 'text', 'label', 'name' is there" in err
+    coded.write_text("title,description,code\n")
+    code, _, err = call("learn", model, coded, "-o", tmp_path / "x")
+    assert code == 2 and "there are no rows to learn from" in err
+    assert not (tmp_path / "x").exists()
+
+
+def test_codes_that_lost_their_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model" / "ready").mkdir(parents=True)
+    write_taxonomy_csv(isco08(), tmp_path / "model" / "ready" / "tree.csv")
+    for name in ("texts.csv.gz", "valid.csv.gz"):
+        pd.DataFrame({name: ["2221"] for name in COLUMNS}).to_csv(tmp_path / "model" / "ready" / name, index=False)
+    given: list[Config] = []
+    monkeypatch.setattr("hjc.training.ready.run_training", lambda config, console: given.append(config))
+    coded = ads(tmp_path / "coded.csv", 8)
+    learn(tmp_path / "model", [str(coded)], tmp_path / "plain")
+    learn(tmp_path / "model", [str(coded)], tmp_path / "new", restore_zeros=True)
+    (tmp_path / "new" / "train.yaml").write_text(yaml.safe_dump({"config": {"data": {"restore_zeros": True}}}))
+    learn(tmp_path / "new", [str(coded)], tmp_path / "newer")
+    assert [config.data.restore_zeros for config in given] == [False, True, True]
 
 
 def test_commands_without_files_and_unknown_kinds(tmp_path: Path, call) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hjc.cli import session
-from hjc.cli.aliases import Languages, Seed, listed
+from hjc.cli.aliases import Languages, RestoreZeros, Seed, listed
 
 Folder = Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Directory of the new model.")]
 Uncoded = Annotated[
@@ -77,6 +77,7 @@ def learn(
         typer.Option("-t", "--text-column", help="Column of titles, then that of bodies (found by their names)."),
     ] = None,
     code_column: Annotated[str, typer.Option("-c", "--code-column", help="Column with the code (by its name).")] = "",
+    restore_zeros: RestoreZeros = False,
     uncoded: Uncoded = None,
     test: Tests = None,
 ) -> None:
@@ -89,6 +90,7 @@ def learn(
 
     columns = tuple(text_column or ())
     result = go_on(
-        model, coded, output, uncoded=uncoded or (), tests=test or (), text_columns=columns, code=code_column
-    )
+        model, coded, output, uncoded=uncoded or (), tests=test or (), text_columns=columns, code=code_column,
+        restore_zeros=restore_zeros,
+    )  # fmt: skip
     session.note(f"learnt: {result.directory}")

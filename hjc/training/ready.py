@@ -357,7 +357,8 @@ def ready_tree(output: str | Path) -> Taxonomy:
 
 def learn(
     model: str | Path, coded: Sequence[str], output: str | Path, *, uncoded: Sequence[str] = (),
-    tests: Sequence[str] = (), text_columns: Sequence[str] = (), code: str = "", console: Console | None = None,
+    tests: Sequence[str] = (), text_columns: Sequence[str] = (), code: str = "", restore_zeros: bool = False,
+    console: Console | None = None,
 ) -> RunResult:  # fmt: skip
     """A new ready model that has learnt from coded ads too; the old one stays as it is.
 
@@ -368,10 +369,11 @@ def learn(
     Args:
         text_columns, code: columns of ``coded`` (title, then body; the code); () and "": found by their names. Coded
             tables that the old model has learnt from keep theirs.
+        restore_zeros: put lost leading zeros of codes back where one code is meant; stays so for later models.
 
     Raises:
         FileNotFoundError: the model is no ready model, or a file is not there.
-        ValueError: the output is the model itself; the coded tables lack a column.
+        ValueError: the output is the model itself; the coded tables lack a column or have no rows.
     """
     source, target = Path(model), Path(output)
     ready_tree(source)
@@ -383,7 +385,13 @@ def learn(
     columns = {s["path"]: (s["text_columns"], s["code_column"]) for s in was}
     columns |= dict.fromkeys(coded, (text_columns, code))
     settings = ReadySettings(uncoded=tuple(uncoded), tests=tuple(tests), parts=tuple(own.parts), model=own)
+    sources = [coded_source(path, "split", *named) for path, named in columns.items()]
+    for path in coded:
+        with open_table(path) as reader:
+            if not any(len(chunk) for chunk in reader.chunks()):
+                raise ValueError(f"{path}: there are no rows to learn from")
     target.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
-    sources = [coded_source(path, "split", *named) for path, named in columns.items()]
-    return run_training(ready_config(target, settings, sources), console)
+    restore = restore_zeros or bool(record.get("data", {}).get("restore_zeros"))
+    config = ready_config(target, settings, sources)
+    return run_training(replace(config, data=replace(config.data, restore_zeros=restore)), console)
