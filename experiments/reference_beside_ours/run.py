@@ -4,8 +4,8 @@ python experiments/reference_beside_ours/run.py [--rows 2000] [--test 500] [--ep
 
 The reference is written again here as its source has it (OJALAB/job-ads-classifier 0.3.0): a linear layer for each
 group of siblings, looped over in Python; the first token's vector; 512 tokens; shuffled batches; the whole vocabulary;
-AdamW at one rate. ``reference`` learns at its own rate (1e-5), ``reference, our rates`` at those of hjc. A batch of 512
-tokens takes 12 GB.
+AdamW at one rate. ``reference`` learns at its own rate (1e-5), ``reference, our rates`` at those of hjc. It takes
+12 GB and more.
 """
 
 import argparse
