@@ -32,7 +32,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-more: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) -e ".[$(TEST_EXTRAS),mlflow,more]"
+	$(PIP) -e ".[$(TEST_EXTRAS),mlflow,openvino,more]"
 	@touch $@ $(VENV)/.installed-test $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
