@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -78,7 +78,13 @@ def test_plain_letters_are_found_by_taking_each_letter_apart(text):
         return first.translate(str.maketrans("łŁđĐøØħĦŧŦ", "lLdDoOhHtT")) if of_latin_or_greek else letter
 
     composed = unicodedata.normalize("NFC", text)
+    assume(not any("\u0300" <= letter <= "\u036f" for letter in composed))
     assert plain_letters(text) == "".join(map(bare, composed))
+
+
+def test_marks_that_no_letter_is_joined_with_go_too():
+    given = ["ẹ\u0301 ọ\u0300", "x\u0304y", "ė\u0303", "ά\u0301", "и\u0302 й", "का \u0301"]
+    assert [plain_letters(text) for text in given] == ["e o", "xy", "e", "α", *given[-2:]]
 
 
 def test_side_variables_stay_with_their_text():
