@@ -259,6 +259,20 @@ def test_more_requests_than_may_be_under_way_are_503(tmp_path: Path) -> None:
             waits.set_result(answer)
             told(first.result(5))
         assert service.get("/v1/models").status_code == 200
+        asked, go = threading.Event(), threading.Event()
+
+        def text() -> bytes:
+            asked.set()
+            go.wait(5)
+            return b""
+
+        service.service.metrics.text = text
+        with ThreadPoolExecutor(1) as pool:
+            probe = pool.submit(service.get, "/metrics")
+            assert asked.wait(5)
+            found = service.get("/v1/models").status_code  # a probe keeps nobody out
+            go.set()
+            assert (found, probe.result(5).status_code) == (200, 200)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ CSRF_HEADER = "x-hjc-request"
 SAFE = ("GET", "HEAD", "OPTIONS")
 #: methods that are counted by their names
 METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
-#: answered however much is under way
+#: answered however much is under way, and counted as nothing under way
 HEALTH = ("/healthz", "/readyz", "/metrics")
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -95,10 +95,11 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *self._headers(path)]
             await send(message)
 
-        self.under_way += 1
+        counted = path not in HEALTH
+        self.under_way += counted
         try:
             self._check(scope["method"], headers, most)
-            if self.under_way > limits.requests and path not in HEALTH:
+            if counted and self.under_way > limits.requests:
                 self.metrics.refused.labels("").inc()
                 raise Refused(503, f"{limits.requests:,} requests are under way; ask again later",
                               {"retry-after": str(max(1, round(self.took)))})  # fmt: skip
@@ -110,8 +111,8 @@ class Guard:
                 raise
             await self._refuse(guarded, 413, f"the body is larger than {most:,} bytes: send less at a time", {})
         finally:
-            self.under_way -= 1
-            if status < 400:
+            self.under_way -= counted
+            if counted and status < 400:
                 self.took = time.perf_counter() - started  # about what a new one would wait
             method = scope["method"] if scope["method"] in METHODS else "other"
             route = getattr(scope.get("route"), "path", "other")
