@@ -139,6 +139,7 @@ def test_codes_that_lost_their_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_commands_without_files_and_unknown_kinds(tmp_path: Path, call) -> None:
     assert "which files? hjc ready onet FOLDER" in call("ready", "onet", "-o", tmp_path / "m")[2]
+    assert "kind: got 'isco8', allowed are isco08, " in call("ready", "isco8", "-o", tmp_path / "m")[2]
     assert "kind: got 'isco99', allowed are isco08, " in call("ready", "isco99", tmp_path, "-o", tmp_path / "m")[2]
 
 

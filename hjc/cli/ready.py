@@ -51,10 +51,11 @@ def ready(
     back and on every --test, a card with the attribution that the office asks for, and ready/ with what the model was
     made from, which hjc learn needs.
     """
+    from hjc.taxonomy.readers import READERS
     from hjc.training.ready import ReadySettings, make_ready
 
     given = [*(paths or ()), *(esco or ())]
-    if not given and kind != "isco08":
+    if not given and kind != "isco08" and kind in READERS:
         raise ValueError(
             f"which files? hjc ready {kind} FOLDER -o {output}; only hjc ready isco08 has titles of its own, which "
             "come with hjc"
