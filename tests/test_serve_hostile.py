@@ -1,5 +1,6 @@
 """``hjc serve`` under people who mean it no good, and over a store that fails."""
 
+import asyncio
 import json
 import logging
 import sqlite3
@@ -14,9 +15,16 @@ pytest.importorskip("fastapi", reason='needs the extra "serve": pip install "hjc
 
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from hjc.serve.labelling import given_tree, models_for
+from hjc.serve.metrics import Metrics
 from hjc.serve.schemas import TaxonomyRequest
+from hjc.serve.security import Guard
+from hjc.serve.settings import Limits, ServeSettings
 from tests.serve_client import batch_of, client, told
 
 #: who may ask for what; of the other routes, a coder may all
@@ -158,3 +166,40 @@ def test_a_store_that_fails_is_503_and_keeps_what_it_had(
         other.close()
         assert told(service.post("/v1/learn", json=LEARN))["learned"] == 1
         assert told(service.get("/v1/models"))["models"][0]["corrections"] == 2
+
+
+def test_a_body_that_stops_half_way_gives_its_place_back() -> None:
+    """408 after the time that a request has; nobody who holds a connection open keeps the others out."""
+
+    async def size(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(len(await request.body())))
+
+    settings = ServeSettings(limits=Limits(seconds=0.05, requests=1))
+    guard = Guard(Starlette(routes=[Route("/size", size, methods=["POST"])]), settings, Metrics())
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/size",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+
+    async def ask(*parts: bytes) -> tuple[int, bytes]:
+        """The last part is the end of the body where it is empty; else nothing more ever comes."""
+        waiting, sent = list(parts), []
+
+        async def receive() -> dict[str, Any]:
+            if not waiting:
+                await asyncio.Event().wait()
+            part = waiting.pop(0)
+            return {"type": "http.request", "body": part, "more_body": part != b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await guard(scope, receive, send)
+        return sent[0]["status"], sent[-1]["body"]
+
+    status, body = asyncio.run(ask(b"{"))
+    assert status == 408 and b"0.05 seconds" in body and guard.under_way == 0
+    assert asyncio.run(ask(b"{", b"}", b"")) == (200, b"2")

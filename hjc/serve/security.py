@@ -1,9 +1,12 @@
 """Who may ask: the Host header, the origin of a page, tokens and sessions, sizes; and headers of every answer."""
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from starlette.exceptions import HTTPException
 
 from hjc.serve.metrics import Metrics
 from hjc.serve.settings import LOOPBACK, ServeSettings
@@ -11,10 +14,12 @@ from hjc.serve.settings import LOOPBACK, ServeSettings
 COOKIE = "hjc_session"
 #: a page of ours sends it with every change; a foreign page cannot without asking first, which is never allowed
 CSRF_HEADER = "x-hjc-request"
+#: an uploaded table may take so many times as long to arrive as other bodies
+UPLOAD_PATIENCE = 10
 SAFE = ("GET", "HEAD", "OPTIONS")
 #: methods that are counted by their names
 METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
-#: answered however much is under way, and counted as nothing under way
+#: answered however much is under way, and counted as nothing under way (as the page and its files are)
 HEALTH = ("/healthz", "/readyz", "/metrics")
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -62,7 +67,7 @@ class Guard:
     - CSRF: a request that changes something must not come from another site's page (Origin, Sec-Fetch-Site), and with
       a session's cookie must carry a header that pages of other sites cannot send.
     - CORS: no answer carries an Access-Control header, so that no other site's page reads anything.
-    - Bodies are bounded while they are read, whatever their headers say.
+    - Bodies are bounded while they are read, whatever their headers say, and so is the time that they take to arrive.
     - Requests under way are bounded: what waits for a thread or a turn of the loop is in no model's queue.
     """
 
@@ -78,14 +83,23 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         started, status, begun = time.perf_counter(), 500, False
         limits, path = self.settings.limits, str(scope["path"])
-        most, read = (limits.upload_bytes if path.endswith(("/upload", "/look")) else limits.bytes), 0
+        upload = path.endswith(("/upload", "/look"))
+        most, read, more = (limits.upload_bytes if upload else limits.bytes), 0, True
+        patience = limits.seconds * (UPLOAD_PATIENCE if upload else 1)
 
         async def bounded() -> MutableMapping[str, Any]:
-            nonlocal read
-            message = await receive()
+            nonlocal read, more
+            if not more:  # all is in; what may still come is that the client has gone
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), started + patience - time.perf_counter())
+            except TimeoutError:
+                told = f"the body did not arrive within {patience:g} seconds; ask again"
+                raise HTTPException(408, told, {"connection": "close"}) from None
             read += len(message.get("body", b""))
             if read > most:
                 raise TooManyBytes
+            more = bool(message.get("more_body"))
             return message
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
@@ -95,7 +109,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *self._headers(path)]
             await send(message)
 
-        counted = path not in HEALTH
+        counted = path not in (*HEALTH, "/") and not path.startswith("/static/")
         self.under_way += counted
         try:
             self._check(scope["method"], headers, most)
