@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,33 @@ def test_postgresql_has_the_schema_and_refuses_changes(store: str) -> None:
         with pytest.raises(sa.exc.DBAPIError, match="only ever added"), opened.write() as connection:
             connection.execute(sa.text("DELETE FROM decisions"))
     Store(store).close()  # opened again: nothing to migrate
+
+
+def test_two_decisions_on_one_ad_at_a_time_are_no_deadlock(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are written, and name the ad, before either brings its outcome up to date."""
+    from hjc.serve.store import queue
+    from hjc.serve.store.people import add_user
+
+    both, settle = threading.Barrier(2), queue.settle
+
+    def together(connection: Any, of_ads: Any) -> None:
+        both.wait(10)
+        settle(connection, of_ads)
+
+    with client(store) as made:
+        batch_of(made, ["nurse"])
+        opened = made.service.store
+        with opened.write() as connection:
+            people = [add_user(connection, name, "supervisor")[0] for name in ("anna", "bo")]
+        monkeypatch.setattr(queue, "settle", together)
+
+        def judge(number: int) -> int:
+            choice = queue.Choice(key=f"key-{number}", kind="adjudicate", codes=["211"])
+            with opened.write() as connection:
+                return queue.adjudicate(connection, people[number], 1, choice)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert len(set(pool.map(judge, range(2)))) == 2
 
 
 def test_every_route_answers_as_its_description_says(tmp_path: Path) -> None:

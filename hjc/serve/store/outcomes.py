@@ -52,8 +52,10 @@ def settled(rows: Sequence[Any]) -> tuple[str, list[str]]:
 
 def settle(connection: Connection, of_ads: Sequence[int]) -> None:
     """Bring the outcomes of ads up to their decisions."""
-    # coders of two copies may decide at once: the second one waits, and sees what the first one decided
-    connection.execute(sa.select(ads.c.id).where(ads.c.id.in_(of_ads)).order_by(ads.c.id).with_for_update())
+    # coders of two copies may decide at once: the second one waits, and sees what the first one decided. Both have
+    # written a decision that names the ad, which shares its key: to ask for the key alone would be a deadlock
+    mine = sa.select(ads.c.id).where(ads.c.id.in_(of_ads)).order_by(ads.c.id)
+    connection.execute(mine.with_for_update(key_share=True))
     by_ad: dict[int, list[Any]] = defaultdict(list)
     for row in live_decisions(connection, of_ads):
         by_ad[row.ad_id].append(row)
