@@ -27,7 +27,7 @@ from hjc.nn.heads import TopDownHead
 from hjc.nn.mixing import Mixture
 from hjc.nn.network import Network, dropout_passes, encode_texts, initialise_head, read_texts
 from hjc.nn.priors import conditional_log_prior, offset_of
-from hjc.nn.settings import HEADS, NeuralSettings, Run, TrainerSettings
+from hjc.nn.settings import HEADS, NOISE, NeuralSettings, Run, TrainerSettings
 from hjc.nn.stored import load_weights, read_encoder, save_encoder, save_weights
 from hjc.nn.tokens import Distinct
 from hjc.taxonomy import Taxonomy
@@ -156,7 +156,7 @@ class NeuralClassifier(Classifier):
 
     def _check_companion(self, companion: Companion, valid: JobData | None) -> None:
         """Raises ValueError where a training of two trees cannot do what the settings ask for."""
-        t, noise = self.trainer, ("r_drop", "word_dropout", "typos", "field_dropout", "plain_letters")
+        t, noise = self.trainer, ("r_drop", *NOISE)
         given = [f"trainer.{name}" for name in noise if getattr(t, name)]
         given += ["trainer.auto"] * t.auto + ["trainer.average"] * (t.average != "none")
         given += ["trainer.source_share"] * bool(t.source_share) + ["model.lora_rank"] * bool(self.settings.lora_rank)

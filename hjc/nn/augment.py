@@ -1,14 +1,14 @@
 """Training texts as they might be written: words, a field or all marks left out, typing errors. Every epoch anew."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from hjc.data.letters import plain_letters
 from hjc.data.side import SideText, side_of
-from hjc.nn.settings import TrainerSettings
+from hjc.nn.settings import NOISE, TrainerSettings
 
 #: words shorter than this get no typing error: a letter less is another word
 SHORT = 4
@@ -34,10 +34,10 @@ class Noise:
 
     @classmethod
     def of(cls, settings: TrainerSettings) -> Self:
-        return cls(*(getattr(settings, field.name) for field in fields(cls)))
+        return cls(**{name: getattr(settings, name) for name in NOISE})
 
     def __bool__(self) -> bool:
-        return any(getattr(self, field.name) for field in fields(self))
+        return any(getattr(self, name) for name in NOISE)
 
     def texts(self, texts: Sequence[str], seed: int, epoch: int, most: int) -> list[str]:
         """n texts, changed as ``seed`` and ``epoch`` say; of each the first ``most`` words are looked at, and kept."""

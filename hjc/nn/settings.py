@@ -32,14 +32,13 @@ HEAD_INITS = ("titles", "random")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
 AVERAGES = ("none", "run", "start", "both")
+#: shares of training texts or words that are changed in every epoch (:class:`hjc.nn.augment.Noise`)
+NOISE = ("word_dropout", "typos", "field_dropout", "plain_letters")
 #: trainer settings that an encoder with a head knows, a ranking loss or a frozen encoder does not, where they are off
 OF_HEADS: tuple[tuple[str, object], ...] = (
     ("average", "none"),
     ("r_drop", 0),
-    ("word_dropout", 0),
-    ("typos", 0),
-    ("field_dropout", 0),
-    ("plain_letters", 0),
+    *((name, 0) for name in NOISE),
     ("source_share", []),
 )
 
@@ -251,7 +250,7 @@ class TrainerSettings:
         check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)
         check_choice("trainer.average", self.average, AVERAGES)
         check_range("trainer.r_drop", self.r_drop, 0 <= self.r_drop < float("inf"), "0 (off) and more")
-        for name in ("word_dropout", "typos", "field_dropout", "plain_letters"):
+        for name in NOISE:
             share = getattr(self, name)
             check_range(f"trainer.{name}", share, 0 <= share < 1, "0 (off) to below 1")
         self.source_share = [SourceShare(**s) if isinstance(s, dict) else s for s in self.source_share]
