@@ -203,3 +203,10 @@ def test_a_body_that_stops_half_way_gives_its_place_back() -> None:
     status, body = asyncio.run(ask(b"{"))
     assert status == 408 and b"0.05 seconds" in body and guard.under_way == 0
     assert asyncio.run(ask(b"{", b"}", b"")) == (200, b"2")
+
+
+def test_a_body_that_hides_its_length_is_bounded_while_it_is_read(tmp_path: Path) -> None:
+    with client(tmp_path / "desk.db", limits=Limits(bytes=100)) as service:
+        pieces = (b'{"text": "' + b"a" * 50 for _ in range(9))
+        answer = service.post("/v1/predict", content=pieces, headers={"content-type": "application/json"})
+        assert "larger than 100 bytes" in told(answer, 413)["detail"]

@@ -36,16 +36,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class Refused(Exception):
-    """An answer instead of the one that was asked for."""
-
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.headers = status, detail, headers or {}
+class Refused(HTTPException):
+    """An answer instead of the one that was asked for. Of the kind that who reads a body lets through."""
 
 
-class TooManyBytes(Exception):
-    """A body that is larger than allowed."""
+def too_large(most: int) -> Refused:
+    return Refused(413, f"the body is larger than {most:,} bytes: send less at a time", {"connection": "close"})
 
 
 def allowed_hosts(settings: ServeSettings) -> set[str]:
@@ -95,10 +91,10 @@ class Guard:
                 message = await asyncio.wait_for(receive(), started + patience - time.perf_counter())
             except TimeoutError:
                 told = f"the body did not arrive within {patience:g} seconds; ask again"
-                raise HTTPException(408, told, {"connection": "close"}) from None
+                raise Refused(408, told, {"connection": "close"}) from None
             read += len(message.get("body", b""))
             if read > most:
-                raise TooManyBytes
+                raise too_large(most)
             more = bool(message.get("more_body"))
             return message
 
@@ -119,11 +115,9 @@ class Guard:
                               {"retry-after": str(max(1, round(self.took)))})  # fmt: skip
             await self.app(scope, bounded, guarded)
         except Refused as refused:
-            await self._refuse(guarded, refused.status, refused.detail, refused.headers)
-        except TooManyBytes:
             if begun:
                 raise
-            await self._refuse(guarded, 413, f"the body is larger than {most:,} bytes: send less at a time", {})
+            await self._refuse(guarded, refused)
         finally:
             self.under_way -= counted
             if counted and status < 400:
@@ -141,7 +135,7 @@ class Guard:
             )
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > most:
-            raise Refused(413, f"the body is larger than {most:,} bytes: send less at a time", {"connection": "close"})
+            raise too_large(most)
         if method in SAFE:
             return
         origin = headers.get("origin")
@@ -163,10 +157,10 @@ class Guard:
         cache = "no-cache" if path.startswith("/static") or path == "/" else "no-store"
         return [(k.encode(), v.encode()) for k, v in {**HEADERS, "cache-control": cache}.items()]
 
-    async def _refuse(self, send: Send, status: int, detail: str, headers: dict[str, str]) -> None:
-        body = json.dumps({"detail": detail}).encode()
-        plain = {"content-type": "application/json", "content-length": str(len(body)), **headers}
-        start = {"type": "http.response.start", "status": status,
+    async def _refuse(self, send: Send, refused: Refused) -> None:
+        body = json.dumps({"detail": refused.detail}).encode()
+        plain = {"content-type": "application/json", "content-length": str(len(body)), **(refused.headers or {})}
+        start = {"type": "http.response.start", "status": refused.status_code,
                  "headers": [(k.encode(), v.encode("latin-1", "replace")) for k, v in plain.items()]}  # fmt: skip
         await send(start)
         await send({"type": "http.response.body", "body": body})
