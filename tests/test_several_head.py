@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.metrics import f1_score, label_ranking_average_precision_score, log_loss, precision_score, recall_score
 
 import hjc
+from hjc.classifiers.derived import read_derived, write_derived
 from hjc.classifiers.linear import LinearClassifier
 from hjc.classifiers.lookup import LookupClassifier
 from hjc.classifiers.lookup_settings import LookupSettings
@@ -221,6 +222,36 @@ def test_a_damaged_head_and_one_of_another_model_are_named(model, tmp_path):
         hjc.load(tmp_path / "other")
     other.save_pretrained(tmp_path / "copy")
     assert not broken.exists(), "a new model in the directory: the head of the old one is gone"
+
+
+def test_arrays_of_a_stranger_are_damage(model, tmp_path):
+    shutil.copytree(model, tmp_path / "copy")
+    good = read_derived(model, "several.npz")
+
+    def refused(**changed) -> None:
+        write_derived(tmp_path / "copy", "several.npz", good | changed)  # whose checksums are right
+        with pytest.raises(ModelDirError, match=r"several\.npz: "):
+            hjc.load(tmp_path / "copy")
+
+    write_derived(tmp_path / "copy", "several.npz", good)
+    assert hjc.load(tmp_path / "copy").several is not None
+    codes, features = len(good["bias"]), int(good["features"])
+    refused(features=features + 1)
+    refused(features=np.array([features]))
+    refused(space="vectors of the encoder")
+    refused(data=np.full(len(good["data"]), 1e300))  # infinite as float32
+    refused(data=good["data"][:-1])
+    refused(indices=np.full_like(good["indices"], features))
+    refused(bias=good["bias"] + 1j)
+    refused(bias=np.full(codes, np.nan))
+    refused(bias=good["bias"][:-1])
+    refused(threshold_head=np.full(4, np.nan))
+    refused(threshold_head=np.array(["0.5"] * 4))
+    refused(threshold_head=np.full(3, 0.5))
+    refused(rows=[-300, -3])
+    refused(rows=[3, 300])
+    refused(rows=[300])
+    refused(share=1.5)
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ older hjc have no checksum of their content and are read unchecked.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from hjc.errors import ModelDirError
 from hjc.files import open_replacing, write_text
 from hjc.taxonomy import Taxonomy
 
+T = TypeVar("T")
 MODEL = "model_sha256"
 _WAY_OUT = (
     "copy the whole directory again, or give the training command of the run again, which makes the file anew once it "
@@ -58,6 +59,19 @@ def read_derived(directory: str | os.PathLike[str], name: str) -> dict[str, Any]
     return None if found is None else found[0]
 
 
+def restored(directory: str | os.PathLike[str], name: str, make: Callable[[dict[str, Any]], T]) -> T | None:
+    """What ``make`` makes of :func:`read_derived`; None where there is no such file.
+
+    Raises:
+        ModelDirError: the file is damaged, was altered, or belongs to another model, or ``make`` cannot use it.
+    """
+    state = read_derived(directory, name)
+    try:
+        return None if state is None else make(state)
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        raise ModelDirError(f"{Path(directory) / name}: {error}") from error
+
+
 def write_calibration(directory: str | Path, calibrator: Calibrator, details: Mapping[str, Any] | None = None) -> Path:
     """Write calibration.json into the directory of the finished model that it belongs to.
 
@@ -73,13 +87,7 @@ def read_calibration(directory: str | Path, taxonomy: Taxonomy) -> Calibrator | 
     Raises:
         ModelDirError: the file is damaged, was altered, or belongs to another model.
     """
-    state = read_derived(directory, CALIBRATION)
-    if state is None:
-        return None
-    try:
-        return Calibrator.from_dict(taxonomy, state)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelDirError(f"{Path(directory) / CALIBRATION}: {error}") from error
+    return restored(directory, CALIBRATION, lambda state: Calibrator.from_dict(taxonomy, state))
 
 
 def verify_derived(directory: str | os.PathLike[str]) -> dict[str, bool]:

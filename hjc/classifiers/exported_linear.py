@@ -22,7 +22,7 @@ from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_weights import StoredNodes
 from hjc.classifiers.ngrams import CharNgrams, NgramTable
 from hjc.classifiers.side import read_side, write_side
-from hjc.classifiers.storage import ModelDir
+from hjc.classifiers.storage import ModelDir, no_numbers
 from hjc.data.jobdata import JobData
 
 FILE = "model.npz"
@@ -125,16 +125,9 @@ def _read(path: Path) -> Arrays:
             arrays = {name: stored[name] for name in stored.files}
     except MemoryError as error:
         raise ValueError(f"{path}: {error}") from error
-    if bad := [name for name, a in arrays.items() if not _numbers(a, 0 if name in ("hinge", "theta") else 1)]:
-        raise ValueError(f"{path}: {', '.join(bad)} hold no numbers, NaN or infinite ones, or not in one row")
+    if wrong := no_numbers(arrays, ("hinge", "theta")):
+        raise ValueError(f"{path}: {wrong}")
     return arrays
-
-
-def _numbers(array: Any, axes: int) -> bool:
-    """Whether these are numbers that float32 can hold, with so many axes."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or array.ndim != axes:
-        return False
-    return bool((np.abs(array) <= np.finfo(np.float32).max).all())
 
 
 def _whole(arrays: Arrays, name: str) -> IntArray:

@@ -48,7 +48,7 @@ def load(directory: str | os.PathLike[str], *, revision: str | None = None) -> "
     if (model_root(path) / SEVERAL).exists():
         from hjc.classifiers.several import SeveralHead  # SciPy
 
-        classifier.several = SeveralHead.load(path, classifier.taxonomy)
+        classifier.several = SeveralHead.load(path, classifier.taxonomy, classifier.text_vectors)
     return classifier
 
 

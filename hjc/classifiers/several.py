@@ -17,6 +17,7 @@ mixture of two coherent ones is coherent. It is fitted after the model, which it
 
 import os
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -26,13 +27,14 @@ from scipy import sparse
 
 from hjc.arrays import Float64, FloatArray
 from hjc.calibration.conditionals import segment_logsumexp
-from hjc.classifiers.derived import read_derived, write_derived
+from hjc.classifiers.derived import MODEL, restored, write_derived
 from hjc.classifiers.napkinxc_fit import Solver, fit_napkinxc
 from hjc.classifiers.napkinxc_weights import LinearNodes, napkinxc_labels, node_log_proba, read_weights
 from hjc.classifiers.paths import SEVERAL
+from hjc.classifiers.storage import no_numbers
 from hjc.classifiers.vectors import TextVectors
 from hjc.data.codesets import CodeSets
-from hjc.errors import ModelDirError, check_range
+from hjc.errors import check_range
 from hjc.taxonomy import Taxonomy
 
 #: of every estimator: as linear models have it
@@ -112,32 +114,47 @@ class SeveralHead:
         return write_derived(directory, SEVERAL, state | {f"threshold_{k}": v for k, v in self.thresholds.items()})
 
     @classmethod
-    def load(cls, directory: str | os.PathLike[str], taxonomy: Taxonomy) -> Self | None:
+    def load(
+        cls, directory: str | os.PathLike[str], taxonomy: Taxonomy, place: Callable[[Sequence[str]], TextVectors]
+    ) -> Self | None:
         """The head of a model directory, None where there is none.
+
+        Args:
+            place: the vectors of texts, as the model of the directory makes them.
 
         Raises:
             ModelDirError: the file is damaged, was altered, or belongs to another model.
         """
-        state = read_derived(directory, SEVERAL)
-        if state is None:
-            return None
-        try:
-            shape = len(taxonomy), int(state["features"])
-            weights = sparse.csr_matrix((state["data"], state["indices"], state["indptr"]), shape=shape)
-            weights.check_format(full_check=True)
-            bias = state["bias"]
-            if bias.shape != (len(taxonomy),) or not (np.isfinite(bias).all() and np.isfinite(weights.data).all()):
-                raise ValueError(
-                    f"biases of shape {bias.shape} for {len(taxonomy)} codes, or weights that are no numbers"
-                )
-            start = "threshold_"
-            thresholds = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-            if any(v.shape != (taxonomy.depth + 1,) for v in thresholds.values()):
-                raise ValueError(f"its thresholds are not of {taxonomy.depth} levels")
-            rows, several = (int(x) for x in state["rows"])
-            nodes = LinearNodes(weights, bias, np.full(len(bias), 2), hinge=False)
-            share = float(state["share"])
-            check_range("its share", share, 0 <= share <= 1, "numbers from 0 to 1")
-            return cls(taxonomy, nodes, str(state["space"]), rows, several, share, thresholds)
-        except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
-            raise ModelDirError(f"{Path(directory) / SEVERAL}: {error}") from error
+        return restored(directory, SEVERAL, lambda state: cls._of(state, taxonomy, place(["a"])))  # any text
+
+    @classmethod
+    def _of(cls, state: Mapping[str, Any], taxonomy: Taxonomy, read: TextVectors) -> Self:
+        """Raises KeyError, TypeError, ValueError: the arrays are none that :meth:`save` writes for a model that reads
+        texts as such vectors."""
+        arrays = {name: array for name, array in state.items() if name not in ("space", MODEL)}
+        if wrong := no_numbers(arrays, ("features", "share")):
+            raise ValueError(wrong)
+        shape = len(taxonomy), int(arrays["features"])
+        if (str(state["space"]), shape[1]) != (read.space, read.rows.shape[1]):
+            raise ValueError(
+                f"reads {shape[1]} numbers of {state['space']}, the model has {read.rows.shape[1]} of {read.space}"
+            )
+        weights = sparse.csr_matrix(
+            (arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape, dtype=np.float32
+        )
+        weights.check_format(full_check=True)
+        bias = arrays["bias"].astype(np.float32, copy=False)
+        if bias.shape != (len(taxonomy),):
+            raise ValueError(f"biases of shape {bias.shape} for {len(taxonomy)} codes")
+        start = "threshold_"
+        thresholds = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+        if any(array.shape != (taxonomy.depth + 1,) for array in thresholds.values()):
+            raise ValueError(f"its thresholds are not of {taxonomy.depth} levels")
+        rows, several = (int(x) for x in arrays["rows"])
+        check_range(
+            "its rows", [rows, several], 0 <= several <= rows, "numbers from 0, of which some have several codes"
+        )
+        share = float(arrays["share"])
+        check_range("its share", share, 0 <= share <= 1, "numbers from 0 to 1")
+        nodes = LinearNodes(weights, bias, np.full(len(bias), 2), hinge=False)
+        return cls(taxonomy, nodes, read.space, rows, several, share, thresholds)

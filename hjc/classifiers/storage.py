@@ -14,7 +14,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -352,6 +352,20 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[A
     if bad := [name for name, a in plain.items() if a.dtype.kind not in "biuf"]:
         raise TypeError(f"save_arrays: {name_some(bad)} hold no numbers; store text in a JSON file")
     save_file(plain, str(path))
+
+
+def no_numbers(arrays: Mapping[str, Any], single: Collection[str] = ()) -> str:
+    """What is wrong where a stranger's arrays are not rows (``single``: one value) of numbers that float32 can hold,
+    or ""."""
+    bad = [name for name, array in arrays.items() if not _numbers(array, 0 if name in single else 1)]
+    return f"{', '.join(bad)} hold no numbers, NaN or infinite ones, or not in one row" if bad else ""
+
+
+def _numbers(array: Any, axes: int) -> bool:
+    """Whether these are numbers that float32 can hold, with so many axes."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or array.ndim != axes:
+        return False
+    return bool((np.abs(array) <= np.finfo(np.float32).max).all())
 
 
 def load_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:

@@ -54,7 +54,7 @@ def fit_several(model: Classifier, directory: str | Path, train: JobData, valid:
     Raises:
         ValueError: the model places no texts in a space, or no training row has several codes.
     """
-    head = None if again else SeveralHead.load(directory, model.taxonomy)
+    head = None if again else SeveralHead.load(directory, model.taxonomy, model.text_vectors)
     if head is None:
         rows = train.take(train.weight > 0)
         head = SeveralHead.fit(model.taxonomy, model.text_vectors(list(rows.texts)), sets_of(rows))
