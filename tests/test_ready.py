@@ -116,6 +116,14 @@ def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
     pd.DataFrame({"headline": ["x"]}).to_csv(tmp_path / "bad.csv", index=False)
     code, _, err = call("learn", model, tmp_path / "bad.csv", "-o", tmp_path / "x")
     assert code == 2 and "none of the columns 'title', 'text', 'label', 'name' is there" in err
+    for option in ("--uncoded", "--test"):
+        code, _, err = call("learn", model, coded, "-o", tmp_path / "x", option, tmp_path / "gone.csv")
+        assert code == 2 and "gone.csv" in err and not (tmp_path / "x").exists()
+        code, _, err = call("ready", "isco08", "-o", tmp_path / "x", option, tmp_path / "gone.csv")
+        assert code == 2 and "gone.csv" in err and not (tmp_path / "x").exists()
+    for command in (("learn", model, coded), ("ready", "isco08")):
+        code, _, err = call(*command, "-o", coded)
+        assert code == 2 and f"{coded} is a file; -o takes a folder" in err
     coded.write_text("title,description,code\n")
     code, _, err = call("learn", model, coded, "-o", tmp_path / "x")
     assert code == 2 and "there are no rows to learn from" in err

@@ -22,6 +22,7 @@ from hjc.data.sample import sample_rows
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splitting import text_key
 from hjc.errors import check_range, name_some
+from hjc.files import check_folder
 from hjc.report.card import write_card
 from hjc.tables import open_table, read_table
 from hjc.taxonomy import Taxonomy, isco08, load_taxonomy, write_taxonomy_csv
@@ -105,9 +106,12 @@ def make_ready(
         encoder: a ``model=`` of ``hjc train`` that is trained on the names first and becomes a further part.
 
     Raises:
-        ValueError, FileNotFoundError: an unknown kind, no files, or no texts to train on.
+        ValueError, FileNotFoundError: an unknown kind, no files, or no texts to train on; a table of the settings
+            that is not there or lacks a column. NotADirectoryError: the output is a file.
     """
     settings = settings or ReadySettings()
+    check_folder(output)
+    check_tables(settings)
     reader = READER.get(kind, kind)
     folder = Path(output) / FOLDER
     tests: dict[str, pd.DataFrame] = {}
@@ -312,6 +316,13 @@ def text_columns_of(paths: Sequence[str]) -> list[str]:
     return found[0] if found else []
 
 
+def check_tables(settings: ReadySettings) -> None:
+    """Raise what :func:`ready_config` would of tables that are not there or lack a column: before anything is made."""
+    text_columns_of(settings.uncoded)
+    for path in settings.tests:
+        coded_source(path)
+
+
 def coded_source(path: str, role: str = "test", text_columns: Sequence[str] = (), code: str = "") -> SourceSettings:
     """A coded table; columns that are not said are found by their names (``text_columns``: title, then body)."""
     columns = _columns_of(path)
@@ -373,18 +384,21 @@ def learn(
 
     Raises:
         FileNotFoundError: the model is no ready model, or a file is not there.
-        ValueError: the output is the model itself; the coded tables lack a column or have no rows.
+        NotADirectoryError: the output is a file.
+        ValueError: the output is the model itself; a table lacks a column, or a coded one has no rows.
     """
     source, target = Path(model), Path(output)
     ready_tree(source)
     if target.resolve() == source.resolve():
         raise ValueError(f"-o: {output} is the model itself; give another directory")
+    check_folder(target)
     record = training_record(source).get("config", {})
     own = AdsSettings(**record.get("model", {}))
     was = [s for s in record.get("data", {}).get("sources", []) if s.get("default_source") == "coded"]
     columns = {s["path"]: (s["text_columns"], s["code_column"]) for s in was}
     columns |= dict.fromkeys(coded, (text_columns, code))
     settings = ReadySettings(uncoded=tuple(uncoded), tests=tuple(tests), parts=tuple(own.parts), model=own)
+    check_tables(settings)
     sources = [coded_source(path, "split", *named) for path, named in columns.items()]
     for path in coded:
         with open_table(path) as reader:
