@@ -5,7 +5,7 @@ was made from lies beside it in ``ready/``, so that ``hjc learn`` can go on with
 """
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splitting import text_key
 from hjc.errors import check_range, name_some
 from hjc.files import check_folder
-from hjc.report.card import write_card
 from hjc.tables import open_table, read_table
 from hjc.taxonomy import Taxonomy, isco08, load_taxonomy, write_taxonomy_csv
 from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
+from hjc.training.ready_card import SAMPLE, ready_card
 from hjc.training.settings import Config, EvaluationSettings, TaxonomySettings
 from hjc.training.workflow import RunResult, run_training
 
@@ -34,24 +34,9 @@ FOLDER, TREE, TEXTS, VALID = "ready", "tree.csv", "texts.csv.gz", "valid.csv.gz"
 COLUMNS = ("title", "body", "code", "language", "source")
 #: kind -> the reader of its files, where the name is another
 READER = {"isco08": "esco"}
-#: reader -> what its office asks for
-ATTRIBUTION: Mapping[str, str] = {
-    "esco": "ESCO, European Commission, Decision 2011/833/EU (CC BY 4.0 from version 1.1 on): This service uses the "
-    "ESCO classification of the European Commission.",
-    "onet": "O*NET Database, U.S. Department of Labor, Employment and Training Administration (USDOL/ETA), CC BY 4.0, "
-    "modified. O*NET is a trademark of USDOL/ETA.",
-    "kzis": "KZiS, Polish Ministry of Labour and Statistics Poland: official documents, not protected (Polish "
-    "Copyright Act, article 4).",
-    "soc2018": "Standard Occupational Classification, U.S. Bureau of Labor Statistics: public domain.",
-    "sample": "Titles and ads were written for hjc (MIT licence), not scraped: figures on them are no figures for "
-    "real ads.",
-}
-#: what stands for the reader where there are no files: titles and ads written for this project
-SAMPLE = "sample"
 #: kinds of text that ready models are made from, and those whose tables are not read
 SOURCES = ("title", "alternative", "example", "description", "definition", "task")
 NOT_TRAINED_ON = ("technology", "tool", "skill", "knowledge", "ability")
-LICENCE = {"esco": "cc-by-4.0", "onet": "cc-by-4.0", SAMPLE: "mit"}
 #: names of columns that a list of titles, or of coded ads, may have
 _TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad")
 _CODE, _LANGUAGE = ("code", "isco08", "isco_code"), ("language", "lang")
@@ -133,7 +118,7 @@ def make_ready(
     if encoder:
         settings = replace(settings, parts=(*settings.parts, train_encoder(Path(output), encoder, settings, console)))
     result = run_training(ready_config(Path(output), settings), console)
-    card(Path(output), kind, reader, settings)
+    ready_card(Path(output), kind, reader, titles=settings.titles, uncoded=settings.uncoded)
     return result
 
 
@@ -332,23 +317,6 @@ def coded_source(path: str, role: str = "test", text_columns: Sequence[str] = ()
         code_column=code or _column(columns, _CODE, path), language_column=_any(columns, _LANGUAGE),
         source_column="", default_source="" if role == "test" else "coded",
     )  # fmt: skip
-
-
-def card(output: Path, kind: str, reader: str, settings: ReadySettings) -> Path:
-    """The model card with what the offices ask for."""
-    made_from = "the titles and ads that come with hjc" if reader == SAMPLE else f"the files of {READERS[reader].title}"
-    lines = [
-        "## Made by `hjc ready`",
-        "",
-        f"From {made_from}. No coded ad{' of yours' if reader == SAMPLE else ''} was trained on"
-        + (f"; {len(settings.uncoded)} files of ads without codes were." if settings.uncoded else "."),
-        "Validation rows are names that were held back: figures on real ads are lower, see the tests.",
-        "",
-        ATTRIBUTION.get(reader, "See the licence of the office's files before you pass the model on."),
-    ]
-    if settings.titles:
-        lines.append(f"Further titles: {', '.join(Path(p).name for p in settings.titles)}; see their licences.")
-    return write_card(output, title=f"Ready model for {kind}", licence=LICENCE.get(reader), notes="\n".join(lines))
 
 
 def ready_tree(output: str | Path) -> Taxonomy:
