@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hjc.arrays import FloatArray, IntArray
-from hjc.classifiers.base import Classifier
+from hjc.classifiers.base import CalibratedClassifier, Classifier
 from hjc.classifiers.derived import model_fingerprint
 from hjc.classifiers.load import load
 from hjc.errors import check_choice
@@ -97,7 +97,7 @@ class Served:
         return self.classifier.calibrator is not None
 
     @cached_property
-    def calibrated(self) -> Classifier:
+    def calibrated(self) -> CalibratedClassifier:
         """Raises ValueError without a calibration."""
         return self.classifier.calibrated()
 
@@ -116,7 +116,7 @@ class Served:
         """The answer to be shown: calibrated where that is asked for, with what people corrected."""
         log_proba, outcomes = raw
         if calibrated:
-            log_proba = self.classifier.calibrated().transform(log_proba)
+            log_proba = self.calibrated.transform(log_proba)
         stages = [MODEL] * len(texts)
         if learned:
             log_proba, stages = self.memory.mix(texts, log_proba)
