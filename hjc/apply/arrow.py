@@ -39,8 +39,7 @@ class ArrowCoder:
         """
         columns = self.coder.columns_in(schema.names)
         columns.among(schema.names, LABEL)
-        side = () if columns.recipe is None else columns.recipe.side
-        if said := missing_side([one.column for one in side if one.column not in schema.names]):
+        if said := missing_side(columns.recipe, schema.names):
             warnings.warn(said.removeprefix("warning: "), stacklevel=3)
         check_free(list(self.coder.plan.columns), schema.names)
         return pa.schema([*schema, *self.new], metadata=schema.metadata)

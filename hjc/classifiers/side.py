@@ -1,7 +1,7 @@
 """Side variables beside tf-idf rows, and where they are stored. n rows, F features of the text, S side tokens."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.sparse_rows import SparseRows
 from hjc.classifiers.storage import ModelDir
+from hjc.data.recipe import TextRecipe
 from hjc.data.side import SideVocabulary, drop_variables
 from hjc.errors import name_some
 
@@ -55,10 +56,11 @@ def read_side(model: ModelDir) -> SideVocabulary | None:
     return SideVocabulary.from_dict(json.loads(model.file(FILE_NAME).read_text(encoding="utf-8")))
 
 
-def missing_side(columns: Sequence[str]) -> str:
-    """A warning that a table has nothing in these columns of side variables, or ""."""
-    named = name_some(columns)
-    return f"warning: no column {named}: the model reads side variables as missing in every row" if columns else ""
+def missing_side(recipe: TextRecipe | None, columns: Collection[str]) -> str:
+    """A warning that a table of these columns has not all that side variables are read from, or ""."""
+    gone = [] if recipe is None else [one.column for one in recipe.side if one.column not in columns]
+    said = f"warning: no column {name_some(gone)}: the model reads side variables as missing in every row"
+    return said if gone else ""
 
 
 def unknown_cells(side: SideVocabulary | None) -> str:

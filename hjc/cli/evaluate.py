@@ -117,7 +117,7 @@ def evaluate(
         session.note(kind.note())
     if classifier.uncalibrated.side is not None:
         there = {name for text in rows.texts for name in side_of(text)}
-        session.note(missing_side([s.column for s in recipe.side if s.column not in there]))
+        session.note(missing_side(recipe, there))
     counts = read_training_counts(run_dir, classifier.taxonomy)
     model, rules_from = classifier, str(run_dir)
     if prior is not None:

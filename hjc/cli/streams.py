@@ -94,12 +94,10 @@ def spoken(columns: "Columns", run_dir: str, reader: "Reader", given: str = "") 
 
     Says which side variables the table has not.
     """
-    gone = [] if columns.recipe is None else [s.column for s in columns.recipe.side if s.column not in reader.columns]
     from hjc.apply.step import trained_column
     from hjc.classifiers.side import missing_side
 
-    session.note(missing_side(gone))
-
+    session.note(missing_side(columns.recipe, reader.columns))
     trained = trained_column(run_dir, "language_column")
     return replace(columns, language=given or (trained if trained in reader.columns else None))
 

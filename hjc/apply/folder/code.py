@@ -94,7 +94,7 @@ def code_files(
         if left:
             note(f"left out of {source}, as their names are not those of tables: {name_some(left)}")
         if gone:
-            note(missing_side(gone))
+            note(gone)
         coding = _engine(engine, step, job, workers, model)
         outcome = run_job(job, inputs, coding, redo_changed=redo_changed, note=note, show=show)
         if not many and not outcome.failed:
@@ -109,9 +109,9 @@ def _engine(name: str, step: Step, job: Job, workers: int, model: Classifier | N
     return Processes(step, job, workers) if workers > 1 else Alone(step, job, model)
 
 
-def _check_columns(step: Step, job: Job, inputs: Sequence[Input]) -> list[str]:
+def _check_columns(step: Step, job: Job, inputs: Sequence[Input]) -> str:
     """Look at the columns of the first input that can be read: a wrong option is told before a model is loaded.
-    Returns the columns of side variables that it has not."""
+    Returns a warning where it has not those of all side variables, else ""."""
     recipe = step.recipe()
     names = [*recipe.columns, *filter(None, [step.language_column])]
     for one in inputs:
@@ -124,8 +124,8 @@ def _check_columns(step: Step, job: Job, inputs: Sequence[Input]) -> list[str]:
         with reader:
             for name in names:
                 find_column(reader.columns, name, reader.label)
-            return [one.column for one in recipe.side if one.column not in reader.columns]
-    return []
+            return missing_side(recipe, reader.columns)
+    return ""
 
 
 def _decided(step: Step, job: Job, inputs: Sequence[Input]) -> tuple[Step, str, Classifier | None]:
