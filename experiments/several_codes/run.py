@@ -23,7 +23,6 @@ from common import data_folder, kzis_ads_data, paired, write_lines  # noqa: E402
 from hjc.classifiers import build  # noqa: E402
 from hjc.classifiers.base import Classifier  # noqa: E402
 from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
-from hjc.classifiers.napkinxc_fit import Solver  # noqa: E402
 from hjc.classifiers.several import SeveralHead  # noqa: E402
 from hjc.data.jobdata import JobData  # noqa: E402
 from hjc.evaluation import evaluate_model  # noqa: E402
@@ -168,7 +167,7 @@ def tune() -> None:
     model = fit("linear topdown", train, valid)
     vectors = model.text_vectors(list(train.texts))
     for strength in (3.0, 10.0, 30.0):
-        model.several = SeveralHead.fit(model.taxonomy, vectors, sets_of(train), Solver(C=strength))
+        model.several = SeveralHead.fit(model.taxonomy, vectors, sets_of(train), LinearSettings(C=strength))
         values = counted(model, valid).scores[HEAD][model.taxonomy.depth - 1].values()
         print(f"C={strength:g}", {name: round(values[name], 4) for name in ("log_loss", "lrap")}, flush=True)
 

@@ -30,7 +30,7 @@ from hjc.classifiers.features import TextFeatures
 from hjc.classifiers.fitting import check_rows, repeats_of
 from hjc.classifiers.keywords import from_keywords
 from hjc.classifiers.linear_settings import LinearSettings
-from hjc.classifiers.napkinxc_fit import Solver, fit_napkinxc
+from hjc.classifiers.napkinxc_fit import fit_napkinxc
 from hjc.classifiers.napkinxc_weights import (
     LinearNodes,
     Nodes,
@@ -172,12 +172,8 @@ class LinearClassifier(Classifier):
         take = np.repeat(np.arange(len(at)), repeats[at])
         if len(take) != rows.shape[0]:
             rows, label = rows[at[take]], [label[i] for i in take.tolist()]
-        solver = Solver(
-            loss=settings.loss, name=settings.solver_used, C=settings.C, eps=settings.eps, max_iter=settings.max_iter,
-            threshold=settings.threshold, seed=settings.seed, threads=settings.threads,
-        )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="hjc-napkinxc-") as folder:
-            fit_napkinxc(Path(folder), settings.hierarchy, tree, labels, rows, label, solver)
+            fit_napkinxc(Path(folder), settings.hierarchy, tree, labels, rows, label, settings)
             self._take(Path(folder), rows.shape[1])
 
     def _take(self, folder: Path, num_features: int) -> None:

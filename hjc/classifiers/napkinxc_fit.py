@@ -2,30 +2,16 @@
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hjc.arrays import IntArray
+from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.napkinxc_weights import napkinxc_tree
 from hjc.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from scipy import sparse
-
-
-@dataclass(frozen=True, kw_only=True)
-class Solver:
-    """liblinear's settings; see :class:`hjc.classifiers.linear_settings.LinearSettings`, which has them too."""
-
-    loss: str = "log"
-    name: str = "L2R_LR_DUAL"
-    C: float = 30.0
-    eps: float = 0.1
-    max_iter: int = 100
-    threshold: float = 0.1
-    seed: int = 1
-    threads: int = 1
 
 
 def fit_napkinxc(
@@ -35,7 +21,7 @@ def fit_napkinxc(
     labels: IntArray,
     rows: "sparse.csr_matrix",
     gold: Sequence[int] | Sequence[Sequence[int]],
-    solver: Solver,
+    settings: LinearSettings,
 ) -> None:
     """Fit estimators and leave napkinXC's files in an empty folder.
 
@@ -43,6 +29,7 @@ def fit_napkinxc(
         kind: topdown (softmax among siblings, HSM) | bottomup (an estimator a leaf, OVR) | plt (a label tree).
         labels: (N,) of the nodes, see :func:`hjc.classifiers.napkinxc_weights.napkinxc_labels`.
         rows: (n, F) float32. gold: n labels; but for topdown lists of them, all of which are right.
+        settings: those of the solver are read.
 
     Raises:
         ImportError: napkinXC is not installed.
@@ -56,21 +43,21 @@ def fit_napkinxc(
         ) from error
     options = {
         "norm": False,  # rows come scaled
-        "loss": solver.loss,
-        "liblinear_solver": solver.name,
-        "liblinear_c": float(solver.C),
-        "liblinear_eps": float(solver.eps),
-        "liblinear_max_iter": solver.max_iter,
-        "weights_threshold": float(solver.threshold),
-        "seed": solver.seed,
-        "threads": solver.threads,
+        "loss": settings.loss,
+        "liblinear_solver": settings.solver_used,
+        "liblinear_c": float(settings.C),
+        "liblinear_eps": float(settings.eps),
+        "liblinear_max_iter": settings.max_iter,
+        "weights_threshold": float(settings.threshold),
+        "seed": settings.seed,
+        "threads": settings.threads,
     }
     if kind == "bottomup":
         model = OVR(str(folder), **options)
     else:
         tree = napkinxc_tree(taxonomy, labels)
         model = (HSM if kind == "topdown" else PLT)(str(folder), tree_structure=tree, **options)
-    _seed_c_library(solver.seed)
+    _seed_c_library(settings.seed)
     model.fit(rows, gold)
 
 

@@ -28,7 +28,8 @@ from scipy import sparse
 from hjc.arrays import Float64, FloatArray
 from hjc.calibration.conditionals import segment_logsumexp
 from hjc.classifiers.derived import MODEL, restored, write_derived
-from hjc.classifiers.napkinxc_fit import Solver, fit_napkinxc
+from hjc.classifiers.linear_settings import LinearSettings
+from hjc.classifiers.napkinxc_fit import fit_napkinxc
 from hjc.classifiers.napkinxc_weights import LinearNodes, napkinxc_labels, node_log_proba, read_weights
 from hjc.classifiers.paths import SEVERAL
 from hjc.classifiers.storage import no_numbers
@@ -37,8 +38,6 @@ from hjc.data.codesets import CodeSets
 from hjc.errors import check_range
 from hjc.taxonomy import Taxonomy
 
-#: of every estimator: as linear models have it
-SOLVER = Solver()
 NO_SETS = (
     "a head for several codes (evaluation.several) needs training rows that have several: of {rows:,} rows {used:,} "
     "can be used, and none has more than one. Give data.other_codes_column or data.code_separator, or leave it out"
@@ -66,9 +65,14 @@ class SeveralHead:
     thresholds: dict[str, Float64] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, taxonomy: Taxonomy, vectors: TextVectors, sets: CodeSets, solver: Solver = SOLVER) -> Self:
+    def fit(
+        cls, taxonomy: Taxonomy, vectors: TextVectors, sets: CodeSets, settings: LinearSettings | None = None
+    ) -> Self:
         """From the vectors of n texts and the codes that each has. Rows with a code that is no leaf are left out: what
         is below it is not known.
+
+        Args:
+            settings: of the solver; default: as linear models have them.
 
         Raises:
             ValueError: no row is left, or none has several codes. ImportError: napkinXC is not installed.
@@ -81,7 +85,7 @@ class SeveralHead:
         gold = [part.tolist() for part in np.split(labels[used.nodes], used.indptr[1:-1])]
         x = sparse.csr_matrix(vectors.rows[keep], dtype=np.float32)
         with tempfile.TemporaryDirectory(prefix="hjc-several-") as folder:
-            fit_napkinxc(Path(folder), "plt", taxonomy, labels, x, gold, solver)
+            fit_napkinxc(Path(folder), "plt", taxonomy, labels, x, gold, settings or LinearSettings())
             found = read_weights(Path(folder) / "weights.bin", x.shape[1])
         # the first estimator is the root's, which every text has
         nodes = LinearNodes(found.weights[1:], found.bias[1:], found.seen[1:], found.hinge)
