@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hjc.classifiers.evidence import SLACK, clustered, folds_of, passes, weigh
+from hjc.classifiers.combine import folds_of
+from hjc.classifiers.evidence import SLACK, clustered, passes, weigh
 from hjc.taxonomy import from_edges
 
 TREE = from_edges(["a", "b", "a1", "a2", "b1", "b2"], ["", "", "a", "a", "b", "b"])

@@ -29,7 +29,8 @@ from hjc.classifiers import read_classifier
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.coarser import Coarser
-from hjc.classifiers.evidence import LEAST, combination, folds_of, weigh
+from hjc.classifiers.combine import folds_of
+from hjc.classifiers.evidence import LEAST, combination, weigh
 from hjc.classifiers.fitting import check_rows, check_tree, draw
 from hjc.classifiers.hybrid import most_rows
 from hjc.classifiers.linear import LinearClassifier

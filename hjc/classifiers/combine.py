@@ -96,6 +96,18 @@ class Combination:
         return log_softmax(scores)
 
 
+def group_numbers(groups: IntArray | None, n: int) -> IntArray:
+    """(n,) numbers from 0 of the groups of rows; None: each row is a group of its own."""
+    return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+
+
+def folds_of(groups: IntArray, folds: int, seed: int) -> IntArray:
+    """(n,) a number below ``folds`` for each row, rows of a group in one fold; fewer folds where groups are fewer."""
+    own = group_numbers(groups, len(groups))
+    count = int(own.max(initial=-1)) + 1
+    return (np.random.default_rng(seed).permutation(count) % max(1, min(folds, count)))[own]
+
+
 def sureness(parts: Sequence[FloatArray]) -> Float32:
     """(B, K) largest leaf probability of each part, less 1/2."""
     return np.stack([np.exp(p.max(axis=1)) - 0.5 for p in parts], axis=1).astype(np.float32)
@@ -301,10 +313,10 @@ def choose_combination(
         if family != "single" and len(rows.parts) > 1:
             for support in (False, True)[: 1 + by_support]:
                 candidates += [Candidate(family, 0, support, sure) for sure in (False, True)[: 1 + by_sureness]]
-    own = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    own = group_numbers(groups, n)
     if own.max() + 1 < 2 * FOLDS:  # too few groups to part
         own = np.arange(n)
-    fold = (np.random.default_rng(seed).permutation(int(own.max()) + 1) % FOLDS)[own]
+    fold = folds_of(own, FOLDS, seed)
     held = np.empty((len(candidates), n))
     with rows_progress("weighing the parts", FOLDS * len(candidates)) as bar:
         for f in range(FOLDS):

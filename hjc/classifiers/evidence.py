@@ -15,14 +15,14 @@ of t + s (f - t), s in :data:`STEPS`, one is taken only where cross-validation o
 Of what passes the least log-loss is taken; where nothing passes the body is not read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from hjc.arrays import Float64, FloatArray, IntArray
-from hjc.classifiers.combine import Combination, Rows, fit_combination, losses
+from hjc.classifiers.combine import Combination, Rows, fit_combination, folds_of, group_numbers, losses
 from hjc.data.codesets import Target
 from hjc.metrics import score_rows
 from hjc.taxonomy import Taxonomy
@@ -90,42 +90,54 @@ def weigh(
     n = len(rows.weight)
     if n < LEAST:
         raise ValueError(f"got {n} coded ads with title and body; weights of title and body need at least {LEAST}")
-    own = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    own = group_numbers(groups, n)
     if own.max() + 1 < LEAST:  # too few groups to part
         own = np.arange(n)
-    fold = folds_of(own, FOLDS, seed)
     steps = (0.0, *STEPS)
-    loss = np.empty((len(steps), n))
-    right = np.empty((len(steps), n, taxonomy.depth), dtype=bool)
-    for f in range(FOLDS):
-        held = np.flatnonzero(fold == f)
-        inside, out = rows.take(np.flatnonzero(fold != f)), rows.take(held)
+
+    def ways(inside: Rows, held: Rows) -> Iterator[tuple[Combination, Rows]]:
         by_title, by_all = fitted(inside, titles), fitted(inside, range(len(pieces)))
-        for i, step in enumerate(steps):
-            made = combination(by_title + step * (by_all - by_title), taxonomy.num_leaves)
-            loss[i, held] = losses(made, out)
-            right[i, held] = score_rows(taxonomy, made.log_proba(out.parts), target[held]).correct
-    table = [
-        {
-            "step": step,
-            "log_loss": round(float(loss[i].mean()), 4),
-            "right": np.round(right[i].mean(axis=0), 4).tolist(),
-            "statistic": round(clustered(loss[0] - loss[i], own), 2),
-            "passes": i == 0 or passes(loss, right, i, own),
-        }
-        for i, step in enumerate(steps)
-    ]
-    best = min((i for i, line in enumerate(table) if line["passes"]), key=lambda i: loss[i].mean())
+        for step in steps:
+            yield combination(by_title + step * (by_all - by_title), taxonomy.num_leaves), held
+
+    table, best = compared(taxonomy, rows, target, own, seed, ways, [{"step": step} for step in steps])
     by_title, step = fitted(rows, titles), steps[best]
     weights = by_title + step * (fitted(rows, range(len(pieces))) - by_title)
     return Weighed(weights, by_title, float(fitted(rows, [body])[body]), step, table)
 
 
-def folds_of(groups: IntArray, folds: int, seed: int) -> IntArray:
-    """(n,) a number below ``folds`` for each row, rows of a group in one fold; fewer folds where groups are fewer."""
-    own = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    count = int(own.max(initial=-1)) + 1
-    return (np.random.default_rng(seed).permutation(count) % max(1, min(folds, count)))[own]
+def compared(
+    taxonomy: Taxonomy, rows: Rows, target: Target, own: IntArray, seed: int,
+    ways: Callable[[Rows, Rows], Iterable[tuple[Combination, Rows]]], lines: Sequence[Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+    """Ways to code n rows, cross-validated, and the number of the best of those that are shown to help.
+
+    Args:
+        own: (n,) the group of each row, from 0; rows of a group lie in one fold.
+        ways: of rows to fit on and rows held out, for each way the combination and the latter as it reads them. The
+            first one is how it is without: it always passes.
+        lines: what the table says of each way, beside log-loss and share of right codes at each level, the one-sided
+            test's statistic against the first, and whether it passes.
+    """
+    n, fold = len(own), folds_of(own, FOLDS, seed)
+    loss = np.empty((len(lines), n))
+    right = np.empty((len(lines), n, taxonomy.depth), dtype=bool)
+    for f in range(FOLDS):
+        held = np.flatnonzero(fold == f)
+        for i, (made, out) in enumerate(ways(rows.take(np.flatnonzero(fold != f)), rows.take(held))):
+            loss[i, held] = losses(made, out)
+            right[i, held] = score_rows(taxonomy, made.log_proba(out.parts), target[held]).correct
+    table = [
+        {
+            **line,
+            "log_loss": round(float(loss[i].mean()), 4),
+            "right": np.round(right[i].mean(axis=0), 4).tolist(),
+            "statistic": round(clustered(loss[0] - loss[i], own), 2),
+            "passes": i == 0 or passes(loss, right, i, own),
+        }
+        for i, line in enumerate(lines)
+    ]
+    return table, min((i for i, line in enumerate(table) if line["passes"]), key=lambda i: loss[i].mean())
 
 
 def passes(loss: Float64, right: Any, i: int, group: IntArray) -> bool:

@@ -11,7 +11,7 @@ precision is chosen by cross-validation, and nothing is offset unless log-loss t
 n rows, N nodes, L leaves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,11 +21,10 @@ from scipy.optimize import minimize
 
 from hjc.arrays import Float32, Float64, FloatArray, IntArray
 from hjc.calibration.conditionals import sum_paths
-from hjc.classifiers.combine import Rows, losses
-from hjc.classifiers.evidence import FOLDS, LEAST, combination, folds_of, passes
+from hjc.classifiers.combine import Combination, Rows, group_numbers
+from hjc.classifiers.evidence import LEAST, combination, compared
 from hjc.classifiers.treemath import log_softmax
 from hjc.data.codesets import Target
-from hjc.metrics import score_rows
 from hjc.taxonomy import Taxonomy
 
 #: precisions of the offsets that are tried, in units of rows
@@ -40,7 +39,7 @@ class Usual:
     Attributes:
         offsets: (L,) added to log-probabilities of leaves, before they are normalised; zeros: nothing is offset.
         precision: that of the offsets; infinity where there are none.
-        table: a line a precision: log-loss and share of right codes at each level, cross-validated.
+        table: a line a precision, see :func:`hjc.classifiers.evidence.compared`.
     """
 
     offsets: Float32
@@ -77,31 +76,18 @@ def fit_usual(
     """
     rows = Rows.make(taxonomy, [log_proba], target)
     n = len(rows.weight)
-    own = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    own = group_numbers(groups, n)
     if own.max(initial=-1) + 1 < LEAST:
         return Usual(np.zeros(taxonomy.num_leaves, dtype=np.float32))
-    fold, alone = folds_of(own, FOLDS, seed), combination(np.ones(1), taxonomy.num_leaves)
-    loss = np.empty((1 + len(precisions), n))
-    right = np.empty((1 + len(precisions), n, taxonomy.depth), dtype=bool)
-    for f in range(FOLDS):
-        held = np.flatnonzero(fold == f)
-        inside = rows.take(np.flatnonzero(fold != f))
-        for i, precision in enumerate((np.inf, *precisions)):
-            made = rows.parts[0][held]
-            if i:
-                made = log_softmax(made + fit_offsets(inside, taxonomy, precision))
-            loss[i, held] = losses(alone, replace(rows.take(held), parts=(made,)))
-            right[i, held] = score_rows(taxonomy, made, target[held]).correct
-    table = [
-        {
-            "precision": precision,
-            "log_loss": round(float(loss[i].mean()), 4),
-            "right": np.round(right[i].mean(axis=0), 4).tolist(),
-            "passes": i == 0 or passes(loss, right, i, own),
-        }
-        for i, precision in enumerate((float("inf"), *precisions))
-    ]
-    best = min((i for i, line in enumerate(table) if line["passes"]), key=lambda i: loss[i].mean())
+    alone, tried = combination(np.ones(1), taxonomy.num_leaves), (float("inf"), *precisions)
+
+    def ways(inside: Rows, held: Rows) -> Iterator[tuple[Combination, Rows]]:
+        yield alone, held
+        for precision in precisions:
+            moved = log_softmax(held.parts[0] + fit_offsets(inside, taxonomy, precision))
+            yield alone, replace(held, parts=(moved,))
+
+    table, best = compared(taxonomy, rows, target, own, seed, ways, [{"precision": value} for value in tried])
     if not best:
         return Usual(np.zeros(taxonomy.num_leaves, dtype=np.float32), table=table)
     precision = precisions[best - 1]
