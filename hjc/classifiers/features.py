@@ -235,7 +235,7 @@ def _distinct(texts: Sequence[list[str]]) -> tuple[list[str], IntArray, IntArray
 
 
 class TextFeatures:
-    """Fitted text features: ``fit_transform`` on training texts, ``transform`` on any, ``save`` and ``load``."""
+    """Fitted text features: ``fit`` on training texts, ``transform`` on any, ``save`` and ``load``."""
 
     def __init__(self, settings: LinearSettings) -> None:
         self.settings = settings
@@ -279,13 +279,17 @@ class TextFeatures:
         for block in self.blocks:
             yield block, prepared[block.field][block.kind]
 
-    def fit_transform(self, texts: Sequence[str]) -> "sparse.csr_matrix":
-        """(n, F) float32 CSR of the training texts.
+    def fit(self, texts: Sequence[str]) -> SparseRows:
+        """(n, F) rows of the training texts.
 
         Raises:
             ValueError: no n-gram is frequent enough.
         """
-        return SparseRows.beside([block.fit(found) for block, found in self._prepared(texts)]).scaled().scipy()
+        return SparseRows.beside([block.fit(found) for block, found in self._prepared(texts)]).scaled()
+
+    def fit_transform(self, texts: Sequence[str]) -> "sparse.csr_matrix":
+        """:meth:`fit`, rows as SciPy's matrix."""
+        return self.fit(texts).scipy()
 
     def rows(self, texts: Sequence[str]) -> SparseRows:
         """(b, F) rows of texts; a text without known n-grams gives an empty row."""
@@ -346,5 +350,5 @@ class TextFeatures:
 def word_vectors(corpus: Sequence[str]) -> TextFeatures:
     """Tf-idf features made on a corpus, for classifiers without vectors: ``.transform(texts)``."""
     features = TextFeatures(LinearSettings(min_df=1, lead_weight=0.0, features="word"))
-    features.fit_transform(list(corpus))
+    features.fit(list(corpus))
     return features

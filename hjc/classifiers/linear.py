@@ -40,7 +40,7 @@ from hjc.classifiers.napkinxc_weights import (
     read_weights,
 )
 from hjc.classifiers.side import beside, read_side, write_side
-from hjc.classifiers.sparse_rows import Csr, SparseRows
+from hjc.classifiers.sparse_rows import Csr
 from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
 from hjc.classifiers.treemath import chunks, log_softmax
@@ -130,8 +130,7 @@ class LinearClassifier(Classifier):
         weight = train.weight[texts].astype(np.float64) if settings.weights == "exact" else np.ones(len(texts))
         self.features, words = TextFeatures(settings), [train.texts[i] for i in texts.tolist()]
         self.side = SideVocabulary.of_recipe(self.recipe, words, hashing=settings.side_hashing)
-        rows = SparseRows.of(self.features.fit_transform(words))
-        rows = beside(rows, self.side, words, settings, training=True).scipy()
+        rows = beside(self.features.fit(words), self.side, words, settings, training=True).scipy()
         if settings.hierarchy == "flat_logreg":
             self._fit_logreg(rows if len(at) == len(texts) else rows[at], gold, weight[at] * sets.share[usable])
         else:
