@@ -19,6 +19,8 @@ from hjc.classifiers.base import Classifier
 from hjc.classifiers.derived import read_derived, write_derived
 from hjc.classifiers.engines import ENGINES, required
 from hjc.classifiers.exported import GRAPH, PRECISIONS, ExportedSettings
+from hjc.classifiers.exported_linear import FILE as ARRAYS
+from hjc.classifiers.exported_linear import ExportedLinear
 from hjc.classifiers.load import PROVENANCE, load
 from hjc.classifiers.paths import DERIVED
 from hjc.classifiers.side import write_side
@@ -27,7 +29,6 @@ from hjc.errors import check_choice
 from hjc.files import check_new_folder
 from hjc.nn.settings import HIERARCHIES
 
-LINEAR_FILE = "model.npz"
 #: files of a run that say what it was trained on, for later commands
 KEPT = (PROVENANCE, "training_counts.csv")
 #: texts that both models code
@@ -93,8 +94,6 @@ def export_model(
         required(package, engine)
     source: Any = load(run_dir)
     if linear:
-        from hjc.classifiers.exported_linear import ExportedLinear
-
         found = ExportedLinear.of(source)
         found.recipe = source.recipe
         found.save_pretrained(target)
@@ -107,7 +106,7 @@ def export_model(
         for name in KEPT:
             if (file := Path(run_dir) / name).is_file():
                 shutil.copyfile(file, target / name)
-        size = (target / (LINEAR_FILE if linear else GRAPH)).stat().st_size
+        size = (target / (ARRAYS if linear else GRAPH)).stat().st_size
         return _compared(source, load(target), size, precision)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
