@@ -40,14 +40,14 @@ class Coarser:
         Raises:
             ValueError: fewer than half of the leaves of ``other`` are codes of ``tree``.
         """
-        leaves = [other.codes[i] for i in other.leaves.tolist()]
+        leaves = other.leaf_codes
         known = [code in tree.index_of for code in leaves]
         if 2 * sum(known) < len(leaves):
             raise ValueError(
                 f"only {sum(known)} of {len(leaves)} codes of {other!r} are codes of {tree!r}: a part needs the same "
                 "tree, or a coarser one with the same codes"
             )
-        of_leaf = [_belongs(code, tree, other, True) for code in (tree.codes[i] for i in tree.leaves.tolist())]
+        of_leaf = [_belongs(code, tree, other, True) for code in tree.leaf_codes]
         own = [_belongs(code, other, tree, False) for code in leaves]
         names = {name: i for i, name in enumerate(dict.fromkeys(of_leaf))}
         rows, columns, values = [], [], []

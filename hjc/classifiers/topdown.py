@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from hjc.arrays import FloatArray
-from hjc.classifiers.napkinxc_weights import LinearNodes, Nodes
+from hjc.classifiers.napkinxc_weights import LinearNodes, Nodes, hinge_log_proba
 from hjc.classifiers.sparse_rows import Csr
 from hjc.taxonomy import Taxonomy
 
@@ -73,7 +73,7 @@ class TopDown:
         p = np.ascontiguousarray(nodes.scores(rows)[:, 1:].T)  # without the root's estimator
         first = self._pairs  # a pair of siblings has one estimator, the first one's
         if nodes.hinge:
-            of_pairs = np.exp(-(np.maximum(0, 1 - p[first]) ** 2))
+            of_pairs = np.exp(hinge_log_proba(p[first]))
         p[first + 1] = 0
         if not max(p.max(), -p.min()) < _SAFE_SCORE:
             p[self._unseen] = -np.inf

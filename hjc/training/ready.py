@@ -144,8 +144,7 @@ def office_table(kind: str, paths: Sequence[str], settings: ReadySettings) -> tu
 def on_tree(texts: pd.DataFrame, deep: Taxonomy, tree: Taxonomy) -> pd.DataFrame:
     """Texts of a deeper tree at the leaves of the one above it; a text of several of these is left out."""
     if deep == tree:
-        leaves = {tree.codes[i] for i in tree.leaves.tolist()}
-        return texts[texts["code"].isin(leaves)]
+        return texts[texts["code"].isin(tree.leaf_codes)]
     level = tree.depth
     above: dict[str, str] = {}
     for node, code in enumerate(deep.codes):
@@ -194,12 +193,11 @@ def titles_of(path: str, tree: Taxonomy) -> pd.DataFrame:
     table = read_table(path)
     title, code = _column(table.columns, _TITLE, path), _column(table.columns, _CODE, path)
     body, language = _any(table.columns, _BODY), _any(table.columns, _LANGUAGE)
-    leaves = {tree.codes[i] for i in tree.leaves.tolist()}
     found = pd.DataFrame(
         {"title": table[title], "body": table[body] if body else "", "code": table[code],
          "language": table[language] if language else "", "source": Path(path).name}
     )  # fmt: skip
-    usable = found[found["code"].isin(leaves) & found["title"].str.strip().ne("")]
+    usable = found[found["code"].isin(tree.leaf_codes) & found["title"].str.strip().ne("")]
     if not len(usable):
         raise ValueError(f"{path}: no row has a title and a code that is a leaf of {tree.name}")
     return usable[list(COLUMNS)]
