@@ -1,6 +1,7 @@
 """The texts that a model was trained on: neighbours of an ad, and other words for a code."""
 
 import threading
+from weakref import WeakKeyDictionary
 
 from hjc.data import JobData
 from hjc.explain.training_rows import training_rows
@@ -9,32 +10,30 @@ from hjc.serve.taxonomy import Example, Search
 
 #: characters of a text that can be a name for a code; such texts of a model, at most
 NAME, NAMES = 60, 50_000
-#: training texts of each version of a model, read once
-_TEXTS: dict[tuple[str, str], tuple[JobData | None, str]] = {}
-_SEARCHES: dict[tuple[str, str], Search] = {}
+#: of each model: its training texts, read once, and the index of its tree; they go when it goes
+_TEXTS: WeakKeyDictionary[Served, tuple[JobData | None, str]] = WeakKeyDictionary()
+_SEARCHES: WeakKeyDictionary[Served, Search] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
 def training_texts(served: Served) -> tuple[JobData | None, str]:
     """The rows that a model was trained on, where they are still there; else None and the reason."""
-    key = (str(served.directory), served.version)
     with _LOCK:
-        if key not in _TEXTS:
+        if served not in _TEXTS:
             try:
-                _TEXTS[key] = training_rows(served.directory, served.classifier.taxonomy), ""
+                _TEXTS[served] = training_rows(served.directory, served.classifier.taxonomy), ""
             except (ValueError, OSError) as error:
-                _TEXTS[key] = None, f"no nearest training texts: {error}"
-        return _TEXTS[key]
+                _TEXTS[served] = None, f"no nearest training texts: {error}"
+        return _TEXTS[served]
 
 
 def search_of(served: Served) -> Search:
     """The index of the model's tree, made once; short training texts (titles of jobs) are found as well."""
     rows, _ = training_texts(served)
-    key = (str(served.directory), served.version)
     with _LOCK:
-        if key not in _SEARCHES:
-            _SEARCHES[key] = Search(served.classifier.taxonomy, [] if rows is None else _names(rows))
-        return _SEARCHES[key]
+        if served not in _SEARCHES:
+            _SEARCHES[served] = Search(served.classifier.taxonomy, [] if rows is None else _names(rows))
+        return _SEARCHES[served]
 
 
 def _names(rows: JobData) -> list[Example]:
