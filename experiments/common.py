@@ -86,14 +86,15 @@ def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] 
 
 
 def collect(study: str, runs: Mapping[str, Path], sets: Sequence[str]) -> None:
-    """experiments/STUDY/results.csv: one row per run, set, slice and level; with 95 % intervals."""
+    """experiments/STUDY/results.csv: one row per run, set, slice and level; with 95 % intervals. Lines of runs that are
+    not on this machine stay."""
     rows: list[dict[str, object]] = []
     for name, directory in runs.items():
         if not (directory / "metrics.csv").exists():
             print(f"{name}: not run yet")
             continue
         record = yaml.safe_load((directory / "train.yaml").read_text(encoding="utf-8"))
-        minutes = round(record["timing"].get("fit_seconds", 0) / 60, 1)
+        minutes = f"{record['timing'].get('fit_seconds', 0) / 60:.1f}"
         table = pd.read_csv(directory / "metrics.csv", dtype={"level": str}, keep_default_na=False)
         table = table[table["set"].isin(sets) & table["metric"].isin(METRICS)]
         calibrated = _calibrated(directory)
@@ -109,15 +110,8 @@ def collect(study: str, runs: Mapping[str, Path], sets: Sequence[str]) -> None:
                 accuracy, log_loss = calibrated[row["set"], row["level"]]
                 row["calibrated_recall@1"], row["calibrated_log_loss"] = _short(accuracy), _short(log_loss)
             rows.append({**row, "fit_minutes": minutes})
-    if not rows:
-        return
-    path = ROOT / "experiments" / study / "results.csv"
-    names = list(dict.fromkeys(k for row in rows for k in row))
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, names)
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(rows)} rows written to {path}")
+    if rows:
+        write_lines(study, rows, ("run",))
 
 
 def _calibrated(directory: Path) -> dict[tuple[object, object], tuple[str, str]]:
