@@ -103,6 +103,12 @@ def test_rows_that_were_trained_on_are_counted_and_said(run: Path) -> None:
     assert evaluated(run, titles(0, 100), in_sample=True).notes == ()
 
 
+def test_training_says_of_which_test_rows_it_speaks(folder: Path, train) -> None:
+    table = write(folder / "seen.csv", titles(0, 300))
+    said = train("with_test", f"data.test=[{table}]")
+    assert "\ntest: warning: 300 of 300 rows (100%) were trained on" in said
+
+
 def test_hashes_are_salted_of_eight_bytes_and_hold_no_text(run: Path, folder: Path) -> None:
     known = TrainingTexts.load(run)
     assert known is not None and {k: len(v) for k, v in known.hashes.items()} == {"train": 400, "valid": 250}

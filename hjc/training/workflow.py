@@ -361,7 +361,7 @@ def finish(
             show(found, out, f"{name}: {len(found.scores):,} rows", by)
         else:
             for note in found.notes:
-                out.print(note, markup=False, soft_wrap=True)
+                out.print(f"{name}: {note}", markup=False, soft_wrap=True)
     tell_parts(classifier, splits, record, directory, out)
     record.timing["evaluate_seconds"] = round(time.monotonic() - started, 2)
     record.values["rows_per_second"] = {n: round(e.rows_per_second, 1) for n, e in evaluations.items() if e.seconds > 0}
