@@ -145,7 +145,7 @@ def file_of(kept: Path, seed: int, way: str) -> Path:
 
 
 def collect(kept: Path) -> None:
-    """results.csv and intervals.csv of what is there."""
+    """results.csv of what is there, beside the lines of others; intervals.csv where all ways and seeds are there."""
     lines, hits = [], dict[tuple[str, int], dict[str, BoolArray]]()
     for seed in range(100):
         for way in WAYS:
@@ -155,7 +155,10 @@ def collect(kept: Path) -> None:
                     least, strength = found["mix"].tolist()
                 means = {name: float(hit.mean()) for name, hit in hits[way, seed].items()}
                 lines.append({"way": way, "seed": seed, **means, "least": least, "strength": strength})
-    write_lines("desk_loop", lines)
+    write_lines("desk_loop", lines, ("way", "seed"))
+    if missing := [f"{way}, seed {seed}" for way in WAYS for seed in SEEDS if (way, seed) not in hits]:
+        print(f"intervals.csv stays as it is: {kept} lacks {'; '.join(missing)}")
+        return
     path = ROOT / "experiments" / "desk_loop" / "intervals.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
