@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ads_data import polish_ads  # noqa: E402
+from common import write_lines  # noqa: E402
 
 import hjc  # noqa: E402
 from hjc.data import JobData  # noqa: E402
@@ -71,7 +71,7 @@ def main() -> None:
                 lines += scored("the coded ads alone", rows, draw, alone, test)
                 learn(folder / "ready", [str(path)], both)
                 lines += scored("titles of hjc and the coded ads", rows, draw, both, test)
-    pd.DataFrame(lines).to_csv(HERE / "results.csv", index=False, float_format="%.4f")
+    write_lines("few_ads", lines, ("model", "coded_ads", "draw"))
 
 
 if __name__ == "__main__":
