@@ -16,15 +16,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ads_data import polish_ads  # noqa: E402
-from common import write_lines  # noqa: E402
+from ads_data import polish_ads
+from common import write_lines
 
-import hjc  # noqa: E402
-from hjc.data import JobData  # noqa: E402
-from hjc.taxonomy import isco08  # noqa: E402
-from hjc.training.config import compose  # noqa: E402
-from hjc.training.ready import learn, make_ready  # noqa: E402
-from hjc.training.workflow import run_training  # noqa: E402
+import hjc
+from hjc.data import JobData
+from hjc.taxonomy import isco08
+from hjc.training.config import compose
+from hjc.training.ready import learn, make_ready
+from hjc.training.workflow import run_training
 
 FIGURES = ("level_1/recall@1", "level_4/recall@1", "level_4/recall@5", "level_4/log_loss", "level_4/ece")
 
