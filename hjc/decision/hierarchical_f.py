@@ -81,11 +81,11 @@ def hf_sets(taxonomy: Taxonomy, log_proba: FloatArray | LevelProba, beta: float 
     starts = range(0, len(levels), step)
     # a batch that fits has its sums already
     blocks = (LevelProba(taxonomy, levels.leaf[i : i + step]) if len(starts) > 1 else levels for i in starts)
-    size, nodes, value = (np.concatenate(x) for x in zip(*(_best_sets(taxonomy, b, b2) for b in blocks), strict=True))
+    size, nodes, value = (np.concatenate(x) for x in zip(*(_best_sets(b, b2) for b in blocks), strict=True))
     return BestSets(ConformalSets.of(size, nodes), value)
 
 
-def _best_sets(taxonomy: Taxonomy, levels: LevelProba, b2: float) -> tuple[IntArray, IntArray, Float64]:
+def _best_sets(levels: LevelProba, b2: float) -> tuple[IntArray, IntArray, Float64]:
     """Sizes (b,), nodes row after row, and expected values (b,)."""
     proba, parts = levels.nodes(), levels.by_leaf_level
     shallow, deep = parts[0][0], parts[-1][0]
