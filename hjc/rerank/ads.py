@@ -81,7 +81,6 @@ def read_ad(text: str) -> Ad:
         if reason := _no_ad(rest or first):  # the title may name a job all the same
             return _with_title(first if rest and not _no_ad(first) else "", "", f"no ad: {reason}")
     found = extract(text)
-    body = "\n".join(part for part in (found.duties, found.skills) if part)
     if found.reason:
         title, _, rest = plain.partition("\n")
         short = len(title.split()) <= TITLE_WORDS
@@ -91,7 +90,7 @@ def read_ad(text: str) -> Ad:
         size = len(first.split())
         if rest and size <= TITLE_WORDS and not (size > 4 and first.endswith((".", ";", "?"))):
             found = extract(rest, first)
-            body = "\n".join(part for part in (found.duties, found.skills) if part)
+    body = "\n".join(part for part in (found.duties, found.skills) if part)
     return _with_title(found.title, body, "")
 
 
