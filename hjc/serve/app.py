@@ -27,7 +27,7 @@ from hjc.serve.store.schema import Missing
 logger = logging.getLogger("hjc.serve")
 STATIC = Path(__file__).parent / "static"
 #: statuses of answers that say what is wrong
-PROBLEMS: tuple[int | str, ...] = (400, 401, 403, 404, 409, 413, 415, 421, 501, 503)
+PROBLEMS: tuple[int | str, ...] = (400, 401, 403, 404, 408, 409, 413, 415, 421, 501, 503)
 #: seconds after which to ask again where nothing better is known
 LATER = 2
 
