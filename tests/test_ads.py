@@ -297,6 +297,14 @@ def test_coded_ads_say_how_usual_codes_are(tree) -> None:
     assert not passing or min(line["log_loss"] for line in passing) < first["log_loss"]
 
 
+def test_a_model_that_is_fitted_again_keeps_nothing(tree) -> None:
+    once, again = model(tree).fit(labels(tree)), model(tree)
+    again.offsets[0] = again.background[1] = 3.0
+    again.fit(labels(tree))
+    assert not again.offsets.any() and not again.background.any()
+    np.testing.assert_array_equal(again.leaf_log_proba(["nurse"]), once.leaf_log_proba(["nurse"]))
+
+
 def test_offsets_are_those_of_the_greatest_posterior(tree) -> None:
     """Against the objective written out plainly: no step of any node makes it better."""
     from hjc.classifiers.combine import Rows
@@ -369,6 +377,10 @@ def test_without_coded_ads_only_titles_that_are_names_teach_unless_more_is_asked
     taught.unlabelled = texts
     taught.fit(labels(tree, bodies=False))  # titles are all it knew: bodies were read at names
     assert right(taught, found, codes) > right(plain, found, codes) + 0.3
+    few = model(tree)
+    few.unlabelled = texts
+    few.fit(labels(tree, bodies=False), JobData.from_lists(tree, *ads(8, seed=1)))
+    assert few.fit_result.rounds and "coded ads" not in few.fit_result.weights_from  # 8 are too few to weigh
     none = model(tree, self_names=False)
     none.unlabelled = texts
     none.fit(labels(tree))

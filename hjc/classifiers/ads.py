@@ -122,6 +122,7 @@ class AdsClassifier(Classifier):
         check_rows("train", train, self.taxonomy)
         if valid is not None:
             check_tree("valid", valid, self.taxonomy)
+        self.background, self.offsets = np.zeros_like(self.background), np.zeros_like(self.offsets)
         read = ReadRows.of(train)
         texts = tuple(ad.text if ad.body else text for ad, text in zip(read.ads, train.texts, strict=True))
         read = replace(read, data=replace(train, texts=texts))

@@ -37,6 +37,8 @@ MOST_UNLABELLED, HELD_BACK = 50_000, 0.2
 #: title and body are compared at the level that has about so many codes
 AGREE_NODES = 100
 ROWS = 2048
+#: of uncoded ads that are trained on: their codes are guesses, and no coded ads are weighed by them
+SOURCE = "ads without codes"
 
 
 def surest(code: IntArray, sure: Float64, share: float) -> IntArray:
@@ -146,7 +148,7 @@ class Uncoded:
         """Training rows with some ads more."""
         some, data = tuple(ads[i] for i in at.tolist()), self.train.data
         least = float(data.weight.min()) if len(data) else 1.0
-        more = JobData(self.taxonomy, tuple(ad.text for ad in some), nodes)
+        more = JobData(self.taxonomy, tuple(ad.text for ad in some), nodes, source=(SOURCE,) * len(some))
         more = replace(more, weight=np.full(len(more), least or 1.0, dtype=np.float32))
         return ReadRows(JobData.concat([data, more]), (*self.train.ads, *some))
 
