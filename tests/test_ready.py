@@ -8,9 +8,11 @@ import yaml
 
 import hjc
 from hjc.corpus.from_taxonomy import TaxonomyTexts
+from hjc.evaluation.watch import unproven
 from hjc.taxonomy import from_edges, isco08, write_taxonomy_csv
 from hjc.training.ready import COLUMNS, ReadySettings, held_out, learn, on_tree, training_table
 from hjc.training.settings import Config
+from hjc.training.workflow import RunResult
 
 WORK = {
     "2221": ("registered nurse", "Nurses care for patients on wards. They give medicine and dress wounds."),
@@ -97,8 +99,10 @@ def test_rows_that_validate_are_names_that_do_not_train(model: Path) -> None:
 
 def test_learning_goes_on_and_forgets_nothing(model: Path, tmp_path: Path, call) -> None:
     coded, uncoded = ads(tmp_path / "coded.csv", 60), ads(tmp_path / "uncoded.csv", 80, coded=False, start=500)
-    code, _, err = call("learn", model, coded, "-o", tmp_path / "new", "--uncoded", uncoded)
+    code, out, err = call("learn", model, coded, "-o", tmp_path / "new", "--uncoded", uncoded)
     assert code == 0 and "learnt" in err
+    assert "warning: of the coded ads 12 were held back to weigh title and body and to calibrate: only 12 valid" in out
+    assert "Give more of them, about 150" in out
     record = yaml.safe_load((tmp_path / "new" / "train.yaml").read_text())
     assert record["training"]["unlabelled"] == 80 and record["data"]["valid"]["rows"] == 12
     old, new = (pd.read_csv(folder / "metrics.csv") for folder in (model, tmp_path / "new"))
@@ -136,7 +140,12 @@ def test_codes_that_lost_their_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in ("texts.csv.gz", "valid.csv.gz"):
         pd.DataFrame({name: ["2221"] for name in COLUMNS}).to_csv(tmp_path / "model" / "ready" / name, index=False)
     given: list[Config] = []
-    monkeypatch.setattr("hjc.training.ready.run_training", lambda config, console: given.append(config))
+
+    def trained(config: Config, console: object) -> RunResult:
+        given.append(config)
+        return RunResult(Path(config.run_dir), "finished", None, {})
+
+    monkeypatch.setattr("hjc.training.ready.run_training", trained)
     coded = ads(tmp_path / "coded.csv", 8)
     learn(tmp_path / "model", [str(coded)], tmp_path / "plain")
     learn(tmp_path / "model", [str(coded)], tmp_path / "new", restore_zeros=True)
@@ -221,3 +230,9 @@ def test_only_isco_has_titles_of_its_own(tmp_path: Path, call) -> None:
     assert code == 2 and "hjc ready kzis FOLDER" in err
     code, _, err = call("ready", "isco08", "-o", tmp_path / "model", "--languages", "xx")
     assert code == 2 and "no titles in xx" in err
+
+
+def test_hardly_any_ads_held_back_are_counted() -> None:
+    assert unproven(0).startswith("no validation row stands behind this model")
+    assert unproven(1).startswith("only 1 validation row stands behind") and unproven(29).startswith("only 29 ")
+    assert unproven(30) == ""

@@ -33,6 +33,14 @@ SMALL = 0.05
 APART = ("language mix", "predicted shares", "text length")
 
 
+def unproven(rows: int) -> str:
+    """A sentence where so many validation rows say hardly anything of a model's probabilities, else ""."""
+    if rows >= LEAST_ROWS:
+        return ""
+    behind = f"only {rows} validation row{'s stand' if rows > 1 else ' stands'}" if rows else "no validation row stands"
+    return f"{behind} behind this model: nobody can say whether its probabilities are right for rows like these"
+
+
 class Watch:
     """Rows on their way through a model, compared with what lies beside it of its training and validation rows.
 
@@ -126,10 +134,9 @@ class Watch:
 
     def unproven(self) -> str:
         """A sentence where hardly any validation row stands behind the probabilities of a stored model, else ""."""
-        if self._reference is None or (n := 0 if self._validation is None else len(self._validation)) >= LEAST_ROWS:
+        if self._reference is None:
             return ""
-        behind = f"only {n} validation rows stand" if n else "no validation row stands"
-        return f"{behind} behind this model: nobody can say whether its probabilities are right for rows like these"
+        return unproven(0 if self._validation is None else len(self._validation))
 
     def report(self) -> DriftReport | None:
         """The comparison with the validation rows; None without them, or where the rows are too few for it."""

@@ -22,6 +22,7 @@ from hjc.data.sample import sample_rows
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splitting import text_key
 from hjc.errors import check_range, name_some
+from hjc.evaluation.watch import LEAST_ROWS, unproven
 from hjc.files import check_folder
 from hjc.tables import open_table, read_table
 from hjc.taxonomy import Taxonomy, isco08, load_taxonomy, write_taxonomy_csv
@@ -341,7 +342,7 @@ def learn(
 
     All that the old one was made from is trained on again, so nothing is forgotten; a fifth of the coded ads is held
     back for the weights of title and body and for the calibration, and the names that the old model was validated on
-    are scored as the test ``titles``.
+    are scored as the test ``titles``. Where hardly any ad was held back, a warning at the end says how many.
 
     Args:
         text_columns, code: columns of ``coded`` (title, then body; the code); () and "": found by their names. Coded
@@ -374,4 +375,12 @@ def learn(
     shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
     restore = restore_zeros or bool(record.get("data", {}).get("restore_zeros"))
     config = ready_config(target, settings, sources)
-    return run_training(replace(config, data=replace(config.data, restore_zeros=restore)), console)
+    result = run_training(replace(config, data=replace(config.data, restore_zeros=restore)), console)
+    held = len(result.evaluations["valid"].scores) if "valid" in result.evaluations else 0
+    if few := unproven(held):
+        (console or Console(highlight=False)).print(
+            f"warning: of the coded ads {held} {'was' if held == 1 else 'were'} held back to weigh title and body and "
+            f"to calibrate: {few}. Give more of them, about {round(LEAST_ROWS / config.data.valid_fraction)}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+    return result
