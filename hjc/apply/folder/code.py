@@ -96,6 +96,7 @@ def code_files(
         if gone:
             note(gone)
         coding = _engine(engine, step, job, workers, model)
+        del model  # other processes read their own
         outcome = run_job(job, inputs, coding, redo_changed=redo_changed, note=note, show=show)
         if not many and not outcome.failed:
             clear(work, target, outputs=False)
