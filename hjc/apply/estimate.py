@@ -242,22 +242,25 @@ def gather(
 
 
 def judge(found: Gathered, table: pd.DataFrame) -> list[str]:
-    """What is to be said of the rows behind a table of shares or changes; its ``flag`` says "other texts" too.
+    """What is to be said of the rows behind a table of shares or changes; its ``flag`` says :data:`UNPROVEN` and
+    :data:`OTHER` too.
 
     Not where an audit corrects the shares: it is a sample of these very rows.
     """
     watch = found.watch
     if watch is None or found.method in FROM_AUDIT:
         return []
-    report, said = watch.report(), watch.notes()
+    report, said, flags = watch.report(), watch.notes(), list[str]()
     if unproven := watch.unproven():
-        table["flag"] = [f"{flag}, {UNPROVEN}" if flag else UNPROVEN for flag in table["flag"]]
+        flags.append(UNPROVEN)
         said.append(
             f"warning: {unproven}. Shares and intervals are its opinion. Have a random sample coded (hjc review "
             "--strategy random, then --audit FILE), or train with more coded rows"
         )
     if watch.is_other(report):
-        table["flag"] = [f"{flag}, {OTHER}" if flag else OTHER for flag in table["flag"]]
+        flags.append(OTHER)
+    if flags:
+        table["flag"] = [", ".join(filter(None, (flag, *flags))) for flag in table["flag"]]
     if watch.is_other(report) or (report is not None and report.verdict != "proceed"):
         prior = "" if found.method == "prior_shift" else ", or --method prior_shift where only the shares have moved"
         said.append(
