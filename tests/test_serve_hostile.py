@@ -138,6 +138,7 @@ def test_a_store_that_fails_is_503_and_keeps_what_it_had(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("hjc.serve.store.database.BUSY", 0.05)
+    monkeypatch.setattr("hjc.serve.service.JOBS_WAITING", 1)
     path = tmp_path / "desk.db"
     with client(path) as service:
         told(service.post("/v1/learn", json={"corrections": [{"text": "nurse", "codes": ["211"]}]}))
@@ -157,6 +158,8 @@ def test_a_store_that_fails_is_503_and_keeps_what_it_had(
         with caplog.at_level(logging.DEBUG):
             answer = quiet.post("/v1/learn", content=json.dumps(big), headers={"content-type": "application/json"})
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+        if how != "full":  # a job still fits
+            assert quiet.post("/v1/label", json={"texts": ["nurse"]}).status_code == 503
         assert "nothing was changed" in answer.json()["detail"] and "secret" not in answer.text + caplog.text
         if pragma:
             sa.event.remove(engine, "checkout", spoil)
@@ -166,6 +169,7 @@ def test_a_store_that_fails_is_503_and_keeps_what_it_had(
         other.close()
         assert told(service.post("/v1/learn", json=LEARN))["learned"] == 1
         assert told(service.get("/v1/models"))["models"][0]["corrections"] == 2
+        assert told(service.post("/v1/label", json={"texts": ["nurse"]}))["job"], "the refused job left its place"
 
 
 def test_a_body_that_stops_half_way_gives_its_place_back() -> None:

@@ -109,9 +109,13 @@ class Service:
             if self._working >= JOBS_WAITING:
                 raise Full(f"{self._working} jobs wait; ask again later")
             self._working += 1
-        with self.store.write() as connection:
-            name = new_job(connection, kind, user, **detail)
-        self._jobs.submit(self._work, name, work)
+        try:
+            with self.store.write() as connection:
+                name = new_job(connection, kind, user, **detail)
+            self._jobs.submit(self._work, name, work)
+        except BaseException:
+            self._left()
+            raise
         return name
 
     def _work(self, name: str, work: Callable[[Callable[[float], None]], Any]) -> None:
@@ -137,8 +141,12 @@ class Service:
             message = str(error) if expected else f"an error inside hjc ({type(error).__name__}); see the log"
             note(state=FAILED, ended=now(), error=message)
         finally:
-            with self._lock:
-                self._working -= 1
+            self._left()
+
+    def _left(self) -> None:
+        """A job is no more."""
+        with self._lock:
+            self._working -= 1
 
     # ------------------------------------------------------------------ models
 
