@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hjc.arrays import FloatArray, IntArray
+from hjc.arrays import FloatArray, IntArray, spans
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.ngrams import CharNgrams, NgramTable, WordNgrams
 from hjc.classifiers.sparse_rows import SparseRows
@@ -138,7 +138,7 @@ class Block:
         while start < len(texts):
             stop = max(start + 1, int(np.searchsorted(upto, upto[start] + _CELLS, "right")) - 1)
             word, n = (x[ends[start] : ends[stop]] for x in (flat, size))
-            place = np.repeat(begin[word] - (np.cumsum(n) - n), n) + np.arange(n.sum())
+            place = spans(begin[word], begin[word] + n)
             owner = np.repeat(np.arange(stop - start), np.diff(upto[start : stop + 1]))
             parts.append(SparseRows.counted(owner, column[place], stop - start, grams.width))
             start = stop

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hjc.arrays import Float32, IntArray
+from hjc.arrays import Float32, IntArray, spans
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -78,7 +78,7 @@ class SparseRows:
         indices = np.empty(int(indptr[-1]), np.int64)
         data, width = np.empty(len(indices), np.float32), 0
         for part, size, start in zip(parts, sizes, begin, strict=True):
-            place = np.repeat(start - part.indptr[:-1], size) + np.arange(len(part.data))
+            place = spans(start, start + size)
             indices[place], data[place] = part.indices + width, part.data
             width += part.width
         return cls(indptr, indices, data, width)

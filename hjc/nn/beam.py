@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hjc.arrays import BoolArray, Float32, IntArray
+from hjc.arrays import BoolArray, Float32, IntArray, spans
+from hjc.calibration.conditionals import segment_logsumexp
 from hjc.errors import check_range
 from hjc.nn.heads import TopDownHead
 from hjc.taxonomy import Taxonomy
@@ -74,9 +75,10 @@ def _search(head: TopDownHead, taxonomy: Taxonomy, features: Tensor, top_k: int,
         if not inner.any():
             break
         start = np.searchsorted(parents, node[inner], "left")
-        size = np.searchsorted(parents, node[inner], "right") - start
+        stop = np.searchsorted(parents, node[inner], "right")
+        size = stop - start
         first = np.cumsum(size) - size
-        child = np.repeat(start - first, size) + np.arange(size.sum())
+        child = spans(start, stop)
         owner = np.repeat(row[inner], size)
         below = np.repeat(log_p[inner], size) + _log_softmax(_scores(head, features, owner, child), first, size)
         row, node = np.concatenate([row[~inner], owner]), np.concatenate([node[~inner], child])
@@ -109,6 +111,4 @@ def _scores(head: TopDownHead, features: Tensor, row: IntArray, node: IntArray) 
 
 def _log_softmax(scores: Float32, first: IntArray, size: IntArray) -> Float32:
     """(P,) log-softmax within segments of siblings that begin at ``first``."""
-    shifted = scores - np.repeat(np.maximum.reduceat(scores, first), size)
-    total = np.log(np.add.reduceat(np.exp(shifted), first))
-    return np.asarray(shifted - np.repeat(total, size), dtype=np.float32)
+    return (scores - np.repeat(segment_logsumexp(scores, first), size)).astype(np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hjc.arrays import Float32, IntArray
+from hjc.arrays import Float32, IntArray, spans
 
 #: rows of a table that are summed up together
 BLOCK = 1024
@@ -37,21 +37,13 @@ class UnitTexts:
     def batch(self, rows: IntArray) -> tuple[npt.NDArray[Any], ...]:
         """Of some texts: the n-grams of each distinct unit, where they begin, the weight of each; then the unit of each
         place, its weight and its text."""
-        places = _spans(self.starts[rows], self.starts[rows + 1])
+        places = spans(self.starts[rows], self.starts[rows + 1])
         owner = np.repeat(np.arange(len(rows)), self.starts[rows + 1] - self.starts[rows])
         distinct, unit = np.unique(self.units[places], return_inverse=True)
         size = self.ends[distinct + 1] - self.ends[distinct]
-        grams = self.buckets[_spans(self.ends[distinct], self.ends[distinct + 1])].astype(np.int64)
+        grams = self.buckets[spans(self.ends[distinct], self.ends[distinct + 1])].astype(np.int64)
         share = np.repeat(1 / np.sqrt(size), size).astype(np.float32)
         return grams, np.cumsum(size) - size, share, unit.reshape(-1), self.weights[places], owner
-
-
-def _spans(starts: IntArray, stops: IntArray) -> IntArray:
-    """All numbers from each start to its stop, laid end to end."""
-    sizes = stops - starts
-    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    found: IntArray = np.repeat(starts, sizes) + within
-    return found
 
 
 def sums_of(table: Float32, rows: npt.NDArray[Any], starts: IntArray, weights: Float32 | None = None) -> Float32:

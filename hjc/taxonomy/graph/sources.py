@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from hjc.arrays import Float64, FloatArray, IntArray
+from hjc.arrays import Float64, FloatArray, IntArray, spans
 from hjc.crosswalk.correspondence import NOWHERE, Correspondence
 from hjc.crosswalk.mapping import Crosswalk
 from hjc.errors import TaxonomyError, check_choice, name_some
@@ -136,7 +136,7 @@ def _ruzicka(x: sparse.csr_array) -> Iterator[tuple[int, Float64]]:
         starts, stops = by_item.indptr[x.indices[part]], by_item.indptr[x.indices[part] + 1]
         width = stops - starts
         # the entries of all these columns, one after the other
-        where = np.repeat(starts - np.r_[0, np.cumsum(width)[:-1]], width) + np.arange(width.sum())
+        where = spans(starts, stops)
         smaller = np.minimum(by_item.data[where], np.repeat(own, width))
         common = np.bincount(by_item.indices[where], weights=smaller, minlength=x.shape[0])
         with np.errstate(invalid="ignore", divide="ignore"):
