@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from hjc.nn.settings import HIERARCHIES, POOLINGS, TrainerSettings
 from .encoder_zoo import write_encoder
 from .stub_classifier import StubClassifier
 from .test_neural import WORDS, settings, toy_tree
-from .without import WITHOUT
+from .without import printed_without
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -170,16 +169,14 @@ def test_probabilities_need_neither_torch_nor_pandas(tmp_path):
     write_calibration(tmp_path / "run", Temperature(source.taxonomy, 2.5))
     export_model(tmp_path / "run", tmp_path / "out")
     code = (
-        f"{WITHOUT}import hjc, json\n"
+        "import hjc, json\n"
         "model = hjc.load(sys.argv[1]).calibrated()\n"
         f"found = model.predict_log_proba({TEXTS!r})\n"
         "print(json.dumps(found.tolist()))\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "out"), *HIDDEN]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
+    (found,) = printed_without(HIDDEN, code, tmp_path / "out")
     expected = hjc.load(tmp_path / "run").calibrated().predict_log_proba(TEXTS)
-    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(json.loads(found), expected, atol=1e-4, rtol=1e-4)
 
 
 # ------------------------------------------------------------------ what is refused
