@@ -125,6 +125,8 @@ def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
         assert code == 2 and "gone.csv" in err and not (tmp_path / "x").exists()
         code, _, err = call("ready", "isco08", "-o", tmp_path / "x", option, tmp_path / "gone.csv")
         assert code == 2 and "gone.csv" in err and not (tmp_path / "x").exists()
+    code, _, err = call("ready", "isco08", "-o", tmp_path / "x", "--part", tmp_path / "gone")
+    assert code == 2 and "no model directory at" in err and not (tmp_path / "x").exists()
     for command in (("learn", model, coded), ("ready", "isco08")):
         code, _, err = call(*command, "-o", coded)
         assert code == 2 and f"{coded} is a file; -o takes a folder" in err

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.load import training_record
+from hjc.classifiers.storage import read_config
 from hjc.corpus.composed_ads import NAMES, AdSettings, compose_ads
 from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
 from hjc.data.sample import sample_rows
@@ -92,12 +93,12 @@ def make_ready(
         encoder: a ``model=`` of ``hjc train`` that is trained on the names first and becomes a further part.
 
     Raises:
-        ValueError, FileNotFoundError: an unknown kind, no files, or no texts to train on; a table of the settings
-            that is not there or lacks a column. NotADirectoryError: the output is a file.
+        ValueError, FileNotFoundError: an unknown kind, no files, or no texts to train on; a table or part of the
+            settings that is not there or cannot be read. NotADirectoryError: the output is a file.
     """
     settings = settings or ReadySettings()
     check_folder(output)
-    check_tables(settings)
+    check_inputs(settings)
     reader = READER.get(kind, kind)
     folder = Path(output) / FOLDER
     tests: dict[str, pd.DataFrame] = {}
@@ -300,8 +301,10 @@ def text_columns_of(paths: Sequence[str]) -> list[str]:
     return found[0] if found else []
 
 
-def check_tables(settings: ReadySettings) -> None:
-    """Raise what :func:`ready_config` would of tables that are not there or lack a column: before anything is made."""
+def check_inputs(settings: ReadySettings) -> None:
+    """Raise what training would of tables and parts that are not there or cannot be read: before anything is made."""
+    for part in settings.parts:
+        read_config(part)
     text_columns_of(settings.uncoded)
     for path in settings.tests:
         coded_source(path)
@@ -365,7 +368,7 @@ def learn(
     columns = {s["path"]: (s["text_columns"], s["code_column"]) for s in was}
     columns |= dict.fromkeys(coded, (text_columns, code))
     settings = ReadySettings(uncoded=tuple(uncoded), tests=tuple(tests), parts=tuple(own.parts), model=own)
-    check_tables(settings)
+    check_inputs(settings)
     sources = [coded_source(path, "split", *named) for path, named in columns.items()]
     for path in coded:
         with open_table(path) as reader:
