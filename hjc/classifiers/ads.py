@@ -19,12 +19,13 @@ probability of a code among them.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from hjc.arrays import BoolArray, Float32, Float64, FloatArray, IntArray
+from hjc.arrays import Float32, Float64, FloatArray, IntArray
 from hjc.classifiers import read_classifier
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.base import Classifier
@@ -231,39 +232,34 @@ class AdsClassifier(Classifier):
 
     # ------------------------------------------------------------------ predict
 
-    def _pieces(self, ads: Sequence[Ad], wanted: BoolArray | None = None) -> list[FloatArray]:
-        """(B, L) log-probabilities of every piece of ads that have title and body; of pieces that are not ``wanted``
-        an empty array."""
-        texts = ([ad.title for ad in ads], [Ad(body=ad.body).text for ad in ads], [ad.text for ad in ads])
-        # encoders read capitals as other words
-        low = [title.lower() if title.isupper() else title for title in texts[0]]
-        wanted = np.ones(len(self.weights), dtype=bool) if wanted is None else wanted
-        none = np.zeros((0, self.taxonomy.num_leaves), dtype=np.float32)
-        found: list[FloatArray] = []
-        for k, name in enumerate(PIECES):
-            if not wanted[k]:
-                found.append(none)
-            elif name == "title":
-                found.append(self._titles(texts[k]))
-            else:
-                found.append(self.linear.leaf_log_proba(texts[k]))
-        for k, part in enumerate(self.parts, len(PIECES)):
-            if not wanted[k]:
-                found.append(none)
-                continue
-            answer = part.leaf_log_proba(texts[2] if len(part.recipe.columns) > 1 else low)
-            coarser = self.coarser[k - len(PIECES)]
-            found.append(answer if coarser is None else coarser.evidence(answer))
-        return found
+    def _pieces(self, ads: Sequence[Ad]) -> list[FloatArray]:
+        """(B, L) log-probabilities of every piece of ads that have title and body."""
+        return [self._piece(k, ads) for k in range(len(self.weights))]
+
+    def _piece(self, k: int, ads: Sequence[Ad]) -> FloatArray:
+        """(B, L) log-probabilities of one piece."""
+        if k < len(PIECES):
+            if PIECES[k] == "title":
+                return self._titles([ad.title for ad in ads])
+            return self.linear.leaf_log_proba([(Ad(body=ad.body) if PIECES[k] == "body" else ad).text for ad in ads])
+        part, coarser = self.parts[k - len(PIECES)], self.coarser[k - len(PIECES)]
+        if len(part.recipe.columns) > 1:
+            texts = [ad.text for ad in ads]
+        else:  # encoders read capitals as other words
+            texts = [ad.title.lower() if ad.title.isupper() else ad.title for ad in ads]
+        answer = part.leaf_log_proba(texts)
+        return answer if coarser is None else coarser.evidence(answer)
 
     def _titles(self, titles: Sequence[str]) -> FloatArray:
         """(B, L) of titles; of those that name several jobs the mean of the probabilities of each and of all."""
         found = self.linear.leaf_log_proba(titles)
-        if self.settings.several_jobs:
-            for i, title in enumerate(titles):
-                if jobs := jobs_of(title):
-                    each = np.exp(np.vstack([found[i], self.linear.leaf_log_proba(jobs)]))
-                    found[i] = np.log(each.mean(axis=0))
+        if not self.settings.several_jobs:
+            return found
+        jobs = [jobs_of(title) for title in titles]
+        each = self.linear.leaf_log_proba(list(chain.from_iterable(jobs)))
+        ends = np.cumsum([0, *map(len, jobs)])
+        for i in np.flatnonzero(np.diff(ends)).tolist():
+            found[i] = np.log(np.exp(np.vstack([found[i], each[ends[i] : ends[i + 1]]])).mean(axis=0))
         return found
 
     def _combined(self, ads: Sequence[Ad]) -> FloatArray:
@@ -288,8 +284,9 @@ class AdsClassifier(Classifier):
         return out
 
     def _weighted(self, ads: Sequence[Ad], weights: Float64) -> Float32:
-        """(B, L) of ads by pieces with these weights; a single piece of weight 1 as it is."""
-        return self._joined(self._pieces(ads, weights > 0), weights)
+        """(B, L) of ads by the pieces that have a weight."""
+        used = np.flatnonzero(weights > 0)
+        return self._joined([self._piece(k, ads) for k in used.tolist()], weights[used])
 
     def _joined(self, pieces: Sequence[FloatArray], weights: Float64) -> Float32:
         """(B, L) of pieces, those of weight 0 not looked at; a single one of weight 1 as it is."""
