@@ -14,6 +14,7 @@ from hjc.data.jobdata import JobData
 from hjc.decision import bayes_decision
 from hjc.decision.hierarchical_f import hf_costs, hf_sets
 from hjc.evaluation import evaluate_model
+from hjc.evaluation.decodings import DecodingRows
 from hjc.evaluation.tables import show
 from hjc.metrics import LevelProba
 from hjc.metrics.hierarchical import HierarchicalCurve, information_contrast, node_information
@@ -164,6 +165,25 @@ def test_shares_of_leaves_without_counts():
     np.testing.assert_allclose(node_information(tree), [1.0, 2.0, 2.0, 2.0, 2.0])
     with pytest.raises(ValueError, match="weights"):
         node_information(tree, [1.0])
+
+
+def test_other_betas_are_counted_as_defined():
+    tree = from_edges(["1", "11", "12", "111", "2", "21"], ["", "1", "1", "11", "", "2"])
+    rng = np.random.default_rng(5)
+    gold, x = rng.choice(tree.leaves, 40), random_log_proba(tree.num_leaves, 40, 6, 2.0)
+    rows = DecodingRows(tree, gold, node_information(tree), betas=(0.5, 2.0))
+    for part in (np.arange(15), np.arange(15, 40)):
+        rows.update(part, LevelProba.of(tree, x[part]))
+    table = rows.table().set_index(["decoding", "metric"])["value"]
+    assert "hf1" not in table.index.get_level_values("metric")
+    for beta, cost in ((0.5, "hf0.5"), (2.0, "hf2")):
+        codes = [{v} for v in bayes_decision(tree, x, cost).decisions.node.tolist()]
+        sets = [set(hf_sets(tree, x, beta).sets[i].tolist()) for i in range(40)]
+        for way, stated in ((f"code of best expected hF{beta:g}", codes), (f"set of best expected hF{beta:g}", sets)):
+            for other in (0.5, 2.0):
+                closed = [set().union(*(ancestors(tree, v) for v in some)) for some in stated]
+                want = [plain_hf(a, ancestors(tree, g), other) for a, g in zip(closed, gold.tolist(), strict=True)]
+                assert table[way, f"hf{other:g}"] == pytest.approx(np.mean(want))
 
 
 def test_an_evaluation_has_every_decoding_with_its_interval(tmp_path):

@@ -147,6 +147,39 @@ def test_best_threshold_is_the_best_of_all():
     assert BestThreshold().value() == 1.0
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_threshold_of_a_mixture_is_that_of_the_mixed_probabilities(share):
+    (first, true), (other, _) = measured(6), measured(7)
+    mixed, both = BestThreshold(), BestThreshold()
+    mixed.update(share * first + (1 - share) * other, true)
+    both.update(first, true, other)
+    assert both.value(share) == mixed.value()
+
+
+def test_validation_rows_are_read_once_and_choose_the_share_of_least_loss(tmp_path):
+    class Once(LinearClassifier):
+        passes = 0
+
+        def iter_log_proba(self, texts, *args, **options):
+            type(self).passes += 1
+            return super().iter_log_proba(texts, *args, **options)
+
+    model, valid = Once(tree(), min_df=1, features="word").fit(rows(100)), rows(60, seed=1)
+    model.save_pretrained(tmp_path / "model")
+    Once.passes = 0
+    fit_several(model, tmp_path / "model", rows(100), valid)
+    assert Once.passes == 1
+    head, t = model.several, model.taxonomy
+    ours = np.exp(head.log_proba(model.text_vectors(list(valid.texts))))
+    own, has = LevelProba.of(t, model.leaf_log_proba(valid.texts)).nodes(), present(t, valid.sets)
+    loss = {s: log_loss(has.ravel(), (s * ours + (1 - s) * own).ravel()) for s in np.linspace(0, 1, 11)}
+    assert head.share == min(loss, key=loss.get)
+    for way, proba in (("head", head.proba(model.text_vectors(list(valid.texts)), own)), ("probabilities", own)):
+        f1 = [2 * (has & (proba >= p)).sum() / (has.sum() + (proba >= p).sum()) for p in np.unique(proba)]
+        got = f1_score(has, proba >= head.thresholds[way][-1], average="micro")
+        assert got == pytest.approx(max(f1))
+
+
 def test_what_rows_have_and_where_that_is_known():
     t = tree()
     sets = CodeSets.of_lists([[t.index_of["11"], t.index_of["12"]], [t.index_of["41"], t.index_of["21"]]])
@@ -252,6 +285,46 @@ def test_arrays_of_a_stranger_are_damage(model, tmp_path):
     refused(rows=[3, 300])
     refused(rows=[300])
     refused(share=1.5)
+    refused(threshold_head=np.full(4, 7.0))
+    refused(indices=good["indices"] + 0.4)
+    refused(data=np.full(len(good["data"]), -3e38))  # sums of which are infinite
+
+
+KINDS = {
+    "NaN": np.nan, "infinite": np.inf, "large": 3e38, "negative": -3e38, "too large": 2**62, "complex": 1j, "text": "x",
+    "numbers as text": "0.5", "bytes": b"x", "yes": True, "a date": np.datetime64("2020-01-01"),
+    "fields": np.zeros((), dtype=[("a", "i4")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["data", "indices", "indptr", "bias", "features", "space", "rows", "share",
+                                  "threshold_head", "threshold_probabilities"])  # fmt: skip
+def test_every_damage_of_every_array_is_a_message_or_leaves_probabilities(model, tmp_path, name):
+    """Checksums are right in all of them: a forger can make these."""
+    shutil.copy(model / "config.json", tmp_path)
+    loaded, good = hjc.load(model), read_derived(model, "several.npz")
+    shape, file = good[name].shape, tmp_path / "several.npz"
+    changed = {kind: np.full(shape, value) for kind, value in KINDS.items()}
+    changed |= {"no rows": np.zeros(0), "one value": np.array(0.5), "rows of rows": np.stack([good[name]] * 2)}
+    refused = 0
+    for kind, array in changed.items():
+        write_derived(tmp_path, "several.npz", {**good, name: array})
+        try:
+            head = SeveralHead.load(tmp_path, loaded.taxonomy, loaded.text_vectors)
+        except ModelDirError as error:
+            refused += str(error).startswith(f"{file}: ")
+        else:
+            proba = np.exp(head.log_proba(loaded.text_vectors(["nurse and driver", ""])))
+            assert np.isfinite(proba).all() and proba.max() <= 1 + 1e-9, kind
+    assert refused >= 10
+    missing = {key: array for key, array in good.items() if key != name}
+    write_derived(tmp_path, "several.npz", missing)
+    if not name.startswith("threshold"):  # a model without validation rows has none
+        with pytest.raises(ModelDirError, match=name):
+            SeveralHead.load(tmp_path, loaded.taxonomy, loaded.text_vectors)
+    np.savez(file, **{**good, name: np.array([{}, 2], dtype=object)})
+    with pytest.raises(ModelDirError, match="truncated or altered"):
+        SeveralHead.load(tmp_path, loaded.taxonomy, loaded.text_vectors)
 
 
 @pytest.mark.slow

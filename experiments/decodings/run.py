@@ -20,7 +20,7 @@ from side_variables.run import load  # noqa: E402
 from hjc.arrays import Float64  # noqa: E402
 from hjc.classifiers.linear import LinearClassifier  # noqa: E402
 from hjc.classifiers.linear_settings import LinearSettings  # noqa: E402
-from hjc.evaluation.decodings import ALL, BUNDLES, LEAF, METRICS, DecodingRows  # noqa: E402
+from hjc.evaluation.decodings import ALL, BUNDLES, LEAF, DecodingRows  # noqa: E402
 from hjc.evaluation.validation import describe_validation  # noqa: E402
 from hjc.metrics import LevelProba, Resamples  # noqa: E402
 from hjc.metrics.bootstrap import percentile_interval  # noqa: E402
@@ -28,13 +28,14 @@ from hjc.metrics.hierarchical import node_information  # noqa: E402
 from hjc.report.comparison import difference  # noqa: E402
 
 DRAWS = 300
+BETAS = (0.5, 1.0, 2.0)
 
 
 def replicates(rows: DecodingRows, times: Float64) -> dict[tuple[str, str], Float64]:
     """(decoding, metric) -> values in resamples that draw the units ``times`` (U, R)."""
     out = {(ALL, "hf1_auc"): rows.curve.area(times)}
     for way, sums in rows.sums.items():
-        for metric, of_unit in zip(METRICS, sums.T, strict=True):
+        for metric, of_unit in zip(rows.metrics, sums.T, strict=True):
             if not np.isnan(of_unit).any():
                 out[way, metric] = (of_unit @ times) / (rows.total @ times)
     return out
@@ -54,7 +55,7 @@ def main() -> None:
         found: dict[str, tuple[DecodingRows, dict[tuple[str, str], Float64]]] = {}
         raw = model.leaf_log_proba(test.texts)
         for kind, log_proba in (("raw", raw), ("calibrated", calibrator.transform(raw))):
-            rows = DecodingRows(tree, test.gold, information, drawn)
+            rows = DecodingRows(tree, test.gold, information, drawn, betas=BETAS)
             for part in np.array_split(np.arange(len(test)), max(1, len(test) // 500)):
                 rows.update(part, LevelProba.of(tree, log_proba[part]))
             found[kind] = rows, replicates(rows, times)

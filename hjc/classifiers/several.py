@@ -42,6 +42,8 @@ NO_SETS = (
     "a head for several codes (evaluation.several) needs training rows that have several: of {rows:,} rows {used:,} "
     "can be used, and none has more than one. Give data.other_codes_column or data.code_separator, or leave it out"
 )
+#: weights that no solver finds: sums of larger ones may be infinite
+LARGEST = 1e20
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +140,9 @@ class SeveralHead:
         arrays = {name: array for name, array in state.items() if name not in ("space", MODEL)}
         if wrong := no_numbers(arrays, ("features", "share")):
             raise ValueError(wrong)
+        counts = ("features", "indices", "indptr", "rows")
+        if broken := [name for name in counts if arrays[name].dtype.kind not in "iu"]:
+            raise ValueError(f"{', '.join(broken)} hold no whole numbers")
         shape = len(taxonomy), int(arrays["features"])
         if (str(state["space"]), shape[1]) != (read.space, read.rows.shape[1]):
             raise ValueError(
@@ -148,12 +153,16 @@ class SeveralHead:
         )
         weights.check_format(full_check=True)
         bias = arrays["bias"].astype(np.float32, copy=False)
+        most = float(max(abs(weights.data).max(initial=0.0), abs(bias).max(initial=0.0)))
+        check_range("its weights", most, most <= LARGEST, f"sizes up to {LARGEST:g}, of which sums are finite")
         if bias.shape != (len(taxonomy),):
             raise ValueError(f"biases of shape {bias.shape} for {len(taxonomy)} codes")
         start = "threshold_"
         thresholds = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
         if any(array.shape != (taxonomy.depth + 1,) for array in thresholds.values()):
             raise ValueError(f"its thresholds are not of {taxonomy.depth} levels")
+        for array in thresholds.values():
+            check_range("its thresholds", array, ((array >= 0) & (array <= 1)).all(), "numbers from 0 to 1")
         rows, several = (int(x) for x in arrays["rows"])
         check_range(
             "its rows", [rows, several], 0 <= several <= rows, "numbers from 0, of which some have several codes"

@@ -60,8 +60,8 @@ def fit_several(model: Classifier, directory: str | Path, train: JobData, valid:
         head = SeveralHead.fit(model.taxonomy, model.text_vectors(list(rows.texts)), sets_of(rows))
         model.several = head
         if len(valid):
-            head = model.several = replace(head, share=_share(model, valid))
-            head.thresholds.update(_thresholds(model, valid))
+            share, thresholds = _chosen(model, head, valid)
+            head = replace(head, share=share, thresholds=thresholds)
         head.save(directory)
     model.several = head
     sentence = f"head for several codes ({SEVERAL}): {head.rows:,} training rows, {head.several:,} with several codes"
@@ -78,26 +78,21 @@ def of_all_ways(model: Classifier, texts: list[str], levels: LevelProba) -> dict
     return {HEAD: model.several.proba(model.text_vectors(texts), levels.nodes()), PROBABILITIES: levels.nodes()}
 
 
-def _share(model: Classifier, valid: JobData) -> float:
-    """The share of the head in the mixture that has the least log-loss over all nodes."""
+def _chosen(model: Classifier, head: SeveralHead, valid: JobData) -> tuple[float, dict[str, Float64]]:
+    """The share of the head in the mixture that has the least log-loss over all nodes, and the thresholds of best F1 of
+    that mixture and of the model's own probabilities."""
     tree, sets, loss = model.taxonomy, sets_of(valid), np.zeros(len(SHARES))
+    best = [BestThreshold() for _ in range(tree.depth + 1)]
     for rows, log_proba in model.iter_log_proba(valid.texts):
-        ways = of_all_ways(model, [valid.texts[i] for i in rows.tolist()], LevelProba.of(tree, log_proba))
-        *_, (_, _, keep, true) = _parts(tree, sets[rows])
-        head, own = (ways[way][keep] for way in WAYS)
-        loss += [yes_or_no_loss(share * head + (1 - share) * own, true).sum() for share in SHARES]
-    return float(SHARES[loss.argmin()])
-
-
-def _thresholds(model: Classifier, valid: JobData) -> dict[str, Float64]:
-    tree, sets = model.taxonomy, sets_of(valid)
-    found = {way: [BestThreshold() for _ in range(tree.depth + 1)] for way in WAYS}
-    for rows, log_proba in model.iter_log_proba(valid.texts):
-        ways = of_all_ways(model, [valid.texts[i] for i in rows.tolist()], LevelProba.of(tree, log_proba))
-        for place, columns, keep, true in _parts(tree, sets[rows]):
-            for way, proba in ways.items():
-                found[way][place].update(proba[np.ix_(keep, columns)], true)
-    return {way: np.array([t.value() for t in some]) for way, some in found.items()}
+        own = LevelProba.of(tree, log_proba).nodes()
+        proba = np.exp(head.log_proba(model.text_vectors([valid.texts[i] for i in rows.tolist()])))
+        for place, nodes, keep, true in _parts(tree, sets[rows]):
+            at = np.ix_(keep, nodes)
+            best[place].update(proba[at], true, own[at])
+            if place == tree.depth:
+                loss += [yes_or_no_loss(share * proba[at] + (1 - share) * own[at], true).sum() for share in SHARES]
+    share = float(SHARES[loss.argmin()])
+    return share, {way: np.array([t.value(s) for t in best]) for way, s in ((HEAD, share), (PROBABILITIES, 0.0))}
 
 
 def _parts(tree: Taxonomy, sets: CodeSets) -> Iterator[tuple[int, IntArray, IntArray, BoolArray]]:

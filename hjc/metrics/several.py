@@ -122,24 +122,30 @@ class SetScores:
 
 
 class BestThreshold:
-    """The threshold of the best micro F1, from batches. Only pairs that may be said are kept of a row."""
+    """The threshold of the best micro F1 of a mixture of two kinds of probabilities, from batches.
+
+    The share in the mixture may be said last. Only pairs of row and code that may be said are kept.
+    """
 
     def __init__(self) -> None:
         self._proba: list[Float64] = []
         self._true: list[BoolArray] = []
         self._all = 0
 
-    def update(self, proba: FloatArray, true: BoolArray) -> None:
-        """Add a batch (B, K)."""
-        some = proba >= LOWEST
-        self._proba.append(np.asarray(proba[some], dtype=np.float64))
+    def update(self, proba: FloatArray, true: BoolArray, other: FloatArray | None = None) -> None:
+        """Add a batch (B, K); ``other`` (B, K) are the probabilities that it may be mixed with."""
+        both = np.stack([proba, proba if other is None else other])
+        some = both.max(axis=0) >= LOWEST
+        self._proba.append(np.asarray(both[:, some], dtype=np.float64))
         self._true.append(true[some])
         self._all += int(true.sum())
 
-    def value(self) -> float:
-        """The highest such threshold, one of the probabilities; 1 without rows."""
-        proba = np.concatenate([*self._proba, np.zeros(0)])
-        true = np.concatenate([*self._true, np.zeros(0, bool)])
+    def value(self, share: float = 1.0) -> float:
+        """The highest such threshold of share p + (1 - share) other, one of these; 1 without rows."""
+        first, other = np.concatenate([*self._proba, np.zeros((2, 0))], axis=1)
+        proba, true = share * first + (1 - share) * other, np.concatenate([*self._true, np.zeros(0, bool)])
+        some = proba >= LOWEST
+        proba, true = proba[some], true[some]
         order = np.argsort(-proba, kind="stable")
         proba, right = proba[order], np.cumsum(true[order])
         last = np.flatnonzero(np.r_[np.diff(proba) < 0, len(proba) > 0])  # equal ones are said together
