@@ -49,6 +49,8 @@ PLAN = {
         "model.neural.capitals=keep",
         "model.biencoder.capitals=keep",
     ],
+    # every part twice, and capitals as they are read today
+    "grouped_best_two_folds": [*GROUPED, "experiment=best", "model.folds=2"],
 }
 
 if __name__ == "__main__":
