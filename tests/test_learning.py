@@ -102,3 +102,29 @@ def test_a_run_without_its_weights_is_one_message(run, tmp_path):
     (tmp_path / "encoder_config.json").unlink()
     with pytest.raises(EncoderNotFoundError, match=r"no config\.json"):
         resolve_folder(str(tmp_path))
+
+
+def test_a_pruned_run_starts_another_with_the_whole_vocabulary(tmp_path, monkeypatch, caplog):
+    """The pieces that its texts used as it trained them, the others as they were before it."""
+    start = tmp_path / "xlmr"
+    whole, pieces = load_encoder(settings(encoder=str(write_encoder(start, "xlmr")), prune_vocabulary=False))
+    tree = toy_tree()
+    pruning = settings(encoder=str(start), prune_vocabulary=True)
+    model = NeuralClassifier(tree, pruning, trainer(max_steps=2)).fit(toy_data(tree, 4))
+    model.save_pretrained(tmp_path / "run")
+    own = model.tokenizer.get_vocab()
+    assert own.keys() < pieces.get_vocab().keys()
+
+    encoder, tokenizer = load_encoder(settings(encoder=str(tmp_path / "run"), prune_vocabulary=False))
+    assert tokenizer.get_vocab() == pieces.get_vocab()
+    before, trained = whole.get_input_embeddings().weight, model.network.encoder.get_input_embeddings().weight
+    table = encoder.get_input_embeddings().weight
+    for piece, i in pieces.get_vocab().items():
+        assert torch.equal(table[i], trained[own[piece]] if piece in own else before[i]), piece
+    assert not torch.equal(encoder.encoder.layer[0].output.dense.weight, whole.encoder.layer[0].output.dense.weight)
+
+    # it is never asked for at the hub, because the run names it: without it, the pieces that are there
+    start.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr("hjc.nn.hub.probe", lambda *_: pytest.fail("the hub was asked"))
+    encoder, tokenizer = load_encoder(settings(encoder=str(tmp_path / "run"), prune_vocabulary=False))
+    assert tokenizer.get_vocab() == own and "other texts are cut into more pieces" in caplog.text

@@ -20,14 +20,15 @@ from transformers.utils import logging as transformers_logging
 
 from hjc.errors import check_range
 from hjc.nn.architectures import bare, encoder_class, no_pooler, of_config, read_backend, wrap
-from hjc.nn.hub import resolve_folder
+from hjc.nn.hub import EncoderNotFoundError, resolve_folder
 from hjc.nn.lora import add_lora
 from hjc.nn.offline import XLMR_SPECIAL_TOKENS
 from hjc.nn.pruning import prune
-from hjc.nn.run_encoder import CONFIG_FILE, is_run, run_weights, say_differences
+from hjc.nn.run_encoder import CONFIG_FILE, is_run, pruned_from, run_weights, say_differences
 from hjc.nn.settings import NeuralSettings
 from hjc.nn.stored import max_tokens
 from hjc.nn.tokens import lower_capitals
+from hjc.nn.whole_vocabulary import graft
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,10 @@ def load_encoder(
     else:
         folder = resolve_folder(settings.encoder, settings.revision)
         backend, special, limit = read_backend(folder)
-        model = _read_run(folder, settings) if is_run(folder) else _read_model(folder, settings.num_layers)
+        if is_run(folder):
+            model, backend = _whole(folder, _read_run(folder, settings), backend, settings.num_layers)
+        else:
+            model = _read_model(folder, settings.num_layers)
         if settings.prune_vocabulary and corpus:
             before = model.get_input_embeddings().num_embeddings
             backend, mapping = prune(model, backend, corpus, extra)
@@ -187,6 +191,30 @@ def _read_run(folder: Path, settings: NeuralSettings) -> PreTrainedModel:
     if missing:
         raise ValueError(f"{folder} lacks {len(missing)} weights of {CONFIG_FILE}, such as {missing[0]}")
     return model
+
+
+def _whole(
+    folder: Path, trained: PreTrainedModel, backend: Tokenizer, num_layers: int
+) -> tuple[PreTrainedModel, Tokenizer]:
+    """The encoder of a run with the vocabulary that was pruned to the run's texts: other texts use other pieces.
+
+    The encoder that the run started from is looked for on this machine alone: the run names it, not the user.
+    """
+    start = pruned_from(folder)
+    if start is None or start[0] == TINY:
+        return trained, backend
+    try:
+        source = resolve_folder(*start, ask_hub=False)
+        whole, pieces = _read_model(source, num_layers), read_backend(source)[0]
+        graft(whole, pieces.get_vocab(), trained, backend.get_vocab())
+    except (EncoderNotFoundError, ValueError, OSError) as error:
+        logger.warning(
+            "the vocabulary of %s was pruned to its own texts (model.prune_vocabulary) and stays so: "
+            "other texts are cut into more pieces. Where %s, which it started from, was looked for: %s",
+            folder, start[0], error,
+        )  # fmt: skip
+        return trained, backend
+    return whole, pieces
 
 
 @contextmanager

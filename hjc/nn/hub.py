@@ -27,12 +27,15 @@ class EncoderNotFoundError(FileNotFoundError):
     """An encoder that was asked for is nowhere to be had. The message says what to do."""
 
 
-def resolve_folder(encoder: str, revision: str | None = None) -> Path:
+def resolve_folder(encoder: str, revision: str | None = None, *, ask_hub: bool = True) -> Path:
     """The folder with an encoder's config.json, weights and tokenizer.
 
     A local folder (also a fitted model of ours) wins over the hub's cache; the hub is asked only for what neither has.
     Where it does not answer within ``PROBE_SECONDS`` (or HF_HUB_OFFLINE is set), e5 and minilm come from the packages
     of the extra ``offline``.
+
+    Args:
+        ask_hub: False for a name that a file says, not the user: it is looked for on this machine alone.
 
     Raises:
         EncoderNotFoundError: with the ways out.
@@ -55,7 +58,10 @@ def resolve_folder(encoder: str, revision: str | None = None) -> Path:
     if (cached := _cached(encoder, revision)) is not None:
         return cached
     bundle = BUNDLES.get(encoder)
-    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else probe(encoder, revision)
+    if not ask_hub:
+        problem: str | None = "the hub is not asked for it"
+    else:
+        problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else probe(encoder, revision)
     if problem is None:
         return _download(encoder, revision)
     if bundle is not None and is_installed(bundle):

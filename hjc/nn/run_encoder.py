@@ -49,12 +49,27 @@ def run_weights(folder: Path) -> "dict[str, Tensor]":
     )
 
 
+def _parameters(folder: Path) -> dict[str, Any]:
+    """What the run was told of its encoder; empty where nothing is known."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["parameters"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def pruned_from(folder: Path) -> tuple[str, str | None] | None:
+    """Name and revision of the encoder whose vocabulary the run pruned; None where it pruned none."""
+    then = _parameters(folder)
+    name, revision = then.get("encoder"), then.get("revision")
+    if not then.get("prune_vocabulary") or not isinstance(name, str) or not isinstance(revision, str | None):
+        return None
+    return name, revision
+
+
 def say_differences(folder: Path, **now: Any) -> None:
     """A warning where the run read its texts by other settings: its encoder was fitted to those."""
-    try:
-        then = json.loads((folder / "config.json").read_text(encoding="utf-8"))["parameters"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # of an encoder alone nothing is known
+    then = _parameters(folder)
     other = [
         f"model.{name}={then[name]!r}, here {value!r}" for name, value in now.items() if then.get(name, value) != value
     ]

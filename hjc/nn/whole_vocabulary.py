@@ -1,29 +1,32 @@
-"""An encoder that was trained with a pruned vocabulary as a Hugging Face folder with the whole one."""
+"""An encoder trained with a pruned vocabulary, with the whole vocabulary of the encoder that it started from."""
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
-
-from hjc.nn.encoder import load_encoder
-from hjc.nn.settings import NeuralSettings
-from hjc.nn.stored import save_tokenizer
-from hjc.nn.text_encoder import TorchTextEncoder
+from transformers import PreTrainedModel
 
 
-def save_whole(trained: TorchTextEncoder, start: NeuralSettings, folder: Path) -> None:
-    """Write config.json, model.safetensors and the tokenizer of the encoder that ``start`` names, with the weights of
-    ``trained``; pieces that its vocabulary lacks keep the vectors that they started with.
+def graft(whole: PreTrainedModel, known: Mapping[str, int], trained: PreTrainedModel, own: Mapping[str, int]) -> None:
+    """Give ``whole`` the weights of ``trained``, in place; pieces that ``own`` lacks keep the vectors they have.
 
     Args:
-        start: with ``prune_vocabulary=False``.
+        whole: the encoder that the training of ``trained`` started from, and ``known``, the ids of its pieces.
+        trained: an encoder of the same shape but for its table of pieces, and ``own``, the ids of these.
+
+    Raises:
+        ValueError: it did not start from this encoder.
     """
-    whole, tokenizer = load_encoder(start)
     table = whole.get_input_embeddings().weight
     assert isinstance(table, torch.Tensor)
     name = next(name for name, p in whole.named_parameters() if p is table)
-    state = {key: value.detach().cpu().float() for key, value in trained.model.state_dict().items()}
-    known, pieces, merged = tokenizer.get_vocab(), trained.tokenizer.get_vocab(), table.detach().clone()
-    merged[torch.tensor([known[piece] for piece in pieces])] = state[name][torch.tensor(list(pieces.values()))]
-    whole.load_state_dict(state | {name: merged})
-    whole.save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
+    state = {key: value.detach().cpu().float() for key, value in trained.state_dict().items()}
+    if not own.keys() <= known.keys():
+        raise ValueError(f"{len(own.keys() - known.keys())} pieces are none of the whole vocabulary")
+    merged = table.detach().clone()
+    if state.get(name, merged).shape[1:] != merged.shape[1:]:
+        raise ValueError(f"vectors of {tuple(state[name].shape[1:])} numbers, not {tuple(merged.shape[1:])}")
+    merged[torch.tensor([known[piece] for piece in own])] = state[name][torch.tensor(list(own.values()))]
+    try:
+        whole.load_state_dict(state | {name: merged})
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error

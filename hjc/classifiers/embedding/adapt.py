@@ -35,8 +35,9 @@ from hjc.nn.fitting import FitResult
 from hjc.nn.pairs import PairBatches
 from hjc.nn.ranking import fit_encoder
 from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.stored import save_tokenizer
 from hjc.nn.text_encoder import TorchTextEncoder
-from hjc.nn.whole_vocabulary import save_whole
+from hjc.nn.whole_vocabulary import graft
 from hjc.taxonomy import Taxonomy, from_edges
 
 logger = logging.getLogger(__name__)
@@ -206,7 +207,10 @@ def _write(
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        save_whole(encoder, _pruned(settings, prune=False), part)
+        whole, tokenizer = load_encoder(_pruned(settings, prune=False))
+        graft(whole, tokenizer.get_vocab(), encoder.model, encoder.tokenizer.get_vocab())
+        whole.save_pretrained(part)
+        save_tokenizer(tokenizer, part)
         write_json(part / NOTE, json.loads(json.dumps(note)))
         part.chmod(0o755)
         os.replace(part, folder)
