@@ -238,6 +238,20 @@ def test_split_column(tmp_path):
     assert len(splits.tests["test"]) == 20 and 0 < len(splits.valid) < 10, "validation is carved from training"
 
 
+def test_inclusion_probabilities_say_which_rows_validate(tmp_path):
+    frame = pd.DataFrame(many(300))
+    frame["p"] = ["" if i % 3 == 0 else "0.05" if i % 3 == 1 else "0.5" for i in range(len(frame))]
+    frame.loc[[4, 7], "p"] = ["often", "1.5"]
+    write(tmp_path / "drawn.csv", frame)
+    source = SourceSettings(path=str(tmp_path / "drawn.csv"), role="split", inclusion_column="p")
+    settings = DataSettings(sources=[source], test_fraction=0.0, valid_fraction=0.1)
+    splits = load_job_data(settings, TREE)
+    reason = "inclusion probability is not a number from 0 to 1"
+    assert splits.rejects["reason"].tolist() == [reason] * 2 and splits.rejects["value"].tolist() == ["often", "1.5"]
+    held = frame["p"].iloc[splits.valid.row].tolist()
+    assert "" not in held and held.count("0.05") > 5 * held.count("0.5") and len(held) > 20
+
+
 def test_saved_datasetdict_brings_its_split(tmp_path):
     datasets = pytest.importorskip("datasets")
     one = datasets.Dataset.from_pandas(pd.DataFrame(many(40))[["text", "code"]])

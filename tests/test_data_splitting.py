@@ -170,3 +170,29 @@ def test_each_row_is_as_likely_to_test():
 
 def test_no_rows():
     assert split_rows(TREE, np.array([], dtype=np.int64)).tolist() == []
+
+
+def test_of_rows_drawn_with_unlike_probabilities_an_even_part_validates():
+    """A pool of two halves, one drawn nine times as often: drawn rows are 9 to 1, what validates is 1 to 1."""
+    inclusion = np.r_[np.full(900, 0.9), np.full(100, 0.1)]
+    gold = np.full(1000, TREE.index_of["011"])
+    held = np.zeros(1000)
+    for seed in range(40):
+        side = split_rows(TREE, gold, test_fraction=0.0, valid_fraction=0.1, seed=seed, size=1 / inclusion)
+        assert abs((side == VALID).sum() - 100) <= 1
+        held += side == VALID
+    assert held[:900].sum() / 40 == pytest.approx(50, abs=1) and held[900:].sum() / 40 == pytest.approx(50, abs=1)
+    # second formulation: drawn and then held, a row of the pool has the same chance whichever half it is of
+    chance = inclusion * np.r_[np.full(900, held[:900].mean()), np.full(100, held[900:].mean())]
+    assert chance[0] == pytest.approx(chance[-1], rel=0.05)
+
+
+def test_rows_without_a_probability_of_being_drawn_never_validate():
+    size = np.r_[np.ones(30), np.zeros(70)]
+    side = split_rows(TREE, np.full(100, TREE.index_of["111"]), test_fraction=0.0, valid_fraction=0.2, size=size)
+    assert (side[:30] == VALID).sum() == 20 and (side[30:] == TRAIN).all()
+    same = split_rows(
+        TREE, np.full(100, TREE.index_of["111"]), test_fraction=0.0, valid_fraction=0.5, size=np.ones(100)
+    )
+    plain = split_rows(TREE, np.full(100, TREE.index_of["111"]), test_fraction=0.0, valid_fraction=0.5)
+    assert (same == plain).all()

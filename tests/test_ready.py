@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 import hjc
 from hjc.corpus.from_taxonomy import TaxonomyTexts
+from hjc.data import JobData
 from hjc.evaluation.watch import unproven
 from hjc.taxonomy import from_edges, isco08, write_taxonomy_csv
+from hjc.training.before_after import before_and_after
 from hjc.training.ready import COLUMNS, ReadySettings, held_out, learn, on_tree, training_table
+from hjc.training.ready_tables import coded_source, dealt
 from hjc.training.settings import Config
 from hjc.training.workflow import RunResult
 
@@ -55,11 +59,16 @@ def recall(table: pd.DataFrame, name: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def model(esco: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def test_ads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ads(tmp_path_factory.mktemp("tests") / "test_ads.csv", 40)
+
+
+@pytest.fixture(scope="module")
+def model(esco: Path, test_ads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hjc.training.ready import make_ready
 
     folder = tmp_path_factory.mktemp("ready")
-    settings = ReadySettings(tests=(str(ads(folder / "test_ads.csv", 40)),), valid=0.2)
+    settings = ReadySettings(tests=(str(test_ads),), valid=0.2)
     make_ready("isco08", [str(esco)], folder / "model", settings)
     return folder / "model"
 
@@ -111,6 +120,84 @@ def test_learning_goes_on_and_forgets_nothing(model: Path, tmp_path: Path, call)
     assert call("learn", tmp_path / "new", more, "-o", tmp_path / "newer")[0] == 0
     record = yaml.safe_load((tmp_path / "newer" / "train.yaml").read_text())
     assert record["data"]["valid"]["rows"] == 20  # of both coded tables
+
+
+def scored(folder: Path) -> tuple[float, float, float]:
+    """Share of right codes, log-loss and ECE of the test ads at the deepest level."""
+    table = pd.read_csv(folder / "metrics.csv")
+    rows = table[(table["set"] == "test/test_ads") & (table["level"] == "4") & (table["slice_kind"].isna())]
+    found = rows.drop_duplicates("metric").set_index("metric")["value"]
+    return found["recall@1"], found["log_loss"], found["ece"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 5, 20])
+def test_a_few_coded_ads_make_no_worse_model_and_are_warned_of(
+    n: int, model: Path, test_ads: Path, tmp_path: Path, call
+) -> None:
+    coded = ads(tmp_path / "coded.csv", n, start=700)
+    code, out, _ = call("learn", model, coded, "-o", tmp_path / "new", "--test", test_ads)
+    assert code == 0
+    assert f"warning: only {n} coded ad{'s' if n > 1 else ''}: all train and none is held back" in out
+    assert "code about 100" in out
+    before, after = scored(model), scored(tmp_path / "new")
+    assert after[0] >= before[0] and after[1] <= before[1] + 0.01 and after[2] <= before[2] + 0.02
+    # the names validate and calibrate, as they did before
+    rows = [
+        pd.read_csv(folder / "metrics.csv").query("set == 'valid'")["n"].max() for folder in (model, tmp_path / "new")
+    ]
+    assert rows[0] == rows[1] > 5
+    assert (tmp_path / "new" / "calibration.json").exists() == (model / "calibration.json").exists()
+
+
+@pytest.mark.slow
+def test_what_coding_has_bought_is_said_and_a_worse_model_is_warned_of(model: Path, tmp_path: Path, call) -> None:
+    coded = ads(tmp_path / "coded.csv", 60, start=700)
+    code, out, _ = call("learn", model, coded, "-o", tmp_path / "new")
+    assert code == 0 and "12 coded ads that were held back: before, " in out and "the new model is worse" not in out
+    titles = [f"{job} {number}" for number in range(10) for job in ("Welder", "Cook")]
+    new, held = hjc.load(model), JobData.from_lists(isco08(), titles, ["7212", "5120"] * 10)
+    assert before_and_after(model, new, held)[0].startswith("20 coded ads that were held back: before, 100.0% right")
+    assert not before_and_after(model, new, held.take(np.arange(9)))
+    forgetful = hjc.load(model)
+    forgetful.title_weights = np.full_like(forgetful.title_weights, 1e-6)
+    lines = before_and_after(model, forgetful, held)
+    assert f"warning: on these ads the new model is worse: look at their codes, and stay with {model}" in lines
+
+
+def test_columns_are_found_in_any_case(model: Path, tmp_path: Path, call) -> None:
+    table = pd.read_csv(ads(tmp_path / "plain.csv", 5), dtype=str)
+    table.rename(columns={"title": "Title", "description": "DESCRIPTION", "code": "CODE"}).to_csv(
+        tmp_path / "coded.csv", index=False
+    )
+    code, out, _ = call("learn", model, tmp_path / "coded.csv", "-o", tmp_path / "new")
+    assert code == 0 and "5 coded rows; titles in 'Title', bodies in 'DESCRIPTION', codes in 'CODE'" in out
+    both = table.assign(Title=table["title"], TITLE=table["title"]).drop(columns="title")
+    both.to_csv(tmp_path / "both.csv", index=False)
+    code, _, err = call("learn", model, tmp_path / "both.csv", "-o", tmp_path / "newer")
+    assert code == 2 and "'Title', 'TITLE' may all be the column 'title': rename all but one" in err
+    table.rename(columns={"title": "TITEL"}).to_csv(tmp_path / "none.csv", index=False)
+    code, _, err = call("learn", model, tmp_path / "none.csv", "-o", tmp_path / "newer")
+    assert code == 2 and "only 'TITEL', 'description', 'code'" in err and not (tmp_path / "newer").exists()
+    table.assign(code="").to_csv(tmp_path / "uncoded.csv", index=False)
+    code, _, err = call("learn", model, tmp_path / "uncoded.csv", "-o", tmp_path / "newer")
+    assert code == 2 and "none has a code in code" in err and not (tmp_path / "newer").exists()
+
+
+def test_of_drawn_ads_an_even_fifth_is_held_back_and_picked_ones_are_warned_of(tmp_path: Path) -> None:
+    table = pd.read_csv(ads(tmp_path / "coded.csv", 60), dtype=str)
+    table.assign(hjc_inclusion_probability=0.5).to_csv(tmp_path / "drawn.csv", index=False)
+    table.assign(hjc_inclusion_probability="").to_csv(tmp_path / "picked.csv", index=False)
+    drawn, picked, plain = (
+        coded_source(str(tmp_path / f"{name}.csv"), "split") for name in ("drawn", "picked", "coded")
+    )
+    said: list[str] = []
+    sources, why = dealt([drawn, picked, plain], said.append)
+    names = ["hjc_inclusion_probability", "hjc_inclusion_probability", ""]
+    assert not why and [source.inclusion_column for source in sources] == names and "warning" not in " ".join(said)
+    sources, why = dealt([picked, plain], said.append)
+    assert not why and [source.inclusion_column for source in sources] == ["", ""]
+    assert said[-1].startswith("warning: the coded ads were picked to learn from") and "--strategy random" in said[-1]
 
 
 def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:

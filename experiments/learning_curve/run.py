@@ -6,54 +6,73 @@ python experiments/learning_curve/run.py [--only kzis] [--size 300] [--order ran
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ads_data import calibrated_on, federal, fitted, keep, polish_ads, polish_names
+from common import data_folder
 
-from hjc.arrays import IntArray
+from hjc.arrays import Float64, IntArray
 from hjc.classifiers.ads import AdsClassifier
 from hjc.data import JobData
+from hjc.data.splitting import VALID, identical_groups, merge_groups, near_duplicate_groups, split_rows
 from hjc.decision import review_plan
 from hjc.decision.selective import selective_table
 from hjc.evaluation import evaluate_model
 from hjc.metrics import Resamples
+from hjc.taxonomy import isco08
 
 SIZES = (0, 100, 300, 1000, 3000)
 SEED = 1
 #: test rows that are scored at most
 MOST_TESTED = 3000
+#: of the titles
+LANGUAGES = ("de", "pl")
 FIGURES = ("recall@1", "log_loss", "ece")
 OUT = Path(__file__).resolve().parent / "results.csv"
 
 
-def drawn(order: str, n: int, pool: JobData, ready: AdsClassifier | None) -> IntArray:
-    """Positions of n rows of the pool: at random, or as ``hjc review --strategy proportional`` picks by the model."""
-    if ready is None or order == "random" or n >= len(pool):
-        return np.random.default_rng(SEED).permutation(len(pool))[:n]
-    uncertain = np.concatenate([1 - np.exp(found.max(axis=1)) for _, found in ready.iter_log_proba(pool.texts)])
-    rows = review_plan(np.clip(uncertain, 0, 1), n, "proportional", seed=SEED).rows
-    return np.random.default_rng(SEED).permutation(rows)
+def drawn(order: str, n: int, pool: JobData, uncertain: Float64 | None) -> tuple[IntArray, Float64]:
+    """Positions of n rows of the pool, and the probability that each had of being drawn: at random, or as ``hjc review
+    --strategy proportional`` draws by how unsure the ready model is."""
+    if uncertain is None or order == "random" or n >= len(pool):
+        return np.sort(np.random.default_rng(SEED).permutation(len(pool))[:n]), np.full(n, n / len(pool))
+    plan = review_plan(np.clip(uncertain, 0, 1), n, "proportional", seed=SEED)
+    return plan.rows, plan.inclusion_probability
+
+
+def sides(coded: JobData, inclusion: Float64) -> tuple[JobData, JobData]:
+    """What trains and what is held back, as ``hjc learn`` deals: a fifth, near-duplicates on one side, and of rows that
+    were drawn with unlike probabilities a fifth that is like the pool."""
+    groups = merge_groups(identical_groups(coded.texts), near_duplicate_groups(coded.texts, 0.9))
+    side = split_rows(
+        coded.taxonomy, coded.gold, groups=groups, test_fraction=0.0, valid_fraction=0.2, singletons="sample",
+        seed=SEED, size=1 / inclusion,
+    )  # fmt: skip
+    coded = replace(coded, group=groups)
+    return coded.take(side != VALID), coded.take(side == VALID)
 
 
 def curve(study: str, names: JobData, pool: JobData, test: JobData, part: argparse.Namespace) -> Iterator[dict]:
     """A line for each size, order, level and figure; by title and body."""
-    keep = np.sort(np.random.default_rng(SEED).permutation(len(test))[:MOST_TESTED])
-    test = test.take(keep)
+    test = test.take(np.sort(np.random.default_rng(SEED).permutation(len(test))[:MOST_TESTED]))
     wanted = [min(n, len(pool)) for n in part.size or (*SIZES, len(pool))]
-    ready: AdsClassifier | None = None
+    uncertain: Float64 | None = None
     if 0 in wanted or "review" in part.order:
         ready = fitted(names, None, (), cross_fit=2)
+        if "review" in part.order:
+            found = [1 - np.exp(log_proba.max(axis=1)) for _, log_proba in ready.iter_log_proba(pool.texts)]
+            uncertain = np.concatenate(found).astype(np.float64)
     if 0 in wanted:
-        assert ready is not None
         yield from figures(study, "none", 0, ready, test, calibrated=False)
     for n in (n for n in wanted if n):
         for order in part.order if n < len(pool) else ("random",):
-            rows = drawn(order, n, pool, ready)
-            held = max(20, n // 5)
-            valid, train = pool.take(np.sort(rows[:held])), pool.take(np.sort(rows[held:]))
+            rows, inclusion = drawn(order, n, pool, uncertain)
+            train, valid = sides(pool.take(rows), inclusion)
             model = fitted(JobData.concat([names, train]), valid, (), cross_fit=2)
             calibrated_on(model, valid)
             yield from figures(study, order, n, model, test, calibrated=True)
@@ -89,7 +108,27 @@ def usajobs(part: argparse.Namespace) -> Iterator[dict]:
     yield from curve("usajobs", *federal(), part)
 
 
-STUDIES: dict[str, Callable[[argparse.Namespace], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs}
+def titles(part: argparse.Namespace) -> Iterator[dict]:
+    """ESCO's labels and the names of the groups in two languages; national titles of one certain group, half of them
+    the pool. Titles that are a label of ESCO are left out, equal ones lie on one side."""
+    folder, tree = data_folder(), isco08()
+    names = pd.read_csv(folder / "isco08_titles_24_languages" / "train.csv.gz", dtype=str)
+    names = names[names["lang"].isin(LANGUAGES)].sample(frac=1, random_state=SEED).groupby(["code", "lang"]).head(30)
+    ready = JobData.from_lists(tree, names["text"].tolist(), names["code"].tolist(), sources=["names"] * len(names))
+    coded = pd.read_csv(folder / "national_titles_isco08" / "titles.csv.gz", dtype=str)
+    sure = (coded["isco_depth"] == "4") & (coded["title_in_esco"] == "0") & coded["lang"].isin(LANGUAGES)
+    coded = coded[sure]
+    groups = identical_groups(coded["title"].tolist())
+    data = JobData.from_lists(tree, coded["title"].tolist(), coded["isco08"].tolist(), groups=groups)
+    side = np.random.default_rng(SEED).random(int(groups.max()) + 1)[groups] < 0.5
+    yield from curve("titles", ready, data.take(side), data.take(~side), part)
+
+
+STUDIES: dict[str, Callable[[argparse.Namespace], Iterator[dict]]] = {
+    "kzis": kzis,
+    "usajobs": usajobs,
+    "titles": titles,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

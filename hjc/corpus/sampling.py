@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hjc.arrays import BoolArray, Float64, IntArray
-from hjc.data.splitting import TEST, TRAIN
-from hjc.decision.review import inclusion_probabilities
+from hjc.data.splitting import TEST, TRAIN, inclusion_probabilities
 
 #: upper bounds of the paper's Table 2, in characters: [0, 50], (50, 100], (100, 200] ... (400, 500], above 500
 CHARACTER_BINS = (50, 100, 200, 300, 400, 500)

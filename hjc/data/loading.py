@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hjc.arrays import IntArray
+from hjc.arrays import Float64, IntArray
 from hjc.data.jobdata import JobData
 from hjc.data.reading import ReadFile, read_file, read_frame
 from hjc.data.recipe import OK, TextRecipe
@@ -150,6 +150,7 @@ def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str,
             valid_fraction=0.0 if (side == VALID).any() else settings.valid_fraction,
             singletons="train" if carve else settings.singletons,
             seed=settings.seed,
+            size=sizes[pool] if (sizes := _sizes(parts)) is not None else None,
         )
     if groups is not None:
         data = dataclasses.replace(data, group=groups)
@@ -185,6 +186,20 @@ def _given_sides(
         fixed.append(np.full(n, i >= extra_from and role == "train"))
         tests.append(np.full(n, part.settings.name if role == "test" else "test", dtype=object))
     return np.concatenate(sides), np.concatenate(fixed), np.concatenate(tests)
+
+
+def _sizes(parts: list[ReadFile]) -> Float64 | None:
+    """(n,) how much sooner a row validates than others of its file, 1 on average: the less probable it was to be drawn,
+    so that all rows of the table it was drawn from had the same chance. None where no file has an inclusion column."""
+    if all(part.inclusion is None for part in parts):
+        return None
+    sizes = []
+    for part in parts:
+        n = len(part.data)
+        given = np.ones(n) if part.inclusion is None else part.inclusion
+        size = np.divide(1.0, given, out=np.zeros(n), where=given > 0)
+        sizes.append(size * (n / total if (total := size.sum()) else 0.0))
+    return np.concatenate(sizes)
 
 
 def _groups(data: JobData, parts: list[ReadFile], to_split: IntArray, settings: DataSettings, carve: bool) -> IntArray:

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hjc.arrays import BoolArray, IntArray, ObjectArray
+from hjc.arrays import BoolArray, Float64, IntArray, ObjectArray
 from hjc.data.codecells import CodeCells
 from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
@@ -53,6 +53,8 @@ class ReadFile:
     rejects: pd.DataFrame
     counts: Counter[str]
     notes: list[str]
+    #: (n,) probabilities of the inclusion column, 0 where a cell is empty; None without one
+    inclusion: Float64 | None = None
 
     def sentences(self, label: str) -> list[str]:
         """How many rows of the file could not be used and why, and what was mended."""
@@ -142,7 +144,7 @@ def read_file(
     code_column = "code" if plain else source.code_column or ""
     optional = {
         key: "" if plain else getattr(source, f"{key}_column") or ""
-        for key in ("language", "source", "weight", "id", "group", "split", "other_codes")
+        for key in ("language", "source", "weight", "id", "group", "split", "other_codes", "inclusion")
     }
     if source.role != "split":
         optional["split"] = ""
@@ -190,6 +192,12 @@ def read_file(
         weight = pd.to_numeric(pd.Series(cells["weight"], dtype="object"), errors="coerce").to_numpy(np.float64)
         bad = ~(np.isfinite(weight) & (weight >= 0))
         rows.reject(bad, "weight is not a number from 0", cells["weight"])
+    inclusion = None
+    if "inclusion" in cells:
+        given = np.array(cells["inclusion"], dtype=object)
+        inclusion = pd.to_numeric(pd.Series(np.where(given == "", "0", given)), errors="coerce").to_numpy(np.float64)
+        bad = ~((inclusion >= 0) & (inclusion <= 1))
+        rows.reject(bad, "inclusion probability is not a number from 0 to 1", cells["inclusion"])
     split = None
     if "split" in cells and source.role == "split":
         split = np.array([SPLIT_NAMES.get(x.lower(), "") for x in cells["split"]], dtype=object)
@@ -219,7 +227,8 @@ def read_file(
     rows.counts["rejected"], rows.counts["used"] = len(rows.rejected), len(data)
     group = np.array(cells["group"], dtype=object)[used] if "group" in cells else None
     split = None if split is None else split[used]
-    return ReadFile(data, source, split, group, rows.frame(), rows.counts, rows.notes)
+    inclusion = None if inclusion is None else inclusion[used]
+    return ReadFile(data, source, split, group, rows.frame(), rows.counts, rows.notes, inclusion)
 
 
 def read_frame(frame: pd.DataFrame, source: SourceSettings, settings: DataSettings, taxonomy: Taxonomy) -> ReadFile:

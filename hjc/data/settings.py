@@ -53,6 +53,9 @@ class SourceSettings:
     id_column: str | None = None
     group_column: str | None = None
     split_column: str | None = None
+    #: role split: column with the probability that a row had of being drawn (hjc_inclusion_probability of hjc review).
+    #: Validation rows are then such as an even sample has; a row without a probability is trained on
+    inclusion_column: str = ""
     #: language of the rows that have none
     default_language: str | None = None
     #: source of the rows that have none (dictionary, thesaurus, ads ...)

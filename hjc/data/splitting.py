@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from hjc.arrays import BoolArray, IntArray
+from hjc.arrays import BoolArray, Float64, IntArray
 from hjc.errors import check_range
 from hjc.taxonomy.tree import Taxonomy
 
@@ -121,14 +121,34 @@ def _similar_pairs(weights: sparse.csr_matrix, threshold: float) -> tuple[IntArr
     return np.concatenate(lefts), np.concatenate(rights)
 
 
-def systematic_sample(n: int, fraction: float, offset: float) -> BoolArray:
+def inclusion_probabilities(size: Float64, n: float) -> Float64:
+    """(N,) proportional to size (from 0), summing to n, none above 1: those that would be are certain, the rest shared
+    anew (Tillé 2006, Sampling Algorithms, section 2.10). The sum is less where fewer than n have a size."""
+    pi = np.zeros(len(size))
+    certain = np.zeros(len(size), dtype=bool)
+    while True:
+        rest = ~certain
+        left = n - int(certain.sum())
+        pi[rest] = left * size[rest] / max(size[rest].sum(), 1e-300)
+        pi[certain] = 1.0
+        over = rest & (pi > 1)
+        if not over.any():
+            return np.minimum(pi, 1.0)
+        certain |= over
+
+
+def systematic_sample(n: int, fraction: float, offset: float, size: Float64 | None = None) -> BoolArray:
     """(n,) every 1/fraction-th of n ordered rows, from a start that ``offset`` in [0, 1) gives.
 
     Each row is drawn with probability ``fraction`` (over offsets), and any run of k rows has k * fraction of
     them drawn, give or take one: on rows in the order of code and source this is proportional stratification, also
-    for strata of one row (Cochran 1977, Sampling Techniques, ch. 8).
+    for strata of one row (Cochran 1977, Sampling Techniques, ch. 8). ``size`` (n,): the probability of a row is
+    proportional to it, and their mean ``fraction``.
     """
-    steps = np.floor(np.arange(n + 1) * fraction + offset)
+    upto = np.arange(n + 1) * fraction
+    if size is not None:
+        upto = np.r_[0.0, np.cumsum(inclusion_probabilities(size, n * fraction))]
+    steps = np.floor(upto + offset)
     return np.asarray(np.diff(steps) > 0)
 
 
@@ -149,6 +169,7 @@ def split_rows(
     valid_fraction: float = 0.1,
     singletons: str = "train",
     seed: int = 1,
+    size: Float64 | None = None,
 ) -> IntArray:
     """(n,) 0 train, 1 valid or 2 test for each row.
 
@@ -163,6 +184,8 @@ def split_rows(
         singletons: train: every code keeps at least one group in training, so a code with one group trains.
             test: a code and source with one group tests (Beręsewicz et al., section 4, step 3). sample: as drawn.
         seed: of the order within a code and source, and of the start.
+        size: (n,) from 0; of what does not test, groups are drawn to validate with probabilities proportional to the
+            mean of their rows' sizes. None: all the same.
     """
     n = len(gold)
     rng = np.random.default_rng(seed)
@@ -186,7 +209,8 @@ def split_rows(
     order = order[~tested]
     if valid_fraction > 0:
         share = min(1.0, valid_fraction / (1 - test_fraction))
-        side[order[systematic_sample(len(order), share, rng.random())]] = VALID
+        of_group = None if size is None else (np.bincount(group, size) / np.bincount(group))[order]
+        side[order[systematic_sample(len(order), share, rng.random(), of_group)]] = VALID
     if singletons == "train":
         trained = np.zeros(len(taxonomy) + 1, dtype=bool)  # the last entry is for rows without a code
         trained[-1] = True

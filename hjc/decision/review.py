@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import entr
 
 from hjc.arrays import Float64, IntArray
+from hjc.data.splitting import inclusion_probabilities
 
 METHODS = ("random", "uncertain", "proportional", "stratified")
 
@@ -77,22 +78,6 @@ def review_plan(
         rows, pi, stratum = _stratified(u, n, strata, bands, rng)
     rows = np.sort(rows)
     return ReviewPlan(rows, pi[rows], stratum[rows], method != "uncertain")
-
-
-def inclusion_probabilities(size: Float64, n: int) -> Float64:
-    """(N,) proportional to size, summing to n, none above 1: those that would be are certain, the rest shared anew
-    (Tillé 2006, Sampling Algorithms, section 2.10)."""
-    pi = np.zeros(len(size))
-    certain = np.zeros(len(size), dtype=bool)
-    while True:
-        rest = ~certain
-        left = n - int(certain.sum())
-        pi[rest] = left * size[rest] / max(size[rest].sum(), 1e-300)
-        pi[certain] = 1.0
-        over = rest & (pi > 1)
-        if not over.any():
-            return np.minimum(pi, 1.0)
-        certain |= over
 
 
 def systematic(pi: Float64, rng: np.random.Generator) -> IntArray:

@@ -5,8 +5,9 @@ was made from lies beside it in ``ready/``, so that ``hjc learn`` can go on with
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,28 @@ from hjc.classifiers.load import training_record
 from hjc.classifiers.storage import read_config
 from hjc.corpus.composed_ads import NAMES, AdSettings, compose_ads
 from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
+from hjc.data.loading import load_job_data
 from hjc.data.sample import sample_rows
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.splitting import text_key
-from hjc.errors import check_range, name_some
+from hjc.errors import check_range
 from hjc.evaluation.watch import LEAST_ROWS, unproven
 from hjc.files import check_folder
-from hjc.tables import open_table, read_table
+from hjc.tables import read_table
 from hjc.taxonomy import Taxonomy, isco08, load_taxonomy, write_taxonomy_csv
 from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
+from hjc.training.before_after import before_and_after
 from hjc.training.ready_card import SAMPLE, ready_card
+from hjc.training.ready_tables import COLUMNS, coded_source, dealt, text_columns_of, titles_of
 from hjc.training.settings import Config, EvaluationSettings, TaxonomySettings
 from hjc.training.workflow import RunResult, run_training
 
 FOLDER, TREE, TEXTS, VALID = "ready", "tree.csv", "texts.csv.gz", "valid.csv.gz"
-COLUMNS = ("title", "body", "code", "language", "source")
 #: kind -> the reader of its files, where the name is another
 READER = {"isco08": "esco"}
 #: kinds of text that ready models are made from, and those whose tables are not read
 SOURCES = ("title", "alternative", "example", "description", "definition", "task")
 NOT_TRAINED_ON = ("technology", "tool", "skill", "knowledge", "ability")
-#: names of columns that a list of titles, or of coded ads, may have
-_TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad")
-_CODE, _LANGUAGE = ("code", "isco08", "isco_code"), ("language", "lang")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,50 +186,6 @@ def training_table(texts: pd.DataFrame, settings: ReadySettings) -> pd.DataFrame
     return pd.concat(rows, ignore_index=True)
 
 
-def titles_of(path: str, tree: Taxonomy) -> pd.DataFrame:
-    """A further table of titles: columns :data:`COLUMNS`. Rows whose code is no leaf of the tree are left out.
-
-    Raises:
-        ValueError: no column of titles or codes, or no row that can be used.
-    """
-    table = read_table(path)
-    title, code = _column(table.columns, _TITLE, path), _column(table.columns, _CODE, path)
-    body, language = _any(table.columns, _BODY), _any(table.columns, _LANGUAGE)
-    found = pd.DataFrame(
-        {"title": table[title], "body": table[body] if body else "", "code": table[code],
-         "language": table[language] if language else "", "source": Path(path).name}
-    )  # fmt: skip
-    usable = found[found["code"].isin(tree.leaf_codes) & found["title"].str.strip().ne("")]
-    if not len(usable):
-        raise ValueError(f"{path}: no row has a title and a code that is a leaf of {tree.name}")
-    return usable[list(COLUMNS)]
-
-
-def _any(columns: Iterable[str], names: Sequence[str]) -> str:
-    """The first of the names that is a column; "" where none is."""
-    return next((name for name in names if name in columns), "")
-
-
-def _column(columns: Iterable[str], names: Sequence[str], path: str) -> str:
-    if not (found := _any(columns, names)):
-        raise ValueError(
-            f"{path}: none of the columns {name_some(names)} is there, only {name_some(list(columns))}: "
-            "name it (hjc learn -t, -c) or rename one"
-        )
-    return found
-
-
-def _text_columns(columns: Sequence[str], path: str) -> list[str]:
-    """The column of titles, and that of bodies where there is one."""
-    return list(filter(None, (_column(columns, _TITLE, path), _any(columns, _BODY))))
-
-
-def _columns_of(path: str) -> list[str]:
-    """The columns of a table, whose rows are not read."""
-    with open_table(path) as reader:
-        return list(reader.columns)
-
-
 def held_out(texts: pd.DataFrame, settings: ReadySettings) -> pd.Series:
     """(n,) rows that validate: some of the names of codes that keep others, no text of which also trains."""
     alone = texts["body"].eq("") & texts["source"].ne("title")
@@ -258,8 +214,8 @@ def ready_config(output: Path, settings: ReadySettings, coded: Sequence[SourceSe
         language_column="language",
         source_column="source",
         test_fraction=0.0,
-        valid_fraction=0.2 if coded else 0.0,
-        near_duplicates=0.9 if coded else 0.0,
+        valid_fraction=0.0 if validates else 0.2,
+        near_duplicates=0.0 if validates else 0.9,
     )
     model = replace(settings.model, parts=list(settings.parts), seed=settings.seed)
     return Config(
@@ -287,20 +243,6 @@ def train_encoder(output: Path, encoder: str, settings: ReadySettings, console: 
     return str(run_training(config, console).directory)
 
 
-def text_columns_of(paths: Sequence[str]) -> list[str]:
-    """The columns of title and body of tables that all have the same.
-
-    Raises:
-        ValueError: they have not.
-    """
-    found = [_text_columns(_columns_of(path), path) for path in paths]
-    if any(columns != found[0] for columns in found):
-        raise ValueError(
-            f"--uncoded: the files have different columns ({name_some(map(str, found))}): give all the same"
-        )
-    return found[0] if found else []
-
-
 def check_inputs(settings: ReadySettings) -> None:
     """Raise what training would of tables and parts that are not there or cannot be read: before anything is made."""
     for part in settings.parts:
@@ -308,17 +250,6 @@ def check_inputs(settings: ReadySettings) -> None:
     text_columns_of(settings.uncoded)
     for path in settings.tests:
         coded_source(path)
-
-
-def coded_source(path: str, role: str = "test", text_columns: Sequence[str] = (), code: str = "") -> SourceSettings:
-    """A coded table; columns that are not said are found by their names (``text_columns``: title, then body)."""
-    columns = _columns_of(path)
-    name = Path(path).name.split(".")[0] if role == "test" else ""
-    return SourceSettings(
-        path=path, role=role, name=name, text_columns=list(text_columns) or _text_columns(columns, path),
-        code_column=code or _column(columns, _CODE, path), language_column=_any(columns, _LANGUAGE),
-        source_column="", default_source="" if role == "test" else "coded",
-    )  # fmt: skip
 
 
 def ready_tree(output: str | Path) -> Taxonomy:
@@ -345,7 +276,12 @@ def learn(
 
     All that the old one was made from is trained on again, so nothing is forgotten; a fifth of the coded ads is held
     back for the weights of title and body and for the calibration, and the names that the old model was validated on
-    are scored as the test ``titles``. Where hardly any ad was held back, a warning at the end says how many.
+    are scored as the test ``titles``. Both models are compared on the ads that were held back. Where hardly any was, a
+    warning at the end says how many; with fewer than :data:`LEAST_CODED` ads none is: all of them train, names validate
+    and calibrate as before, and a warning says so.
+
+    Where a table says with which probability its rows were drawn (``hjc review``), the fifth is drawn so that it is
+    like the table that they were drawn from; rows that were picked to learn from are only trained on.
 
     Args:
         text_columns, code: columns of ``coded`` (title, then body; the code); () and "": found by their names. Coded
@@ -369,21 +305,24 @@ def learn(
     columns |= dict.fromkeys(coded, (text_columns, code))
     settings = ReadySettings(uncoded=tuple(uncoded), tests=tuple(tests), parts=tuple(own.parts), model=own)
     check_inputs(settings)
-    sources = [coded_source(path, "split", *named) for path, named in columns.items()]
-    for path in coded:
-        with open_table(path) as reader:
-            if not any(len(chunk) for chunk in reader.chunks()):
-                raise ValueError(f"{path}: there are no rows to learn from")
+    say = partial((console or Console(highlight=False)).print, markup=False, soft_wrap=True)
+    sources, few = dealt([coded_source(path, "split", *named) for path, named in columns.items()], say)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
     restore = restore_zeros or bool(record.get("data", {}).get("restore_zeros"))
     config = ready_config(target, settings, sources)
-    result = run_training(replace(config, data=replace(config.data, restore_zeros=restore)), console)
+    config = replace(config, data=replace(config.data, restore_zeros=restore))
+    result = run_training(config, console)
+    if few:
+        say(f"warning: {few}")
+        return result
     held = len(result.evaluations["valid"].scores) if "valid" in result.evaluations else 0
-    if few := unproven(held):
-        (console or Console(highlight=False)).print(
+    if held and result.model is not None:
+        for line in before_and_after(source, result.model, load_job_data(config.data, result.model.taxonomy).valid):
+            say(line)
+    if unsure := unproven(held):
+        say(
             f"warning: of the coded ads {held} {'was' if held == 1 else 'were'} held back to weigh title and body and "
-            f"to calibrate: {few}. Give more of them, about {round(LEAST_ROWS / config.data.valid_fraction)}",
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
+            f"to calibrate: {unsure}. Give more of them, about {round(LEAST_ROWS / config.data.valid_fraction)}"
+        )
     return result
