@@ -14,6 +14,7 @@ from hjc.data.splitting import (
     identical_groups,
     merge_groups,
     near_duplicate_groups,
+    near_to,
     split_rows,
     systematic_sample,
 )
@@ -77,6 +78,31 @@ def test_near_duplicates_against_all_pairs(texts, threshold):
     want = components(len(texts), groupings)
     got = near_duplicate_groups(texts, threshold)
     assert [[a == b for b in got] for a in got] == [[a == b for b in want] for a in want]
+
+
+@given(st.lists(WORDS, max_size=8), st.lists(WORDS, max_size=8), st.sampled_from([0.5, 0.8, 1.0]))
+def test_near_to_some_is_a_pair_with_one_of_them(texts, others, threshold):
+    keys = [[splitting.text_key(t) for t in some] for some in (texts, others)]
+    if not any(keys[0] + keys[1]):
+        return
+    unique = list(dict.fromkeys(keys[0] + keys[1]))
+    rows = TfidfVectorizer(token_pattern=r"\w+").fit_transform(unique)
+    matrix = (rows @ rows.T).toarray()
+    if (np.abs(matrix - threshold) < 1e-8)[~np.eye(len(unique), dtype=bool)].any() and threshold < 1:
+        return  # on the threshold rounding decides
+    place = {key: i for i, key in enumerate(unique)}
+    want = [any(a == b or matrix[place[a], place[b]] >= threshold - 1e-9 for b in keys[1]) for a in keys[0]]
+    assert near_to(texts, others, threshold).tolist() == want
+
+
+def test_near_to_knows_no_chains():
+    texts = ["a b c d e f g h", "e f g h i j k l", "i j k l m n o p"]
+    others = ["m n o p q r s t"]
+    assert len(set(near_duplicate_groups([*texts, *others], 0.4).tolist())) == 1
+    assert near_to(texts, others, 0.4).tolist() == [False, False, True]
+    assert near_to([], others).tolist() == [] and near_to(texts, []).tolist() == [False] * 3
+    with pytest.raises(ValueError, match="threshold"):
+        near_to(texts, others, 0)
 
 
 def test_near_duplicates_in_many_blocks(monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hjc.data.splits import SYNTHETIC
-from hjc.data.splitting import near_duplicate_groups, text_key
+from hjc.data.splitting import near_to, text_key
 from hjc.taxonomy import Taxonomy
 
 COLUMNS = ("text", "title", "body", "code", "language", "source", "weight")
@@ -44,7 +44,7 @@ def checked(
     Args:
         answers: (code, its ads) with ``title`` and ``text``.
         protected: texts of validation and test rows, whole and their titles.
-        threshold: cosine of character n-grams from which two texts are near-duplicates.
+        threshold: tf-idf cosine of words from which a text is a near-duplicate of a protected one.
     """
     refused: Counter[str] = Counter()
     kept: list[tuple[str, str, str, str]] = []
@@ -61,17 +61,8 @@ def checked(
             else:
                 seen.add(key)
                 kept.append((f"{title}\n{body}".strip(), title, body, code))
-    near = _near([text for text, *_ in kept], protected, threshold) | _near(
-        [t for _, t, *_ in kept], protected, threshold
-    )
+    whole, titles = near_to([text for text, *_ in kept], protected, threshold), [title for _, title, *_ in kept]
+    near = set(np.flatnonzero(whole | near_to(titles, protected, threshold)).tolist())
     refused["near-duplicate of a test row"] += len(near)
     rows = [(*row, language, SYNTHETIC, weight) for i, row in enumerate(kept) if i not in near]
     return Written(pd.DataFrame(rows, columns=list(COLUMNS)), +refused)
-
-
-def _near(texts: Sequence[str], protected: Sequence[str], threshold: float) -> set[int]:
-    """Positions of texts that are equal or near to a protected one."""
-    if not texts or not protected:
-        return set()
-    groups = near_duplicate_groups([*texts, *protected], threshold)  # equal ones are of one group
-    return set(np.flatnonzero(np.isin(groups[: len(texts)], groups[len(texts) :])).tolist())

@@ -1,5 +1,7 @@
 """Computed splits: by code and source, and never with the same (or nearly the same) text on two sides. n rows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -62,14 +64,33 @@ def near_duplicate_groups(texts: "list[str] | tuple[str, ...]", threshold: float
     Raises:
         ValueError: threshold is not in (0, 1].
     """
-    check_range("threshold", threshold, 0 < threshold <= 1, "above 0 to 1")
-    same = identical_groups(texts)
-    _, first = np.unique(same, return_index=True)  # group numbers are in order of first appearance
-    weights = _tfidf([texts[i] for i in first.tolist()])
-    left, right = _similar_pairs(weights, threshold)
-    m = len(first)
+    same, left, right = _near_pairs(texts, threshold)
+    m = int(same.max(initial=-1)) + 1
     graph = sparse.coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(m, m))
     return _relabel(connected_components(graph, directed=False)[1][same])
+
+
+def near_to(texts: Sequence[str], others: Sequence[str], threshold: float = 0.9) -> BoolArray:
+    """(n,) whether a text is identical to one of ``others`` or has a cosine of at least ``threshold`` with one, as in
+    :func:`near_duplicate_groups`, but without chains: a text between two that are unlike joins nothing.
+
+    Raises:
+        ValueError: threshold is not in (0, 1].
+    """
+    same, left, right = _near_pairs([*texts, *others], threshold)
+    held = np.zeros(int(same.max(initial=-1)) + 1, dtype=bool)
+    held[same[len(texts) :]] = True
+    near = held.copy()
+    near[left[held[right]]] = near[right[held[left]]] = True
+    return near[same[: len(texts)]]
+
+
+def _near_pairs(texts: Sequence[str], threshold: float) -> tuple[IntArray, IntArray, IntArray]:
+    """(n,) numbers of identical texts, and pairs of these numbers that are near."""
+    check_range("threshold", threshold, 0 < threshold <= 1, "above 0 to 1")
+    same = identical_groups(list(texts))
+    _, first = np.unique(same, return_index=True)  # group numbers are in order of first appearance
+    return same, *_similar_pairs(_tfidf([texts[i] for i in first.tolist()]), threshold)
 
 
 def _tfidf(texts: list[str]) -> sparse.csr_matrix:
