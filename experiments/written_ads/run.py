@@ -149,12 +149,10 @@ def main() -> None:
         made = {}
         for writer in Writers.known:
             rows, facts = written(writer, folder, server.server_port)
-            refused = dict(facts["refused"])
-            lines.append({
-                "part": "written", "texts": "", "model": writer, "codes": facts["codes"],
-                "asked": facts["codes"] * PER_CODE, "written": len(rows), "near test rows": refused.get("near-duplicate of a test row", 0),
-                "other refused": sum(refused.values()) - refused.get("near-duplicate of a test row", 0),
-            })  # fmt: skip
+            near, every = (facts["refused"].get("near-duplicate of a test row", 0), sum(facts["refused"].values()))
+            line = {"part": "written", "texts": "", "model": writer, "codes": facts["codes"], "written": len(rows)}
+            asked = facts["codes"] * PER_CODE
+            lines.append({**line, "asked": asked, "near test rows": near, "other refused": every - near})
             print(lines[-1], flush=True)
             made[writer] = rows
     server.shutdown()
