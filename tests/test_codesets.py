@@ -332,3 +332,8 @@ def test_training_and_evaluation_of_a_file_with_other_codes(tmp_path, call):
     recall = [json.loads((tmp_path / x / "metrics.json").read_text())["test/level_3/recall@1"] for x in ("any", "main")]
     assert recall[0] == 1.0 and recall[1] <= 1.0
     assert "8 rows have several" in call(*arguments, "--other-codes-column", "other")[2]
+    frame = pd.read_csv(tmp_path / "rows.csv", dtype=str, keep_default_na=False)
+    frame.loc[0, "other"], frame.loc[1, "other"] = "999", "|"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    err = call(*arguments, "--other-codes-column", "other")[2]
+    assert "1 other codes are not in 'tree' and are left out, their rows stay: '999'" in err

@@ -109,7 +109,8 @@ def test_levels_of_a_code_are_its_beginnings(cell):
 def test_tokens_of_each_kind():
     texts = with_side(["a"] * 4, {"nace": ["86.1", "86.2", "86.2", "99"], "age": ["1", "2", "3", "x"],
                                   "portal": ["p", "p", "q", ""]})  # fmt: skip
-    found = SideVocabulary.fit(COLUMNS, texts)
+    with pytest.warns(UserWarning, match="1 of 4 cells of 'age' are no numbers and count as missing: 'x'"):
+        found = SideVocabulary.fit(COLUMNS, texts)
     assert list(found.tokens[0]) == ["8", "86", "86.2"] and list(found.tokens[2]) == ["p"], "seen in two rows"
     row, variable, token = found.of(texts)
     ages = [len(token[(row == i) & (variable == 1)]) for i in range(4)]

@@ -70,7 +70,7 @@ def evaluate(
     from hjc.classifiers.side import missing_side, unknown_cells
     from hjc.cli.streams import with_prior
     from hjc.corpus.copying import write_tables
-    from hjc.data.reading import read_job_data
+    from hjc.data.reading import read_one
     from hjc.data.settings import DataSettings
     from hjc.data.side import side_of
     from hjc.data.splits import reject_reasons, write_rejects
@@ -105,7 +105,9 @@ def evaluate(
     given = {"language": language_column, "source": source_column, "other_codes": other_codes_column}
     # used where the file has them
     trained_only = ["side", *(key for key, column in given.items() if not column)]
-    rows, rejects = read_job_data(data, classifier.taxonomy, settings, if_present=trained_only, asking="command")
+    part = read_one(data, classifier.taxonomy, settings, if_present=trained_only, asking="command")
+    rows, rejects = part.data, part.rejects
+    session.notes(part.notes)
     if not len(rows):
         raise ValueError(f"{data}: no row can be evaluated: {reject_reasons(rejects) or 'there are none'}")
     if rows.sets is not None:

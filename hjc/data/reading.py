@@ -100,11 +100,22 @@ def read_job_data(
         TaxonomyError: most codes of the file are not in the taxonomy.
         ValueError: see :func:`read_file`.
     """
-    settings = settings or DataSettings()
+    part = read_one(path, taxonomy, settings or DataSettings(), if_present=if_present, asking=asking)
+    return part.data, part.rejects
+
+
+def read_one(
+    path: str | Path | IO[bytes],
+    taxonomy: Taxonomy,
+    settings: DataSettings,
+    *,
+    if_present: Collection[str] = (),
+    asking: Asking = "training",
+) -> ReadFile:
+    """:func:`read_job_data` with what is to be said of the file."""
     named = dataclasses.replace(settings, train=["-"], valid=[], test=[], files=[], sources=[],
                                 train_codes=[], valid_codes=[], test_codes=[], files_codes=[])  # fmt: skip
-    part = read_file(named.all_sources()[0], settings, taxonomy, stream=path, if_present=if_present, asking=asking)
-    return part.data, part.rejects
+    return read_file(named.all_sources()[0], settings, taxonomy, stream=path, if_present=if_present, asking=asking)
 
 
 def read_labelled(path: str, taxonomy: Taxonomy, text: Sequence[str], code: str, **further: Any) -> ReadFile:

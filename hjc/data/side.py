@@ -7,6 +7,7 @@ n rows, F tokens of all variables.
 
 import hashlib
 import math
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -125,11 +126,18 @@ class SideVocabulary:
             cuts: list[float] = []
             if column.kind == "numeric":
                 values = np.array([numeric(cell) for cell in cells])
+                none = [cells[i] for i in np.flatnonzero(np.isnan(values)).tolist()]
                 values = values[~np.isnan(values)]
                 if not len(values):
                     raise ValueError(
                         f"data.side: no value of {column.column!r} is a number (the first is {cells[0]!r}); "
                         "its kind may be categorical"
+                    )
+                if none:
+                    warnings.warn(
+                        f"data.side: {len(none):,} of {len(cells):,} cells of {column.column!r} are no numbers and count "
+                        f"as missing: {name_some(list(dict.fromkeys(none)))}",
+                        stacklevel=2,
                     )
                 cuts = np.unique(np.quantile(values, QUANTILES)).tolist()
             edges.append(cuts)

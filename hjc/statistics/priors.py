@@ -39,7 +39,7 @@ def level_sums(taxonomy: Taxonomy, level: int, leaf: Float64) -> Float64:
 def read_prior(path: str, taxonomy: Taxonomy) -> tuple[int, Float64]:
     """The level and (K,) shares of a table with a column ``code`` and one of :data:`SHARE_COLUMNS`, summing to 1.
 
-    A table of several levels (of ``hjc estimate``) is read at its deepest one that is whole.
+    A table of several levels (of ``hjc estimate``) is read at its deepest one, which must be whole.
 
     Raises:
         ValueError: a column is absent; a share is no number from 0; a code stands twice, is unknown, or missing.
@@ -68,18 +68,22 @@ def read_prior(path: str, taxonomy: Taxonomy) -> tuple[int, Float64]:
         if not np.isnan(share[node]):
             raise ValueError(f"--prior {path}: code {code!r} stands there twice")
         share[node] = value
-    levels = [taxonomy.level_nodes(d) for d in range(taxonomy.depth, 0, -1)]
-    whole = [nodes for nodes in levels if not np.isnan(share[nodes]).any()]
-    if not whole:
-        near = min(levels, key=lambda nodes: np.isnan(share[nodes]).mean())
-        missing = [taxonomy.codes[i] for i in near[np.isnan(share[near])].tolist()]
-        level = taxonomy.depth - [len(x) for x in levels].index(len(near))
+    if not len(nodes):
+        raise ValueError(f"--prior {path}: has no rows; give every code of one level a share")
+    level = int(taxonomy.level[nodes].max())
+    whole = taxonomy.level_nodes(level)
+    if missing := [taxonomy.codes[i] for i in whole[np.isnan(share[whole])].tolist()]:
         raise ValueError(
-            f"--prior {path}: {len(missing)} of {len(near)} codes of level {level} are missing: {name_some(missing)}; "
-            "give every code of one level a share (0 where there is none)"
+            f"--prior {path}: {len(missing)} of {len(whole)} codes of level {level} are missing: {name_some(missing)}; "
+            f"give every code of one level a share (0 where there is none){_above(taxonomy, level, share)}"
         )
-    found = share[whole[0]]
+    found = share[whole]
     if not found.sum() > 0:
         raise ValueError(f"--prior {path}: all shares are 0")
-    level = next(d for d in range(taxonomy.depth, 0, -1) if np.array_equal(taxonomy.level_nodes(d), whole[0]))
     return level, np.asarray(found / found.sum())
+
+
+def _above(taxonomy: Taxonomy, level: int, share: Float64) -> str:
+    """What else can be done where a broader level is whole."""
+    whole = [d for d in range(level - 1, 0, -1) if not np.isnan(share[taxonomy.level_nodes(d)]).any()]
+    return f", or leave out the codes below level {whole[0]}, which is whole" if whole else ""
