@@ -135,8 +135,8 @@ class SideVocabulary:
                     )
                 if none:
                     warnings.warn(
-                        f"data.side: {len(none):,} of {len(cells):,} cells of {column.column!r} are no numbers and count "
-                        f"as missing: {name_some(list(dict.fromkeys(none)))}",
+                        f"data.side: {len(none):,} of {len(cells):,} cells of {column.column!r} are no numbers and "
+                        f"count as missing: {name_some(list(dict.fromkeys(none)))}",
                         stacklevel=2,
                     )
                 cuts = np.unique(np.quantile(values, QUANTILES)).tolist()
