@@ -259,6 +259,20 @@ def test_languages_that_the_validation_rows_did_not_have(run: Path) -> None:
     assert watch.kind() == ""
 
 
+def test_a_language_that_the_model_has_not_learnt_is_known_by_its_words(run: Path) -> None:
+    model = hjc.load(run)
+    model.directory = run
+    reference = Watch(model, scores=False).profile.__class__(model.taxonomy, oov=model.oov_share)
+    reference.update(None, texts=["senior nurse"] * 95 + ["Krankenschwester"] * 5)
+    write_profile(run, reference, "validation")
+    for foreign, said in ((40, True), (10, False)):
+        watched = Watch(model, scores=False)
+        texts = ["erfahrene Krankenschwester"] * foreign + ["senior nurse"] * (50 - foreign)
+        watched.see(np.arange(50), texts, None)
+        known = "of 80% of the rows the model knows hardly a word (of its validation rows 5%)" in watched.kind()
+        assert known == said and bool(watched.kind()) == said
+
+
 def test_rows_that_come_in_turns_are_sampled_evenly(run: Path) -> None:
     """Every fifth row of a large batch may be of one language."""
     model = hjc.load(run)

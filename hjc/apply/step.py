@@ -1,6 +1,7 @@
 """What decides the codes of a row, said once: it goes to another process, or another machine, and is loaded there."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -147,6 +148,7 @@ class Coder:
     Attributes:
         plan: what is written. columns: what is read. watch: compares the texts with those of the training.
         needs_language: the language's column was asked for by name, and must be there.
+        outcomes, told: how many rows had each outcome, and each thing that is to be told (``Classifier.told``).
     """
 
     classifier: Classifier
@@ -154,6 +156,8 @@ class Coder:
     columns: Columns
     watch: Watch
     needs_language: bool = False
+    outcomes: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
 
     def columns_in(self, names: Sequence[str]) -> Columns:
         """The columns to be read of a table that has these: without the language's where it has none.
@@ -172,7 +176,16 @@ class Coder:
     def __call__(self, part: Part) -> dict[str, list[Any]]:
         """Column -> values of the rows of a part, in their order."""
         self.watch.see(part.good, part.texts, part.languages)
-        return code_rows(self.classifier, self.plan, part)
+        new = code_rows(self.classifier, self.plan, part)
+        if self.plan.outcomes:
+            self._count(*(new[f"{self.plan.prefix}{name}"] for name in ("outcome", "outcome_reason")))
+        return new
+
+    def _count(self, outcomes: Sequence[str | None], reasons: Sequence[str | None]) -> None:
+        told = self.classifier.uncalibrated.told
+        self.outcomes.update(filter(None, outcomes))
+        for outcome, reason in zip(outcomes, reasons, strict=True):
+            self.told.update(key for key in told if key == outcome or key in (reason or ""))
 
     def first_notes(self) -> list[str]:
         """What is to be said before any row: what validation rows cannot promise."""
@@ -195,6 +208,12 @@ class Coder:
         out = ["" if kind is None else kind.note()]
         out += [f"warning: {other}" if (other := self.watch.kind()) else ""]
         out += [unknown_cells(self.classifier.uncalibrated.side)]
+        if counts and self.outcomes:
+            said = ", ".join(f"{outcome} {rows:,}" for outcome, rows in self.outcomes.most_common())
+            out.append(f"{self.plan.prefix}outcome: {said}")
+        for key, meaning in self.classifier.uncalibrated.told.items():
+            if rows := self.told[key]:
+                out.append(f"warning: {rows:,} row{'s' if rows > 1 else ''} {meaning}")
         if rules is not None:
             out += [rules.message() if counts else "", rules.warning()]
         return [sentence for sentence in out if sentence]

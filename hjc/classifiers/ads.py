@@ -19,7 +19,6 @@ probability of a code among them.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,6 +26,7 @@ import numpy as np
 
 from hjc.arrays import Float32, Float64, FloatArray, IntArray
 from hjc.classifiers import read_classifier
+from hjc.classifiers.ads_remarks import TOLD, jobs_named, remarks, with_jobs
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.coarser import Coarser
@@ -42,7 +42,7 @@ from hjc.classifiers.uncoded import Uncoded
 from hjc.classifiers.usual import fit_usual
 from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.jobdata import JobData
-from hjc.rerank.ads import AD, BODY, NOTHING, TITLE, Ad, jobs_of, read_ad
+from hjc.rerank.ads import AD, BODY, NOTHING, TITLE, Ad, read_ad
 from hjc.taxonomy import Taxonomy
 
 #: pieces of evidence of the linear model
@@ -80,6 +80,7 @@ class AdsClassifier(Classifier):
     name: ClassVar[str] = "ads"
     unlabelled: Sequence[str] = ()
     has_outcomes = True
+    told = TOLD
     any_length = True
     has_vocabulary = True
     vector_space = TF_IDF
@@ -252,15 +253,8 @@ class AdsClassifier(Classifier):
 
     def _titles(self, titles: Sequence[str]) -> FloatArray:
         """(B, L) of titles; of those that name several jobs the mean of the probabilities of each and of all."""
-        found = self.linear.leaf_log_proba(titles)
-        if not self.settings.several_jobs:
-            return found
-        jobs = [jobs_of(title) for title in titles]
-        each = self.linear.leaf_log_proba(list(chain.from_iterable(jobs)))
-        ends = np.cumsum([0, *map(len, jobs)])
-        for i in np.flatnonzero(np.diff(ends)).tolist():
-            found[i] = np.log(np.exp(np.vstack([found[i], each[ends[i] : ends[i + 1]]])).mean(axis=0))
-        return found
+        found, ask = self.linear.leaf_log_proba(titles), self.linear.leaf_log_proba
+        return with_jobs(found, jobs_named(titles, ask), ask) if self.settings.several_jobs else found
 
     def _combined(self, ads: Sequence[Ad]) -> FloatArray:
         """(B, L) natural-log probabilities of ads of any kind."""
@@ -307,7 +301,9 @@ class AdsClassifier(Classifier):
         self.check_fitted()
         for rows, chunk in chunks(texts, PREDICT_ROWS):
             ads = [read_ad(text) for text in chunk]
-            yield rows, self._combined(ads), [(ad.kind, _remark(ad)) for ad in ads]
+            found = self._combined(ads)
+            kinds = [ad.kind for ad in ads]
+            yield rows, found, list(zip(kinds, remarks(ads, found, self.linear), strict=True))
 
     def oov_share(self, text: str) -> float:
         return self.linear.oov_share(read_ad(text).text)
@@ -360,11 +356,6 @@ class AdsClassifier(Classifier):
         self.background, self.offsets = background.astype(np.float32), offsets.astype(np.float32)
         self.body_power = float(power[0])
         return self
-
-
-def _remark(ad: Ad) -> str:
-    several = f"several jobs: {'; '.join(jobs)}" if ad.title and (jobs := jobs_of(ad.title)) else ""
-    return "; ".join(part for part in (ad.note, several) if part)
 
 
 def _coarser(number: int, part: Classifier, taxonomy: Taxonomy) -> Coarser:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -69,6 +70,8 @@ class Classifier(Computing, Published, ABC):
     vector_space: str | None = None
     #: it may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
     has_outcomes: bool = False
+    #: outcomes, and how reasons of outcomes begin, of which users are told how many rows have them, and what that means
+    told: Mapping[str, str] = MappingProxyType({})
     has_dropout: bool = False  #: :meth:`iter_dropout_log_proba`
     has_vocabulary: bool = False  #: :meth:`oov_share`
     any_length: bool = False  #: it reads titles and whole ads, whichever it was validated on

@@ -27,6 +27,9 @@ SAMPLE = 500
 #: texts are of another kind where their median length is more than so many times that of validation rows, or less than
 #: this part of it, or where more than this share is in languages that validation rows did not have
 LONGER, SHORTER, FOREIGN = 2.5, 1 / 6, 0.5
+#: where the model knows hardly a word of more than this share of the rows, and of so many times that of the validation
+#: rows, they may be in a language that it has not learnt
+STRANGE, TIMES = 0.35, 3.0
 #: a difference in distribution that coverage hardly feels; with thousands of rows smaller ones are significant too
 SMALL = 0.05
 #: checks of a drift report that make no other kind of texts: which rows there are, and lengths, for which see above
@@ -115,6 +118,8 @@ class Watch:
                     f"{share:.0%} of the rows are in languages that the validation rows did not have "
                     f"({name_some(sorted(foreign))}): codes of such texts are often wrong; train on such texts"
                 )
+        if unknown := _strange(old.oov, new.oov):
+            return unknown
         if not (factor := new.median_characters / old.median_characters) > LONGER and not factor < SHORTER:
             return ""
         unit, sizes = "words", (old.median_words, new.median_words)
@@ -168,3 +173,18 @@ class Watch:
         """All that is to be said, a line each."""
         lines = (*overlap(self.rows, self.trained, self.validated), self.kind())
         return [*(f"warning: {line}" for line in lines if line), *filter(None, [self.verdict(self.report())])]
+
+
+def _strange(old: Float64, new: Float64) -> str:
+    """A sentence where many texts are of words that the model does not know; ``old``, ``new``: rows by share of such
+    words (:class:`hjc.statistics.drift.Profile`), the last two tenths here. "" where that is not known."""
+    if not (old.sum() and new.sum()):
+        return ""
+    before, now = (float(found[-2:].sum() / found.sum()) for found in (old, new))
+    if now <= max(STRANGE, TIMES * before):
+        return ""
+    return (
+        f"of {now:.0%} of the rows the model knows hardly a word (of its validation rows {before:.0%}): it may not "
+        "have learnt their language; codes of such texts are mostly wrong, and less sure than their probabilities say; "
+        "train on such texts"
+    )

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from hjc.corpus.prepare.phrases import built_in, fold
 from hjc.corpus.prepare.quality import RULES, SHORT_WORDS, judge
 from hjc.rerank.extraction import TITLE_WORDS, extract
 from hjc.rerank.titles import clean_title, seniority_of
@@ -26,6 +27,10 @@ _COMPANY = re.compile(
 _BETWEEN = re.compile(
     r"\s*/\s*|\s+(?:lub|or|oder|ou|o|of|eller|tai|vagy|nebo|alebo|ali|или|ή|sau|või|vai|arba)\s+", re.I
 )
+#: between two jobs, or the words of one: "cook and waiter", "research and development manager"
+_AND = re.compile(
+    r"\s*[/&+]\s*|\s+(?:and|und|i|oraz|et|y|e|ed|och|og|ja|és|a|un|ir|in|și|si|dhe|и|та|і|й|και)\s+", re.IGNORECASE
+)
 #: a job before the company that offers it: "Welder at Muster GmbH"
 _AT = re.compile(
     r"\s+(?:at|for|with|w|we|bei|für|chez|pour|en|bij|voor|u|v|ve|pro|hos|til|presso|per|na|для|в)\s+"
@@ -34,9 +39,14 @@ _AT = re.compile(
 )
 #: why a short text is no ad (rules of :mod:`hjc.corpus.prepare.quality`)
 _PAGES = frozenset(("empty_shell", "error_page", "redirect_page", "expired", "cookie_notice", "landing_page"))
+_PAGE_PHRASES = frozenset(("error", "redirect", "cookie", "expired", "landing"))
 _MEANING = {rule.name: rule.meaning for rule in RULES if rule.name in _PAGES}
 #: letters that a job's name has at least, so that "m/w" and "UX/UI" are none
 _LETTERS = 5
+#: and one that a model is surely able to name
+_FEWEST = 3
+#: words of a title that may be the caption of a page
+_CAPTION = 4
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,12 @@ def read_ad(text: str) -> Ad:
     plain = text.strip()
     size = len(plain.split())
     if "\n" not in plain and size <= TITLE_WORDS:
-        return _with_title(plain, "", "")
+        reason = _no_ad(plain)
+        return Ad(note=f"no ad: {reason}") if reason else _with_title(plain, "", "")
     if size <= SHORT_WORDS:
         first, _, rest = plain.partition("\n")
         if reason := _no_ad(rest or first):  # the title may name a job all the same
-            return _with_title(first if rest and not _no_ad(first) else "", "", f"no ad: {reason}")
+            return _with_title(first if rest and not _is_caption(first) else "", "", f"no ad: {reason}")
     found = extract(text)
     if found.reason:
         title, _, rest = plain.partition("\n")
@@ -127,6 +138,13 @@ def _no_ad(text: str) -> str:
     return next((_MEANING[reason] for reason in judge(text).reasons if reason in _PAGES), "")
 
 
+def _is_caption(title: str) -> bool:
+    """Whether the first line of a page that is no ad names the page: "Log in", "404 Not Found"."""
+    if _no_ad(title):
+        return True
+    return len(title.split()) <= _CAPTION and not _PAGE_PHRASES.isdisjoint(built_in().find(fold(title)))
+
+
 @lru_cache(maxsize=8192)
 def jobs_of(title: str) -> tuple[str, ...]:
     """The jobs that a title names, two or more; () where it names one.
@@ -137,5 +155,18 @@ def jobs_of(title: str) -> tuple[str, ...]:
     if len(parts) < 2 or not all(sum(map(str.isalpha, part)) >= _LETTERS for part in parts):
         return ()
     if any(len(part.split()) == 1 and seniority_of(part) for part in parts):
+        return ()
+    return tuple(dict.fromkeys(parts)) if len(set(map(str.casefold, parts))) > 1 else ()
+
+
+@lru_cache(maxsize=8192)
+def possible_jobs(title: str) -> tuple[str, ...]:
+    """Words that may be a job each, or one job together: "cook and waiter", "Koch/Kellner", "design and build"; only a
+    model can tell. () for longer titles, which mostly name one job ("teacher of physics and astronomy"), and where
+    :func:`jobs_of` is sure."""
+    parts = [part.strip(" -–,()") for part in _AND.split(title)]
+    if len(parts) < 2 or jobs_of(title) or not all(len(part.split()) == 1 for part in parts):
+        return ()
+    if any(sum(map(str.isalpha, part)) < _FEWEST or seniority_of(part) for part in parts):
         return ()
     return tuple(dict.fromkeys(parts)) if len(set(map(str.casefold, parts))) > 1 else ()
