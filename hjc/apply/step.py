@@ -185,7 +185,7 @@ class Coder:
         told = self.classifier.uncalibrated.told
         self.outcomes.update(filter(None, outcomes))
         for outcome, reason in zip(outcomes, reasons, strict=True):
-            self.told.update(key for key in told if key == outcome or key in (reason or ""))
+            self.told.update(key for key, _ in told if key == outcome or key in (reason or ""))
 
     def first_notes(self) -> list[str]:
         """What is to be said before any row: what validation rows cannot promise."""
@@ -211,7 +211,7 @@ class Coder:
         if counts and self.outcomes:
             said = ", ".join(f"{outcome} {rows:,}" for outcome, rows in self.outcomes.most_common())
             out.append(f"{self.plan.prefix}outcome: {said}")
-        for key, meaning in self.classifier.uncalibrated.told.items():
+        for key, meaning in self.classifier.uncalibrated.told:
             if rows := self.told[key]:
                 out.append(f"warning: {rows:,} row{'s' if rows > 1 else ''} {meaning}")
         if rules is not None:

@@ -1,6 +1,6 @@
 """What is remarkable about ads that a linear model codes: titles of several jobs, words that it does not know."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -20,11 +20,14 @@ LOOKED_AT, FEW_WORDS, UNKNOWN_SHARE = 600, 6, 0.8
 #: begins a remark
 SEVERAL, UNKNOWN = "several jobs", "words that the model does not know"
 #: outcome, or beginning of a reason -> what users have to know of such rows
-TOLD: Mapping[str, str] = {
-    NOTHING: "name no job: their code is but the most usual one, leave them out (hjc_outcome is nothing)",
-    UNKNOWN: "have words that the model does not know: a company's name, or a language that it has not learnt; their "
-    "codes are guesses from parts of words (hjc_outcome_reason)",
-}
+TOLD = (
+    (NOTHING, "name no job: their code is but the most usual one, leave them out (hjc_outcome is nothing)"),
+    (
+        UNKNOWN,
+        "have words that the model does not know: a company's name, or a language that it has not learnt; their codes "
+        "are guesses from parts of words (hjc_outcome_reason)",
+    ),
+)
 
 Ask = Callable[[Sequence[str]], FloatArray]
 

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -70,13 +69,11 @@ class Classifier(Computing, Published, ABC):
     vector_space: str | None = None
     #: it may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
     has_outcomes: bool = False
-    #: outcomes, and how reasons of outcomes begin, of which users are told how many rows have them, and what that means
-    told: Mapping[str, str] = MappingProxyType({})
+    told: Sequence[tuple[str, str]] = ()  #: (outcome or beginning of a reason, meaning): predict tells how many rows
     has_dropout: bool = False  #: :meth:`iter_dropout_log_proba`
     has_vocabulary: bool = False  #: :meth:`oov_share`
     any_length: bool = False  #: it reads titles and whole ads, whichever it was validated on
-    #: it has a network that log-probabilities can be followed back through to the tokens of a text
-    has_gradients: bool = False
+    has_gradients: bool = False  #: log-probabilities can be followed back through a network to the tokens of a text
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         if not isinstance(taxonomy, Taxonomy):
