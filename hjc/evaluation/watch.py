@@ -118,10 +118,8 @@ class Watch:
                     f"{share:.0%} of the rows are in languages that the validation rows did not have "
                     f"({name_some(sorted(foreign))}): codes of such texts are often wrong; train on such texts"
                 )
-        if unknown := _strange(old.oov, new.oov):
-            return unknown
         if not (factor := new.median_characters / old.median_characters) > LONGER and not factor < SHORTER:
-            return ""
+            return _strange(old.oov, new.oov)
         unit, sizes = "words", (old.median_words, new.median_words)
         if not abs(sizes[1] - sizes[0]) > 0:  # an older profile, or a language without blanks
             unit, sizes = "characters", (old.median_characters, new.median_characters)
