@@ -40,7 +40,7 @@ def check_range(name: str, value: object, inside: bool, allowed: str) -> None:
 def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise ValueError naming what was got and what is allowed."""
     if value not in allowed:
-        raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}")
+        raise ValueError(f"{name}: got {value!r}, allowed are {', '.join(one or repr(one) for one in allowed)}")
 
 
 def check_choices(prefix: str, settings: object, choices: Mapping[str, Sequence[str]]) -> None:

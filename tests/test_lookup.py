@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from hjc.classifiers.title_index import TitleIndex, plain_title
 from hjc.data import JobData
 from hjc.evaluation import evaluate_model
 from hjc.taxonomy import Taxonomy, from_prefix_codes
+from hjc.training.config import compose
 
 WORDS = ["nurse", "head", "cook", "driver", "senior", "clerk"]
 
@@ -71,6 +73,33 @@ def test_stages_find_in_their_order():
     assert found.score.tolist()[:2] == [1, 1] and found.entries[2] == [4] and found.score[2] == 1
     only = index(language="en").match(["registered nurses"], stages=["exact"])
     assert only.stage.tolist() == [-1]
+
+
+def test_titles_of_languages_without_stems_are_found_otherwise_and_counted(caplog):
+    own = index(language="und")
+    assert own.without_stems == {"und": len(own)} and index(language="pl").without_stems == {}
+    found = own.match(["COOK!", "registered nurses", "lorries, driver heavy"])
+    assert [STAGES[s] if s >= 0 else "" for s in found.stage] == ["exact", "", "tokens"]
+    rows = data()
+    given = {"stages": ["stem"], "titles": False}
+    LookupClassifier(tree(), LookupSettings(**given)).fit(replace(rows, language=("bg", *[""] * (len(rows) - 1))))
+    assert "7 of 7 titles are of languages without stems" in caplog.text and "bg 1" in caplog.text
+    spoken = LookupClassifier(tree(), LookupSettings(**given, language="en")).fit(rows)
+    assert spoken.index.match(["registered nurses"], stages=["stem"]).stage.tolist() == [STAGES.index("stem")]
+    of_tree = from_prefix_codes(["11", "12"], [1, 2], titles={"und": {"11": "Nurse", "12": "Cooks"}})
+    titled = LookupClassifier(of_tree, LookupSettings(stages=["stem"], training=False, language="en"))
+    titled.fit(JobData.from_lists(of_tree, ["x"], ["11"]))
+    assert titled.index.match(["nurses"], stages=["stem"]).stage.tolist() == [STAGES.index("stem")]
+
+
+def test_settings_of_an_index_that_stands_nowhere_are_refused():
+    with pytest.raises(ValueError, match=r"give model.before=lookup"):
+        compose(["model=linear", "lookup.index=titles.csv"])
+    with pytest.raises(ValueError, match=r"model=lookup has these settings as model.\*"):
+        compose(["model=lookup", "lookup.index=titles.csv"])
+    with pytest.raises(ValueError, match=r"model.before: got 'dictionary', allowed are '', lookup"):
+        compose(["model=linear", "model.before=dictionary"])
+    assert compose(["model=linear", "model.before=lookup", "lookup.index=titles.csv"]).lookup.index == "titles.csv"
 
 
 @given(st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), min_size=1, max_size=6),

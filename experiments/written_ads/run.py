@@ -1,8 +1,9 @@
 """`hjc data synthesise` from end to end for codes without rows, with writers that are no language models.
 
-python experiments/written_ads/run.py
+python experiments/written_ads/run.py [--texts title]
 """
 
+import argparse
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from hjc.data import JobData  # noqa: E402
 from hjc.metrics import score_batches  # noqa: E402
 
 CODES, PER_CODE, LEAST_TRAIN, LEAST_TEST = 60, 3, 4, 3
+TEXTS = ("title", "title and text")
 METRICS = ("recall@1", "recall@5", "log_loss")
 Ads = list[dict[str, str]]
 #: what a model may write of a name: the three ways of the template
@@ -125,7 +127,10 @@ def models_of(texts: str, kept: JobData, held: JobData, added: dict[str, pd.Data
 
 
 def main() -> None:
-    _, data = load("vacancies", "title and text")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--texts", choices=TEXTS, action="append", help="only models of these texts (both)")
+    wanted = parser.parse_args().texts or TEXTS
+    _, data = load("vacancies", "title and text", near=False)
     tree, test, train = data["train"].taxonomy, data["test"], JobData.concat([data["train"], data["valid"]])
     count = [np.bincount(rows.gold, minlength=len(tree)) for rows in (train, test)]
     enough = np.flatnonzero((count[0] >= LEAST_TRAIN) & (count[1] >= LEAST_TEST) & tree.is_leaf)
@@ -159,7 +164,7 @@ def main() -> None:
     names = pd.DataFrame({"title": [tree.title(v) for v in chosen.tolist()], "body": "",
                           "code": [tree.codes[v] for v in chosen.tolist()]})  # fmt: skip
     added = {"official title": names, "template": made["template"], "people": made["people"]}
-    for texts in ("title", "title and text"):
+    for texts in wanted:
         models = models_of(texts, kept, held, added)
         tests = [str(t).partition("\n")[0] if texts == "title" else str(t) for t in test.texts]
         scores = [score_batches(tree, m.iter_log_proba(tests), test.gold) for m in models.values()]
@@ -169,7 +174,7 @@ def main() -> None:
                 for x in paired(part, tree, level, METRICS):
                     lines.append({"part": group, "texts": texts, **x, "model": list(models)[int(x["model"])]})
                     print(lines[-1], flush=True)
-    write_lines("written_ads", lines)
+    write_lines("written_ads", lines, ("part", "texts"))
 
 
 if __name__ == "__main__":

@@ -50,19 +50,28 @@ def make_stemmer(language: str) -> Callable[[str], str]:
         ValueError: the library has no stemmer for the language.
         ImportError: the `stemming` extra is not installed.
     """
+    snowball, name = _snowball(language), _ISO_639_1.get(language.lower(), language.lower())
+    if not has_stemmer(language):
+        raise ValueError(
+            f"model.stemming: got {language!r}, allowed are {', '.join(sorted(snowball.algorithms()))}, "
+            "their two-letter codes, or '' for none"
+        )
+    return cache(snowball.stemmer(name).stemWord)
+
+
+def has_stemmer(language: str) -> bool:
+    """Whether :func:`make_stemmer` has one. Raises ImportError as it does."""
+    return _ISO_639_1.get(language.lower(), language.lower()) in _snowball(language).algorithms()
+
+
+def _snowball(language: str) -> Any:
     try:
         import snowballstemmer
     except ImportError as error:
         raise ImportError(
             f"model.stemming={language!r} needs the package snowballstemmer: pip install 'hjc[stemming]'"
         ) from error
-    name = _ISO_639_1.get(language.lower(), language.lower())
-    if name not in snowballstemmer.algorithms():
-        raise ValueError(
-            f"model.stemming: got {language!r}, allowed are {', '.join(sorted(snowballstemmer.algorithms()))}, "
-            "their two-letter codes, or '' for none"
-        )
-    return cache(snowballstemmer.stemmer(name).stemWord)
+    return snowballstemmer
 
 
 def _itself(tokens: list[str]) -> list[str]:

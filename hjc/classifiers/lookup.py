@@ -30,6 +30,7 @@ from hjc.data.settings import DataSettings
 from hjc.files import write_json
 from hjc.metrics import prior_log_proba
 from hjc.taxonomy import Taxonomy
+from hjc.taxonomy.csvio import UNDETERMINED
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,13 @@ class LookupClassifier(Classifier):
             self.base.fit_data(train, valid, run_dir=run_dir)
             self.fit_result = self.base.fit_result
         self._take_index(self._make_index(train))
+        if "stem" in self.settings.stages and (left := self._index.without_stems):
+            named = ", ".join(f"{name or 'not said'} {n:,}" for name, n in left.items())
+            logger.warning(
+                "lookup.stages: %d of %d titles are of languages without stems (%s), and are found by the other stages "
+                "only; lookup.language says that of titles without one",
+                sum(left.values()), len(self._index), named,
+            )  # fmt: skip
         if held is None:
             logger.warning("no validation rows: entries of the index are believed as declared, %s", DEFAULT_WEIGHTS)
             return self
@@ -126,7 +134,7 @@ class LookupClassifier(Classifier):
         texts = [text for part in parts for text in lead_of(part.texts, s.lead)]
         target = CodeSets.concat(part.sets or CodeSets.of_gold(part.gold) for part in parts)
         weight = np.concatenate([part.weight for part in parts])
-        language = [own or s.language for part in parts for own in part.language]
+        language = [s.language if own in ("", UNDETERMINED) else own for part in parts for own in part.language]
         return TitleIndex.build(tree, texts, target, weight, language)
 
     def _take_index(self, index: TitleIndex) -> None:

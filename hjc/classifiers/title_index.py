@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from hjc.arrays import Float32, Float64, IntArray
-from hjc.classifiers.features import make_stemmer
+from hjc.classifiers.features import has_stemmer, make_stemmer
 from hjc.classifiers.lookup_settings import STAGES
 from hjc.classifiers.words import lead, normalise, tokens
 from hjc.data.codesets import CodeSets, Target
@@ -121,12 +121,23 @@ class TitleIndex:
 
     @cached_property
     def _stems(self) -> dict[str, dict[str, list[int]]]:
-        """Language -> stems of a title -> entries."""
+        """Language -> stems of a title -> entries; of languages that have stems."""
         out: dict[str, dict[str, list[int]]] = {}
+        without = self.without_stems
         for i, (key, language) in enumerate(zip(self.keys, self.language, strict=True)):
-            if language:
+            if language not in without:
                 out.setdefault(language, defaultdict(list))[_stemmed(key, language)].append(i)
         return out
+
+    @cached_property
+    def without_stems(self) -> dict[str, int]:
+        """Language that no stemmer knows ("" and "und": not said) -> entries that the stage stem never finds.
+
+        Raises:
+            ImportError: stems without the package.
+        """
+        count = Counter(self.language)
+        return {name: n for name, n in count.most_common() if not name or not has_stemmer(name)}
 
     def match(self, texts: Sequence[str], stages: Sequence[str] = STAGES, least_score: float = 0.75) -> Matches:
         """Each text by the first of ``stages`` that finds it.
@@ -135,7 +146,7 @@ class TitleIndex:
             least_score: of the stage tokens; the entries with the best score count.
 
         Raises:
-            ImportError, ValueError: stems without the package, or of a language that has none.
+            ImportError: stems without the package.
         """
         keys = [plain_title(text) for text in texts]
         stage, score = np.full(len(keys), NO_MATCH, dtype=np.int64), np.zeros(len(keys))

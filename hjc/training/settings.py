@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hjc.classifiers import SETTINGS, classifier_settings
-from hjc.classifiers.lookup_settings import IndexSettings
+from hjc.classifiers.lookup_settings import BEFORE, IndexSettings
 from hjc.data.settings import DataSettings
 from hjc.errors import check_choice, check_range
 from hjc.nn.settings import TrainerSettings
@@ -116,6 +116,13 @@ class Config:
 
     def __post_init__(self) -> None:
         check_choice("output", self.output, OUTPUTS)
+        before = getattr(self.model, "before", "")
+        check_choice("model.before", before, BEFORE)
+        if not before and self.lookup != IndexSettings():
+            raise ValueError(
+                "lookup.*: no index stands before this model; give model.before=lookup "
+                "(model=lookup has these settings as model.*, as in model.index=titles.csv)"
+            )
 
 
 #: classifier name -> its settings; a YAML file of ``model/`` has the schema ``<name>_schema`` in its defaults list
