@@ -177,6 +177,17 @@ def table(results: pd.DataFrame) -> str:
     return "\n".join(out)
 
 
+def kept(path: Path, made: pd.DataFrame, keys: list[str], digits: str) -> pd.DataFrame:
+    """Write a table with what was made now; lines there whose ``keys`` are not among these stay."""
+    old = pd.read_csv(path, dtype={"slice": str}, keep_default_na=True)
+    again = pd.MultiIndex.from_frame(old[keys].astype(str)).isin(pd.MultiIndex.from_frame(made[keys].astype(str)))
+    whole = pd.concat([old[~again], made], ignore_index=True)
+    if "slice" in whole:
+        whole["slice"] = whole["slice"].fillna("")
+    whole.to_csv(path, index=False, float_format=digits)
+    return whole
+
+
 def main() -> None:
     found: dict[tuple[str, int, str], list[Fit]] = {}
     lines: list[dict[str, Any]] = []
@@ -188,8 +199,8 @@ def main() -> None:
     frame = pd.DataFrame(lines)
     draws = frame.groupby(keys, sort=False)["draw"].nunique()
     results = frame.drop(columns="draw").groupby(keys, sort=False).mean().assign(draws=draws).reset_index()
-    results.to_csv(FOLDER / "results.csv", index=False, float_format="%.5g")
-    differences(found).to_csv(FOLDER / "differences.csv", index=False, float_format="%.4g")
+    results = kept(FOLDER / "results.csv", results, ["set", "size", "system"], "%.5g")
+    kept(FOLDER / "differences.csv", differences(found), ["system", "against", "size"], "%.4g")
     (FOLDER / "table.md").write_text(table(results), encoding="utf-8")
     print(f"{len(lines)} lines of {sum(map(len, found.values()))} fits")
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import digamma
 
 from hjc.arrays import Float64
 from hjc.metrics.bootstrap import Resamples, keyed_sums
@@ -79,8 +80,8 @@ def _area(c: Float64, wrong: Float64, w: Float64) -> float:
     return float(ws @ risk / total[-1])
 
 
-def _cumulated(c: Float64, y: Float64, w: Float64, resamples: Resamples) -> tuple[Float64, Float64, Float64]:
-    """Rows (b,) of each step down from the surest, and (R, b) weight and wrong weight stated by then in each resample.
+def _cumulated(c: Float64, y: Float64, w: Float64, resamples: Resamples) -> tuple[Float64, Float64]:
+    """(R, b) weight and wrong weight stated down to each step from the surest, in each resample.
 
     A resample of nothing (tiny samples) stands for the sample itself.
     """
@@ -91,7 +92,7 @@ def _cumulated(c: Float64, y: Float64, w: Float64, resamples: Resamples) -> tupl
     drawn = np.concatenate([(adds @ counts).T for counts in resamples.blocks(units)])
     drawn[drawn[:, :b].sum(axis=1) == 0] = np.asarray(adds.sum(axis=1)).reshape(-1)
     mass, wrong = (np.cumsum(np.ascontiguousarray(part), axis=1) for part in (drawn[:, :b], drawn[:, b:]))
-    return np.bincount(step, minlength=b).astype(np.float64), mass, wrong
+    return mass, wrong
 
 
 def resampled_rates(
@@ -102,16 +103,16 @@ def resampled_rates(
     The share is the largest coverage with the accuracy in the sample: chosen with hindsight, so slightly optimistic.
     Use it to describe; to set a threshold use :func:`hjc.decision.fit_thresholds`.
     """
-    size, mass, wrong = _cumulated(*checked_rows(confidence, correct, None), resamples)
+    mass, wrong = _cumulated(*checked_rows(confidence, correct, None), resamples)
     total = mass[:, -1]
     rates = [np.where(wrong <= (1 - t) * mass + 1e-12, mass, 0.0).max(axis=1) / total for t in targets]
-    risk = np.divide(wrong, mass, out=np.zeros_like(mass), where=mass > 0)
-    before = np.c_[risk[:, :1], risk[:, :-1]]
-    before = np.where(np.c_[np.zeros(len(mass)), mass[:, :-1]] > 0, before, risk)
-    # The mean over the rows of a step of a risk that goes evenly from one end to the other; of one row, its end.
-    mean = (before + risk) / 2 + (risk - before) / (2 * size)
-    areas = (np.diff(mass, axis=1, prepend=0.0) * mean).sum(axis=1) / total
-    return np.stack(rates, axis=1), areas
+    # s rows of a step, r of them wrong in any order, below M rows with E errors: the risk at the k-th of them is
+    # (E + k r/s) / (M + k), whose sum over k is r + (E - M r/s) (psi(M + s + 1) - psi(M + 1))
+    rows, errors = (np.diff(part, axis=1, prepend=0.0) for part in (mass, wrong))
+    rate = np.divide(errors, rows, out=np.zeros_like(rows), where=rows > 0)
+    reciprocals = np.diff(digamma(mass + 1), axis=1, prepend=digamma(1.0))
+    areas = errors + (wrong - errors - (mass - rows) * rate) * reciprocals
+    return np.stack(rates, axis=1), areas.sum(axis=1) / total
 
 
 def risk_coverage_band(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, replicates: int = 300) -> pd.DataFrame:
@@ -124,7 +125,7 @@ def risk_coverage_band(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, rep
         reached = at * mass[-1]
         return np.asarray(np.interp(reached, np.r_[0.0, mass], np.r_[0.0, wrong]) / reached)
 
-    _, mass, wrong = _cumulated(c, y, w, Resamples.draw(len(c), replicates))
+    mass, wrong = _cumulated(c, y, w, Resamples.draw(len(c), replicates))
     draws = np.array([risk(m, e) for m, e in zip(mass, wrong, strict=True)])
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     own = risk(curve.coverage, curve.risk * curve.coverage)
