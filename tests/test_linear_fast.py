@@ -13,6 +13,7 @@ from hjc.classifiers import ngrams
 from hjc.classifiers.linear import count_rows
 from hjc.classifiers.napkinxc_weights import LinearNodes
 from hjc.classifiers.ngrams import CharNgrams, WordNgrams
+from hjc.classifiers.text_words import Words
 from hjc.classifiers.topdown import TopDown, scale_scores
 from hjc.classifiers.unseen import prior
 from hjc.taxonomy import from_edges
@@ -58,6 +59,12 @@ def test_character_ngrams_equal_scikit_learns(
     np.testing.assert_array_equal(ours.toarray(), theirs.toarray())
 
 
+def words_in(texts: list[list[str]]) -> Words:
+    known = sorted({word for text in texts for word in text})
+    flat = np.array([known.index(word) for text in texts for word in text], np.int64)
+    return Words(known, flat, np.cumsum([0, *map(len, texts)]))
+
+
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
@@ -73,7 +80,7 @@ def test_word_ngrams_equal_scikit_learns(
     if not terms:
         return
     theirs = vectorizer("word", span, terms).transform(asked + seen) if asked + seen else None
-    ours = WordNgrams.of_terms(terms, *span)(asked + seen).scipy()
+    ours = WordNgrams.of_terms(terms, *span)(words_in(asked + seen)).scipy()
     assert ours.shape == (len(asked + seen), len(terms))
     if theirs is not None:
         np.testing.assert_array_equal(ours.toarray(), theirs.toarray())

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.ngrams import CharNgrams, NgramTable, WordNgrams
 from hjc.classifiers.sparse_rows import SparseRows
 from hjc.classifiers.storage import load_array
-from hjc.classifiers.words import lead, normalise, tokens
+from hjc.classifiers.text_words import Spelling, Words, words_of
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -117,34 +116,33 @@ class Block:
         """Terms in column order; None when hashed."""
         return None if self._hashed else list(self.terms)
 
-    def _learn(self, texts: Sequence[list[str]]) -> "sparse.csr_matrix":
+    def _learn(self, words: Words) -> "sparse.csr_matrix":
         """Counts of the n-grams of training texts, whose vocabulary is found on the way."""
         count = self._counter.transform if self._hashed else self._counter.fit_transform
         if self.kind == "word":
-            return count(texts)
+            return count(words.lists())
         from scipy import sparse
 
-        number, flat, ends = _distinct(texts)
-        cells = (np.ones(len(flat), np.float32), flat, ends)
-        occurrences = sparse.csr_matrix(cells, shape=(len(texts), max(1, len(number))))
-        return sparse.csr_matrix(occurrences @ count(number or [""]))
+        cells = (np.ones(len(words.flat), np.float32), words.flat, words.ends)
+        occurrences = sparse.csr_matrix(cells, shape=(len(words.ends) - 1, max(1, len(words.known))))
+        return sparse.csr_matrix(occurrences @ count(words.known or [""]))
 
-    def _count(self, texts: Sequence[list[str]]) -> SparseRows:
-        """Counts of known n-grams. Characters: each distinct token is cut once."""
+    def _count(self, words: Words) -> SparseRows:
+        """Counts of known n-grams. Characters: each distinct word is cut once."""
         known: Any = self.known
         if known is None:
-            return SparseRows.of(self._learn(texts))
+            return SparseRows.of(self._learn(words))
         if self.kind == "word":
-            return known(texts)
-        number, flat, ends = _distinct(texts)
-        grams: SparseRows = known(number)
-        times = grams.data.astype(np.int64)  # a token may have an n-gram twice
+            return known(words)
+        flat, ends = words.flat, words.ends
+        grams: SparseRows = known(words.known)
+        times = grams.data.astype(np.int64)  # a word may have an n-gram twice
         column = np.repeat(grams.indices, times)
         begin = np.concatenate([[0], np.cumsum(times)])[grams.indptr]
         size = np.diff(begin)[flat]
         upto = np.concatenate([[0], np.cumsum(size)])[ends]  # cells before each text
         parts, start = [], 0
-        while start < len(texts):
+        while start < len(ends) - 1:
             stop = max(start + 1, int(np.searchsorted(upto, upto[start] + _CELLS, "right")) - 1)
             word, n = (x[ends[start] : ends[stop]] for x in (flat, size))
             place = spans(begin[word], begin[word] + n)
@@ -162,7 +160,8 @@ class Block:
         from scipy import sparse
 
         if self.kind == "char":
-            grams = self._count([[word] for word in plain]).scipy() if plain else sparse.csr_matrix((0, len(self.idf)))
+            apart = Words(plain, np.arange(len(plain)), np.arange(len(plain) + 1))
+            grams = self._count(apart).scipy() if plain else sparse.csr_matrix((0, len(self.idf)))
             return sparse.csr_matrix(sparse.vstack([grams, sparse.csr_matrix((rows - len(plain), len(self.idf)))]))
         low, high = self._span
         spans = [(i, size) for size in range(low, high + 1) for i in range(len(counted) - size + 1)]
@@ -180,10 +179,10 @@ class Block:
         hashed = FeatureHasher(len(self.idf), input_type="string", alternate_sign=False).transform([[term]])
         return int(hashed.indices[0])
 
-    def fit(self, texts: Sequence[list[str]]) -> SparseRows:
-        n = len(texts)
+    def fit(self, words: Words) -> SparseRows:
+        n = len(words.ends) - 1
         try:
-            counts = self._learn(texts)
+            counts = self._learn(words)
         except ValueError as error:
             if "empty vocabulary" not in str(error):
                 raise
@@ -217,8 +216,8 @@ class Block:
         self.terms = {term: i for i, term in enumerate(terms)}
         self.known = (WordNgrams if self.kind == "word" else CharNgrams).of_terms(terms, *self._span)
 
-    def transform(self, texts: Sequence[list[str]]) -> SparseRows:
-        return self._weigh(self._count(texts))
+    def transform(self, words: Words) -> SparseRows:
+        return self._weigh(self._count(words))
 
     def restore(self, vocabulary: list[str] | None, idf: FloatArray) -> None:
         if vocabulary is not None:
@@ -233,14 +232,6 @@ class Block:
     def _weigh(self, counts: SparseRows) -> SparseRows:
         values = 1 + np.log(counts.data) if self._sublinear else counts.data
         return replace(counts, data=values * self.idf[counts.indices]).scaled(self.weight)
-
-
-def _distinct(texts: Sequence[list[str]]) -> tuple[list[str], IntArray, IntArray]:
-    """The different tokens of texts; the number of each token, one text after the other; where texts begin and end."""
-    number = {token: i for i, token in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-    ends = np.cumsum([0, *map(len, texts)])
-    flat = np.fromiter(map(number.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=ends[-1])
-    return list(number), flat, ends
 
 
 class TextFeatures:
@@ -258,35 +249,33 @@ class TextFeatures:
         """F: number of columns."""
         return sum(len(b.idf) for b in self.blocks)
 
-    def _prepare(self, texts: Sequence[str], field: str) -> dict[str, list[list[str]]]:
-        """Tokens of each text for the char and for the word block (the latter stemmed, if asked for)."""
+    def _words(self, texts: Sequence[str]) -> dict[str, Words]:
+        """The words of each text, and of the first line of each, not stemmed."""
         s = self.settings
-        plain = []
         for position, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"texts[{position}]: got {type(text).__name__}, allowed are strings (an empty one too)")
-            cut = text[: s.max_chars] if s.max_chars else text
-            shown = lead(cut) if field == "lead" else cut
-            plain.append(
-                tokens(normalise(shown, form=s.normal_form, casefold=s.casefold, dotless_i=s.dotless_i, tonos=s.tonos))
-            )
-        stem = self._stem
-        words = [[stem(t) for t in row] for row in plain] if stem is not None else plain
-        return {"char": plain, "word": words}
+        cut = [text[: s.max_chars] for text in texts] if s.max_chars else texts
+        words, leads = words_of(cut, Spelling(s.normal_form, s.casefold, s.dotless_i, s.tonos))
+        return {"text": words, "lead": words.first(leads)} if s.lead_weight > 0 else {"text": words}
+
+    def _counted(self, words: Words, kind: str) -> Words:
+        """What a block of this kind counts for words."""
+        return words if self._stem is None or kind == "char" else replace(words, known=[*map(self._stem, words.known)])
 
     def tokens(self, text: str) -> list[str]:
         """The words of a text, normalised, not stemmed."""
-        return self._prepare([text], "text")["char"][0]
+        return self._words([text])["text"].lists()[0]
 
     def block_tokens(self, text: str, block: Block) -> tuple[list[str], list[str]]:
         """The words of a block's field, and what it counts for them."""
-        prepared = self._prepare([text], block.field)
-        return prepared["char"][0], prepared[block.kind][0]
+        words = self._words([text])[block.field]
+        return words.lists()[0], self._counted(words, block.kind).lists()[0]
 
-    def _prepared(self, texts: Sequence[str]) -> Iterator[tuple[Block, list[list[str]]]]:
-        prepared = {f: self._prepare(texts, f) for f in dict.fromkeys(b.field for b in self.blocks)}
+    def _prepared(self, texts: Sequence[str]) -> Iterator[tuple[Block, Words]]:
+        words = self._words(texts)
         for block in self.blocks:
-            yield block, prepared[block.field][block.kind]
+            yield block, self._counted(words[block.field], block.kind)
 
     def fit(self, texts: Sequence[str]) -> SparseRows:
         """(n, F) rows of the training texts.
@@ -318,7 +307,7 @@ class TextFeatures:
         """Share of a text's words that are no features, 0 to 1; 0 where words are hashed or only characters counted."""
         if (known := self._known_words) is None:
             return 0.0
-        words = self._prepare([text], "text")["word"][0]
+        words = self._counted(self._words([text])["text"], "word").lists()[0]
         return sum(word not in known for word in words) / len(words) if words else 0.0
 
     def save(self, directory: Path) -> None:

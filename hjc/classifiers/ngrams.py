@@ -8,7 +8,7 @@ is hashed away. The columns and counts are those of CountVectorizer with the sam
 """
 
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from hjc.arrays import IntArray
 from hjc.classifiers.sparse_rows import SparseRows
+from hjc.classifiers.text_words import Words
 
 #: below this many possible pairs (node, symbol) a depth of the trie is a plain array instead of a hash table
 _PLAIN_SIZE = 1 << 22
@@ -217,12 +218,11 @@ class WordNgrams:
         """In column order."""
         return self.table.terms(self.symbols, " ")
 
-    def __call__(self, texts: Sequence[Sequence[str]]) -> SparseRows:
+    def __call__(self, words: Words) -> SparseRows:
         """(texts, columns)."""
-        lengths = _lengths(texts)
-        found = map(self._number.get, chain.from_iterable(texts), repeat(-1))
-        symbols = np.fromiter(found, dtype=np.int64, count=int(lengths.sum()))
-        return self.table.count(symbols, lengths, self._low, self._high)
+        found = map(self._number.get, words.known, repeat(-1))
+        symbols = np.fromiter(found, dtype=np.int64, count=len(words.known))
+        return self.table.count(symbols[words.flat], np.diff(words.ends), self._low, self._high)
 
 
 def _numbers(points: IntArray) -> IntArray:

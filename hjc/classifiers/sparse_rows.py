@@ -46,12 +46,16 @@ class SparseRows:
     @classmethod
     def counted(cls, owner: IntArray, column: IntArray, rows: int, width: int) -> "SparseRows":
         """How often each of so many rows has each column; ``owner``, ``column`` (m,): one cell an occurrence."""
-        cell = owner * width + column
+        bits = int(width).bit_length()
+        kind: Any = np.int32 if rows << bits < 2**31 else np.int64  # half of the bytes where it can be
+        cell = (owner.astype(kind, copy=False) << bits) | column.astype(kind, copy=False)
         cell.sort()
-        first = np.flatnonzero(np.diff(cell, prepend=-1))
-        cell, count = cell[first], np.diff(first, append=len(cell)).astype(np.float32)
-        row, column = np.divmod(cell, width) if width else (cell, cell)
-        return cls(np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]), column, count, width)
+        first = np.flatnonzero(cell[1:] != cell[:-1])
+        first = np.concatenate([np.zeros(min(1, len(cell)), np.int64), first + 1])
+        count = np.diff(first, append=len(cell)).astype(np.float32)
+        cell = cell[first]
+        indptr = np.searchsorted(cell, np.arange(rows + 1, dtype=np.int64) << bits)
+        return cls(indptr, cell & kind((1 << bits) - 1), count, width)
 
     @classmethod
     def of(cls, matrix: "sparse.csr_matrix") -> "SparseRows":
