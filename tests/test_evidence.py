@@ -65,3 +65,23 @@ def test_groups_lie_in_one_fold_and_few_rows_are_refused() -> None:
     assert folds_of(np.array([5, 5]), 3, 0).tolist() == [0, 0]
     with pytest.raises(ValueError, match="need at least 10"):
         made(9, (0.5, 0.5))
+
+
+def test_a_first_guess_is_kept_on_few_rows_and_left_where_many_say_otherwise() -> None:
+    def guessed(n: int, guess: list[float], seed: int):
+        rng = np.random.default_rng(seed)
+        gold = TREE.leaves[rng.integers(0, 4, n)]
+        pieces = [piece(gold, 0.8, 0.6, rng), piece(gold, 0.6, 0.6, rng), piece(gold, 0.6, 0.6, rng)]
+        first = (np.array(guess), np.array([guess[0], 0.0, 0.0]))
+        return weigh(TREE, pieces, gold, titles=[0], body=1, seed=1, first=first)
+
+    few = [found for seed in range(10) if (found := guessed(30, [0.5, 0.5, 0.5], seed)).start == "first guess"]
+    kept = [found for found in few if not found.step]
+    assert len(kept) >= 7 and all("with the body" in found.line for found in kept)
+    np.testing.assert_allclose(kept[0].weights / kept[0].weights[0], [1, 1, 1])  # only its power is fitted
+    assert kept[0].title[0] > 0 and not kept[0].title[1:].any()
+    many = guessed(2000, [0.0, 1.0, 0.0], 3)  # a piece that knows as much as the others has no weight
+    assert many.step > 0 and many.weights[0] > 0 and many.weights[2] > 0
+    first, *rest = many.table
+    assert (first["start"], first["step"], first["passes"]) == ("first guess", 0, True)
+    assert [line["start"] for line in rest] == ["title", *["first guess"] * 5]

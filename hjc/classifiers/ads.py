@@ -1,8 +1,9 @@
 """AdsClassifier: title and body of an ad as pieces of evidence; it learns from titles, descriptions, ads, uncoded ads.
 
 Each text is read by :func:`hjc.rerank.ads.read_ad`. One linear model learns from titles, and from titles with what
-describes the work below them; it is asked three times: for the title, for the body, and for both. With the log-
-probabilities of further models (``parts``) these are combined,
+describes the work below them; it is asked three times: for the title, for the body, and for both. With what further
+models (``parts``) say, and with the names near the title where these have an encoder
+(:mod:`hjc.classifiers.part_pieces`), these are combined,
 
     P(code | ad) ~ prod_k P_k(code)^w_k * exp(b(code)) / m(code)^balance
 
@@ -10,8 +11,8 @@ with weights w >= 0 that are fitted on coded ads: validation rows, and where the
 same source, coded by models that have not seen them. The body gets a weight only where that is shown to help
 (:mod:`hjc.classifiers.evidence`). b says how usual codes are, from coded ads that trained
 (:mod:`hjc.classifiers.usual`). Without coded ads the whole ad is taken where training texts had bodies, with a little
-more of the body, else the title alone. An ad without a title has its body alone, one without a body its title. A part
-may code to a coarser tree with the same codes (:mod:`hjc.classifiers.coarser`).
+more of the body, else the title alone; with a few coded ads these weights are the first guess. An ad without a title
+has its body alone, one without a body its title. A part may code to a coarser tree with the same codes.
 
 From ads without codes (``data.unlabelled``) it learns as :mod:`hjc.classifiers.uncoded` says; m(code) is the mean
 probability of a code among them.
@@ -29,12 +30,12 @@ from hjc.classifiers import read_classifier
 from hjc.classifiers.ads_remarks import TOLD, jobs_named, remarks, with_jobs
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.coarser import Coarser
 from hjc.classifiers.combine import folds_of
 from hjc.classifiers.evidence import LEAST, combination, weigh
 from hjc.classifiers.fitting import check_rows, check_tree, draw
 from hjc.classifiers.hybrid import most_rows
 from hjc.classifiers.linear import LinearClassifier
+from hjc.classifiers.part_pieces import NEAR_FILE, PartPieces
 from hjc.classifiers.read_rows import ReadRows
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
 from hjc.classifiers.treemath import chunks, log_softmax
@@ -52,7 +53,7 @@ PREDICT_ROWS = 2048
 #: with fewer validation rows than this training rows help to weigh the pieces, as many as are lacking
 ENOUGH = 500
 #: without coded ads: powers of the whole ad and of its body, and that of a part of a coarser tree
-WHOLE, BODY_TOO, COARSER = 0.95, 0.15, 0.15
+WHOLE, BODY_TOO, COARSER = 0.95, 0.15, 0.2
 
 
 @dataclass
@@ -91,13 +92,11 @@ class AdsClassifier(Classifier):
         super().__init__(taxonomy)
         self.settings = settings or AdsSettings()
         self.linear = LinearClassifier(taxonomy, self.settings.linear_settings())
-        self.parts = list(parts) if parts is not None else [read_classifier(p) for p in self.settings.parts]
-        #: of each part None, or how its answers over a coarser tree are read
-        self.coarser = [None if p.taxonomy == taxonomy else _coarser(i, p, taxonomy) for i, p in enumerate(self.parts)]
-        n = len(PIECES) + len(self.parts)
+        read = list(parts) if parts is not None else [read_classifier(p) for p in self.settings.parts]
+        self.more = PartPieces(taxonomy, read)
         #: weight of each piece for ads with title and body, and for rows that have a title alone
-        self.weights: Float64 = np.zeros(n)
-        self.title_weights: Float64 = np.zeros(n)
+        self.weights: Float64 = np.zeros(len(PIECES) + len(read))
+        self.title_weights: Float64 = np.zeros(len(PIECES) + len(read))
         #: power of the linear model's probabilities where there is a body alone
         self.body_power = 1.0
         #: (L,) log of the mean probability of codes among uncoded ads, 0 without them
@@ -106,12 +105,17 @@ class AdsClassifier(Classifier):
         self.offsets: Float32 = np.zeros(taxonomy.num_leaves, dtype=np.float32)
 
     @property
+    def parts(self) -> list[Classifier]:
+        """Further fitted classifiers."""
+        return self.more.parts
+
+    @property
     def is_fitted(self) -> bool:
         return self.linear.is_fitted
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        names = (*PIECES, *(part.name for part in self.parts))
+        names = (*PIECES, *self.more.names)
         return {**asdict(self.settings), "weights": dict(zip(names, np.round(self.weights, 4).tolist(), strict=True))}
 
     # ------------------------------------------------------------------ fit
@@ -136,26 +140,33 @@ class AdsClassifier(Classifier):
             read = learner.train
             found.rows_with_body = int(read.are(AD).sum())
         self.linear.fit(read.data)
+        self._place(read)
         self._plain_weights(found)
         if not learner.by_names_alone:
             learner.learn()
             self.linear, self.background, read = learner.linear, learner.background, learner.train
+            self._place(read)
         found.unlabelled, found.rounds = len(learner.ads), learner.rounds
         if coded is not None:
             self._weigh(coded, read, found)
-        names = (*PIECES, *(f"part {i} ({part.name})" for i, part in enumerate(self.parts)))
-        found.weights = dict(zip(names, np.round(self.weights, 4).tolist(), strict=True))
+        self.more.forget()
+        found.weights = dict(zip((*PIECES, *self.more.names), np.round(self.weights, 4).tolist(), strict=True))
         return self
+
+    def _place(self, rows: ReadRows) -> None:
+        """Titles of training rows in the space of the parts."""
+        self.more.place(rows, self.settings.near_names, self.settings.seed)
 
     def _plain_weights(self, found: AdsFit) -> None:
         """Without coded ads: the whole and a little of the body where training texts had bodies, else the title; each
-        further part counts as much, one of a coarser tree less."""
-        self.weights[:], self.title_weights[:], self.body_power = 0, 0, 1.0
+        further piece counts as much, a part of a coarser tree less."""
+        n = len(PIECES) + len(self.more)
+        self.weights, self.title_weights, self.body_power = np.zeros(n), np.zeros(n), 1.0
         has_bodies = found.rows_with_body >= self.settings.least_bodies
+        powers = self.more.powers(COARSER)
+        own = 1 / (1 + (powers == 1).sum())
         for weights, piece in ((self.weights, "whole" if has_bodies else "title"), (self.title_weights, "title")):
-            same = np.array([coarser is None for coarser in self.coarser], dtype=bool)
-            own = 1 / (1 + same.sum())
-            weights[len(PIECES) :] = np.where(same, own, COARSER)
+            weights[len(PIECES) :] = own * powers
             weights[PIECES.index(piece)] = own
             if piece == "whole":
                 weights[PIECES.index("whole")], weights[PIECES.index("body")] = WHOLE * own, BODY_TOO * own
@@ -175,7 +186,7 @@ class AdsClassifier(Classifier):
             parts.append((more.take(both), [piece[both] for piece in made]))
         if sum(len(part) for part, _ in parts) >= max(self.settings.least_validation, LEAST):
             data = JobData.concat([part.data for part, _ in parts])
-            self._fit_weights(data, [np.concatenate(p) for p in zip(*(m for _, m in parts), strict=True)], fit)
+            self._fit_weights(data, [np.concatenate(p) for p in zip(*(m for _, m in parts), strict=True)], train, fit)
         if crossed:
             data = JobData.concat([more.data for more, _ in crossed])
             log_proba = [np.where(more.are(AD)[:, None], *self._both_ways(found)) for more, found in crossed]
@@ -184,11 +195,14 @@ class AdsClassifier(Classifier):
             )  # fmt: skip
             self.offsets, fit.usual = usual.offsets, usual.table
 
-    def _fit_weights(self, data: JobData, pieces: Sequence[FloatArray], found: AdsFit) -> None:
-        titles = [0, *(k for k, part in enumerate(self.parts, len(PIECES)) if len(part.recipe.columns) < 2)]
+    def _fit_weights(self, data: JobData, pieces: Sequence[FloatArray], train: ReadRows, found: AdsFit) -> None:
+        titles = [0, *(len(PIECES) + k for k in self.more.of_title)]
+        # bodies that trained, other than those of coded ads, have shown what bodies say: then that is the first guess
+        others = train.are(AD) & ~np.isin(np.array(train.data.source, dtype=object), list(set(data.source)))
+        first = (self.weights, self.title_weights) if others.sum() >= self.settings.least_bodies else None
         made = weigh(
             self.taxonomy, pieces, data.target, titles=titles, body=PIECES.index("body"), groups=data.group,
-            seed=self.settings.seed,
+            seed=self.settings.seed, first=first,
         )  # fmt: skip
         self.weights, self.title_weights, self.body_power = made.weights, made.title, made.body
         found.weights_from = f"{len(data):,} coded ads with title and body; {made.line}"
@@ -200,7 +214,7 @@ class AdsClassifier(Classifier):
 
     def _cross_fitted(self, valid: ReadRows, train: ReadRows, most: int) -> list[tuple[ReadRows, list[FloatArray]]]:
         """Training rows of the sources of the validation rows, at most so many, with their pieces by linear models of
-        the other rows. None where no ad validates, and where there are parts: these may have seen them."""
+        the other rows. None where no ad validates, and where there are parts that may have seen them."""
         sources = np.isin(np.array(train.data.source, dtype=object), list(set(valid.data.source)))
         at = np.flatnonzero(train.are(AD, TITLE) & sources & valid.are(AD).any())
         at = at[draw(len(at), most, self.settings.seed)]
@@ -208,15 +222,16 @@ class AdsClassifier(Classifier):
         fold = folds_of(at if group is None else group[at], self.settings.cross_fit, self.settings.seed)
         # ads of one group would all be left out at once, and too few are not weighed
         enough = fold.max(initial=0) > 0 and len(at) + len(valid) >= max(self.settings.least_validation, LEAST)
-        out, whole = [], self.linear
+        out, whole, near = [], self.linear, self.more.near
         try:
-            for f in range(fold.max() + 1 if enough and not self.parts else 0):
-                rows = train.take(at[fold == f])
+            for f in range(fold.max() + 1 if enough and (self.settings.unseen_by_parts or not self.parts) else 0):
+                rows, others = train.take(at[fold == f]), train.take(np.delete(np.arange(len(train)), at[fold == f]))
                 self.linear = LinearClassifier(self.taxonomy, self.settings.linear_settings())
-                self.linear.fit(train.data.take(np.delete(np.arange(len(train)), at[fold == f])))
+                self.linear.fit(others.data)
+                self._place(others)
                 out.append((rows, self._pieces(rows.ads)))
         finally:
-            self.linear = whole
+            self.linear, self.more.near = whole, near
         return out
 
     def _learner(self, train: ReadRows, coded: ReadRows | None) -> Uncoded:
@@ -243,13 +258,7 @@ class AdsClassifier(Classifier):
             if PIECES[k] == "title":
                 return self._titles([ad.title for ad in ads])
             return self.linear.leaf_log_proba([(Ad(body=ad.body) if PIECES[k] == "body" else ad).text for ad in ads])
-        part, coarser = self.parts[k - len(PIECES)], self.coarser[k - len(PIECES)]
-        if len(part.recipe.columns) > 1:
-            texts = [ad.text for ad in ads]
-        else:  # encoders read capitals as other words
-            texts = [ad.title.lower() if ad.title.isupper() else ad.title for ad in ads]
-        answer = part.leaf_log_proba(texts)
-        return answer if coarser is None else coarser.evidence(answer)
+        return self.more.piece(k - len(PIECES), ads)
 
     def _titles(self, titles: Sequence[str]) -> FloatArray:
         """(B, L) of titles; of those that name several jobs the mean of the probabilities of each and of all."""
@@ -315,7 +324,7 @@ class AdsClassifier(Classifier):
     # ------------------------------------------------------------------ persistence
 
     def stored_parameters(self) -> Mapping[str, Any]:
-        return {**asdict(self.settings), "number_of_parts": len(self.parts)}
+        return {**asdict(self.settings), "number_of_parts": len(self.parts), "near_names_of": list(self.more.near)}
 
     def write_files(self, folder: Path) -> None:
         """The linear model and every part lie in the directory whole."""
@@ -323,6 +332,7 @@ class AdsClassifier(Classifier):
         rest = {"background": self.background, "offsets": self.offsets, "body_power": np.array([self.body_power])}
         save_arrays(folder / WEIGHTS, weights | rest)
         self.linear.save_pretrained(folder / LINEAR)
+        self.more.write(folder)
         for number, part in enumerate(self.parts):
             part.save_pretrained(folder / PARTS / str(number))
 
@@ -333,7 +343,9 @@ class AdsClassifier(Classifier):
         if not isinstance(count, int):
             raise ValueError("config.json does not say how many parts there are; save the model again")
         parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
-        self = cls(model.taxonomy, model.settings(AdsSettings, but=("number_of_parts",)), parts)
+        self = cls(model.taxonomy, model.settings(AdsSettings, but=("number_of_parts", "near_names_of")), parts)
+        if of := model.parameters.get("near_names_of"):  # directories of before have none
+            self.more.read(model.file(NEAR_FILE), of)
         linear = read_classifier(model.path / LINEAR)
         if not isinstance(linear, LinearClassifier) or linear.taxonomy != model.taxonomy:
             raise ValueError(f"{LINEAR} holds no linear model of this tree")
@@ -356,15 +368,3 @@ class AdsClassifier(Classifier):
         self.background, self.offsets = background.astype(np.float32), offsets.astype(np.float32)
         self.body_power = float(power[0])
         return self
-
-
-def _coarser(number: int, part: Classifier, taxonomy: Taxonomy) -> Coarser:
-    """How the answers of a part over another tree are read.
-
-    Raises:
-        ValueError: the trees have too few codes in common.
-    """
-    try:
-        return Coarser.of(taxonomy, part.taxonomy)
-    except ValueError as error:
-        raise ValueError(f"model.parts: part {number} ({part.name}): {error}") from error

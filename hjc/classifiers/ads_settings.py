@@ -47,6 +47,11 @@ class AdsSettings:
     #: where validation rows with title and body are few, training rows of their source help to weigh title and body: so
     #: many further linear models are trained, each without a part of these rows (0: none)
     cross_fit: int = 3
+    #: parts have not seen the coded ads that train, so these help to weigh all the same (hjc learn sets it)
+    unseen_by_parts: bool = False
+    #: names that are placed at most in the space of a part that reads titles and has an encoder: those near a title are
+    #: one more piece of evidence (0: none)
+    near_names: int = 50_000
     #: of the linear models and of the parts
     seed: int = 1
 
@@ -56,7 +61,7 @@ class AdsSettings:
         check_choices("model", self, ADS_CHOICES)
         check_range("model.self_share", self.self_share, 0 < self.self_share <= 1, "above 0 to 1")
         check_range("model.balance", self.balance, 0 <= self.balance <= 1, "0 to 1")
-        for name in ("self_training", "least_bodies", "least_validation", "cross_fit"):
+        for name in ("self_training", "least_bodies", "least_validation", "cross_fit", "near_names"):
             check_range(f"model.{name}", value := getattr(self, name), value >= 0, "integers from 0")
 
     def linear_settings(self) -> LinearSettings:

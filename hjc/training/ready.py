@@ -299,7 +299,7 @@ def learn(
         raise ValueError(f"-o: {output} is the model itself; give another directory")
     check_folder(target)
     record = training_record(source).get("config", {})
-    own = AdsSettings(**record.get("model", {}))
+    own = replace(AdsSettings(**record.get("model", {})), unseen_by_parts=True)  # the parts are of before
     was = [s for s in record.get("data", {}).get("sources", []) if s.get("default_source") == "coded"]
     columns = {s["path"]: (s["text_columns"], s["code_column"]) for s in was}
     columns |= dict.fromkeys(coded, (text_columns, code))
