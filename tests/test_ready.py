@@ -200,6 +200,23 @@ def test_of_drawn_ads_an_even_fifth_is_held_back_and_picked_ones_are_warned_of(t
     assert said[-1].startswith("warning: the coded ads were picked to learn from") and "--strategy random" in said[-1]
 
 
+@pytest.mark.slow
+def test_what_review_draws_is_learnt_from(model: Path, tmp_path: Path, call) -> None:
+    table, drawn = ads(tmp_path / "ads.csv", 100, start=300), tmp_path / "to_code.csv"
+    columns = ("-t", "title", "-t", "description", "--answer-column", "answer")
+    code, _, err = call("review", model, table, *columns, "-n", 50, "--strategy", "proportional", "-o", drawn)
+    assert code == 0, err
+    coded = pd.read_csv(drawn, dtype=str)
+    assert coded["hjc_inclusion_probability"].astype(float).between(0, 1).all()
+    coded["answer"], coded["code"] = coded["code"], "9999"
+    coded.to_csv(drawn, index=False)
+    code, out, err = call("learn", model, drawn, "-o", tmp_path / "new", "-c", "answer")
+    assert code == 0 and "50 coded rows; titles in 'title', bodies in 'description', codes in 'answer'" in out
+    record = yaml.safe_load((tmp_path / "new" / "train.yaml").read_text())
+    used = [source["inclusion_column"] for source in record["config"]["data"]["sources"]]
+    assert used.count("hjc_inclusion_probability") == 1 and record["data"]["valid"]["rows"] == 10
+
+
 def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
     coded = ads(tmp_path / "coded.csv", 8)
     assert "is the model itself" in call("learn", model, coded, "-o", model)[2]

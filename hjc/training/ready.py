@@ -88,7 +88,7 @@ def make_ready(
     """Import, make texts, train, evaluate, write a card.
 
     Args:
-        kind: isco08 (from ESCO files), or a reader of ``hjc taxonomy import``: esco, onet, kzis, soc2018 ..., generic.
+        kind: isco08 (from ESCO files), or a reader of ``hjc taxonomy import``: esco, onet, kzis, soc2018 ..., csv.
         paths: files and folders of the office; none for isco08: the bundled sample in their place.
         encoder: a ``model=`` of ``hjc train`` that is trained on the names first and becomes a further part.
 
@@ -132,7 +132,7 @@ def office_table(kind: str, paths: Sequence[str], settings: ReadySettings) -> tu
     """
     reader = READER.get(kind, kind)
     if reader not in READERS:
-        raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(('isco08', *READERS))}")
+        raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(dict.fromkeys(('isco08', *READERS)))}")
     options = ImportOptions(languages=settings.languages, skip=NOT_TRAINED_ON)
     imported = import_taxonomy(reader, list(paths), options)
     tree = isco08() if kind == "isco08" else imported.taxonomy
