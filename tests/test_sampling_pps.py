@@ -210,6 +210,9 @@ def test_from_a_frame_to_coders_and_back(call, frame, tmp_path):
     assert code == 2 and "exists; give --overwrite" in err
     code, _, err = call("data", "gather", tmp_path / "deal", "-o", file, "--overwrite")
     assert code == 2 and "is the input itself" in err and len(pd.read_csv(file)) == 36
+    sheet.drop(index=0).to_csv(file, index=False)
+    code, _, err = call("data", "gather", tmp_path / "deal", "-o", tmp_path / "less.csv")
+    assert code == 0 and f"ewa: 35 of 36 coded; 1 that were dealt are not in {file.name}" in err, err
     sheet.loc[0, "unit"] = "999"
     sheet.to_csv(file, index=False)
     code, _, err = call("data", "gather", tmp_path / "deal", "-o", tmp_path / "again.csv")
@@ -250,6 +253,19 @@ def test_a_sample_by_phrases_has_its_table(call, frame, tmp_path):
 def test_rules_that_cannot_be_followed(call, frame, tmp_path, options, message):
     code, _, err = call("data", "sample", frame[0], "-o", tmp_path / "s.csv", *options)
     assert code == 2 and message in err and not (tmp_path / "s.csv").exists(), err
+
+
+@pytest.mark.parametrize("cell", ["-3", "nan", "inf", "1e400", "big", ""])
+def test_a_size_that_is_none_is_named_by_its_row(call, tmp_path, cell):
+    frame = pd.DataFrame({"text": list("abcdef"), "size": ["1", "2,5", cell, "0", "4", cell]})
+    frame.to_csv(tmp_path / "f.csv", index=False)
+    given = ("data", "sample", tmp_path / "f.csv", "-o", tmp_path / "s.csv", "--rule", "pps", "--measure", "size")
+    code, _, err = call(*given, "--size", 2)
+    assert code == 2 and f"--measure size: row 3 has {cell!r} and 1 more rows have none" in err, err
+    frame["size"] = "0"
+    frame.to_csv(tmp_path / "f.csv", index=False)
+    code, _, err = call(*given, "--size", 2)
+    assert code == 2 and "no row has a size above 0" in err and not (tmp_path / "s.csv").exists()
 
 
 def test_correlations_are_those_of_scipy():

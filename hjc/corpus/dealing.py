@@ -131,12 +131,10 @@ def gather_files(directory: str, output: str, *, overwrite: bool = False, **read
         joined = lines.merge(given[[UNIT, *BLANK]], on=UNIT, how="left").fillna({name: "" for name in BLANK})
         parts.append(joined)
         coded = int((joined["code"] != "").sum())
-        counts[str(coder)] = {
-            "dealt": len(joined),
-            "coded": coded,
-            "missing": int((~lines[UNIT].isin(given[UNIT])).sum()),
-        }
-        notes.append(f"{coder}: {coded:,} of {len(joined):,} coded")
+        missing = int((~lines[UNIT].isin(given[UNIT])).sum())
+        counts[str(coder)] = {"dealt": len(joined), "coded": coded, "missing": missing}
+        gone = f"; {missing:,} that were dealt are not in {found[0].name}" if missing else ""
+        notes.append(f"{coder}: {coded:,} of {len(joined):,} coded{gone}")
     every = pd.concat(parts, ignore_index=True)
     write_frame(every, output, kind)
     facts = {"command": "gather", "input": directory, "rows_out": len(every), "coders": counts}

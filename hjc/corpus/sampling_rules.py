@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from hjc.arrays import Float64
 from hjc.corpus.copying import Done, Passes, passes
 from hjc.corpus.sampling import count_characters, count_words, length_bins, strata_of
 from hjc.corpus.sampling_pps import WORD_BINS, Drawn, keyword_groups, sample_by_phrases, stratified_pps
+from hjc.data.side import numeric
 from hjc.tables import read_rows
 from hjc.taxonomy.spelling import whole_number
 
@@ -109,13 +111,15 @@ def _ranges(edges: Sequence[int]) -> list[tuple[int, int | None]]:
     return list(zip([0, *(b + 1 for b in edges)], [*edges, None], strict=True))
 
 
-def _numbers(values: Sequence[str], name: str) -> Any:
-    out = np.zeros(len(values))
-    for i, value in enumerate(values):
-        try:
-            out[i] = float(value) if value.strip() else 0.0
-        except ValueError:
-            raise ValueError(f"--measure {name}: row {i + 1} has {value!r}, expected a number from 0") from None
+def _numbers(values: Sequence[str], name: str) -> Float64:
+    """(n,) the cells of a measure."""
+    out = np.array([numeric(value) for value in values])
+    if len(bad := np.flatnonzero(~(out >= 0))):
+        more = f" and {len(bad) - 1:,} more rows have none either" if len(bad) > 1 else ""
+        raise ValueError(
+            f"--measure {name}: row {bad[0] + 1} has {values[bad[0]]!r}{more}, expected a number from 0; a row of 0 "
+            "cannot be drawn"
+        )
     return out
 
 
