@@ -52,12 +52,11 @@ def allocate(shares: npt.ArrayLike, most: npt.ArrayLike, n: int) -> IntArray:
     """
     share, limit = np.asarray(shares, dtype=np.float64), np.asarray(most, dtype=np.int64)
     some = limit > 0
-    if not some.any():
-        raise ValueError("no row has a size above 0: nothing can be drawn")
     if not int(some.sum()) <= n <= int(limit.sum()):
+        none = "" if some.any() else ": no row has a size above 0"
         raise ValueError(
-            f"n (--size): got {n:,}; allowed are {int(some.sum()):,} (one from each stratum) to {int(limit.sum()):,} (all rows "
-            "of a positive size)"
+            f"n (--size): got {n:,}; allowed are {int(some.sum()):,} (one from each stratum) to {int(limit.sum()):,} "
+            f"(all rows of a positive size){none}"
         )
     lower, free = some.astype(np.int64), some.copy()
     size = some.astype(np.float64)
