@@ -99,6 +99,7 @@ def test_without_agreement_there_is_no_label(call, server, run, ads, tmp_path, s
         assert (found["label_judge_1"] == found["label_judge_2"])[agreed].all()
     else:
         want = {"decline": "declined", "malformed": "failed"}[second]
+        assert ("11 texts got no answer: no usable answer after 2 requests" in err) == (second == "malformed"), err
         assert set(found["label_status"]) == {want, "empty text"}
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Labels:
     """What a run found.
 
     Attributes:
-        columns: new columns of the table. counts: rows by status.
+        columns: new columns of the table. counts: rows by status. why: of those that got no answer, by what went wrong.
         audit: agreement of the people's codes and the silver ones, where there were such; weight: of a silver row.
     """
 
@@ -41,10 +41,18 @@ class Labels:
     audit: Agreement | None = None
     audited: int = 0
     right: int = 0
+    why: Counter[str] = field(default_factory=Counter)
 
     def sentences(self) -> list[str]:
         """For the user."""
         said = [", ".join(f"{what} {rows:,}" for what, rows in self.counts.most_common())]
+        if self.why:
+            shown = "; ".join(f"{what} ({rows:,})" for what, rows in self.why.most_common(3))
+            more = f"; and {len(self.why) - 3:,} other reasons" if len(self.why) > 3 else ""
+            said.append(
+                f"warning: {sum(self.why.values()):,} texts got no answer: {shown}{more}; the same command with "
+                "--overwrite asks for these again"
+            )
         if self.audited:
             low, high = wilson(self.right, self.audited)
             said.append(
@@ -140,4 +148,5 @@ def label_rows(
         chosen = [-1 if s is None else s.choices[number] for s in found]
         columns.append([tree.leaf_codes[leaf] if leaf >= 0 else None for leaf in chosen])
     named = dict(zip(new_columns(prefix, len(judges)), columns, strict=True))
-    return Labels(named, Counter(statuses), weight, table, len(both), right)
+    why = Counter(s.why for s in found if s is not None and s.why)
+    return Labels(named, Counter(statuses), weight, table, len(both), right, why)

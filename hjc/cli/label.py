@@ -125,7 +125,8 @@ def label(
     session.tell(rows=len(texts), counts=dict(done.counts), weight=done.weight, used=used)
     facts = {
         "command": "label", "input": source, "rows_in": len(texts), "models": model, "prompts": prompts, "top_k": top_k,
-        "endpoint": endpoint.endpoint, "counts": dict(done.counts), "weight": done.weight, "audited": done.audited,
+        "endpoint": endpoint.endpoint, "counts": dict(done.counts), "no_answer": dict(done.why),
+        "weight": done.weight, "audited": done.audited,
         "audited_right": done.right, "used": used,
         "audit": None if done.audit is None else done.audit.pairs.to_dict("records"),
     }  # fmt: skip

@@ -18,12 +18,13 @@ STATUSES = (AGREED, DISAGREE, DECLINED, FAILED, BUDGET)
 @dataclass(frozen=True)
 class Silver:
     """Of one text: the ``leaf`` on which all judges agree (-1: none), why, what each chose (-1: nothing) with the
-    confidence that it stated (0 where it chose nothing)."""
+    confidence that it stated (0 where it chose nothing); of a row without an answer what went wrong."""
 
     leaf: int
     status: str
     choices: tuple[int, ...]
     confidences: tuple[float, ...]
+    why: str = ""
 
 
 def check_judges(judges: Sequence[ChatReranker]) -> None:
@@ -54,7 +55,9 @@ def judge_texts(judges: Sequence[ChatReranker], texts: Sequence[str], candidates
         results = [answers[i] for answers in found]
         chosen = [some[int(r.scores.argmax())].leaf if r.status == "chosen" else -1 for r in results]
         said = [float(r.details.get("confidence", 0.0)) if r.status == "chosen" else 0.0 for r in results]
-        out.append(Silver(*_verdict(chosen, [r.status for r in results]), tuple(chosen), tuple(said)))
+        leaf, status = _verdict(chosen, [r.status for r in results])
+        why = next((r.abstain or "" for r in results if r.status == status), "") if status in (BUDGET, FAILED) else ""
+        out.append(Silver(leaf, status, tuple(chosen), tuple(said), why))
     return out
 
 
