@@ -139,7 +139,7 @@ def test_a_few_coded_ads_make_no_worse_model_and_are_warned_of(
     code, out, _ = call("learn", model, coded, "-o", tmp_path / "new", "--test", test_ads)
     assert code == 0
     assert f"warning: only {n} coded ad{'s' if n > 1 else ''}: all train and none is held back" in out
-    assert "code about 100" in out
+    assert "code about 100" in out and "names that validated the first model: before, " in out
     before, after = scored(model), scored(tmp_path / "new")
     assert after[0] >= before[0] and after[1] <= before[1] + 0.01 and after[2] <= before[2] + 0.02
     # the names validate and calibrate, as they did before
@@ -155,13 +155,17 @@ def test_what_coding_has_bought_is_said_and_a_worse_model_is_warned_of(model: Pa
     coded = ads(tmp_path / "coded.csv", 60, start=700)
     code, out, _ = call("learn", model, coded, "-o", tmp_path / "new")
     assert code == 0 and "12 coded ads that were held back: before, " in out and "the new model is worse" not in out
+    assert "names that validated the first model: before, " in out and "fewer names are right" not in out
     titles = [f"{job} {number}" for number in range(10) for job in ("Welder", "Cook")]
     new, held = hjc.load(model), JobData.from_lists(isco08(), titles, ["7212", "5120"] * 10)
-    assert before_and_after(model, new, held)[0].startswith("20 coded ads that were held back: before, 100.0% right")
-    assert not before_and_after(model, new, held.take(np.arange(9)))
+    assert before_and_after(model, new, held, None)[0].startswith(
+        "20 coded ads that were held back: before, 100.0% right"
+    )
+    assert not before_and_after(model, new, held.take(np.arange(9)), None)
     forgetful = hjc.load(model)
     forgetful.title_weights = np.full_like(forgetful.title_weights, 1e-6)
-    lines = before_and_after(model, forgetful, held)
+    lines = before_and_after(model, forgetful, held, held)
+    assert "20 names that validated the first model: before, 100.0% right" in lines[2]
     assert f"warning: on these ads the new model is worse: look at their codes, and stay with {model}" in lines
 
 

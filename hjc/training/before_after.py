@@ -1,9 +1,11 @@
-"""What coded ads have changed: a model before and after them, on the ads that were held back."""
+"""What coded ads have changed: a model before and after them, on ads that were held back and on names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from hjc.arrays import Float64
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.evidence import CRITICAL, clustered
 from hjc.classifiers.load import load
@@ -15,28 +17,49 @@ from hjc.metrics import score_rows
 LEAST = 10
 
 
-def before_and_after(old: Path, new: Classifier, held: JobData) -> list[str]:
+def before_and_after(old: Path, new: Classifier, ads: JobData | None, names: JobData | None) -> list[str]:
     """Sentences on share of right codes at the deepest level and log-loss, both models calibrated where they are.
 
-    Rows that the old model was trained on are left out. A warning where log-loss has surely grown, by a one-sided test
-    of the paired differences at 5 %. Nothing where fewer than :data:`LEAST` rows are left.
+    Args:
+        ads: held back in the training of the new model. names: that the first model was validated on.
+
+    Rows that the old model was trained on are left out, and nothing is said of fewer than :data:`LEAST`. A warning
+    where log-loss on ads has surely grown, by a one-sided test of the paired differences at 5 %; where fewer names are
+    right, by one of these.
     """
-    rows = held.labelled()
-    if (known := TrainingTexts.load(old)) is not None:
-        rows = rows.take(np.flatnonzero(~known.seen(rows.texts)[0]))
-    if len(rows) < LEAST:
-        return []
-    right, loss = [], []
-    for model in (load(old), new):
-        model = model if model.calibrator is None else model.calibrated()
-        scores = score_rows(model.taxonomy, model.leaf_log_proba(rows.texts), rows.target)
-        right.append(float(scores.correct[:, -1].mean()))
-        loss.append(-scores.log_p[:, -1])
-    lines = [
-        f"{len(rows):,} coded ads that were held back: before, {right[0]:.1%} right, log-loss {loss[0].mean():.2f}; "
-        f"now {right[1]:.1%} and {loss[1].mean():.2f} (they also calibrated the new model)"
-    ]
-    group = np.arange(len(rows)) if rows.group is None else np.unique(rows.group, return_inverse=True)[1]
-    if clustered(loss[1] - loss[0], group) > CRITICAL:
-        lines.append(f"warning: on these ads the new model is worse: look at their codes, and stay with {old}")
+    before = load(old)
+    known = TrainingTexts.load(old)
+    lines = []
+    for rows, what, note in (
+        (ads, "coded ads that were held back", "they also calibrated the new model"),
+        (names, "names that validated the first model", "nothing of them is trained on"),
+    ):
+        if rows is None:
+            continue
+        rows = rows.labelled()
+        if known is not None:
+            rows = rows.take(np.flatnonzero(~known.seen(rows.texts)[0]))
+        if len(rows) < LEAST:
+            continue
+        right, loss = _figures([before, new], rows)
+        lines.append(
+            f"{len(rows):,} {what}: before, {right[0].mean():.1%} right, log-loss {loss[0].mean():.2f}; now "
+            f"{right[1].mean():.1%} and {loss[1].mean():.2f} ({note})"
+        )
+        group = np.arange(len(rows)) if rows.group is None else np.unique(rows.group, return_inverse=True)[1]
+        if what.startswith("coded") and clustered(loss[1] - loss[0], group) > CRITICAL:
+            lines.append(f"warning: on these ads the new model is worse: look at their codes, and stay with {old}")
+        if what.startswith("names") and clustered(right[0] - right[1], group) > CRITICAL:
+            lines.append("warning: fewer names are right than before: the coded ads give such titles other codes")
     return lines
+
+
+def _figures(models: Sequence[Classifier], rows: JobData) -> tuple[list[Float64], list[Float64]]:
+    """Of each model (n,) whether rows are right at the deepest level, 1 or 0, and their losses."""
+    right, loss = [], []
+    for model in models:
+        best = model if model.calibrator is None else model.calibrated()
+        scores = score_rows(best.taxonomy, best.leaf_log_proba(rows.texts), rows.target)
+        right.append(scores.correct[:, -1].astype(np.float64))
+        loss.append(-scores.log_p[:, -1])
+    return right, loss

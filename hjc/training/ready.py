@@ -313,13 +313,15 @@ def learn(
     config = ready_config(target, settings, sources)
     config = replace(config, data=replace(config.data, restore_zeros=restore))
     result = run_training(config, console)
+    if result.model is not None:
+        splits = load_job_data(config.data, result.model.taxonomy)
+        ads, names = (None, splits.valid) if few else (splits.valid, splits.tests.get("titles"))
+        for line in before_and_after(source, result.model, ads, names):
+            say(line)
     if few:
         say(f"warning: {few}")
         return result
     held = len(result.evaluations["valid"].scores) if "valid" in result.evaluations else 0
-    if held and result.model is not None:
-        for line in before_and_after(source, result.model, load_job_data(config.data, result.model.taxonomy).valid):
-            say(line)
     if unsure := unproven(held):
         say(
             f"warning: of the coded ads {held} {'was' if held == 1 else 'were'} held back to weigh title and body and "
