@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hjc.classifiers.words import normalise, tokens
+from hjc.arrays import spans
+from hjc.classifiers.text_words import Spelling, words_of
 from hjc.nn.tokens import first_line
 from hjc.nn.units import UnitTexts
 
@@ -37,23 +38,20 @@ class UnitReader:
         self.buckets, self.title_share = buckets, title_share
 
     def __call__(self, texts: Sequence[str]) -> UnitTexts:
-        number: dict[str, int] = {}
-        words: list[int] = []
-        sizes: list[int] = []
-        shares: list[float] = []
-        owners: list[int] = []
-        for row, text in enumerate(texts):
-            title = tokens(normalise(first_line(text))) if self.title_share else []
-            share = self.title_share if title else 0.0
-            for part, weight in ((tokens(normalise(text)), 1 - share), (title, share)):
-                if part:
-                    own = [number.setdefault(word, len(number)) for word in part[:MOST_WORDS]]
-                    words += own
-                    sizes.append(len(own))
-                    shares.append(weight)
-                    owners.append(row)
-        grams, ends, whole = _word_buckets(list(number), self.buckets)
-        word, size = np.array(words, np.int64), np.array(sizes, np.int64)
+        words, leads = words_of(texts, Spelling())
+        several = np.array([bool(self.title_share and first_line(text)) for text in texts], bool)
+        titles = np.where(several, leads, 0)
+        # of each text two parts: all of it, and its title
+        size = np.minimum(np.stack([np.diff(words.ends), titles], axis=1), MOST_WORDS).ravel()
+        share = np.where(titles > 0, self.title_share, 0.0)
+        share = np.stack([1 - share, share], axis=1).ravel()
+        begin, owners = np.repeat(words.ends[:-1], 2), np.repeat(np.arange(len(texts)), 2)
+        begin, size, share, owners = (x[size > 0] for x in (begin, size, share, owners))
+        word, known = words.flat[spans(begin, begin + size)], words.known
+        if (np.diff(words.ends) > MOST_WORDS).any():  # some are only in what is not read
+            used, word = np.unique(word, return_inverse=True)
+            known = [known[i] for i in used.tolist()]
+        grams, ends, whole = _word_buckets(known, self.buckets)
         last = np.zeros(len(word), bool)
         last[np.cumsum(size) - 1] = True
         following = np.flatnonzero(~last)
@@ -61,10 +59,10 @@ class UnitReader:
         # a word, then its pair with the next one, if there is one in its part
         units = np.full((len(word), 2), -1, np.int64)
         units[:, 0] = word
-        units[following, 1] = len(number) + np.arange(len(following))
-        each = np.repeat(np.array(shares) / np.maximum(2 * size - 1, 1), size).astype(np.float32)
+        units[following, 1] = len(known) + np.arange(len(following))
+        each = np.repeat(share / np.maximum(2 * size - 1, 1), size).astype(np.float32)
         places = units >= 0
-        owner = np.repeat(np.array(owners, np.int64), size)
+        owner = np.repeat(owners, size)
         counts = np.bincount(owner, places.sum(1), minlength=len(texts)).astype(np.int64)
         return UnitTexts(
             buckets=np.concatenate([grams, pairs]),
