@@ -15,6 +15,8 @@ TRAIN, VALID, TEST = 0, 1, 2
 #: multiplications in one block of the candidate search; bounds its memory to some hundred MB
 _BLOCK_WORK = 20_000_000
 _BLOCK_PAIRS = 200_000
+#: rounding must not lose a pair that lies on the threshold
+_SLACK = 1e-9
 
 
 def text_key(text: str) -> str:
@@ -64,8 +66,11 @@ def near_duplicate_groups(texts: "list[str] | tuple[str, ...]", threshold: float
     Raises:
         ValueError: threshold is not in (0, 1].
     """
-    same, left, right = _near_pairs(texts, threshold)
-    m = int(same.max(initial=-1)) + 1
+    check_range("threshold", threshold, 0 < threshold <= 1, "above 0 to 1")
+    same = identical_groups(texts)
+    weights = _tfidf(_first_of_each(texts, same))
+    left, right = _similar_pairs(weights, threshold)
+    m = weights.shape[0]
     graph = sparse.coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(m, m))
     return _relabel(connected_components(graph, directed=False)[1][same])
 
@@ -77,20 +82,23 @@ def near_to(texts: Sequence[str], others: Sequence[str], threshold: float = 0.9)
     Raises:
         ValueError: threshold is not in (0, 1].
     """
-    same, left, right = _near_pairs([*texts, *others], threshold)
-    held = np.zeros(int(same.max(initial=-1)) + 1, dtype=bool)
-    held[same[len(texts) :]] = True
-    near = held.copy()
-    near[left[held[right]]] = near[right[held[left]]] = True
-    return near[same[: len(texts)]]
-
-
-def _near_pairs(texts: Sequence[str], threshold: float) -> tuple[IntArray, IntArray, IntArray]:
-    """(n,) numbers of identical texts, and pairs of these numbers that are near."""
     check_range("threshold", threshold, 0 < threshold <= 1, "above 0 to 1")
-    same = identical_groups(list(texts))
-    _, first = np.unique(same, return_index=True)  # group numbers are in order of first appearance
-    return same, *_similar_pairs(_tfidf([texts[i] for i in first.tolist()]), threshold)
+    every = [*texts, *others]
+    same = identical_groups(every)
+    weights, held = _tfidf(_first_of_each(every, same)), np.unique(same[len(texts) :])
+    near = np.zeros(weights.shape[0], dtype=bool)
+    near[held] = True
+    asked, columns = np.flatnonzero(~near), sparse.csc_matrix(weights[held].T)
+    step = max(1, _BLOCK_WORK // max(1, len(held)))
+    for start in range(0, len(asked) if len(held) else 0, step):
+        rows = asked[start : start + step]
+        near[rows] = (weights[rows] @ columns).max(axis=1).toarray().ravel() >= threshold - _SLACK
+    return np.asarray(near[same[: len(texts)]])
+
+
+def _first_of_each(texts: Sequence[str], group: IntArray) -> list[str]:
+    """The first text of each group; group numbers are in order of first appearance."""
+    return [texts[i] for i in np.unique(group, return_index=True)[1].tolist()]
 
 
 def _tfidf(texts: list[str]) -> sparse.csr_matrix:
@@ -110,13 +118,12 @@ def _tfidf(texts: list[str]) -> sparse.csr_matrix:
 def _similar_pairs(weights: sparse.csr_matrix, threshold: float) -> tuple[IntArray, IntArray]:
     """Pairs of rows (i < j) whose product is at least the threshold."""
     m = weights.shape[0]
-    slack = 1e-9  # rounding must not lose a pair that lies on the threshold
     # rest[k]: squared length of the row from its k-th word on; words are stored from rare to common
     squares = weights.data**2
     before = np.r_[0.0, np.cumsum(squares)]
     of_row = np.repeat(np.arange(m), np.diff(weights.indptr))
     rest = before[weights.indptr[1:]][of_row] - before[:-1]
-    keep = rest >= (threshold - slack) ** 2
+    keep = rest >= (threshold - _SLACK) ** 2
     rare = sparse.csr_matrix(
         (np.ones(int(keep.sum()), np.float32), (of_row[keep], weights.indices[keep])), shape=weights.shape
     )
@@ -134,7 +141,7 @@ def _similar_pairs(weights: sparse.csr_matrix, threshold: float) -> tuple[IntArr
         for a in range(0, len(i), _BLOCK_PAIRS):
             x, y = i[a : a + _BLOCK_PAIRS], j[a : a + _BLOCK_PAIRS]
             cosine = np.asarray(weights[x].multiply(weights[y]).sum(axis=1)).ravel()
-            close = cosine >= threshold - slack
+            close = cosine >= threshold - _SLACK
             lefts.append(x[close])
             rights.append(y[close])
     if not lefts:
