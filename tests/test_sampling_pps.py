@@ -17,7 +17,12 @@ from hjc.corpus.sampling_pps import (
     sample_by_phrases,
     stratified_pps,
 )
-from hjc.evaluation.languages import correlations, language_correlation, read_language_shares
+from hjc.evaluation.languages import (
+    correlation_lines,
+    correlations,
+    language_correlation,
+    read_language_shares,
+)
 from tests.test_evaluate import evaluate_model, make
 
 
@@ -291,6 +296,11 @@ def test_accuracy_by_language_and_shares(tmp_path):
     line = table[(table["level"] == "1") & (table["share"] == "tokens")].iloc[0]
     accuracy = [found.metrics[f"{lang}/level_1/recall@1"] for lang in ("pl", "en", "de", "fr")]
     assert line["pearson"] == pytest.approx(stats.pearsonr(accuracy, [5, 40, 9, 10]).statistic)
+    heads, lines = correlation_lines(table)
+    cells = dict(zip(heads, lines[0], strict=True))
+    assert heads[3:] == ["Pearson", "Spearman"] and cells["languages"] == "4"
+    assert cells["Pearson"] == f"{line['pearson']:.2f} ({line['pearson_low']:.2f} to {line['pearson_high']:.2f})"
+    assert "does not vary" in correlation_lines(table.assign(spearman=np.nan))[1][0]
     for content, message in (("lang,x\npl,1\n", "no column 'language'"), ("language,x\npl,1\npl,2\n", "twice"),
                              ("language,x\npl,many\n", "no number from 0")):  # fmt: skip
         path.write_text(content, "utf-8")

@@ -76,7 +76,7 @@ def evaluate(
     from hjc.data.splits import reject_reasons, write_rejects
     from hjc.evaluation import evaluate_model
     from hjc.evaluation.kind import TextKind
-    from hjc.evaluation.languages import language_correlation, read_language_shares
+    from hjc.evaluation.languages import correlation_lines, language_correlation, read_language_shares
     from hjc.evaluation.tables import show
     from hjc.evaluation.words import plain_sentences
     from hjc.files import check_folder
@@ -141,10 +141,11 @@ def evaluate(
     session.note(unknown_cells(model.uncalibrated.side))
     related = None if shares is None else language_correlation(found, shares)
     if related is not None:
-        session.show_table(
-            "language_correlation", f"{name}: recall@1 by language and shares of languages", related.columns.tolist(),
-            related.astype({"level": str}).to_numpy().tolist(),
-        )  # fmt: skip
+        heads, lines = related.columns.tolist(), related.astype({"level": str}).to_numpy().tolist()
+        if not session.as_json():
+            heads, lines = correlation_lines(related)
+        title = f"{name}: recall@1 by language and shares of languages"
+        session.show_table("language_correlation", title, heads, lines)
     if output is not None:
         found.write(output)
         if related is not None:

@@ -84,3 +84,17 @@ def language_correlation(found: Evaluation, shares: Mapping[str, Mapping[str, fl
             x, y = (np.array([of[k] for k in both], dtype=np.float64) for of in (accuracy, share))
             lines.append((str(level), name, len(both), *correlations(x, y)))
     return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def correlation_lines(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of :func:`language_correlation` for a terminal: a coefficient with its interval is one cell."""
+
+    def cell(line: Mapping[str, float], name: str) -> str:
+        value, low, high = (line[key] for key in (name, f"{name}_low", f"{name}_high"))
+        return "does not vary" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+    lines = [
+        [str(x["level"]), str(x["share"]), str(x["languages"]), cell(x, "pearson"), cell(x, "spearman")]
+        for x in table.to_dict("records")
+    ]
+    return ["level", "share", "languages", "Pearson", "Spearman"], lines
