@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def language_correlation(found: Evaluation, shares: Mapping[str, Mapping[str, fl
 def correlation_lines(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Heads and cells of :func:`language_correlation` for a terminal: a coefficient with its interval is one cell."""
 
-    def cell(line: Mapping[str, float], name: str) -> str:
+    def cell(line: Mapping[Any, Any], name: str) -> str:
         value, low, high = (line[key] for key in (name, f"{name}_low", f"{name}_high"))
         return "does not vary" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
 
