@@ -33,6 +33,7 @@ class Encoder:
         return SimpleNamespace(rows=np.array([PLACES[text] for text in texts], dtype=np.float32))
 
     def leaf_log_proba(self, texts: Sequence[str]) -> np.ndarray:
+        self.asked += texts
         return np.log(np.full((len(texts), 2), 0.5, dtype=np.float32))
 
 
@@ -75,10 +76,17 @@ def test_only_encoders_of_titles_have_names_and_each_title_is_encoded_once() -> 
     assert np.exp(made.near[1].weight).round().tolist() == [2, 1]
     assert made.piece(3, [Ad("CHEF", "x")]).argmax() == 0
     asked = len(encoder.asked)
+    assert made.piece(3, [Ad("chef", ""), Ad("cook", "")]).shape == (2, 3) and len(encoder.asked) == asked
+    for _ in range(2):
+        assert made.piece(1, [Ad("chef", ""), Ad("cook", ""), Ad("chef", "")]).shape == (3, 3)
+    assert len(encoder.asked) == (asked := asked + 2)
     made.place(train.take(np.array([0, 2])), 100, 0)
     assert len(encoder.asked) == asked and np.exp(made.near[1].weight).round().tolist() == [1, 1]
     made.place(train, 1, 0)
     assert len(made.near[1].leaf) == 1
+    made.forget()
+    made.piece(1, [Ad("chef", "")])
+    assert len(encoder.asked) == asked + 1
     made.place(train, 0, 0)
     assert not made.near
 

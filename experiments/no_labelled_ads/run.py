@@ -31,6 +31,10 @@ ROWS: list[str] = ["names", "uncoded", "300", "100000"]
 PARTS: list[str] = []
 
 
+def also() -> str:
+    return ", a model of titles" if PARTS else ""
+
+
 def titles(data: JobData) -> JobData:
     """The same rows with the first line of their texts alone."""
     return JobData(data.taxonomy, tuple(t.partition("\n")[0] for t in data.texts), data.gold, group=data.group)
@@ -65,19 +69,18 @@ def draw(pool: JobData, n: int, seed: int = SEED) -> tuple[JobData, JobData]:
 def ladder(study: str, names: JobData, pool: JobData, test: JobData, coded: tuple[int, ...]) -> Iterator[dict]:
     """Names alone, with uncoded ads, with so many coded ads drawn at random."""
     own = {"parts": PARTS}
-    also = ", a model of titles" if PARTS else ""
     if "names" in ROWS:
-        yield from scored(fitted(names, None, (), **own), test, study, f"names{also}")
+        yield from scored(fitted(names, None, (), **own), test, study, f"names{also()}")
     if "uncoded" in ROWS:
         learnt = fitted(names, None, pool.texts, **own)
-        yield from scored(learnt, test, study, f"names, {len(pool):,} uncoded ads{also}")
+        yield from scored(learnt, test, study, f"names, {len(pool):,} uncoded ads{also()}")
     for n in coded:
         if str(n) not in ROWS:
             continue
         train, valid = draw(pool, min(n, len(pool)))
         model = fitted(JobData.concat([names, train]), valid, (), **own)
         calibrated_on(model, valid)
-        yield from scored(model, test, study, f"names, {len(train) + len(valid):,} coded ads{also}", calibrated=True)
+        yield from scored(model, test, study, f"names, {len(train) + len(valid):,} coded ads{also()}", calibrated=True)
 
 
 def kzis(coded: tuple[int, ...] = (300, 100_000)) -> Iterator[dict]:
@@ -89,14 +92,23 @@ def esco(coded: tuple[int, ...] = ()) -> Iterator[dict]:
     folders = [str(data_folder() / "raw" / f"esco_v1.2.1_{language}") for language in ("pl", "en")]
     names = table_of("isco08", folders, ["pl", "en"])
     yield from ladder("kzis ads, ISCO-08 from ESCO", names, *polish_ads(isco08(), 4), coded)
-    yield from bundled(names)
+    if "names" in ROWS:
+        yield from bundled(names)
 
 
-def bundled(names: JobData) -> Iterator[dict]:
-    from hjc.data.sample import load_sample
+def bundled(names: JobData | None = None) -> Iterator[dict]:
+    """The ads that come with hjc only test. Names of ESCO train, or titles of hjc without and with its other ads."""
+    from hjc.data.sample import load_sample, sample_rows
 
-    test = load_sample(isco08(), None, False).tests["ads"]
-    yield from scored(fitted(names, None, ()), test, "bundled ads", "names")
+    test = load_sample(isco08(), ["en", "pl"], False).tests["ads"]
+    if names is not None:
+        yield from scored(fitted(names, None, (), parts=PARTS), test, "bundled ads", "names of ESCO" + also())
+        return
+    made, _ = sample_rows(["en", "pl"])
+    for name, rows in (("titles of hjc", made[made["body"] == ""]), ("titles and training ads of hjc", made)):
+        joined = [f"{a}\n{b}" if b else a for a, b in zip(rows["title"], rows["body"], strict=True)]
+        train = JobData.from_lists(isco08(), joined, rows["code"].tolist(), sources=["names"] * len(rows))
+        yield from scored(fitted(train, None, (), parts=PARTS), test, "bundled ads", name + also())
 
 
 def usajobs(coded: tuple[int, ...] = (300,)) -> Iterator[dict]:
@@ -116,7 +128,7 @@ def write_polish_ads(folder: Path) -> None:
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
-STUDIES: dict[str, Callable[[], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs, "esco": esco}
+STUDIES: dict[str, Callable[[], Iterator[dict]]] = {"kzis": kzis, "usajobs": usajobs, "esco": esco, "bundled": bundled}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -5,12 +5,12 @@ tree is a factor (:mod:`hjc.classifiers.coarser`). A part that reads titles and 
 names that lie near (:mod:`hjc.classifiers.near_names`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hjc.arrays import Float64, FloatArray
+from hjc.arrays import Float32, Float64, FloatArray
 from hjc.classifiers.base import Classifier
 from hjc.classifiers.coarser import Coarser
 from hjc.classifiers.near_names import NearNames
@@ -21,6 +21,8 @@ from hjc.rerank.ads import Ad
 from hjc.taxonomy import Taxonomy
 
 NEAR_FILE = "near_names.safetensors"
+#: numbers that are kept of each question while a model is fitted: 200 MB
+_MOST_KEPT = 50_000_000
 
 
 def title_text(title: str) -> str:
@@ -39,7 +41,8 @@ class PartPieces:
         #: of each part None, or how its answers over a coarser tree are read
         self.coarser = [None if p.taxonomy == taxonomy else _coarser(i, p, taxonomy) for i, p in enumerate(self.parts)]
         self.near: dict[int, NearNames] = {}
-        self._placed: dict[tuple[int, str], FloatArray] = {}
+        #: what was asked of a part -> text -> its answer; None: no model is being fitted, nothing is kept
+        self._answers: dict[str, dict[str, Float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.parts) + len(self.near)
@@ -65,8 +68,9 @@ class PartPieces:
     def place(self, rows: ReadRows, most: int, seed: int) -> None:
         """Put the titles of training rows into the space of each part that has one; ``most`` of them, 0: none.
 
-        A title that was placed before is not encoded again, until :meth:`forget`.
+        From here on a part is asked of each title once, until :meth:`forget`.
         """
+        self._answers = {} if self._answers is None else self._answers
         spans = self.taxonomy.leaf_slice[rows.data.gold]
         first = [text.partition("\n")[0].strip() for text in rows.data.texts]
         at = [i for i, text in enumerate(first) if any(map(str.isalpha, text)) and spans[i, 1] - spans[i, 0] == 1]
@@ -78,25 +82,35 @@ class PartPieces:
         }
 
     def forget(self) -> None:
-        """Drop the vectors that are kept for the next :meth:`place`."""
-        self._placed.clear()
+        """The model is fitted: drop what parts have answered."""
+        self._answers = None
 
-    def _vectors(self, number: int, texts: Sequence[str]) -> FloatArray:
-        new = [text for text in texts if (number, text) not in self._placed]
-        if new:
-            rows = np.asarray(self.parts[number].text_vectors(new).rows, dtype=np.float32)
-            self._placed.update(((number, text), row) for text, row in zip(new, rows, strict=True))
-        return np.stack([self._placed[number, text] for text in texts])
+    def _vectors(self, number: int, texts: Sequence[str]) -> Float32:
+        return self._once(f"vectors {number}", texts, lambda some: self.parts[number].text_vectors(some).rows)
+
+    def _once(self, what: str, texts: Sequence[str], ask: Callable[[Sequence[str]], FloatArray]) -> Float32:
+        """(n, .) what ``ask`` answers. While a model is fitted texts come again and again: each is asked once."""
+        if self._answers is None:
+            return np.asarray(ask(texts), dtype=np.float32)
+        known = self._answers.setdefault(what, {})
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        answers = dict(zip(new, np.asarray(ask(new), dtype=np.float32), strict=True)) if new else {}
+        out = np.stack([answers[text] if text in answers else known[text] for text in texts])
+        if len(known) * out.shape[1] < _MOST_KEPT:
+            known.update(answers)
+        return out
 
     def piece(self, k: int, ads: Sequence[Ad]) -> FloatArray:
         """(B, L) natural-log evidence of piece k for ads that have a title."""
         if k >= len(self.parts):
             number = list(self.near)[k - len(self.parts)]
-            rows = self.parts[number].text_vectors([title_text(ad.title) for ad in ads]).rows
+            rows = self._vectors(number, [title_text(ad.title) for ad in ads])
             return self.near[number].log_proba(rows, self.taxonomy.num_leaves)
         part, coarser = self.parts[k], self.coarser[k]
-        whole = len(part.recipe.columns) > 1
-        answer = part.leaf_log_proba([ad.text if whole else title_text(ad.title) for ad in ads])
+        if len(part.recipe.columns) > 1:
+            answer: FloatArray = part.leaf_log_proba([ad.text for ad in ads])
+        else:
+            answer = self._once(f"codes {k}", [title_text(ad.title) for ad in ads], part.leaf_log_proba)
         return answer if coarser is None else coarser.evidence(answer)
 
     def write(self, folder: Path) -> None:
