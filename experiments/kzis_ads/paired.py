@@ -28,7 +28,9 @@ WEIGHINGS = {
     "mixture by support": Candidate("mixture", by_support=True),
 }
 #: the first is what the others are compared with
-RUNS = ("grouped_title_share", "grouped_steady_topdown")
+RUNS = ("grouped_title_share", "grouped_steady_topdown", "grouped_from_titles")
+#: its encoders (a mean of two) and the whole
+TWO_FOLDS = "grouped_best_two_folds"
 
 
 def main(outputs: Path) -> None:
@@ -55,6 +57,11 @@ def main(outputs: Path) -> None:
             found[name] = model.leaf_log_proba(test.texts)
         else:
             print(f"{name}: not run yet")
+    if (outputs / TWO_FOLDS / "config.json").exists():
+        two = hjc.load(outputs / TWO_FOLDS)
+        two.compute_on(precision="bf16")
+        own = {name: part.leaf_log_proba(test.texts) for name, part in two.named_parts.items()}
+        found |= {f"{TWO_FOLDS}: neural": own["neural"], f"{TWO_FOLDS}: whole": two.of_parts(list(own.values()))}
     names = list(found)
     scores = [score_rows(taxonomy, log_proba, test.target) for log_proba in found.values()]
     lines = [
@@ -63,10 +70,13 @@ def main(outputs: Path) -> None:
         for line in paired(scores, taxonomy, level, METRICS, draws=2000)
     ]
     path = ROOT / "experiments" / "kzis_ads" / "paired.csv"
+    with path.open(newline="", encoding="utf-8") as stream:  # lines of models that are not on this machine stay
+        old = [line for line in csv.DictReader(stream) if line["model"] not in found]
+    made = [{k: round(v, 5) if isinstance(v, float) else v for k, v in line.items()} for line in lines]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(lines[-1]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in line.items()} for line in lines)
+        writer.writerows([*old, *made])
     print(f"{len(lines)} lines written to {path}")
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import data_folder, kzis_ads_data, run_plan
+from common import ROOT, data_folder, kzis_ads_data, run_plan
 
 KZIS = data_folder() / "kzis"
 
@@ -43,6 +43,12 @@ PLAN = {
     "grouped_long": [*GROUPED, *LONG, "hierarchy=bottomup"],
     "grouped_title_share": [*GROUPED, *CALM, "hierarchy=bottomup"],
     "grouped_steady_topdown": [*GROUPED, *STEADY, "hierarchy=topdown"],
+    # from the encoder of the run bottomup_steady of the study titles_24_neural
+    "grouped_from_titles": [
+        *GROUPED,
+        *("model=e5", f"model.encoder={ROOT / 'outputs/titles_24_neural/bottomup_steady'}", "model.max_length=128"),
+        *("model.title_share=0.5", "trainer=steady", "hierarchy=bottomup"),
+    ],
     "grouped_best": [
         *GROUPED,
         "experiment=best",
