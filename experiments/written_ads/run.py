@@ -121,7 +121,7 @@ def models_of(texts: str, kept: JobData, held: JobData, added: dict[str, pd.Data
         lines = (frame["title"] if texts == "title" else frame["title"] + "\n" + frame["body"]).tolist()
         models[name] = fit(lines, frame["code"].tolist())
         if texts == "title" and name == "template":
-            models[f"{name}, weight 0.3"] = fit(lines, frame["code"].tolist(), 0.3)
+            models[f"{name}, weight 0.25"] = fit(lines, frame["code"].tolist(), 0.25)
     models["all rows of the codes"] = fit(plain(held), list(held.codes))
     return models
 
@@ -161,6 +161,7 @@ def main() -> None:
             print(lines[-1], flush=True)
             made[writer] = rows
     server.shutdown()
+    write_lines("written_ads", lines, ("part", "texts"))
     names = pd.DataFrame({"title": [tree.title(v) for v in chosen.tolist()], "body": "",
                           "code": [tree.codes[v] for v in chosen.tolist()]})  # fmt: skip
     added = {"official title": names, "template": made["template"], "people": made["people"]}

@@ -34,7 +34,7 @@ def synthesise(
     least: Annotated[int, typer.Option(min=1, help="Codes with fewer training rows are written for.")] = 1,
     per_code: Annotated[int, typer.Option(min=1, help="Ads of a code.")] = 3,
     language: Annotated[str, typer.Option(help="Language of the ads, and of the titles shown.")] = "en",
-    weight: Annotated[float, typer.Option(help="Of such a row in training.")] = 0.3,
+    weight: Annotated[float, typer.Option(help="Of such a row in training.")] = 0.25,
     similar: Annotated[float, typer.Option(help="Similarity to a test row from which a text is refused.")] = 0.8,
     prompt: Annotated[str, typer.Option(help="A built-in name or a .txt file.")] = "synthesise",
     overwrite: Overwrite = False,
