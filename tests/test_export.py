@@ -130,6 +130,20 @@ def test_smaller_files_lie_near(precision, share, error, tmp_path):
     assert model.parameters["precision"] == precision
 
 
+def test_one_large_number_before_a_product_does_not_cost_the_small_ones(tmp_path):
+    """After GELU a few states are far larger than the others: one 8-bit range for all would leave these no steps."""
+    source = made(tmp_path / "first", tiny_hidden=64)
+    block = source.network.encoder.encoder.layer[0]
+    with torch.no_grad():
+        block.intermediate.dense.bias[0] = 300.0
+        block.output.dense.weight[:, 0] = 0.001
+        block.output.dense.weight[:, 1:] *= 20
+    source.save_pretrained(tmp_path / "run")
+    export_model(tmp_path / "run", tmp_path / "out", precision="int8")
+    proba = hjc.load(tmp_path / "out").predict_proba(TEXTS)
+    assert np.abs(proba - hjc.load(tmp_path / "run").predict_proba(TEXTS)).max() < 0.03
+
+
 @pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_the_tree_in_numpy_is_the_head_in_torch(hierarchy):
     tree = toy_tree()

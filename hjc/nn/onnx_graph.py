@@ -63,9 +63,21 @@ class _Graph:
         scales = self.op("Gather", [self.constant(f"{name}.scale", scale), ids], f"{name}.scales")
         return self.op("Mul", [self.op("Cast", [found], f"{name}.float", to=TensorProto.FLOAT), scales], name)
 
-    def dense(self, x: str, name: str, weight: Array, bias: Array) -> str:
-        """x @ weight.T + bias, of the (out, in) weights of torch."""
-        if self.precision == "int8":
+    def dense(self, x: str, name: str, weight: Array, bias: Array, *, wide: bool = False) -> str:
+        """x @ weight.T + bias, of the (out, in) weights of torch.
+
+        Args:
+            wide: a few numbers of ``x`` are far larger than the others, so that one range for all would leave too few
+                steps to these: with 8-bit weights the product is then one of float32.
+        """
+        if self.precision == "int8" and wide:
+            from onnx import TensorProto
+
+            values, scale = integers(weight)
+            whole = self.op("Cast", [self.constant(f"{name}.weight", values.T)], f"{name}.cast", to=TensorProto.FLOAT)
+            matrix = self.op("Mul", [whole, self.constant(f"{name}.scale", scale[:, 0])], f"{name}.matrix")
+            product = self.op("MatMul", [x, matrix], f"{name}.product")
+        elif self.precision == "int8":
             product = self._integers(x, name, weight)
         else:
             product = self.op("MatMul", [x, self.matrix(f"{name}.weight", weight.T)], f"{name}.product")
@@ -168,7 +180,7 @@ def network_graph(
         inputs.append(("side", TensorProto.INT64, "BK"))
     g.op("Identity", [x], "vectors")
     bias = state["head.linear.bias"] + (state["head.offset"] if offset and "head.offset" in state else 0)
-    scores = g.dense("vectors", "head", state["head.linear.weight"], bias)
+    scores = g.dense("vectors", "head", state["head.linear.weight"], bias, wide=True)
     g.op("Identity", [scores], "scores")
     graph = helper.make_graph(
         g.nodes,
@@ -203,8 +215,8 @@ def _layer(g: _Graph, x: str, home: str, state: Mapping[str, Array], config: Map
     epsilon, own = config["layer_norm_eps"], f"{home}.attention.self"
     scale = np.float32(1 / np.sqrt(config["hidden_size"] // config["num_attention_heads"]))
 
-    def dense(x: str, name: str, scale: Any = 1) -> str:
-        return g.dense(x, name, state[f"{name}.weight"] * scale, state[f"{name}.bias"] * scale)
+    def dense(x: str, name: str, scale: Any = 1, *, wide: bool = False) -> str:
+        return g.dense(x, name, state[f"{name}.weight"] * scale, state[f"{name}.bias"] * scale, wide=wide)
 
     def heads(part: str, order: list[int], scale: Any = 1) -> str:
         split = g.op("Reshape", [dense(x, f"{own}.{part}", scale), "split"], f"{own}.{part}.split")
@@ -219,4 +231,4 @@ def _layer(g: _Graph, x: str, home: str, state: Mapping[str, Array], config: Map
     found = g.op("Reshape", [g.op("Transpose", [found], f"{own}.back", perm=[0, 2, 1, 3]), "join"], f"{own}.joined")
     x = added(dense(found, f"{home}.attention.output.dense"), x, f"{home}.attention.output")
     inner = g.op("Gelu", [dense(x, f"{home}.intermediate.dense")], f"{home}.gelu")
-    return added(dense(inner, f"{home}.output.dense"), x, f"{home}.output")
+    return added(dense(inner, f"{home}.output.dense", wide=True), x, f"{home}.output")
