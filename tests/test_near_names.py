@@ -1,5 +1,6 @@
 """Names near a title in an encoder's space: the formula in plain words, where it is used, and damaged files."""
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,7 +106,12 @@ def test_files_come_back_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     for name, value, message in (
         ("leaf", np.array([0, 9]), "not of this tree"),
         ("leaf", np.array([2, 0]), "out of order"),
+        ("leaf", np.array([2, 0], np.uint8), "out of order"),
         ("weight", np.zeros(3), "do not fit"),
+        ("weight", np.full(2, 1e30, np.float32), "weights not from 0"),
+        ("weight", np.full(2, -200, np.float32), "weights not from 0"),
+        ("vectors", np.full((2, 3), 6e4, np.float16), "vectors longer than 1"),
+        ("mean", np.full(3, 1e300), "vectors longer than 1"),
         ("mean", np.array([np.nan, 0, 0]), "no number"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -114,3 +120,12 @@ def test_files_come_back_and_damaged_ones_are_refused(tmp_path: Path) -> None:
         NearNames.read({k: v for k, v in good.items() if k != "mean"}, 3)
     with pytest.raises(ValueError, match="no training row"):
         NearNames.of([], np.array([], dtype=np.int64), lambda _: np.zeros((0, 3)), 10, 0)
+
+
+def test_one_long_title_does_not_take_as_much_for_all() -> None:
+    titles = ["x" * 100_000, *(f"cook {i}" for i in range(500))]
+    tracemalloc.start()
+    made = NearNames.of(titles, np.zeros(501, np.int64), lambda some: np.array([[len(t), 1.0] for t in some]), 600, 0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(made.leaf) == 501 and most < 10_000_000

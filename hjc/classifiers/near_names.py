@@ -25,6 +25,8 @@ from hjc.index.exact import normalise
 TEMPERATURE = 0.06
 #: rows whose cosines with all names are in memory at once
 _ROWS = 256
+#: of vectors of length 1 in half precision, and ln of how often a name may stand: sums of exp stay finite
+LONGEST, HEAVIEST = 1.01, 40
 #: titles -> (n, H) vectors
 Encode = Callable[[Sequence[str]], FloatArray]
 
@@ -54,12 +56,13 @@ class NearNames:
         """
         if not len(titles):
             raise ValueError("there is no training row with a title and the code of a leaf")
-        spelling, number = np.unique(np.array(titles, dtype=object).astype(str), return_inverse=True)
+        # as objects: an array of text takes as much for every title as for the longest
+        spelling, number = np.unique(np.array(titles, dtype=object), return_inverse=True)
         pairs, count = np.unique(np.stack([leaf, number.reshape(-1)], axis=1), axis=0, return_counts=True)
         kept = draw(len(pairs), most, seed)
         pairs, count = pairs[kept], count[kept]
         wanted, place = np.unique(pairs[:, 1], return_inverse=True)
-        found = normalise(np.asarray(encode([str(name) for name in spelling[wanted]]), dtype=np.float32))
+        found = normalise(np.asarray(encode(spelling[wanted].tolist()), dtype=np.float32))
         vectors = found[place.reshape(-1)]
         mean = vectors.mean(axis=0)
         return cls(normalise(vectors - mean), pairs[:, 0], np.log(count).astype(np.float32), mean)
@@ -87,7 +90,7 @@ class NearNames:
         """From :meth:`arrays`.
 
         Raises:
-            ValueError: arrays that do not fit each other or the tree, or hold what is no number.
+            ValueError: arrays that do not fit each other or the tree, or hold what :meth:`of` never makes.
         """
         if lacking := {"vectors", "leaf", "weight", "mean"} - set(arrays):
             raise ValueError(f"near names: {', '.join(sorted(lacking))} are missing; train the model again")
@@ -95,9 +98,16 @@ class NearNames:
         fit = vectors.ndim == 2 and len(vectors) and arrays["mean"].shape == vectors.shape[1:]
         if not fit or not leaf.shape == arrays["weight"].shape == vectors.shape[:1] or leaf.dtype.kind not in "iu":
             raise ValueError("near names: the arrays do not fit each other; train the model again")
+        leaf = leaf.astype(np.int64)  # differences of unsigned numbers are never below 0
         if leaf.min() < 0 or leaf.max() >= num_leaves or (np.diff(leaf) < 0).any():
             raise ValueError("near names: leaves that are not of this tree, or out of order; train the model again")
         if not all(np.isfinite(arrays[name]).all() for name in ("vectors", "weight", "mean")):
             raise ValueError("near names: what is no number; train the model again")
-        own = {name: arrays[name].astype(np.float32) for name in ("vectors", "weight", "mean")}
-        return cls(own["vectors"], leaf.astype(np.int64), own["weight"], own["mean"])
+        with np.errstate(over="ignore"):  # too large for half of the digits: too large below too
+            own = {name: arrays[name].astype(np.float32) for name in ("vectors", "weight", "mean")}
+            longest = max(np.linalg.norm(own["vectors"], axis=1).max(), np.linalg.norm(own["mean"]))
+        if not (longest <= LONGEST and own["weight"].min() >= 0 and own["weight"].max() <= HEAVIEST):
+            raise ValueError(
+                f"near names: vectors longer than 1, or weights not from 0 to {HEAVIEST}; train the model again"
+            )
+        return cls(own["vectors"], leaf, own["weight"], own["mean"])
