@@ -1,5 +1,6 @@
 """From the files of an office to a model of titles and ads in one command, and on from there with coded ads."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hjc.evaluation.watch import unproven
 from hjc.taxonomy import from_edges, isco08, write_taxonomy_csv
 from hjc.training.before_after import before_and_after
 from hjc.training.ready import COLUMNS, ReadySettings, held_out, learn, on_tree, training_table
+from hjc.training.ready_card import ready_card
 from hjc.training.ready_tables import coded_source, dealt
 from hjc.training.settings import Config
 from hjc.training.workflow import RunResult
@@ -301,6 +303,13 @@ def test_the_table_caps_names_and_puts_work_under_a_name() -> None:
     pd.testing.assert_frame_equal(found, training_table(texts, ReadySettings(most=4)))
     assert not held_out(found, ReadySettings(valid=0.0)).any()
     assert TaxonomyTexts().shared == "drop"
+
+
+def test_the_card_names_the_files_of_ads_without_codes(model: Path, tmp_path: Path) -> None:
+    made = tmp_path / "model"
+    shutil.copytree(model, made)
+    ready_card(made, "isco08", "esco", titles=[], uncoded=["ads/pool.csv"])
+    assert "No coded ad was trained on; ads without codes were (pool.csv)." in (made / "README.md").read_text()
 
 
 @pytest.mark.parametrize("bad", [{"most": -1}, {"composed": -1}, {"valid": 1.0}])

@@ -70,7 +70,12 @@ def record(directory: Path) -> dict:  # type: ignore[type-arg]
     [
         (["train.py", "seed=1"], "python train.py seed=1"),
         (["/x/bin/hjc", "data.files=[a b.csv]"], "hjc train 'data.files=[a b.csv]'"),
+        (["/x/bin/hjc"], "hjc train"),
+        (["/x/bin/hjc", "-m", "seed=1,2"], "hjc train -m seed=1,2"),
+        (["/x/bin/hjc", "ready", "isco08", "-o", "a b"], "hjc ready isco08 -o 'a b'"),
+        (["/x/bin/hjc", "--debug", "learn", "m", "coded.csv"], "hjc --debug learn m coded.csv"),
         (["/x/hjc/cli/__main__.py", "seed=1"], "python -m hjc.cli train seed=1"),
+        (["/x/hjc/cli/__main__.py", "ready", "isco08"], "python -m hjc.cli ready isco08"),
         (["/x/bin/pytest", "-x"], "pytest -x"),
     ],
 )

@@ -30,7 +30,7 @@ def ready_card(output: Path, kind: str, reader: str, *, titles: Sequence[str], u
         "## Made by `hjc ready`",
         "",
         f"From {made_from}. No coded ad{' of yours' if reader == SAMPLE else ''} was trained on"
-        + (f"; {len(uncoded)} files of ads without codes were." if uncoded else "."),
+        + (f"; ads without codes were ({', '.join(Path(p).name for p in uncoded)})." if uncoded else "."),
         "Validation rows are names that were held back: figures on real ads are lower, see the tests.",
         "",
         ATTRIBUTION.get(reader, "See the licence of the office's files before you pass the model on."),

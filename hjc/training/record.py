@@ -194,16 +194,19 @@ def code_state() -> dict[str, Any] | None:
 
 
 def command_line() -> str:
-    """The command of this run as it can be typed again: ``python train.py ...`` or ``hjc train ...``.
+    """The command of this run as it can be typed again: ``python train.py ...``, ``hjc train ...``, ``hjc ready ...``.
 
     Of other programs (searches, notebooks) their name and arguments.
     """
     program = Path(sys.argv[0])
     words = [program.name]
-    if program.stem == "hjc":  # `hjc train` hands Hydra what stands after the word train
-        words = ["hjc", "train"]
+    # `hjc train` hands Hydra what stands after the word train; other commands that train leave their name where it is
+    first = next((word for word in sys.argv[1:] if word != "--debug"), "")
+    named = [] if first[:1].isalpha() and "=" not in first else ["train"]
+    if program.stem == "hjc":
+        words = ["hjc", *named]
     elif program.parts[-3:] == ("hjc", "cli", "__main__.py"):
-        words = ["python", "-m", "hjc.cli", "train"]
+        words = ["python", "-m", "hjc.cli", *named]
     elif program.suffix == ".py":
         words = ["python", program.name]
     return shlex.join([*words, *sys.argv[1:]])
