@@ -1,4 +1,6 @@
-"""results.csv as a picture (docs/images/how_many_ads.png) and as the table of docs/how-many-ads.md.
+"""results.csv as a picture (docs/images/how_many_ads.png) and as the tables of docs/how-many-ads.md.
+
+Of the Polish ads it prints 4 digits; the page has 6 digits beside them.
 
 python experiments/learning_curve/picture.py
 """
@@ -70,22 +72,25 @@ def picture(table: pd.DataFrame) -> None:
 
 
 def written(table: pd.DataFrame) -> None:
-    """The table, in Markdown."""
+    """The tables as docs/how-many-ads.md has them, in Markdown."""
     for study, (name, _) in SHOWN.items():
         if study not in table.index.get_level_values("study"):
             continue
-        print(f"\n{name}\n\n| coded | hours | right, % | log-loss | ECE | automatic, % |\n|---|---|---|---|---|---|")
+        print(
+            f"\n{name}\n\n| coded ads | hours | right, % | log-loss | ECE | automatic, % |\n|---|---|---|---|---|---|"
+        )
         of = table.loc[study].reset_index().sort_values(["coded", "drawn"])
         for line in of.to_dict("records"):
             n, drawn = line["coded", ""], line["drawn", ""]
             how = {"none": "", "random": " at random", "review": " by `hjc review`"}[drawn]
+            if n == of["coded"].max():
+                how = ", all"
             right, automatic = (
-                f"{100 * line['value', m]:.1f} ({100 * line['low', m]:.1f}-{100 * line['high', m]:.1f})" for m in PANELS
+                "{:.{d}f} ({:.{d}f}-{:.{d}f})".format(*(100 * line[k, m] for k in ("value", "low", "high")), d=digits)
+                for m, digits in zip(PANELS, (1, 0), strict=True)
             )
-            print(
-                f"| {n:,}{how} | {n / AN_HOUR:.0f} | {right} | {line['value', 'log_loss']:.2f} | "
-                f"{line['value', 'ece']:.2f} | {automatic} |"
-            )
+            loss, ece = f"{line['value', 'log_loss']:.2f}", f"{line['value', 'ece']:.2f}".removeprefix("0")
+            print(f"| {n:,}{how} | {n / AN_HOUR:.0f} | {right} | {loss} | {ece} | {automatic} |")
 
 
 if __name__ == "__main__":

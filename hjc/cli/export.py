@@ -24,5 +24,5 @@ def export(
         found = export_model(run_dir, output, engine=engine, precision=precision)
     session.note(
         f"{found.size / 1e6:.1f} MB -> {output}: of {found.texts:,} titles of the tree {found.agreement:.1%} get the "
-        f"same first code; probabilities differ by {found.difference:.1e} at most"
+        f"same first code; probabilities differ by {found.difference:.1g} at most"
     )

@@ -77,7 +77,8 @@ def automatic_sentence(found: Evaluation) -> str:
     aim = f"{ACCURACY:.0%}".replace("%", " %")
     if not line["coded"] > 0:
         return (
-            f"None of them can be coded automatically: no threshold shows {aim} accuracy on the validation rows. "
+            "None of them can be coded automatically: the validation rows are too few, or too often wrong, to show "
+            f"{aim} accuracy beyond chance. "
             "Somebody has to look at each."
         )
     return (

@@ -256,7 +256,8 @@ class RepairReport:
         if self.changed:
             lines.append("repaired: " + name_some(f"{old} -> {new}" for old, new in self.changed.items()))
         if self.reasons:
-            lines.append(f"{self.rejected} of {self.rows} codes are not in the tree: {name_some(self.reasons)}")
+            verb = "is" if self.rejected == 1 else "are"
+            lines.append(f"{self.rejected} of {self.rows} codes {verb} not in the tree: {name_some(self.reasons)}")
             lines.extend(one_of_each_kind(self.reasons))
         if self.suspect:
             told = name_some(f"{code} (or {', '.join(others)})" for code, others in self.suspect.items())
