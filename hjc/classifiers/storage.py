@@ -284,7 +284,7 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         if any(path.glob("*.ckpt")) or (path / "train.yaml").exists():
             raise ModelDirError(
-                f"{file} is missing: the training of this run has not ended; train with the same overrides to resume it"
+                f"{file} is missing: the training of this run has not ended; give its command again, and it goes on"
             )
         raise ModelDirError(f"{path} is no hjc model directory: {file} is missing; give the run directory of train.py")
     check_entries(path)
