@@ -206,6 +206,19 @@ def test_of_drawn_ads_an_even_fifth_is_held_back_and_picked_ones_are_warned_of(t
     assert said[-1].startswith("warning: the coded ads were picked to learn from") and "--strategy random" in said[-1]
 
 
+@pytest.mark.parametrize("cell", ["0", "-0.5", "1.5", "nan", "many"])
+def test_what_is_no_probability_holds_nothing_back(cell: str, tmp_path: Path) -> None:
+    table = pd.read_csv(ads(tmp_path / "coded.csv", 60), dtype=str).assign(hjc_inclusion_probability=cell)
+    table.to_csv(tmp_path / "none.csv", index=False)
+    said: list[str] = []
+    sources, why = dealt([coded_source(str(tmp_path / "none.csv"), "split")], said.append)
+    assert not why and sources[0].inclusion_column == "" and "picked to learn from" in said[-1]
+    table.loc[:2, "hjc_inclusion_probability"] = "0.1"
+    table.to_csv(tmp_path / "three.csv", index=False)
+    sources, why = dealt([coded_source(str(tmp_path / "three.csv"), "split")], said.append)
+    assert sources[0].role == "train" and why.startswith("of 60 coded ads only 3 have an inclusion probability above 0")
+
+
 @pytest.mark.slow
 def test_what_review_draws_is_learnt_from(model: Path, tmp_path: Path, call) -> None:
     table, drawn = ads(tmp_path / "ads.csv", 100, start=300), tmp_path / "to_code.csv"

@@ -104,10 +104,17 @@ def coded_source(path: str, role: str = "test", text_columns: Sequence[str] = ()
     )  # fmt: skip
 
 
+def _is_drawn(cell: str | None) -> bool:
+    try:
+        return 0 < float(present(cell) or 0) <= 1
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class CodedTable:
     """What lies in a table of coded ads: ``rows`` that have a code, the column of ``inclusion`` probabilities ("" where
-    there is none), and ``drawn``, how many of these rows have one."""
+    there is none), and ``drawn``, how many of these rows have one above 0: those that may be held back."""
 
     rows: int
     inclusion: str
@@ -131,7 +138,7 @@ class CodedTable:
                 rows += sum(coded)
                 if inclusion:
                     cells = chunk.texts(beside, inclusion)
-                    drawn += sum(ok and bool(present(cell)) for ok, cell in zip(coded, cells, strict=True))
+                    drawn += sum(ok and _is_drawn(cell) for ok, cell in zip(coded, cells, strict=True))
         if not rows:
             raise ValueError(f"{source.path}: there are no rows to learn from: none has a code in {source.code_column}")
         return cls(rows, inclusion, drawn)
@@ -159,9 +166,16 @@ def dealt(sources: Sequence[SourceSettings], say: Callable[[str], None]) -> tupl
     if not any(table.drawn for table in found):
         if any(table.inclusion for table in found):
             say(
-                "warning: the coded ads were picked to learn from (no row has an inclusion probability), and so is the "
-                "fifth of them that calibrates: probabilities will be too low. Draw some more with hjc review "
-                "--strategy random, and give both tables"
+                "warning: the coded ads were picked to learn from (no row has an inclusion probability above 0), and "
+                "so is the fifth of them that calibrates: probabilities will be too low. Draw some more with hjc "
+                "review --strategy random, and give both tables"
             )
         return list(sources), ""
+    able = sum(table.drawn if table.inclusion else table.rows for table in found)
+    if able < LEAST_CODED // 5:
+        return [replace(source, role="train") for source in sources], (
+            f"of {rows:,} coded ads only {able} {'has' if able == 1 else 'have'} an inclusion probability above 0 and "
+            "can be held back: all train and none is, so nothing shows what they have changed; title and body are "
+            "weighed and probabilities calibrated as without them. Draw about 100 with hjc review --strategy random"
+        )
     return [replace(s, inclusion_column=table.inclusion) for s, table in zip(sources, found, strict=True)], ""
