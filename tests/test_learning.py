@@ -14,6 +14,7 @@ from hjc.nn.encoder import load_encoder
 from hjc.nn.groups import layer_depths, parameter_groups
 from hjc.nn.hub import EncoderNotFoundError, resolve_folder
 from hjc.nn.settings import TrainerSettings
+from hjc.nn.whole_vocabulary import graft
 from hjc.taxonomy import from_prefix_codes
 from tests.encoder_zoo import FAMILIES, write_encoder
 
@@ -102,6 +103,21 @@ def test_a_run_without_its_weights_is_one_message(run, tmp_path):
     (tmp_path / "encoder_config.json").unlink()
     with pytest.raises(EncoderNotFoundError, match=r"no config\.json"):
         resolve_folder(str(tmp_path))
+
+
+def test_vectors_that_do_not_fit_the_whole_vocabulary_are_a_message() -> None:
+    whole = torch.nn.Module()
+    whole.table = torch.nn.Embedding(4, 3)
+    whole.get_input_embeddings = lambda: whole.table
+    other, known = torch.nn.Linear(3, 2), {"a": 0, "b": 1}
+    for trained, own, message in (
+        (other, {"a": 0}, r"no weights table\.weight"),
+        (whole, {"a": 9}, "ids of 1 pieces"),
+        (whole, {"a": -1}, "ids of 1 pieces"),
+        (whole, {}, "ids of 0 pieces"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            graft(whole, known, trained, own)
 
 
 def test_a_pruned_run_starts_another_with_the_whole_vocabulary(tmp_path, monkeypatch, caplog):

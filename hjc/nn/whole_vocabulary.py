@@ -23,9 +23,14 @@ def graft(whole: PreTrainedModel, known: Mapping[str, int], trained: PreTrainedM
     if not own.keys() <= known.keys():
         raise ValueError(f"{len(own.keys() - known.keys())} pieces are none of the whole vocabulary")
     merged = table.detach().clone()
-    if state.get(name, merged).shape[1:] != merged.shape[1:]:
+    if name not in state:
+        raise ValueError(f"it has no weights {name}: another kind of encoder")
+    ids = [known[piece] for piece in own], list(own.values())
+    if not own or any(not 0 <= i < len(x) for x, some in zip((merged, state[name]), ids, strict=True) for i in some):
+        raise ValueError(f"the ids of {len(own)} pieces are not those of {len(state[name])} vectors")
+    if state[name].shape[1:] != merged.shape[1:]:
         raise ValueError(f"vectors of {tuple(state[name].shape[1:])} numbers, not {tuple(merged.shape[1:])}")
-    merged[torch.tensor([known[piece] for piece in own])] = state[name][torch.tensor(list(own.values()))]
+    merged[torch.tensor(ids[0])] = state[name][torch.tensor(ids[1])]
     try:
         whole.load_state_dict(state | {name: merged})
     except RuntimeError as error:
