@@ -180,7 +180,6 @@ def test_an_array_that_says_it_is_huge_is_damage(tmp_path):
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), rows=st.integers(0, 40), features=st.integers(1, 12), number=st.integers(1, 30))
 def test_scores_without_scipy_are_those_with_it(seed, rows, features, number):
-    """Some features are multiplied as dense columns, others not: at 0.5 of the rows and 0.05 to 0.55 of the weights."""
     rng = np.random.default_rng(seed)
     weights = sparse.random(features, number, 0.05 + 0.5 * rng.random(), "csr", np.float32, rng)
     weights.sort_indices()
@@ -189,6 +188,15 @@ def test_scores_without_scipy_are_those_with_it(seed, rows, features, number):
     x = SparseRows.of(given_rows)
     np.testing.assert_allclose(one.scores(x), one.plain_scores(x), atol=1e-6)
     np.testing.assert_allclose(one.plain_scores(x), (given_rows @ weights).toarray(), atol=1e-5)
+    # the numbers of a row do not depend on the batch that it stands in: parts, processes and resumed runs agree
+    alone = [SparseRows.of(given_rows[i]) for i in range(rows)]
+    for way in (one.scores, one.plain_scores):
+        whole = way(x)
+        assert all((way(row)[0] == whole[i]).all() for i, row in enumerate(alone))
+    starts, estimators, values = one.all()
+    np.testing.assert_array_equal(starts, weights.indptr)
+    np.testing.assert_array_equal(estimators, weights.indices)
+    np.testing.assert_array_equal(values, weights.data)
     last = number - 1
     np.testing.assert_array_equal(one.of(last), weights.toarray()[:, last])
 

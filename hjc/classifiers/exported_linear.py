@@ -63,9 +63,9 @@ class ExportedLinear(LinearClassifier):
         features, nodes = self._fitted()
         arrays: dict[str, npt.NDArray[Any]] = {"rows": self.row_counts, "bias": nodes.bias}
         arrays["hinge"], arrays["theta"] = np.array(nodes.hinge), np.array(self.theta)
-        weights = nodes.by_feature
-        arrays["weights"], arrays["starts"] = weights.values, weights.starts.astype(np.int64)
-        arrays["estimators"] = weights.estimators.astype(np.min_scalar_type(len(nodes.bias)))
+        starts, estimators, arrays["weights"] = nodes.by_feature.all()
+        arrays["starts"] = starts.astype(np.int64)
+        arrays["estimators"] = estimators.astype(np.min_scalar_type(len(nodes.bias)))
         for block in features.blocks:
             arrays |= {f"{block.name}/{name}": array for name, array in _arrays_of(block)}
         with (folder / FILE).open("wb") as stream:
