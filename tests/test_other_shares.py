@@ -105,7 +105,8 @@ def test_a_file_of_shares_is_read_at_its_deepest_level(tmp_path):
     ("11,1\n12,1\n21,1\n22,1", r"1 of 5 codes of level 2 are missing: '23'"),
     ("1,1\n2,-1", r"'2' has the share '-1'"), ("1,1\n1,1\n2,1", r"'1' stands there twice"),
     ("1,1\n2,1\n11,1\n12,1\n21,2\n22,1", r"'23'; .*, or leave out the codes below level 1, which is whole"),
-    ("1,0\n2,0", r"all shares are 0"), ("", r"has no rows"), ("1,1\n2,1\n7,1", r"1 codes are unknown: '7'"),
+    ("1,0\n2,0", r"all shares are 0"), ("1,1e308\n2,1e308", r"too large"),
+    ("", r"has no rows"), ("1,1\n2,1\n7,1", r"1 codes are unknown: '7'"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_file_of_shares_is_said(tmp_path, lines, said):
     with pytest.raises(ValueError, match=said):

@@ -78,9 +78,13 @@ def read_prior(path: str, taxonomy: Taxonomy) -> tuple[int, Float64]:
             f"give every code of one level a share (0 where there is none){_above(taxonomy, level, share)}"
         )
     found = share[whole]
-    if not found.sum() > 0:
+    with np.errstate(over="ignore"):
+        total = float(found.sum())
+    if not total > 0:
         raise ValueError(f"--prior {path}: all shares are 0")
-    return level, np.asarray(found / found.sum())
+    if total == np.inf:
+        raise ValueError(f"--prior {path}: the sum of the shares is no number: they are too large")
+    return level, np.asarray(found / total)
 
 
 def _above(taxonomy: Taxonomy, level: int, share: Float64) -> str:
