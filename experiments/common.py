@@ -150,9 +150,11 @@ def paired(
     return lines
 
 
-def write_lines(study: str, lines: Sequence[Mapping[str, object]], keys: Sequence[str] = ()) -> None:
-    """experiments/STUDY/results.csv, numbers with five digits; lines there whose ``keys`` are not among these stay."""
-    path = ROOT / "experiments" / study / "results.csv"
+def write_lines(
+    study: str, lines: Sequence[Mapping[str, object]], keys: Sequence[str] = (), name: str = "results.csv"
+) -> None:
+    """experiments/STUDY/NAME, numbers with five digits; lines there whose ``keys`` are not among these stay."""
+    path = ROOT / "experiments" / study / name
     old: list[dict[str, object]] = []
     if keys and path.exists():
         with path.open(newline="", encoding="utf-8") as stream:

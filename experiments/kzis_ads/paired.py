@@ -4,14 +4,13 @@ python experiments/kzis_ads/paired.py [--outputs DIR]   (runs that lie there; pr
 """
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import ROOT, paired
+from common import ROOT, paired, write_lines
 from kzis_ads.run import GROUPED
 
 import hjc
@@ -69,15 +68,7 @@ def main(outputs: Path) -> None:
         for level in range(1, taxonomy.depth + 1)
         for line in paired(scores, taxonomy, level, METRICS, draws=2000)
     ]
-    path = ROOT / "experiments" / "kzis_ads" / "paired.csv"
-    with path.open(newline="", encoding="utf-8") as stream:  # lines of models that are not on this machine stay
-        old = [line for line in csv.DictReader(stream) if line["model"] not in found]
-    made = [{k: round(v, 5) if isinstance(v, float) else v for k, v in line.items()} for line in lines]
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(lines[-1]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*old, *made])
-    print(f"{len(lines)} lines written to {path}")
+    write_lines("kzis_ads", lines, ("model",), "paired.csv")  # lines of models that are not on this machine stay
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 python experiments/silver_labels/run.py
 """
 
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import threading
+from collections.abc import Mapping
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from chat import Answer, chat_server  # noqa: E402
 from common import paired, write_lines  # noqa: E402
 from side_variables.run import load  # noqa: E402
 
@@ -42,33 +41,21 @@ def chance(*what: object) -> float:
     return int(sha256("|".join(map(str, what)).encode()).hexdigest()[:12], 16) / 16**12
 
 
-class Judges(BaseHTTPRequestHandler):
-    """Speaks /v1/chat/completions; the model "judge_a:0.85" is right in 85 of 100 cases."""
+def judges(truth: Mapping[str, str]) -> Answer:
+    """The model "judge_a:0.85" is right in 85 of 100 cases. ``truth``: text -> title of its code."""
 
-    truth: dict[str, str] = {}  # noqa: RUF012  # text -> title of its code
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        user = body["messages"][1]["content"]
+    def answer(model: str, user: str) -> dict[str, object]:
         text = user.split("<ad>")[1].split("</ad>")[0].strip()
         lines = {title.strip(): int(n) for n, title in re.findall(r"^(\d+)\. (.*)$", user, re.MULTILINE)}
-        who, _, right = body["model"].partition(":")
+        who, _, right = model.partition(":")
         mood = "both" if chance(text, "alike") < ALIKE else who
-        pick = next((lines[t] for t in lines if t == self.truth.get(text)), 0)
+        pick = next((lines[t] for t in lines if t == truth.get(text)), 0)
         if not pick or chance(text, mood) > float(right):
             wrong = sorted(number for number in lines.values() if number != pick)
             pick = wrong[int(chance(text, mood, "which") * len(wrong))]
-        choice = {"outcome": "choose", "number": pick, "confidence": 0.9, "reason": "as told"}
-        message = {"role": "assistant", "content": json.dumps(choice)}
-        reply = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(reply)))
-        self.end_headers()
-        self.wfile.write(reply)
+        return {"outcome": "choose", "number": pick, "confidence": 0.9, "reason": "as told"}
+
+    return answer
 
 
 def fit(rows: JobData) -> LinearClassifier:
@@ -84,10 +71,8 @@ def main() -> None:
     order = np.random.default_rng(1).permutation(len(every))
     coded, new = every.take(order[:CODED]), every.take(order[CODED : CODED + SILVER + AUDITED])
     texts = [str(t) for t in new.texts]
-    Judges.truth = {t: tree.title(g) for t, g in zip(texts, new.gold.tolist(), strict=True)}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Judges)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory() as name:
+    truth = {t: tree.title(g) for t, g in zip(texts, new.gold.tolist(), strict=True)}
+    with tempfile.TemporaryDirectory() as name, chat_server(judges(truth)) as endpoint:
         folder, models, facts = Path(name), {"coded alone": fit(coded)}, {}
         models["coded alone"].save_pretrained(folder / "model")
         audit = [code if i < AUDITED else "" for i, code in enumerate(new.codes)]
@@ -97,8 +82,8 @@ def main() -> None:
             command = (
                 f"-m hjc.cli label {folder}/model {folder}/ads.csv -o {out} -t title -k {TOP} --audit-code-column "
             )
-            command += f"expert --model judge_a:{right} --model judge_b:{right} --endpoint "
-            command += f"http://127.0.0.1:{server.server_port}/v1 --max-requests 10000"
+            command += f"expert --model judge_a:{right} --model judge_b:{right} --endpoint {endpoint} "
+            command += "--max-requests 10000"
             done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True, check=False)
             print(right, done.stderr, flush=True)
             done.check_returncode()
@@ -112,7 +97,6 @@ def main() -> None:
             models[f"and silver, judges {right}"] = fit(JobData.concat([plain, silver]))
         truly = JobData.from_lists(tree, [*map(str, coded.texts), *texts[AUDITED:]], [*coded.codes, *true.tolist()])
         models["and the same rows coded by people"] = fit(truly)
-    server.shutdown()
     scores = [score_batches(tree, m.iter_log_proba(test.texts), test.gold) for m in models.values()]
     lines = []
     for x in paired(scores, tree, tree.depth, METRICS):

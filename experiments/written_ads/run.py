@@ -10,9 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -22,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from chat import Answer, chat_server  # noqa: E402
 from common import data_folder, paired, write_lines  # noqa: E402
 from side_variables.run import load  # noqa: E402
 
@@ -34,32 +33,22 @@ CODES, PER_CODE, LEAST_TRAIN, LEAST_TEST = 60, 3, 4, 3
 TEXTS = ("title", "title and text")
 METRICS = ("recall@1", "recall@5", "log_loss")
 Ads = list[dict[str, str]]
+#: title of the code, of the group above, how many -> ads
+Writer = Callable[[str, str, int], Ads]
 #: what a model may write of a name: the three ways of the template
 TITLES = ("{}", "Supervisory {}", "Lead {} (Term)")
 BODY = "We look for a {}. The work is in the field of {}. You have experience as {} and work in a team."
 
 
-class Writers(BaseHTTPRequestHandler):
-    """Speaks /v1/chat/completions; the name of the model is the writer: title of the code -> ads."""
+def writing(known: Mapping[str, Writer]) -> Answer:
+    """The name of the model is the writer."""
 
-    known: dict[str, Callable[[str, str, int], Ads]] = {}  # noqa: RUF012
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        user = body["messages"][1]["content"]
+    def answer(model: str, user: str) -> dict[str, Ads]:
         title, number = re.search(r"occupation: (.*)", user)[1].strip(), int(re.search(r"Write (\d+)", user)[1])
         within = re.findall(r"within: (.*)", user)
-        ads = self.known[body["model"]](title, within[-1] if within else title, number)
-        message = {"role": "assistant", "content": json.dumps({"ads": ads})}
-        reply = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(reply)))
-        self.end_headers()
-        self.wfile.write(reply)
+        return {"ads": known[model](title, within[-1] if within else title, number)}
+
+    return answer
 
 
 def template(title: str, within: str, number: int) -> Ads:
@@ -67,7 +56,7 @@ def template(title: str, within: str, number: int) -> Ads:
     return [{"title": form.format(title), "text": BODY.format(title, within, title)} for form in TITLES[:number]]
 
 
-def recited(rows: JobData) -> Callable[[str, str, int], Ads]:
+def recited(rows: JobData) -> Writer:
     """Real ads of the code, the first of each title."""
     tree, of = rows.taxonomy, {}
     for text, gold in zip(map(str, rows.texts), rows.gold.tolist(), strict=True):
@@ -80,13 +69,13 @@ def recited(rows: JobData) -> Callable[[str, str, int], Ads]:
     return write
 
 
-def written(writer: str, folder: Path, port: int, *more: str) -> tuple[pd.DataFrame, dict[str, object]]:
+def written(writer: str, folder: Path, endpoint: str, *more: str) -> tuple[pd.DataFrame, dict[str, object]]:
     """The command as a user gives it: the rows, and its log."""
     out = folder / f"{writer}.csv"
     command = [
         "data", "synthesise", folder / "train.csv", "-o", out, "--model", writer, "--test", folder / "test.csv",
         "-t", "title", "-t", "text", "--taxonomy", folder / "tree.csv", "--per-code", PER_CODE,
-        "--endpoint", f"http://127.0.0.1:{port}/v1", "--max-requests", 10_000, *more,
+        "--endpoint", endpoint, "--max-requests", 10_000, *more,
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "hjc.cli", *map(str, command)], capture_output=True, text=True, check=False
@@ -137,11 +126,9 @@ def main() -> None:
     chosen = np.sort(np.random.default_rng(1).choice(enough, CODES, replace=False))
     gone, of_test = np.isin(train.gold, chosen), np.isin(test.gold, chosen)
     kept, held = train.take(np.flatnonzero(~gone)), train.take(np.flatnonzero(gone))
-    Writers.known = {"template": template, "people": recited(held), "reciter of the test": recited(test)}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Writers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    writers = {"template": template, "people": recited(held), "reciter of the test": recited(test)}
     lines: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, chat_server(writing(writers)) as endpoint:
         folder = Path(name)
         table(kept, folder / "train.csv")
         table(test, folder / "test.csv")
@@ -152,15 +139,14 @@ def main() -> None:
             folder / "tree.csv", index=False
         )
         made = {}
-        for writer in Writers.known:
-            rows, facts = written(writer, folder, server.server_port)
+        for writer in writers:
+            rows, facts = written(writer, folder, endpoint)
             near, every = (facts["refused"].get("near-duplicate of a test row", 0), sum(facts["refused"].values()))
             line = {"part": "written", "texts": "", "model": writer, "codes": facts["codes"], "written": len(rows)}
             asked = facts["codes"] * PER_CODE
             lines.append({**line, "asked": asked, "near test rows": near, "other refused": every - near})
             print(lines[-1], flush=True)
             made[writer] = rows
-    server.shutdown()
     write_lines("written_ads", lines, ("part", "texts"))
     names = pd.DataFrame({"title": [tree.title(v) for v in chosen.tolist()], "body": "",
                           "code": [tree.codes[v] for v in chosen.tolist()]})  # fmt: skip
