@@ -119,9 +119,10 @@ def weigh(
 
     lines = [{"start": name, "step": step} for name, step in tried]
     table, best = compared(taxonomy, rows, target, own, seed, ways, lines)
-    by_title = fitted(rows, titles) if first is None else powered(rows, first[1])
+    found = weights_of(rows)
+    by_title = found[0] if first is None else powered(rows, first[1])
     start, step = tried[best]
-    return Weighed(weights_of(rows)[best], by_title, float(fitted(rows, [body])[body]), step, table, start)
+    return Weighed(found[best], by_title, float(fitted(rows, [body])[body]), step, table, start)
 
 
 def compared(

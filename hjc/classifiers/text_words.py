@@ -75,11 +75,11 @@ class Words:
 
 def words_of(texts: Sequence[str], spelling: Spelling) -> tuple[Words, IntArray]:
     """The words of B texts, and (B,) how many of them stand in the first line that is not blank."""
-    number: defaultdict[str, int] = defaultdict(count().__next__)
-    flat, ends, leads = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)], [np.zeros(0, np.int64)]
     upto = np.cumsum([0, *map(len, texts)])
     if upto[-1] < _FEW:
         return _plainly(texts, spelling)
+    number: defaultdict[str, int] = defaultdict(count().__next__)
+    flat, ends, leads = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)], [np.zeros(0, np.int64)]
     start = 0
     while start < len(texts):
         stop = max(start + 1, int(np.searchsorted(upto, upto[start] + _TOGETHER, "right")) - 1)

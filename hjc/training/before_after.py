@@ -7,6 +7,7 @@ import numpy as np
 
 from hjc.arrays import Float64
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.combine import group_numbers
 from hjc.classifiers.evidence import CRITICAL, clustered
 from hjc.classifiers.load import load
 from hjc.data.jobdata import JobData
@@ -30,9 +31,11 @@ def before_and_after(old: Path, new: Classifier, ads: JobData | None, names: Job
     before = load(old)
     known = TrainingTexts.load(old)
     lines = []
-    for rows, what, note in (
-        (ads, "coded ads that were held back", "they also calibrated the new model"),
-        (names, "names that validated the first model", "nothing of them is trained on"),
+    worse = f"on these ads the new model is worse: look at their codes, and stay with {old}"
+    fewer = "fewer names are right than before: the coded ads give such titles other codes"
+    for rows, what, note, judged_by_loss, warning in (
+        (ads, "coded ads that were held back", "they also calibrated the new model", True, worse),
+        (names, "names that validated the first model", "nothing of them is trained on", False, fewer),
     ):
         if rows is None:
             continue
@@ -46,11 +49,9 @@ def before_and_after(old: Path, new: Classifier, ads: JobData | None, names: Job
             f"{len(rows):,} {what}: before, {right[0].mean():.1%} right, log-loss {loss[0].mean():.2f}; now "
             f"{right[1].mean():.1%} and {loss[1].mean():.2f} ({note})"
         )
-        group = np.arange(len(rows)) if rows.group is None else np.unique(rows.group, return_inverse=True)[1]
-        if what.startswith("coded") and clustered(loss[1] - loss[0], group) > CRITICAL:
-            lines.append(f"warning: on these ads the new model is worse: look at their codes, and stay with {old}")
-        if what.startswith("names") and clustered(right[0] - right[1], group) > CRITICAL:
-            lines.append("warning: fewer names are right than before: the coded ads give such titles other codes")
+        lost = loss[1] - loss[0] if judged_by_loss else right[0] - right[1]
+        if clustered(lost, group_numbers(rows.group, len(rows))) > CRITICAL:
+            lines.append(f"warning: {warning}")
     return lines
 
 
