@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from common import data_folder, vacancies
 
-from hjc.calibration import fit_calibrator
 from hjc.classifiers.ads import AdsClassifier
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.data import DataSettings, JobData, load_job_data
+from hjc.evaluation.validation import describe_validation
 from hjc.taxonomy import Taxonomy, load_taxonomy
 from hjc.training.ready import ReadySettings, office_table
 
@@ -54,8 +54,8 @@ def fitted(train: JobData, valid: JobData | None, uncoded: tuple[str, ...], **mo
 
 
 def calibrated_on(model: AdsClassifier, valid: JobData) -> None:
-    found = fit_calibrator(model.taxonomy, model.iter_log_proba(valid.texts), valid.gold, groups=valid.group)
-    model.calibrator = found.calibrator
+    """As ``hjc learn`` calibrates: on the ads that were held back, and on others where models have not seen these."""
+    model.calibrator = describe_validation(model, valid).calibrator
 
 
 def polish_names() -> JobData:

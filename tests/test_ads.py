@@ -8,11 +8,15 @@ import pandas as pd
 import pytest
 
 import hjc
+from hjc.calibration import fit_calibrator
 from hjc.classifiers.ads import AdsClassifier
+from hjc.classifiers.ads_remarks import Jobs
 from hjc.classifiers.ads_settings import AdsSettings
+from hjc.classifiers.body_languages import language_of, learnt_languages
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.data.jobdata import JobData
 from hjc.errors import ModelDirError
+from hjc.evaluation.validation import describe_validation
 from hjc.rerank.ads import jobs_of, read_ad, without_company
 from hjc.taxonomy import from_edges
 
@@ -207,6 +211,24 @@ def test_a_body_is_weighed_by_rows_that_trained_where_few_validate_and_by_none_w
     assert few.fit_result.weights_from == "training texts had bodies"
 
 
+def test_coded_ads_that_train_calibrate_too_by_models_that_have_not_seen_them(tree) -> None:
+    texts, codes = noisy_bodies(120, seed=3)
+    coded = JobData.from_lists(tree, texts, codes, sources=["coded"] * 120)
+    train, valid = JobData.concat([labels(tree), coded.take(np.arange(20, 120))]), coded.take(np.arange(20))
+    made = model(tree, least_validation=40).fit(train, valid)
+    rows, log_proba = made.cross_fitted
+    assert sorted(rows.texts) == sorted(texts[20:]) and made.fit_result.cross_fitted == 100
+    assert np.exp(log_proba).sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert np.abs(log_proba - made.leaf_log_proba(rows.texts)).max() > 0.01  # not by the model that has seen them
+    found = describe_validation(made, valid)
+    by_hand = np.concatenate([made.leaf_log_proba(valid.texts), log_proba])
+    again = fit_calibrator(tree, by_hand, np.concatenate([valid.gold, rows.gold]))
+    assert len(found.scores) == 120 and again.kind == found.fit.kind
+    np.testing.assert_allclose(found.calibrator.transform(by_hand), again.calibrator.transform(by_hand), atol=1e-5)
+    alone = model(tree, least_validation=40, cross_calibrate=False).fit(train, valid)
+    assert alone.cross_fitted is None and len(describe_validation(alone, valid).scores) == 20
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_coded_ads_that_cannot_be_parted_or_are_too_few_do_not_weigh(tree, same: bool) -> None:
     texts, codes = ads(60 if same else 12)
@@ -235,6 +257,52 @@ def test_outcomes_say_what_a_text_was_read_as(tree) -> None:
             outcomes[i] = outcome
     assert [kind for kind, _ in outcomes] == ["title", "ad", "nothing", "nothing"]
     assert outcomes[0][1] == "several jobs: Nurse; Welder" and "company" in outcomes[2][1]
+
+
+GERMAN = "Sie bereiten die Speisen für die Gäste zu und sind mit der Bestellung der Waren in der Küche betraut."
+
+
+def test_a_body_in_a_language_of_which_none_was_learnt_is_not_read(tree, tmp_path: Path) -> None:
+    english = " and is with the team of our company, so that you have a good day at the work that we do for you"
+    texts = [text + english for text in ads(24)[0]]
+    made = model(tree).fit(JobData.concat([labels(tree), JobData.from_lists(tree, texts, ads(24)[1])]))
+    assert made.body_languages == ("en",)
+    made.save_pretrained(tmp_path / "m")
+    again = hjc.load(tmp_path / "m")
+    ((_, found, outcomes),) = again.iter_outcomes(
+        [f"Nurse\n{GERMAN}", f"Nurse\nShe cares for patients.{english}", GERMAN]
+    )
+    assert outcomes[0] == ("title", "body not read: in de, of which no body was learnt")
+    assert [kind for kind, _ in outcomes] == ["title", "ad", "body"]
+    np.testing.assert_allclose(found[0], made.leaf_log_proba(["Nurse"])[0], atol=1e-6)
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    config["parameters"]["body_languages"] = "en"
+    del config["content_sha256"]
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelDirError, match="body_languages"):
+        hjc.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("body", "language"),
+    [(GERMAN, "de"), ("Готує страви та замовляє продукти", "cyrillic"), ("meals, Speisen", ""), ("", "")],
+)
+def test_the_language_of_a_body(body: str, language: str) -> None:
+    assert language_of(body) == language
+    assert learnt_languages([body] * 5) == ((language,) if language else ()) and learnt_languages([body] * 4) == ()
+
+
+def test_the_jobs_of_a_title_are_looked_for_once() -> None:
+    asked: list[str] = []
+
+    def ask(titles):
+        asked.extend(titles)
+        return np.log(np.array([[0.9, 0.1] if "ook" in title else [0.1, 0.9] for title in titles]))
+
+    jobs = Jobs(ask)
+    for _ in range(2):
+        assert jobs.of(["Cook and waiter", "Cook", "Cook and waiter"]) == [("Cook", "waiter"), (), ("Cook", "waiter")]
+    assert asked == ["Cook", "waiter"]
 
 
 def test_parts_are_further_evidence(tree) -> None:

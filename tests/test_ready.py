@@ -10,7 +10,8 @@ import yaml
 
 import hjc
 from hjc.corpus.from_taxonomy import TaxonomyTexts
-from hjc.data import JobData
+from hjc.data import DataSettings, JobData
+from hjc.data.reading import read_file
 from hjc.evaluation.watch import unproven
 from hjc.taxonomy import from_edges, isco08, write_taxonomy_csv
 from hjc.training.before_after import before_and_after
@@ -112,10 +113,11 @@ def test_learning_goes_on_and_forgets_nothing(model: Path, tmp_path: Path, call)
     coded, uncoded = ads(tmp_path / "coded.csv", 60), ads(tmp_path / "uncoded.csv", 80, coded=False, start=500)
     code, out, err = call("learn", model, coded, "-o", tmp_path / "new", "--uncoded", uncoded)
     assert code == 0 and "learnt" in err
-    assert "warning: of the coded ads 12 were held back to weigh title and body and to calibrate: only 12 valid" in out
-    assert "Give more of them, about 150" in out
+    assert "only 12 valid" not in out  # the others calibrate too
     record = yaml.safe_load((tmp_path / "new" / "train.yaml").read_text())
     assert record["training"]["unlabelled"] == 80 and record["data"]["valid"]["rows"] == 12
+    assert record["training"]["cross_fitted"] == record["calibration"]["cross_fitted"] == 48
+    assert record["calibration"]["rows"] == 60
     old, new = (pd.read_csv(folder / "metrics.csv") for folder in (model, tmp_path / "new"))
     assert recall(new, "test/titles") >= recall(old, "valid") - 0.05  # the same names
     more = ads(tmp_path / "more.csv", 40, start=900)
@@ -187,7 +189,7 @@ def test_columns_are_found_in_any_case(model: Path, tmp_path: Path, call) -> Non
     assert code == 2 and "only 'TITEL', 'description', 'code'" in err and not (tmp_path / "newer").exists()
     table.assign(code="").to_csv(tmp_path / "uncoded.csv", index=False)
     code, _, err = call("learn", model, tmp_path / "uncoded.csv", "-o", tmp_path / "newer")
-    assert code == 2 and "none has a code in code" in err and not (tmp_path / "newer").exists()
+    assert code == 2 and "no code (5)" in err and not (tmp_path / "newer").exists()
 
 
 def test_of_drawn_ads_an_even_fifth_is_held_back_and_picked_ones_are_warned_of(tmp_path: Path) -> None:
@@ -198,12 +200,36 @@ def test_of_drawn_ads_an_even_fifth_is_held_back_and_picked_ones_are_warned_of(t
         coded_source(str(tmp_path / f"{name}.csv"), "split") for name in ("drawn", "picked", "coded")
     )
     said: list[str] = []
-    sources, why = dealt([drawn, picked, plain], said.append)
+    deal = dealt([drawn, picked, plain], isco08(), said.append)
     names = ["hjc_inclusion_probability", "hjc_inclusion_probability", ""]
-    assert not why and [source.inclusion_column for source in sources] == names and "warning" not in " ".join(said)
-    sources, why = dealt([picked, plain], said.append)
-    assert not why and [source.inclusion_column for source in sources] == ["", ""]
+    assert not deal.few and [s.inclusion_column for s in deal.sources] == names and "warning" not in " ".join(said)
+    deal = dealt([picked, plain], isco08(), said.append)
+    assert not deal.few and not deal.even and [source.inclusion_column for source in deal.sources] == ["", ""]
     assert said[-1].startswith("warning: the coded ads were picked to learn from") and "--strategy random" in said[-1]
+
+
+def test_only_ads_that_were_drawn_evenly_calibrate_all(tmp_path: Path) -> None:
+    table = pd.read_csv(ads(tmp_path / "coded.csv", 60), dtype=str)
+    for cells, even in (("0,25", True), (["0,25", "0.5"] * 30, False)):  # a decimal comma is a point
+        table.assign(hjc_inclusion_probability=cells).to_csv(tmp_path / "drawn.csv", index=False)
+        said: list[str] = []
+        deal = dealt([coded_source(str(tmp_path / "drawn.csv"), "split")], isco08(), said.append)
+        assert deal.even == even and deal.sources[0].inclusion_column and "warning" not in " ".join(said)
+        settings = DataSettings(sources=deal.sources)
+        found = read_file(settings.all_sources()[0], settings, isco08())
+        assert found.inclusion.tolist() == [0.25, 0.25 if even else 0.5] * 30 and not len(found.rejects)
+
+
+def test_rows_are_counted_after_their_codes_are_checked(model: Path, tmp_path: Path, call) -> None:
+    table = pd.read_csv(ads(tmp_path / "coded.csv", 60), dtype=str)
+    table.assign(code="Z99").to_csv(tmp_path / "other.csv", index=False)
+    code, _, err = call("learn", model, tmp_path / "other.csv", "-o", tmp_path / "new")
+    assert code == 2 and "no row has a code of the taxonomy" in err and not (tmp_path / "new").exists()
+    table.loc[:24, "code"] = "Z99"
+    table.to_csv(tmp_path / "some.csv", index=False)
+    said: list[str] = []
+    deal = dealt([coded_source(str(tmp_path / "some.csv"), "split")], isco08(), said.append)
+    assert "35 coded rows" in said[0] and deal.few.startswith("only 35 coded ads") and deal.sources[0].role == "train"
 
 
 @pytest.mark.parametrize("cell", ["0", "-0.5", "1.5", "nan", "many"])
@@ -211,12 +237,15 @@ def test_what_is_no_probability_holds_nothing_back(cell: str, tmp_path: Path) ->
     table = pd.read_csv(ads(tmp_path / "coded.csv", 60), dtype=str).assign(hjc_inclusion_probability=cell)
     table.to_csv(tmp_path / "none.csv", index=False)
     said: list[str] = []
-    sources, why = dealt([coded_source(str(tmp_path / "none.csv"), "split")], said.append)
-    assert not why and sources[0].inclusion_column == "" and "picked to learn from" in said[-1]
+    deal = dealt([coded_source(str(tmp_path / "none.csv"), "split")], isco08(), said.append)
+    assert not deal.few and deal.sources[0].inclusion_column == "" and "picked to learn from" in said[-1]
+    assert ("are no numbers from 0 to 1" in " ".join(said)) == (cell not in ("0", "nan"))  # nan is an empty cell
     table.loc[:2, "hjc_inclusion_probability"] = "0.1"
     table.to_csv(tmp_path / "three.csv", index=False)
-    sources, why = dealt([coded_source(str(tmp_path / "three.csv"), "split")], said.append)
-    assert sources[0].role == "train" and why.startswith("of 60 coded ads only 3 have an inclusion probability above 0")
+    deal = dealt([coded_source(str(tmp_path / "three.csv"), "split")], isco08(), said.append)
+    assert deal.sources[0].role == "train" and deal.few.startswith(
+        "of 60 coded ads only 3 have an inclusion probability above 0"
+    )
 
 
 @pytest.mark.slow

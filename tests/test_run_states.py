@@ -13,6 +13,7 @@ from hjc.classifiers.linear import LinearClassifier
 from hjc.files import locked
 from hjc.training import workflow
 from hjc.training.config import Config, ConfigError, compose
+from hjc.training.record import Record
 from hjc.training.workflow import LOCK
 from tests.test_workflow import files, quiet  # noqa: F401 a fixture
 
@@ -66,6 +67,15 @@ def test_a_kill_behind_the_training_costs_no_training(
     assert again["started"] == found["started"] and again["calibration"]["kind"]
     card = (Path(config.run_dir) / "README.md").read_text("utf-8")
     assert "\nfinished 20" in card
+
+
+def test_what_a_kill_costs_the_calibration_is_said() -> None:
+    def of(rows: int, now: int | None) -> str:
+        calibration = {"kind": "identity"} | ({} if now is None else {"cross_fitted": now})
+        return Record({"calibration": calibration}, {}, 0.0, {"cross_fitted": rows}).lost()
+
+    assert of(48, 48) == of(0, 0) == of(48, None) == ""
+    assert "models said that had not seen 48 more was lost when the run was interrupted" in of(48, 0)
 
 
 def test_ctrl_c_in_the_evaluation_says_what_is_kept(

@@ -73,7 +73,8 @@ def curve(study: str, names: JobData, pool: JobData, test: JobData, part: argpar
         for order in part.order if n < len(pool) else ("random",):
             rows, inclusion = drawn(order, n, pool, uncertain)
             train, valid = sides(pool.take(rows), inclusion)
-            model = fitted(JobData.concat([names, train]), valid, (), cross_fit=2)
+            own = {"cross_fit": 2, "cross_calibrate": order == "random"}
+            model = fitted(JobData.concat([names, train]), valid, (), **own)
             calibrated_on(model, valid)
             yield from figures(study, order, n, model, test, calibrated=True)
 

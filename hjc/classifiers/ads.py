@@ -19,7 +19,7 @@ probability of a code among them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,9 +27,10 @@ import numpy as np
 
 from hjc.arrays import Float32, Float64, FloatArray, IntArray
 from hjc.classifiers import read_classifier
-from hjc.classifiers.ads_remarks import TOLD, jobs_named, remarks, with_jobs
-from hjc.classifiers.ads_settings import AdsSettings
+from hjc.classifiers.ads_remarks import TOLD, Jobs, remarks, with_jobs
+from hjc.classifiers.ads_settings import AdsFit, AdsSettings
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.body_languages import learnt_languages, unread
 from hjc.classifiers.combine import folds_of
 from hjc.classifiers.evidence import LEAST, combination, weigh
 from hjc.classifiers.fitting import check_rows, check_tree, draw
@@ -50,26 +51,12 @@ from hjc.taxonomy import Taxonomy
 PIECES = ("title", "body", "whole")
 WEIGHTS, LINEAR, PARTS = "evidence.safetensors", "linear", "parts"
 PREDICT_ROWS = 2048
+#: bodies that trained whose language is looked at
+MOST_BODIES = 5000
 #: with fewer validation rows than this training rows help to weigh the pieces, as many as are lacking
 ENOUGH = 500
 #: without coded ads: powers of the whole ad and of its body, and that of a part of a coarser tree
 WHOLE, BODY_TOO, COARSER = 0.95, 0.15, 0.2
-
-
-@dataclass
-class AdsFit:
-    """What was done: ``weights`` of the pieces for ads with title and body, how they were found, what was tried to
-    learn from uncoded ads (``rounds``), and of how usual codes are (``usual``)."""
-
-    status: str = "finished"
-    rows_with_body: int = 0
-    weights: dict[str, float] = field(default_factory=dict)
-    weights_from: str = ""
-    #: of the ads that weights were fitted on, a line for each share of the way from the title alone to all pieces
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    unlabelled: int = 0
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    usual: list[dict[str, Any]] = field(default_factory=list)
 
 
 class AdsClassifier(Classifier):
@@ -103,6 +90,8 @@ class AdsClassifier(Classifier):
         self.background: Float32 = np.zeros(taxonomy.num_leaves, dtype=np.float32)
         #: (L,) added for how usual codes are among coded ads
         self.offsets: Float32 = np.zeros(taxonomy.num_leaves, dtype=np.float32)
+        #: bodies that are surely in another language than these are not read; (): all are read
+        self.body_languages: tuple[str, ...] = ()
 
     @property
     def parts(self) -> list[Classifier]:
@@ -129,6 +118,7 @@ class AdsClassifier(Classifier):
         if valid is not None:
             check_tree("valid", valid, self.taxonomy)
         self.background, self.offsets = np.zeros_like(self.background), np.zeros_like(self.offsets)
+        self.body_languages, self.cross_fitted = (), None
         read = ReadRows.of(train)
         texts = tuple(ad.text if ad.body else text for ad, text in zip(read.ads, train.texts, strict=True))
         read = replace(read, data=replace(train, texts=texts))
@@ -140,6 +130,10 @@ class AdsClassifier(Classifier):
             read = learner.train
             found.rows_with_body = int(read.are(AD).sum())
         self.linear.fit(read.data)
+        # an encoder that reads whole ads may know other languages
+        if all(len(part.recipe.columns) < 2 for part in self.parts):
+            bodies = read.take(read.are(AD, BODY)).ads
+            self.body_languages = learnt_languages(bodies[i].body for i in draw(len(bodies), MOST_BODIES, 0).tolist())
         self._place(read)
         self._plain_weights(found)
         if not learner.by_names_alone:
@@ -148,7 +142,7 @@ class AdsClassifier(Classifier):
             self._place(read)
         found.unlabelled, found.rounds = len(learner.ads), learner.rounds
         if coded is not None:
-            self._weigh(coded, read, found)
+            self._weigh(coded, read, train.texts, found)
         self.more.forget()
         found.weights = dict(zip((*PIECES, *self.more.names), np.round(self.weights, 4).tolist(), strict=True))
         return self
@@ -172,28 +166,33 @@ class AdsClassifier(Classifier):
                 weights[PIECES.index("whole")], weights[PIECES.index("body")] = WHOLE * own, BODY_TOO * own
         found.weights_from = "training texts had bodies" if has_bodies else "training texts had no bodies: title alone"
 
-    def _weigh(self, coded: ReadRows, train: ReadRows, fit: AdsFit) -> None:
+    def _weigh(self, coded: ReadRows, train: ReadRows, given: Sequence[str], fit: AdsFit) -> None:
         """Fit the weights on validation rows with title and body, and on training rows of their sources; then how
-        usual codes are, on the latter."""
+        usual codes are, on the latter. ``given``: texts of training rows, as they came."""
         rows = coded.take(coded.are(AD))
         rows = rows.take(draw(len(rows), most_rows(self.taxonomy), self.settings.seed))
-        crossed: list[tuple[ReadRows, list[FloatArray]]] = []
+        crossed: list[tuple[IntArray, ReadRows, list[FloatArray]]] = []
         if len(rows) < ENOUGH and self.settings.cross_fit > 1:
             crossed = self._cross_fitted(coded, train, ENOUGH - len(rows))
         parts = [(rows, self._pieces(rows.ads))] if len(rows) else []
-        for more, made in crossed:
+        for _, more, made in crossed:
             both = more.are(AD)
             parts.append((more.take(both), [piece[both] for piece in made]))
         if sum(len(part) for part, _ in parts) >= max(self.settings.least_validation, LEAST):
             data = JobData.concat([part.data for part, _ in parts])
             self._fit_weights(data, [np.concatenate(p) for p in zip(*(m for _, m in parts), strict=True)], train, fit)
         if crossed:
-            data = JobData.concat([more.data for more, _ in crossed])
-            log_proba = [np.where(more.are(AD)[:, None], *self._both_ways(found)) for more, found in crossed]
+            at = np.concatenate([at for at, *_ in crossed])
+            data = train.take(at).data
+            log_proba = [np.where(more.are(AD)[:, None], *self._both_ways(found)) for _, more, found in crossed]
             usual = fit_usual(
                 self.taxonomy, np.concatenate(log_proba), data.target, data.group, seed=self.settings.seed
             )  # fmt: skip
             self.offsets, fit.usual = usual.offsets, usual.table
+            # offsets make the very rows that they are fitted on look better than rows to come
+            if self.settings.cross_calibrate and not self.offsets.any():
+                data = replace(data, texts=tuple(given[i] for i in at.tolist()))
+                self.cross_fitted, fit.cross_fitted = (data, self._moved(np.concatenate(log_proba))), len(data)
 
     def _fit_weights(self, data: JobData, pieces: Sequence[FloatArray], train: ReadRows, found: AdsFit) -> None:
         titles = [0, *(len(PIECES) + k for k in self.more.of_title)]
@@ -212,9 +211,11 @@ class AdsClassifier(Classifier):
         """(B, L) of rows by the weights of ads, and by those of titles alone."""
         return self._joined(pieces, self.weights), self._joined(pieces, self.title_weights)
 
-    def _cross_fitted(self, valid: ReadRows, train: ReadRows, most: int) -> list[tuple[ReadRows, list[FloatArray]]]:
-        """Training rows of the sources of the validation rows, at most so many, with their pieces by linear models of
-        the other rows. None where no ad validates, and where there are parts that may have seen them."""
+    def _cross_fitted(
+        self, valid: ReadRows, train: ReadRows, most: int
+    ) -> list[tuple[IntArray, ReadRows, list[FloatArray]]]:
+        """Training rows of the sources of the validation rows, at most so many: which they are, and their pieces by
+        linear models of the others. None where no ad validates, and where there are parts that may have seen them."""
         sources = np.isin(np.array(train.data.source, dtype=object), list(set(valid.data.source)))
         at = np.flatnonzero(train.are(AD, TITLE) & sources & valid.are(AD).any())
         at = at[draw(len(at), most, self.settings.seed)]
@@ -229,7 +230,7 @@ class AdsClassifier(Classifier):
                 self.linear = LinearClassifier(self.taxonomy, self.settings.linear_settings())
                 self.linear.fit(others.data)
                 self._place(others)
-                out.append((rows, self._pieces(rows.ads)))
+                out.append((at[fold == f], rows, self._pieces(rows.ads)))
         finally:
             self.linear, self.more.near = whole, near
         return out
@@ -250,23 +251,34 @@ class AdsClassifier(Classifier):
 
     def _pieces(self, ads: Sequence[Ad]) -> list[FloatArray]:
         """(B, L) log-probabilities of every piece of ads that have title and body."""
-        return [self._piece(k, ads) for k in range(len(self.weights))]
+        return [self._piece(k, ads, self._jobs()) for k in range(len(self.weights))]
 
-    def _piece(self, k: int, ads: Sequence[Ad]) -> FloatArray:
+    def _jobs(self) -> Jobs:
+        return Jobs(self.linear.leaf_log_proba)
+
+    def _piece(self, k: int, ads: Sequence[Ad], jobs: Jobs) -> FloatArray:
         """(B, L) log-probabilities of one piece."""
         if k < len(PIECES):
             if PIECES[k] == "title":
-                return self._titles([ad.title for ad in ads])
+                return self._titles([ad.title for ad in ads], jobs)
             return self.linear.leaf_log_proba([(Ad(body=ad.body) if PIECES[k] == "body" else ad).text for ad in ads])
         return self.more.piece(k - len(PIECES), ads)
 
-    def _titles(self, titles: Sequence[str]) -> FloatArray:
+    def _titles(self, titles: Sequence[str], jobs: Jobs) -> FloatArray:
         """(B, L) of titles; of those that name several jobs the mean of the probabilities of each and of all."""
-        found, ask = self.linear.leaf_log_proba(titles), self.linear.leaf_log_proba
-        return with_jobs(found, jobs_named(titles, ask), ask) if self.settings.several_jobs else found
+        found = self.linear.leaf_log_proba(titles)
+        return with_jobs(found, jobs.of(titles), jobs.ask) if self.settings.several_jobs else found
 
-    def _combined(self, ads: Sequence[Ad]) -> FloatArray:
+    def _read(self, text: str) -> Ad:
+        """The ad of a text; without a body that is in none of :attr:`body_languages`, where there is a title."""
+        ad = read_ad(text)
+        if self.body_languages and ad.kind == AD and (why := unread(ad.body, self.body_languages)):
+            return Ad(ad.title, note="; ".join(filter(None, (ad.note, why))))
+        return ad
+
+    def _combined(self, ads: Sequence[Ad], jobs: Jobs | None = None) -> FloatArray:
         """(B, L) natural-log probabilities of ads of any kind."""
+        jobs = jobs or self._jobs()
         out = np.empty((len(ads), self.taxonomy.num_leaves), dtype=np.float32)
         kinds = np.array([ad.kind for ad in ads], dtype=object)
         for kind in (TITLE, BODY, AD, NOTHING):
@@ -274,22 +286,26 @@ class AdsClassifier(Classifier):
                 continue
             some = [ads[i] for i in at.tolist()]
             if kind == AD:
-                found = self._weighted(some, self.weights)
+                found = self._weighted(some, self.weights, jobs)
             elif kind == TITLE:
-                found = self._weighted(some, self.title_weights)
+                found = self._weighted(some, self.title_weights, jobs)
             else:
                 found = self.linear.leaf_log_proba([ad.text if kind == BODY else "" for ad in some])
                 if kind == BODY and self.body_power != 1:
                     found = combination(np.array([self.body_power]), out.shape[1]).log_proba([found])
-            if kind != NOTHING and (self.background.any() or self.offsets.any()):
-                found = log_softmax(found + self.offsets - np.float32(self.settings.balance) * self.background)
-            out[at] = found
+            out[at] = found if kind == NOTHING else self._moved(found)
         return out
 
-    def _weighted(self, ads: Sequence[Ad], weights: Float64) -> Float32:
+    def _moved(self, found: FloatArray) -> FloatArray:
+        """(B, L) with how usual codes are, and without what every ad looks like a little."""
+        if not (self.background.any() or self.offsets.any()):
+            return found
+        return log_softmax(found + self.offsets - np.float32(self.settings.balance) * self.background)
+
+    def _weighted(self, ads: Sequence[Ad], weights: Float64, jobs: Jobs) -> Float32:
         """(B, L) of ads by the pieces that have a weight."""
         used = np.flatnonzero(weights > 0)
-        return self._joined([self._piece(k, ads) for k in used.tolist()], weights[used])
+        return self._joined([self._piece(k, ads, jobs) for k in used.tolist()], weights[used])
 
     def _joined(self, pieces: Sequence[FloatArray], weights: Float64) -> Float32:
         """(B, L) of pieces, those of weight 0 not looked at; a single one of weight 1 as it is."""
@@ -303,16 +319,17 @@ class AdsClassifier(Classifier):
         """See the base class; 2,048 texts at a time."""
         self.check_fitted()
         for rows, chunk in chunks(texts, PREDICT_ROWS):
-            yield rows, self._combined([read_ad(text) for text in chunk])
+            yield rows, self._combined([self._read(text) for text in chunk])
 
     def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
-        """Outcome: what the text was read as (title, ad, body, nothing); reason: several jobs, or why it is no ad."""
+        """Outcome: what the text was read as (title, ad, body, nothing); reason: several jobs, why it is no ad, or why
+        its body was not read."""
         self.check_fitted()
         for rows, chunk in chunks(texts, PREDICT_ROWS):
-            ads = [read_ad(text) for text in chunk]
-            found = self._combined(ads)
+            ads, jobs = [self._read(text) for text in chunk], self._jobs()
+            found = self._combined(ads, jobs)
             kinds = [ad.kind for ad in ads]
-            yield rows, found, list(zip(kinds, remarks(ads, found, self.linear), strict=True))
+            yield rows, found, list(zip(kinds, remarks(ads, found, self.linear, jobs), strict=True))
 
     def oov_share(self, text: str) -> float:
         return self.linear.oov_share(read_ad(text).text)
@@ -324,7 +341,12 @@ class AdsClassifier(Classifier):
     # ------------------------------------------------------------------ persistence
 
     def stored_parameters(self) -> Mapping[str, Any]:
-        return {**asdict(self.settings), "number_of_parts": len(self.parts), "near_names_of": list(self.more.near)}
+        return {
+            **asdict(self.settings),
+            "number_of_parts": len(self.parts),
+            "near_names_of": list(self.more.near),
+            "body_languages": list(self.body_languages),
+        }
 
     def write_files(self, folder: Path) -> None:
         """The linear model and every part lie in the directory whole."""
@@ -343,7 +365,15 @@ class AdsClassifier(Classifier):
         if not isinstance(count, int):
             raise ValueError("config.json does not say how many parts there are; save the model again")
         parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
-        self = cls(model.taxonomy, model.settings(AdsSettings, but=("number_of_parts", "near_names_of")), parts)
+        self = cls(
+            model.taxonomy,
+            model.settings(AdsSettings, but=("number_of_parts", "near_names_of", "body_languages")),
+            parts,
+        )
+        known = model.parameters.get("body_languages", [])  # directories of before have none: all bodies are read
+        if not isinstance(known, list) or not all(isinstance(name, str) for name in known):
+            raise ValueError(f"config.json: body_languages: got {known!r}, expected a list of languages; save it again")
+        self.body_languages = tuple(known)
         if of := model.parameters.get("near_names_of"):  # directories of before have none
             self.more.read(model.file(NEAR_FILE), of)
         linear = read_classifier(model.path / LINEAR)

@@ -6,6 +6,7 @@ from itertools import chain
 import numpy as np
 
 from hjc.arrays import FloatArray
+from hjc.classifiers.body_languages import UNREAD
 from hjc.classifiers.linear import LinearClassifier
 from hjc.rerank.ads import NOTHING, Ad, jobs_of, possible_jobs
 
@@ -27,6 +28,7 @@ TOLD = (
         "have words that the model does not know: a company's name, or a language that it has not learnt; their codes "
         "are guesses from parts of words (hjc_outcome_reason)",
     ),
+    (UNREAD, "have a body in a language of which no body was learnt: they are coded by their title alone"),
 )
 
 Ask = Callable[[Sequence[str]], FloatArray]
@@ -50,6 +52,20 @@ def jobs_named(titles: Sequence[str], ask: Ask) -> list[tuple[str, ...]]:
     return jobs
 
 
+class Jobs:
+    """The jobs of titles by :func:`jobs_named`: each title is looked at once."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def of(self, titles: Sequence[str]) -> list[tuple[str, ...]]:
+        """Of each title the jobs that it names, () where it names one."""
+        new = [title for title in dict.fromkeys(titles) if title not in self._known]
+        self._known.update(zip(new, jobs_named(new, self.ask), strict=True))
+        return [self._known[title] for title in titles]
+
+
 def with_jobs(found: FloatArray, jobs: Sequence[tuple[str, ...]], ask: Ask) -> FloatArray:
     """(B, L) of titles as wholes; of those with several jobs the mean of the probabilities of each and of the whole."""
     each = ask(list(chain.from_iterable(jobs)))
@@ -59,12 +75,13 @@ def with_jobs(found: FloatArray, jobs: Sequence[tuple[str, ...]], ask: Ask) -> F
     return found
 
 
-def remarks(ads: Sequence[Ad], log_proba: FloatArray, linear: LinearClassifier) -> list[str]:
-    """What was remarkable about each ad, "" where nothing was; ``log_proba`` (B, L): how they are coded."""
+def remarks(ads: Sequence[Ad], log_proba: FloatArray, linear: LinearClassifier, jobs: Jobs) -> list[str]:
+    """What was remarkable about each ad, "" where nothing was; ``log_proba`` (B, L): how they are coded; ``jobs``: of
+    their titles."""
     unsure = (np.exp(log_proba.max(axis=1)) < max(GUESSED, TIMES / log_proba.shape[1])).tolist()
-    jobs = jobs_named([ad.title for ad in ads], linear.leaf_log_proba)
+    named = jobs.of([ad.title for ad in ads])
     said = ([ad.note, _unknown(ad, linear) if guessed else "", f"{SEVERAL}: {'; '.join(names)}" if names else ""]
-            for ad, guessed, names in zip(ads, unsure, jobs, strict=True))  # fmt: skip
+            for ad, guessed, names in zip(ads, unsure, named, strict=True))  # fmt: skip
     return ["; ".join(filter(None, parts)) for parts in said]
 
 

@@ -1,4 +1,4 @@
-"""Typed settings of the classifier of ads. Plain dataclass; Hydra only fills it."""
+"""Typed settings of the classifier of ads, and what it tells of its fit. Plain dataclasses; Hydra only fills them."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,6 +47,8 @@ class AdsSettings:
     #: where validation rows with title and body are few, training rows of their source help to weigh title and body: so
     #: many further linear models are trained, each without a part of these rows (0: none)
     cross_fit: int = 3
+    #: these training rows calibrate too, with what the further models say; not where they are unlike the rows to come
+    cross_calibrate: bool = True
     #: parts have not seen the coded ads that train, so these help to weigh all the same (hjc learn sets it)
     unseen_by_parts: bool = False
     #: names that are placed at most in the space of a part that reads titles and has an encoder: those near a title are
@@ -68,3 +70,21 @@ class AdsSettings:
         """Those of the linear model, with the hierarchy."""
         changes: dict[str, Any] = {"hierarchy": self.hierarchy}
         return replace(self.linear, **changes)
+
+
+@dataclass
+class AdsFit:
+    """What was done: ``weights`` of the pieces for ads with title and body, how they were found, what was tried to
+    learn from uncoded ads (``rounds``), and of how usual codes are (``usual``)."""
+
+    status: str = "finished"
+    rows_with_body: int = 0
+    weights: dict[str, float] = field(default_factory=dict)
+    weights_from: str = ""
+    #: of the ads that weights were fitted on, a line for each share of the way from the title alone to all pieces
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    unlabelled: int = 0
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    usual: list[dict[str, Any]] = field(default_factory=list)
+    #: rows that trained and calibrate too
+    cross_fitted: int = 0

@@ -65,10 +65,10 @@ class Classifier(Computing, Published, ABC):
     # ------------------------------------------------------------------ capabilities
     #: texts without codes that ``fit`` learns from too, set before it; None: it cannot
     unlabelled: Sequence[str] | None = None
-    #: the space of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has no vectors of texts
-    vector_space: str | None = None
-    #: it may decline a row, or says how it came by its code: :meth:`iter_outcomes` then tells
-    has_outcomes: bool = False
+    #: after ``fit``: rows that trained, and (n, L) what models that have not seen them say; they calibrate too
+    cross_fitted: tuple[JobData, FloatArray] | None = None
+    vector_space: str | None = None  #: of :meth:`text_vectors` (:mod:`hjc.classifiers.vectors`); None: it has none
+    has_outcomes: bool = False  #: it may decline a row, or says how it came by its code: :meth:`iter_outcomes`
     told: Sequence[tuple[str, str]] = ()  #: (outcome or beginning of a reason, meaning): predict tells how many rows
     has_dropout: bool = False  #: :meth:`iter_dropout_log_proba`
     has_vocabulary: bool = False  #: :meth:`oov_share`

@@ -19,6 +19,7 @@ from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
 from hjc.data.recipe import TextRecipe, present
 from hjc.data.settings import DataSettings, SourceSettings
+from hjc.data.side import numeric
 from hjc.data.splits import REJECT_COLUMNS, TRAIN_ONLY, no_rejects, reject_reasons
 from hjc.errors import name_some
 from hjc.tables import ReadOptions, Table, read_rows
@@ -205,8 +206,7 @@ def read_file(
         rows.reject(bad, "weight is not a number from 0", cells["weight"])
     inclusion = None
     if "inclusion" in cells:
-        given = np.array(cells["inclusion"], dtype=object)
-        inclusion = pd.to_numeric(pd.Series(np.where(given == "", "0", given)), errors="coerce").to_numpy(np.float64)
+        inclusion = np.array([numeric(cell or "0") for cell in cells["inclusion"]], dtype=np.float64)
         bad = ~((inclusion >= 0) & (inclusion <= 1))
         rows.reject(bad, "inclusion probability is not a number from 0 to 1", cells["inclusion"])
     split = None

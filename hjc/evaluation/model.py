@@ -218,15 +218,15 @@ def batches(
 def calibrate_model(
     classifier: Classifier, directory: str | Path, train: JobData, valid: JobData, *, again: bool = False
 ) -> dict[str, Any]:
-    """Fit the calibrator on the validation rows and write calibration.json, calibration_scores.npz and
-    drift_profile.json beside the finished model; sets ``classifier.calibrator``.
+    """Fit the calibrator on the validation rows (and ``classifier.cross_fitted``) and write calibration.json,
+    calibration_scores.npz and drift_profile.json beside the finished model; sets ``classifier.calibrator``.
 
     Without validation rows only the drift profile is written, of training rows. Files that are there are kept unless
     ``again``.
 
     Returns:
-        For train.yaml: ``kind`` (None without validation rows), ``rows``, and where it was fitted now ``candidates``
-        with their cross-validated log-loss.
+        For train.yaml: ``kind`` (None without validation rows), ``rows``, and where it was fitted now ``cross_fitted``
+        (how many rows that trained are among these) and ``candidates`` with their cross-validated log-loss.
     """
     folder = Path(directory)
     labelled = valid.labelled()
@@ -238,11 +238,12 @@ def calibrate_model(
         else:
             found = describe_validation(classifier, labelled)
             candidates = json.loads(found.choice.to_json(orient="records", double_precision=6))
-            fitted = {"candidates": candidates}
-            write_calibration(folder, found.calibrator, {"rows": len(labelled), **fitted})
+            fitted = {"rows": len(found.scores), "cross_fitted": len(found.scores) - len(labelled)}
+            fitted["candidates"] = candidates
+            write_calibration(folder, found.calibrator, fitted)
             found.scores.save(folder)
             describe_vectors(found.profile, classifier, labelled.texts)
             write_profile(folder, found.profile, "validation")
     classifier.calibrator = read_calibration(folder, classifier.taxonomy)
     kind = classifier.calibrator.kind if classifier.calibrator is not None else None
-    return {"kind": kind, "rows": len(labelled), **fitted}
+    return {"kind": kind, **({"rows": len(labelled)} | fitted)}

@@ -36,14 +36,22 @@ KEEP_BYTES = 256 << 20
 
 
 class KeptBatches:
-    """A classifier's batches on texts that can be gone through several times: kept when small, else computed again."""
+    """A classifier's batches on texts that can be gone through several times: kept when small, else computed again.
 
-    def __init__(self, classifier: Classifier, texts: tuple[str, ...], keep_bytes: int = KEEP_BYTES) -> None:
-        self._classifier, self._texts = classifier, texts
+    ``more``: (n, L) of rows behind the texts that are known already.
+    """
+
+    def __init__(
+        self, classifier: Classifier, texts: tuple[str, ...], keep_bytes: int = KEEP_BYTES,
+        more: FloatArray | None = None,
+    ) -> None:  # fmt: skip
+        self._classifier, self._texts, self._more = classifier, texts, more
         self._keep = len(texts) * classifier.taxonomy.num_leaves * 4 <= keep_bytes
         self._kept: list[tuple[IntArray, FloatArray]] | None = None
 
     def __iter__(self) -> Iterator[tuple[IntArray, FloatArray]]:
+        if self._more is not None:
+            yield np.arange(len(self._more)) + len(self._texts), self._more
         if self._kept is not None:
             yield from self._kept
             return
@@ -84,7 +92,8 @@ class ValidationResult:
 
 
 def describe_validation(classifier: Classifier, valid: JobData, *, seed: int = 0) -> ValidationResult:
-    """Fit a calibrator on validation rows and gather what thresholds, conformal sets and drift checks need.
+    """Fit a calibrator on validation rows and gather what thresholds, conformal sets and drift checks need. Rows that
+    trained, as models coded them that have not seen them (``classifier.cross_fitted``), are validation rows too.
 
     Probabilities are gone through twice (three times where a calibrator is worth it); memory holds a batch of them, or
     all while they are below :data:`KEEP_BYTES`.
@@ -95,9 +104,13 @@ def describe_validation(classifier: Classifier, valid: JobData, *, seed: int = 0
     rows = valid.labelled()
     if not len(rows):
         raise ValueError("calibration needs validation rows with codes, got none")
+    texts, more = rows.texts, None
+    if classifier.cross_fitted is not None:
+        trained, more = classifier.cross_fitted
+        rows = JobData.concat([rows, trained])
     taxonomy, weight = classifier.taxonomy, np.ones(len(rows))  # data.weight is that of the training loss
     profile = Profile(taxonomy, oov=classifier.oov_share if classifier.has_vocabulary else None)
-    kept = KeptBatches(classifier, rows.texts)
+    kept = KeptBatches(classifier, texts, more=more)
     gold = rows.gold.copy()  # of several codes the most probable one, filled in the first pass
 
     def watched() -> Iterator[tuple[IntArray, FloatArray]]:

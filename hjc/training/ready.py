@@ -275,7 +275,8 @@ def learn(
     """A new ready model that has learnt from coded ads too; the old one stays as it is.
 
     All that the old one was made from is trained on again, so nothing is forgotten; a fifth of the coded ads is held
-    back for the weights of title and body and for the calibration, and the names that the old model was validated on
+    back for the weights of title and body and for the calibration (where these are few the others help, coded by models
+    that have not seen them, if all had the same chance to be drawn), and the names that the old model was validated on
     are scored as the test ``titles``. Both models are compared on the ads that were held back. Where hardly any was, a
     warning at the end says how many; with fewer than :data:`LEAST_CODED` ads none is: all of them train, names validate
     and calibrate as before, and a warning says so.
@@ -291,10 +292,11 @@ def learn(
     Raises:
         FileNotFoundError: the model is no ready model, or a file is not there.
         NotADirectoryError: the output is a file.
-        ValueError: the output is the model itself; a table lacks a column, or a coded one has no rows.
+        ValueError: the output is the model itself; a table lacks a column, or a coded one has no rows that can be used.
+        TaxonomyError: of a coded table no code, or hardly one, is of the tree.
     """
     source, target = Path(model), Path(output)
-    ready_tree(source)
+    tree = ready_tree(source)
     if target.resolve() == source.resolve():
         raise ValueError(f"-o: {output} is the model itself; give another directory")
     check_folder(target)
@@ -303,26 +305,29 @@ def learn(
     was = [s for s in record.get("data", {}).get("sources", []) if s.get("default_source") == "coded"]
     columns = {s["path"]: (s["text_columns"], s["code_column"]) for s in was}
     columns |= dict.fromkeys(coded, (text_columns, code))
+    say = partial((console or Console(highlight=False)).print, markup=False, soft_wrap=True)
+    restore = restore_zeros or bool(record.get("data", {}).get("restore_zeros"))
+    tables = [coded_source(path, "split", *named) for path, named in columns.items()]
     settings = ReadySettings(uncoded=tuple(uncoded), tests=tuple(tests), parts=tuple(own.parts), model=own)
     check_inputs(settings)
-    say = partial((console or Console(highlight=False)).print, markup=False, soft_wrap=True)
-    sources, few = dealt([coded_source(path, "split", *named) for path, named in columns.items()], say)
+    deal = dealt(tables, tree, say, restore)
+    settings = replace(settings, model=replace(own, cross_calibrate=deal.even))
     target.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
-    restore = restore_zeros or bool(record.get("data", {}).get("restore_zeros"))
-    config = ready_config(target, settings, sources)
+    config = ready_config(target, settings, deal.sources)
     config = replace(config, data=replace(config.data, restore_zeros=restore))
     result = run_training(config, console)
     if result.model is not None:
         splits = load_job_data(config.data, result.model.taxonomy)
-        ads, names = (None, splits.valid) if few else (splits.valid, splits.tests.get("titles"))
+        ads, names = (None, splits.valid) if deal.few else (splits.valid, splits.tests.get("titles"))
         for line in before_and_after(source, result.model, ads, names):
             say(line)
-    if few:
-        say(f"warning: {few}")
+    if deal.few:
+        say(f"warning: {deal.few}")
         return result
     held = len(result.evaluations["valid"].scores) if "valid" in result.evaluations else 0
-    if unsure := unproven(held):
+    crossed = None if result.model is None else result.model.cross_fitted
+    if unsure := unproven(held + (0 if crossed is None else len(crossed[0]))):
         say(
             f"warning: of the coded ads {held} {'was' if held == 1 else 'were'} held back to weigh title and body and "
             f"to calibrate: {unsure}. Give more of them, about {round(LEAST_ROWS / config.data.valid_fraction)}"

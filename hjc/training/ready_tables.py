@@ -1,15 +1,21 @@
 """Tables that are given to ``hjc ready`` and ``hjc learn``: which of their columns are which, and what lies in them."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pandas as pd
 
+from hjc.data.reading import read_file
 from hjc.data.recipe import present
-from hjc.data.settings import SourceSettings
+from hjc.data.settings import DataSettings, SourceSettings
+from hjc.data.side import numeric
+from hjc.data.splits import reject_reasons
 from hjc.errors import name_some
-from hjc.tables import find_column, open_table, read_table
+from hjc.tables import open_table, read_table
 from hjc.taxonomy import Taxonomy
 
 COLUMNS = ("title", "body", "code", "language", "source")
@@ -18,6 +24,8 @@ _TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad"
 _CODE, _LANGUAGE = ("code", "isco08", "isco_code"), ("language", "lang")
 #: how the column of inclusion probabilities ends that ``hjc review`` writes, after the prefix
 _INCLUSION = "inclusion_probability"
+#: inclusion probabilities that differ by no more than this share are the same
+_EVEN = 1e-3
 #: with fewer coded ads none is held back: a handful calibrates worse than the names do
 LEAST_CODED = 40
 
@@ -104,65 +112,87 @@ def coded_source(path: str, role: str = "test", text_columns: Sequence[str] = ()
     )  # fmt: skip
 
 
-def _is_drawn(cell: str | None) -> bool:
-    try:
-        return 0 < float(present(cell) or 0) <= 1
-    except ValueError:
-        return False
+def _probability(cell: str) -> float:
+    """An inclusion probability as :func:`hjc.data.reading.read_file` reads it; NaN where it is none."""
+    value = numeric(cell or "0")
+    return value if 0 <= value <= 1 else math.nan
 
 
 @dataclass(frozen=True)
 class CodedTable:
-    """What lies in a table of coded ads: ``rows`` that have a code, the column of ``inclusion`` probabilities ("" where
-    there is none), and ``drawn``, how many of these rows have one above 0: those that may be held back."""
+    """What lies in a table of coded ads: ``rows`` that can be trained on, the column of ``inclusion`` probabilities (""
+    where there is none), and ``drawn``, how many of these rows have one above 0: those that may be held back.
+    ``even``: all had the same chance to be drawn, so that they are like the ads to come. ``bad``: cells of the column
+    that are no probability."""
 
     rows: int
     inclusion: str
     drawn: int
+    even: bool
+    bad: list[str]
 
     @classmethod
-    def of(cls, source: SourceSettings) -> "CodedTable":
-        """Go through the table.
+    def of(cls, source: SourceSettings, tree: Taxonomy, restore_zeros: bool = False) -> Self:
+        """Read the table.
 
         Raises:
-            ValueError: the column of codes is not there, or no row has a code.
+            TaxonomyError: no code, or most of them, are of the tree.
+            ValueError: the column of codes is not there, or no row has a code and a text.
         """
-        rows = drawn = 0
-        with open_table(source.path) as reader:
-            ends = [column for column in reader.columns if column.strip().casefold().endswith(_INCLUSION)]
-            inclusion = ends[0] if len(ends) == 1 else ""
-            at = find_column(reader.columns, source.code_column or "", source.path)
-            beside = find_column(reader.columns, inclusion, source.path) if inclusion else -1
-            for chunk in reader.chunks():
-                coded = [bool(present(cell)) for cell in chunk.texts(at, source.code_column or "")]
-                rows += sum(coded)
-                if inclusion:
-                    cells = chunk.texts(beside, inclusion)
-                    drawn += sum(ok and _is_drawn(cell) for ok, cell in zip(coded, cells, strict=True))
-        if not rows:
-            raise ValueError(f"{source.path}: there are no rows to learn from: none has a code in {source.code_column}")
-        return cls(rows, inclusion, drawn)
+        settings = DataSettings(sources=[source], restore_zeros=restore_zeros)
+        found = read_file(settings.all_sources()[0], settings, tree, asking="command")
+        if not len(found.data):
+            reasons = reject_reasons(found.rejects) or f"none has a code in {source.code_column}"
+            raise ValueError(f"{source.path}: there are no rows to learn from: {reasons}")
+        columns = _columns_of(source.path)
+        ends = [column for column in columns if column.strip().casefold().endswith(_INCLUSION)]
+        if len(ends) != 1 or found.data.row is None:
+            return cls(len(found.data), "", 0, True, [])
+        cells = list(map(present, read_table(source.path)[ends[0]].tolist()))
+        values = np.array([_probability(cells[i]) for i in found.data.row.tolist()])
+        bad = [cells[i] for i in found.data.row[np.isnan(values)].tolist()]
+        even = bool((values > 0).all() and np.ptp(values) <= _EVEN * values.max())
+        return cls(len(values), ends[0], int((values > 0).sum()), even, bad)
 
 
-def dealt(sources: Sequence[SourceSettings], say: Callable[[str], None]) -> tuple[list[SourceSettings], str]:
-    """Coded tables as they are to be split, and why none of their rows validates where none does ("").
+@dataclass(frozen=True)
+class Dealt:
+    """Coded tables as they are to be split; whether their rows are like the ads to come (``even``); and why none of
+    them validates where none does ("")."""
+
+    sources: list[SourceSettings]
+    even: bool = True
+    few: str = ""
+
+
+def dealt(
+    sources: Sequence[SourceSettings], tree: Taxonomy, say: Callable[[str], None], restore_zeros: bool = False
+) -> Dealt:
+    """Coded tables as they are to be split.
 
     ``say`` is told which columns are taken for what, and what is wrong with rows that were picked.
 
     Raises:
-        ValueError: a column of codes is not there, or a table has no codes.
+        ValueError, TaxonomyError: as :meth:`CodedTable.of`.
     """
-    found = [CodedTable.of(source) for source in sources]
+    found = [CodedTable.of(source, tree, restore_zeros) for source in sources]
     for source, table in zip(sources, found, strict=True):
         title, *bodies = source.text_columns or [""]
         said = f"bodies in {name_some(bodies)}" if bodies else "bodies in no column"
         say(f"{source.path}: {table.rows:,} coded rows; titles in {title!r}, {said}, codes in {source.code_column!r}")
+        if table.bad:
+            say(
+                f"warning: {source.path}: {len(table.bad):,} cells of {table.inclusion} are no numbers from 0 to 1 "
+                f"({name_some(sorted(set(table.bad)))}): mend them; such rows are left out, or count as picked where "
+                "no cell is above 0"
+            )
+    even = all(table.even for table in found)
     if (rows := sum(table.rows for table in found)) < LEAST_CODED:
-        return [replace(source, role="train") for source in sources], (
+        return Dealt([replace(source, role="train") for source in sources], even, (
             f"only {rows} coded ad{'' if rows == 1 else 's'}: all train and none is held back, so nothing shows what "
             "they have changed; title and body are weighed and probabilities calibrated as without them. From "
             f"{LEAST_CODED} on a fifth is held back; code about 100"
-        )
+        ))  # fmt: skip
     if not any(table.drawn for table in found):
         if any(table.inclusion for table in found):
             say(
@@ -170,12 +200,12 @@ def dealt(sources: Sequence[SourceSettings], say: Callable[[str], None]) -> tupl
                 "so is the fifth of them that calibrates: probabilities will be too low. Draw some more with hjc "
                 "review --strategy random, and give both tables"
             )
-        return list(sources), ""
+        return Dealt(list(sources), even)
     able = sum(table.drawn if table.inclusion else table.rows for table in found)
     if able < LEAST_CODED // 5:
-        return [replace(source, role="train") for source in sources], (
+        return Dealt([replace(source, role="train") for source in sources], even, (
             f"of {rows:,} coded ads only {able} {'has' if able == 1 else 'have'} an inclusion probability above 0 and "
             "can be held back: all train and none is, so nothing shows what they have changed; title and body are "
             "weighed and probabilities calibrated as without them. Draw about 100 with hjc review --strategy random"
-        )
-    return [replace(s, inclusion_column=table.inclusion) for s, table in zip(sources, found, strict=True)], ""
+        ))  # fmt: skip
+    return Dealt([replace(s, inclusion_column=table.inclusion) for s, table in zip(sources, found, strict=True)], even)

@@ -79,6 +79,16 @@ class Record:
         started = time.monotonic() - sum(timing.get(key, 0.0) for key in ("fit_seconds", "save_seconds"))
         return cls(values, timing, started, earlier.get("training"), trained=earlier["status"] in SAVED)
 
+    def lost(self) -> str:
+        """What an interrupted run has lost for the calibration that was made now, "" where nothing."""
+        count = (self.training or {}).get("cross_fitted", 0)
+        if not count or self.values["calibration"].get("cross_fitted") != 0:
+            return ""
+        return (
+            f"; on the validation rows alone: what models said that had not seen {count:,} more was lost when the run "
+            "was interrupted (trainer.resume=false trains again)"
+        )
+
     def earlier(self, directory: Path) -> dict[str, Any] | None:
         """The record of the same run, with its model saved, in ``directory``; None where it is to be trained again.
 

@@ -1,0 +1,40 @@
+"""Languages in which a model of ads has learnt bodies: a body in another one is not read.
+
+Words of a language that no body had in training are unknown, and parts of them look like those of any work. The title
+may well be known, as names of codes come in more languages than texts of the work do.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+from hjc.corpus.prepare.language_words import built_in
+
+#: bodies of a language in training from which it counts as learnt
+LEAST = 5
+#: characters of a body that are looked at
+WINDOW = 250
+#: begins the remark on an ad whose body is not read
+UNREAD = "body not read"
+
+
+def language_of(body: str) -> str:
+    """ISO 639-1 code where frequent words leave no doubt, the script ("cyrillic") where that is not Latin, else ""."""
+    window = body[:WINDOW]
+    letters = Counter(unicodedata.name(c, "?").partition(" ")[0] for c in window if c.isalpha())
+    if letters and (script := letters.most_common(1)[0][0]) != "LATIN":
+        return script.casefold()
+    found = built_in().sure(window)
+    return found[0] if found else ""
+
+
+def learnt_languages(bodies: Iterable[str]) -> tuple[str, ...]:
+    """Languages of at least :data:`LEAST` of these bodies, sorted."""
+    count = Counter(map(language_of, bodies))
+    return tuple(sorted(name for name, n in count.items() if name and n >= LEAST))
+
+
+def unread(body: str, learnt: Iterable[str]) -> str:
+    """Why a body is not read: it is surely in a language that is none of these; "" where it may be one of them."""
+    own = language_of(body)
+    return f"{UNREAD}: in {own}, of which no body was learnt" if own and own not in learnt else ""
