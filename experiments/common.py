@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import math
 import os
 import subprocess
 import sys
@@ -151,22 +152,34 @@ def paired(
 
 
 def write_lines(
-    study: str, lines: Sequence[Mapping[str, object]], keys: Sequence[str] = (), name: str = "results.csv"
-) -> None:
-    """experiments/STUDY/NAME, numbers with five digits; lines there whose ``keys`` are not among these stay."""
+    study: str,
+    lines: Sequence[Mapping[str, object]],
+    keys: Sequence[str] = (),
+    name: str = "results.csv",
+    digits: str = ".5f",
+) -> Path:
+    """experiments/STUDY/NAME, numbers in the format ``digits``, NaN as an empty cell; lines there whose ``keys`` are
+    not among these stay."""
     path = ROOT / "experiments" / study / name
     old: list[dict[str, object]] = []
     if keys and path.exists():
         with path.open(newline="", encoding="utf-8") as stream:
             made = {tuple(str(line[key]) for key in keys) for line in lines}
             old = [dict(x) for x in csv.DictReader(stream) if tuple(x[key] for key in keys) not in made]
-    every = [*old, *({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in line.items()} for line in lines)]
+    every = [*old, *({key: _cell(value, digits) for key, value in line.items()} for line in lines)]
     names = list(dict.fromkeys(key for line in every for key in line))
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, names)
         writer.writeheader()
         writer.writerows(every)
     print(f"{len(every)} lines in {path}", flush=True)
+    return path
+
+
+def _cell(value: object, digits: str) -> object:
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:{digits}}"
 
 
 def _short(value: object) -> str:

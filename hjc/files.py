@@ -77,6 +77,21 @@ def write_text(path: PathLike, text: str, *, follow: bool = False, sync: bool = 
     return write_bytes(path, text.encode("utf-8"), follow=follow, sync=sync)
 
 
+def read_json(path: PathLike) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        ValueError: the text is no JSON, is not UTF-8, or is nested so deeply that it is nobody's honest file; names
+            the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: not valid JSON (nested too deeply)") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+
+
 def write_json(path: PathLike, value: Any) -> Path:
     """Replace the content of a file with a JSON value for people to read."""
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

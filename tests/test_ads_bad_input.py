@@ -90,8 +90,8 @@ def test_every_row_is_there_in_its_place_and_the_command_counts_them(coded) -> N
     counted = coded[0]["hjc_outcome"].value_counts()
     for outcome in ("title", "ad", "body", "nothing"):
         assert f"{outcome} {counted[outcome]}" in coded[1]
-    assert f"warning: {counted['nothing']} rows name no job: their code is but the most usual one" in coded[1]
-    assert "have words that the model does not know: a company's name, or a language that it has not learnt" in coded[1]
+    assert f"warning: {counted['nothing']} rows of no job: the code is but the most usual one" in coded[1]
+    assert "with words that the model does not know: a company's name, or a language that it has not learnt" in coded[1]
 
 
 def test_an_empty_body_is_a_title(coded) -> None:

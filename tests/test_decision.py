@@ -132,7 +132,14 @@ def test_exchangeability_check_keeps_its_level_and_sees_a_shift():
     )
     assert alarms <= 20
     check = check_exchangeability(rng.random(500), rng.random(500) ** 1.5)
-    assert check.doubtful and "doubtful" in check.message
+    assert check.doubtful and "doubtful: the scores differ (p = " in check.message
+    levels = rng.random((500, 3))
+    several = check_exchangeability(levels, np.c_[levels[:, 0], levels[:, 1:] ** 2])
+    assert "doubtful: the scores of levels 2 and 3 differ (p = " in several.message
+    assert (
+        "the scores of level 3 differ"
+        in check_exchangeability(levels, np.c_[levels[:, :2], levels[:, 2:] ** 2]).message
+    )
     other = check_exchangeability(
         rng.random(50), rng.random(50), reference_groups=["pl"] * 50, new_groups=["pl"] * 49 + ["de"]
     )

@@ -141,6 +141,30 @@ def test_damaged_folders_are_refused(zoo, tmp_path):
         load_encoder(NeuralSettings(encoder=str(folder)))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("config.json", '{"a":' * 100_000, r"config\.json: not valid JSON \(nested too deeply\)"),
+        (
+            "config.json",
+            '{"model_type": "xlm-roberta", "x": ' + '{"a":' * 400 + "1" + "}" * 401,
+            "model: its files|nested",
+        ),
+        ("config.json", "[]", "damaged or do not fit"),
+        ("tokenizer_config.json", "[" * 100_000, r"tokenizer_config\.json: not valid JSON \(nested too deeply\)"),
+        ("tokenizer.json", "[" * 100_000, "damaged or do not fit"),
+        ("model.safetensors.index.json", "{}", "no index of weight files"),
+    ],
+)
+def test_folders_of_strangers_end_in_one_message(tmp_path, name, text, said):
+    folder = write_encoder(tmp_path / "model", "xlmr")
+    if name.endswith(".index.json"):
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=said):
+        load_encoder(NeuralSettings(encoder=str(folder)))
+
+
 def test_remote_code_is_never_run(zoo, tmp_path):
     folder = write_encoder(tmp_path / "model", "xlmr")
     config = json.loads((folder / "config.json").read_text())

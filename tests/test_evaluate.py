@@ -196,7 +196,7 @@ def test_foreign_files_are_not_overwritten(tmp_path):
     with pytest.raises(ValueError, match="has other columns"):
         found.write(tmp_path)
     (tmp_path / "metrics.json").write_text("{")
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match="not valid JSON"):
         found.write(tmp_path)
 
 

@@ -162,7 +162,7 @@ def test_predict_says_that_texts_are_of_another_kind_and_not_of_titles(run: Path
     table, out = write(folder / "ads.csv", titles(7000, n), BODY), folder / "coded.csv"
     code, _, err = call("predict", run, table, "-t", "title", "-t", "body", "-o", out, "--overwrite", "--all-text")
     assert code == 0 and err.count("warning") == 1
-    assert "warning: trained on texts of 4 words (median); these have 268: codes of such texts are often wrong" in err
+    assert "warning: trained on texts of 4 words (median); these have 268. Codes of such texts are often wrong" in err
     assert "code by the title alone (-t title)" in err
     code, _, err = call("predict", run, table, "-t", "title", "-o", out, "--overwrite")
     assert code == 0 and "warning" not in err
@@ -228,7 +228,7 @@ def test_a_row_without_a_title_is_coded_by_the_rest_and_counted(run: Path, folde
     rows = [("", "21"), *titles(7000, 40)]
     table, out = write(folder / "gap.csv", rows, BODY), folder / "gap_coded.csv"
     code, _, err = call("predict", run, table, "-t", "title", "-t", "body", "-o", out, "--overwrite")
-    assert code == 0 and "'title' alone; 1 rows that have none are coded by the rest" in err
+    assert code == 0 and "'title' alone (where it is empty, in 1, by the rest)" in err
     assert pd.read_csv(out, dtype=str)["hjc_status"].eq("ok").all()
     code, out_, _ = call("evaluate", run, table, "-t", "title", "-t", "body", "--bootstrap", 0)
     assert code == 0 and "41 rows" in out_

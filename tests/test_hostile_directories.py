@@ -222,6 +222,37 @@ def test_a_forged_file_that_fits_its_checksum_is_one_error_or_a_model(model: Pat
             assert np.isfinite(hjc.load(model).predict_log_proba(TEXTS)).all()
 
 
+DEEP = '{"a":' * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("encoder_config.json", DEEP, "encoder_config.json: not valid JSON (nested too deeply)"),
+        ("encoder_config.json", "[]", "names no model_type"),
+        ("encoder_config.json", '{"model_type": "xlm-roberta", "num_hidden_layers": 1000000000}', "have room for"),
+        ("encoder_config.json", '{"model_type": "xlm-roberta", "vocab_size": 1000000000000}', "have room for"),
+        ("tokenizer_config.json", DEEP, "tokenizer_config.json: not valid JSON (nested too deeply)"),
+        ("tokenizer.json", DEEP, "model: Exception: "),
+        ("config.json", DEEP, "config.json: not valid JSON (nested too deeply)"),
+        ("calibration.json", DEEP, "not valid JSON (nested too deeply)"),
+        ("drift_profile.json", DEEP, "not valid JSON (nested too deeply)"),
+        ("train.yaml", "[" * 100_000, "cannot be read as YAML"),
+    ],
+)
+def test_a_forged_text_file_of_an_encoder_is_one_message(
+    tmp_path: Path, call: Callable[..., tuple[int, str, str]], name: str, text: str, said: str
+) -> None:
+    """Its checksum fits, its nesting or its sizes would end the parser, or take all memory of the machine."""
+    model = Path(shutil.copytree(MODELS / "neural_topdown", tmp_path / "model"))
+    (model / name).write_text(text)
+    if name in json.loads((MODELS / "neural_topdown" / "config.json").read_text())["files"]:
+        fit_checksum(model, name)
+    command = ("info", model) if name in ("drift_profile.json", "train.yaml") else ("predict", model, "--text", "nurse")
+    code, _, err = call(*command)
+    assert code == 2 and err.count("\n") == 1 and str(model) in err and said in err, err[-500:]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("name", ["idf_text_word.npy", "row_counts.npy", "coefficients.npy", "intercepts.npy"])
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, name: str, value: float) -> None:

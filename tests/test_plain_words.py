@@ -1,7 +1,9 @@
 """What a run says at its end, and how much of it is printed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pytest
 import hjc
 from hjc.data.jobdata import JobData
 from hjc.evaluation import Evaluation, evaluate_model
-from hjc.evaluation.words import level_name, plain_sentences, right_of_100, told_level
+from hjc.evaluation.words import automatic_sentence, level_name, plain_sentences, right_of_100, told_level
 from hjc.progress import rows_progress, silence, silent
 from hjc.taxonomy import from_edges, from_prefix_codes, isco08
 from hjc.training.config import run
@@ -44,6 +46,25 @@ def test_sentences_without_test_rows_and_with_many_sets() -> None:
     assert "100 validation texts" in first and "expect a little less" in second
     many = plain_sentences({f"test/{name}": evaluated(50) for name in "abc"})
     assert len(many) == 3 and "'test/a'" in many[0] and many[2] == "1 more test set is in the report."
+
+
+def test_automatic_coding_is_told_with_its_level() -> None:
+    """None at two digits: then at the deepest level where some can; none at all: why."""
+    found = evaluated(57)
+    assert automatic_sentence(found) == ""  # no rule was learnt
+
+    def with_rules(coded: dict[int, float]) -> str:
+        lines = [{"rule": "automatic at the level", "parameter": 0.9, "slice": "", "level": level, "coded": share,
+                  "right": 0.95} for level, share in coded.items()]  # fmt: skip
+        decided = SimpleNamespace(rules=pd.DataFrame(lines))
+        return automatic_sentence(replace(found, decided=decided))  # type: ignore[arg-type]
+
+    said = with_rules({1: 0.8, 2: 0.4})
+    assert said == "40 of 100 can get a 2-digit code automatically at 90 % accuracy (95 % of those were right here)."
+    said = with_rules({1: 0.8, 2: 0.0})
+    assert said.startswith("None of them can get a 2-digit code automatically; 80 of 100 can get a 1-digit code")
+    said = with_rules({1: 0.0, 2: 0.0})
+    assert said.startswith("None of them can get a 2-digit code automatically, nor a broader one: the validation rows")
 
 
 def test_codes_that_stop_above_the_deepest_level() -> None:
@@ -91,7 +112,7 @@ def test_how_much_is_printed(trained: tuple[Path, list[str]], capsys: pytest.Cap
     plain = printed()
     assert len(plain.splitlines()) <= 12 and "│" not in plain
     assert "Next: hjc predict" in plain.splitlines()[-1] and "--text-column title" in plain.splitlines()[-1]
-    assert "right 2-digit code" in plain and "can be coded automatically" in plain
+    assert "right 2-digit code" in plain and "automatically" in plain
     assert "R@1" in printed("--verbose") and printed("--quiet") == "" == printed("-q")
     found = json.loads(printed("--json"))
     assert found["status"] == "finished" and found["metrics"] == {

@@ -74,7 +74,7 @@ def test_all_rules_at_once(call, run, ads):
     coded = [row for row in found if row["hjc_target_code"]]
     assert coded and np.mean([row["code"].startswith(row["hjc_target_code"]) for row in coded]) > 0.45
     assert {row["hjc_level2_automatic"] for row in found} <= {"yes", "no"}
-    assert "backoff: coded" in err and "warning" not in err
+    assert "--back-off: coded" in err and "warning" not in err
 
 
 def test_a_model_without_validation_rows_says_so(call, run, ads):

@@ -1,10 +1,13 @@
 """The model directory: nothing but a whole, unaltered model of ours is ever loaded, and no save destroys one."""
 
+import hashlib
 import itertools
+import json
 import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,10 +24,11 @@ from hjc.classifiers.storage import (
     write_model_dir,
 )
 from hjc.data import TextRecipe
-from hjc.report.card import write_card
+from hjc.report.card import calibration_sentence, card_text, write_card
 from hjc.taxonomy import from_edges, isco08
 from tests.damage import edit_config
 
+MODELS = Path(__file__).parent / "fixtures" / "models_0_1"
 TREE = from_edges(
     ["1", "2", "11", "12", "21"],
     [None, None, "1", "1", "2"],
@@ -269,6 +273,39 @@ def test_arrays(tmp_path):
 
 
 # ---------------------------------------------------------------------- the card
+
+
+def test_the_card_names_encoders_and_licences_of_all_parts(tmp_path):
+    """A model that is passed on takes the terms of what lies inside it along."""
+    run = shutil.copytree(MODELS / "hybrid_loglinear", tmp_path / "run")
+    assert "| parts/1 | prototype | tree (10 codes) | tiny |" in card_text(run)
+    config = json.loads((run / "parts/1/config.json").read_text())
+    config["parameters"]["encoder"] = "intfloat/multilingual-e5-small"
+    config.pop("content_sha256", None)
+    (run / "parts/1/config.json").write_text(json.dumps(config))
+    content = (run / "parts/1/config.json").read_bytes()
+    entry = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    edit_config(run, lambda outer: outer["files"].update({"parts/1/config.json": entry}))
+    text = card_text(run)
+    assert "| parts/1 | prototype | tree (10 codes) | intfloat/multilingual-e5-small |" in text
+    assert "The base encoder intfloat/multilingual-e5-small is published under MIT" in text
+    assert "base_model: intfloat/multilingual-e5-small" in text
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({}, ""),
+        ({"kind": None, "rows": 0}, "No calibration: there were no validation rows."),
+        ({"kind": "identity", "rows": 72}, "Calibration changes nothing: no correction"),
+        ({"kind": "temperature", "rows": 1200}, "Calibration: temperature was fitted on 1,200 validation rows. It is"),
+    ],
+)
+def test_the_card_says_what_calibration_changes(made, said):
+    assert calibration_sentence(made).startswith(said) and bool(calibration_sentence(made)) == bool(said)
+    lines = [{"kind": "identity", "log_loss": 1.5}, {"kind": "group_temperature", "log_loss": 1.25, "chosen": True}]
+    text = calibration_sentence({"kind": "conditional_temperature", "rows": 90, "candidates": lines})
+    assert "a temperature for each group of sibling codes" in text and "from 1.500 to 1.250" in text
 
 
 def test_card_says_what_there_is(tmp_path):

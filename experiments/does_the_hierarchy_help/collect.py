@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sets import FOLDER, OUT, SETS
+from sets import FOLDER, OUT, SETS  # puts what all studies share on the path
+
+from common import write_lines  # isort: skip
 
 from hjc.arrays import Float64
 from hjc.decision.selective import risk_coverage
@@ -114,7 +116,7 @@ def difference(first: list[Fit], second: list[Fit], metric: str, level: int, see
     return np.r_[rows.mean(), np.take_along_axis(of_draw, drawn, axis=0).mean(axis=0)]
 
 
-def differences(found: dict[tuple[str, int, str], list[Fit]]) -> pd.DataFrame:
+def differences(found: dict[tuple[str, int, str], list[Fit]]) -> list[dict[str, Any]]:
     """A line for each pair, size, metric, level ("deepest", "top") and set, and for the mean over the sets."""
     lines: list[dict[str, Any]] = []
     for a, b in PAIRS:
@@ -135,7 +137,7 @@ def differences(found: dict[tuple[str, int, str], list[Fit]]) -> pd.DataFrame:
                     if len(every) > 1:
                         mean = np.mean(every, axis=0)
                         lines.append(line_of(a, b, size, metric, where, f"mean of {len(every)} sets", mean, 0))
-    return pd.DataFrame(lines)
+    return lines
 
 
 def line_of(
@@ -177,17 +179,6 @@ def table(results: pd.DataFrame) -> str:
     return "\n".join(out)
 
 
-def kept(path: Path, made: pd.DataFrame, keys: list[str], digits: str) -> pd.DataFrame:
-    """Write a table with what was made now; lines there whose ``keys`` are not among these stay."""
-    old = pd.read_csv(path, dtype={"slice": str}, keep_default_na=True)
-    again = pd.MultiIndex.from_frame(old[keys].astype(str)).isin(pd.MultiIndex.from_frame(made[keys].astype(str)))
-    whole = pd.concat([old[~again], made], ignore_index=True)
-    if "slice" in whole:
-        whole["slice"] = whole["slice"].fillna("")
-    whole.to_csv(path, index=False, float_format=digits)
-    return whole
-
-
 def main() -> None:
     found: dict[tuple[str, int, str], list[Fit]] = {}
     lines: list[dict[str, Any]] = []
@@ -199,9 +190,11 @@ def main() -> None:
     frame = pd.DataFrame(lines)
     draws = frame.groupby(keys, sort=False)["draw"].nunique()
     results = frame.drop(columns="draw").groupby(keys, sort=False).mean().assign(draws=draws).reset_index()
-    results = kept(FOLDER / "results.csv", results, ["set", "size", "system"], "%.5g")
-    kept(FOLDER / "differences.csv", differences(found), ["system", "against", "size"], "%.4g")
-    (FOLDER / "table.md").write_text(table(results), encoding="utf-8")
+    made = results.to_dict("records")
+    path = write_lines(FOLDER.name, made, ("set", "size", "system"), digits=".5g")
+    write_lines(FOLDER.name, differences(found), ("system", "against", "size"), "differences.csv", ".4g")
+    everything = pd.read_csv(path, dtype={"slice": str}).fillna({"slice": ""})
+    (FOLDER / "table.md").write_text(table(everything), encoding="utf-8")
     print(f"{len(lines)} lines of {sum(map(len, found.values()))} fits")
 
 

@@ -28,6 +28,8 @@ from hjc.taxonomy import Taxonomy
 
 #: columns of a rule that gives one node: name -> kind
 _NODE = {"code": "text", "level": "text", "title": "text", "proba": "number", "reason": "text"}
+#: the rules that give one node, in the names of their columns, and the options that ask for them
+_ASKED_BY = {"backoff": "--back-off", "bayes": "--cost", "target": "--target-accuracy", "conformal": "--conformal"}
 #: confidences of new rows that are kept to compare them with the validation rows
 _COMPARED = 20_000
 #: a difference in distribution that coverage hardly feels; with thousands of rows smaller ones are significant too
@@ -170,8 +172,8 @@ class DecisionPlan:
         out: dict[str, str] = {}
         if self.path is not None:
             out = {**{f"{p}level{level}_path": "text" for level in levels}, f"{p}coherent": "text"}
-        rules = {"backoff": self.back_off, "bayes": self.costs, "target": self.target_rule, "conformal": self.node_rule}
-        for rule, given in rules.items():
+        given_rules = (self.back_off, self.costs, self.target_rule, self.node_rule)
+        for rule, given in zip(_ASKED_BY, given_rules, strict=True):
             if given is not None:
                 out |= {f"{p}{rule}_{part}": kind for part, kind in _NODE.items()}
             if given is not None and rule == "bayes":
@@ -267,8 +269,8 @@ class DecisionPlan:
         """The columns of a rule that gives one node; None where it gives none."""
         tree, nodes = self.codes.taxonomy, found.node.tolist()
         coded = int((found.node >= 0).sum())
-        self.counts[f"{rule}: coded"] += coded
-        self.counts[f"{rule}: not coded"] += len(nodes) - coded
+        self.counts[f"{_ASKED_BY[rule]}: coded"] += coded
+        self.counts[f"{_ASKED_BY[rule]}: not coded"] += len(nodes) - coded
         values: dict[str, Any] = {
             "code": [tree.codes[i] if i >= 0 else None for i in nodes],
             "level": [str(tree.level[i]) if i >= 0 else None for i in nodes],

@@ -22,10 +22,10 @@ LOOKED_AT, FEW_WORDS, UNKNOWN_SHARE = 600, 6, 0.8
 SEVERAL, UNKNOWN = "several jobs", "words that the model does not know"
 #: outcome, or beginning of a reason -> what users have to know of such rows
 TOLD = (
-    (NOTHING, "name no job: their code is but the most usual one, leave them out (hjc_outcome is nothing)"),
+    (NOTHING, "of no job: the code is but the most usual one, leave such rows out (hjc_outcome is nothing)"),
     (
         UNKNOWN,
-        "have words that the model does not know: a company's name, or a language that it has not learnt; their codes "
+        "with words that the model does not know: a company's name, or a language that it has not learnt. Such codes "
         "are guesses from parts of words (hjc_outcome_reason)",
     ),
     (UNREAD, "have a body in a language of which no body was learnt: they are coded by their title alone"),

@@ -6,7 +6,6 @@ that are like the validation rows (of the same sources). The rows left out are s
 them (cross-fitting), and the part that predicts is the mean of its models, which is better than each.
 """
 
-import json
 import logging
 import shutil
 import tempfile
@@ -27,7 +26,7 @@ from hjc.classifiers.hybrid import HybridClassifier, Weighing, most_rows
 from hjc.classifiers.storage import ModelDir
 from hjc.data.jobdata import JobData
 from hjc.data.splitting import identical_groups
-from hjc.files import write_json
+from hjc.files import read_json, write_json
 from hjc.nn.settings import OF_HEADS, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
@@ -118,7 +117,7 @@ class BestClassifier(Classifier):
         identity = run_of(settings, trainer, train, valid, None).fingerprint
         note = folder / TRAINED
         if note.exists() and trainer.resume:
-            known = json.loads(note.read_text(encoding="utf-8"))
+            known = read_json(note)
             if known["identity"] == identity:
                 logger.warning("%s is trained already: taken from %s", part, folder)
                 return read_classifier(folder), float(known["seconds"])

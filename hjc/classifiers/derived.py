@@ -17,9 +17,9 @@ import numpy as np
 
 from hjc.calibration import Calibrator
 from hjc.calibration.base import FILE_NAME as CALIBRATION
-from hjc.classifiers.paths import CONFIG, CONTENT, DERIVED, content_hash, inside, model_root, read_json
+from hjc.classifiers.paths import CONFIG, CONTENT, DERIVED, content_hash, inside, model_root
 from hjc.errors import ModelDirError
-from hjc.files import open_replacing, write_text
+from hjc.files import open_replacing, read_json, write_text
 from hjc.taxonomy import Taxonomy
 
 T = TypeVar("T")

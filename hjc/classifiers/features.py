@@ -24,6 +24,7 @@ from hjc.classifiers.ngrams import CharNgrams, NgramTable, WordNgrams
 from hjc.classifiers.sparse_rows import SparseRows
 from hjc.classifiers.storage import load_array
 from hjc.classifiers.text_words import Spelling, Words, words_of
+from hjc.files import read_json
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -326,7 +327,7 @@ class TextFeatures:
             ValueError: the files do not fit each other or the settings.
         """
         features = cls(settings)
-        state = json.loads((directory / FEATURES_FILE).read_text(encoding="ascii"))
+        state = read_json(directory / FEATURES_FILE)
         stored = {b["name"]: b for b in state["blocks"]}
         if list(stored) != [b.name for b in features.blocks]:
             raise ValueError(

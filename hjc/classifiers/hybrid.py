@@ -16,12 +16,11 @@ from hjc.classifiers.base import Classifier
 from hjc.classifiers.combine import FAMILIES, Choice, Combination, Rows, choose_combination
 from hjc.classifiers.embedding.settings import HybridSettings
 from hjc.classifiers.fitting import check_tree, draw
-from hjc.classifiers.paths import read_json
 from hjc.classifiers.storage import ModelDir, load_arrays, save_arrays
 from hjc.classifiers.treemath import chunks
 from hjc.data.codesets import Target, first_of
 from hjc.data.jobdata import JobData
-from hjc.files import write_json
+from hjc.files import read_json, write_json
 from hjc.metrics import level_metrics, score_rows
 from hjc.taxonomy import Taxonomy
 

@@ -7,7 +7,6 @@ of several. A text that is not found has w = 0. So levels agree, and probabiliti
 B rows, L leaves.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
 from hjc.data.reading import read_job_data
 from hjc.data.settings import DataSettings
-from hjc.files import write_json
+from hjc.files import read_json, write_json
 from hjc.metrics import prior_log_proba
 from hjc.taxonomy import Taxonomy
 from hjc.taxonomy.csvio import UNDETERMINED
@@ -241,7 +240,7 @@ class LookupClassifier(Classifier):
             raise ValueError("config.json does not say whether a classifier is behind the index; save the model again")
         base = read_classifier(model.path / BASE_FOLDER) if behind else None
         self = cls(model.taxonomy, model.settings(LookupSettings, but=("base",)), base)
-        stored = json.loads(model.file(WEIGHTS_FILE).read_text(encoding="utf-8"))
+        stored = read_json(model.file(WEIGHTS_FILE))
         weights, rows = np.asarray(stored["weights"], dtype=np.float64), np.asarray(stored["rows"], dtype=np.int64)
         if weights.shape != self.weights.shape or not ((weights > 0) & (weights < 1)).all():
             raise ValueError(f"{WEIGHTS_FILE}: {len(self.weights)} weights between 0 and 1 are needed")

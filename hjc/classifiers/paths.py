@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from hjc.errors import ModelDirError
-from hjc.files import sync_to_disk
+from hjc.files import read_json, sync_to_disk
 
 CONFIG = "config.json"
 #: what a run was: command, settings, data hashes
@@ -107,14 +107,6 @@ def _is_blob_link(root: Path, path: Path) -> bool:
             target = Path(os.path.normpath(link.parent / os.readlink(link)))
             return target.parent == blobs and not target.is_symlink() and target.is_file()
     return False
-
-
-def read_json(path: Path) -> Any:
-    """ValueError where the text is no JSON, whatever is wrong with it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def content_hash(state: Mapping[str, Any]) -> str:

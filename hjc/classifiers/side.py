@@ -12,6 +12,7 @@ from hjc.classifiers.storage import ModelDir
 from hjc.data.recipe import TextRecipe
 from hjc.data.side import SideVocabulary, drop_variables
 from hjc.errors import name_some
+from hjc.files import read_json
 
 FILE_NAME = "side.json"
 
@@ -53,7 +54,7 @@ def read_side(model: ModelDir) -> SideVocabulary | None:
     """Of :func:`write_side`. Raises KeyError, TypeError, ValueError where the file is none."""
     if not (model.path / FILE_NAME).exists():
         return None
-    return SideVocabulary.from_dict(json.loads(model.file(FILE_NAME).read_text(encoding="utf-8")))
+    return SideVocabulary.from_dict(read_json(model.file(FILE_NAME)))
 
 
 def missing_side(recipe: TextRecipe | None, columns: Collection[str]) -> str:

@@ -36,14 +36,13 @@ from hjc.classifiers.paths import (
     make_parents,
     model_root,
     names_in,
-    read_json,
     remove,
 )
 from hjc.classifiers.paths import CONFIG as CONFIG
 from hjc.data.recipe import TextRecipe
 from hjc.errors import ModelDirError as ModelDirError
 from hjc.errors import name_some
-from hjc.files import checksum, locked, sync_to_disk
+from hjc.files import checksum, locked, read_json, sync_to_disk
 from hjc.taxonomy.csvio import read_written, write_taxonomy_csv
 from hjc.taxonomy.tree import Taxonomy
 
@@ -291,7 +290,7 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         config = read_json(file)
     except ValueError as error:
-        raise ModelDirError(f"{file}: truncated or altered, not valid JSON ({error}); {_WAY_OUT}") from None
+        raise ModelDirError(f"{error}: truncated or altered; {_WAY_OUT}") from None
     if not isinstance(config, dict) or "format_version" not in config:
         foreign = isinstance(config, dict) and "model_type" in config
         kind = "a Hugging Face model (an encoder, usable as model.encoder=FOLDER)" if foreign else "another program"

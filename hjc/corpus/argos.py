@@ -5,7 +5,6 @@ and ``to_code``, ``sentencepiece.model`` and ``model/`` for CTranslate2. Package
 https://www.argosopentech.com/argospm/index/; hjc downloads none.
 """
 
-import json
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from hjc.corpus.translate import Translation, file_fingerprint
 from hjc.errors import name_some
+from hjc.files import read_json
 
 
 @dataclass
@@ -96,7 +96,7 @@ class ArgosTranslator:
 
     def _open(self, folder: Path) -> _Package:
         try:
-            meta = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+            meta = read_json(folder / "metadata.json")
             source, target = str(meta["from_code"]), str(meta["to_code"])
         except (ValueError, KeyError) as error:
             raise ValueError(f"{folder / 'metadata.json'}: no from_code and to_code ({error})") from None

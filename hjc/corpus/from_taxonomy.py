@@ -20,6 +20,7 @@ from hjc.corpus.discrimination import GENERIC, IMPORTANT, Discrimination, discri
 from hjc.corpus.passages import Passages, split_description
 from hjc.corpus.shared_labels import SHARED, Candidate, resolve_shared
 from hjc.errors import check_choice, name_some
+from hjc.files import read_json
 from hjc.tables import format_of, read_table, write_frame
 from hjc.tables.options import COMPRESSED, SUFFIXES
 from hjc.taxonomy.csvio import UNDETERMINED, read_taxonomy_csv
@@ -163,7 +164,7 @@ def read_imported(directory: str | Path) -> tuple[Taxonomy, pd.DataFrame]:
     path = folder / "import_report.json"
     report: dict[str, Any] = {"name": tree.name, "texts": {}}
     if path.is_file():
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = read_json(path)
     name = report["name"]
     tree = Taxonomy(tree.codes, tree.parents, tree.titles, tree.descriptions, name)
     found = [p for p in (folder / "texts.csv.gz", folder / "texts.csv", folder / "texts.parquet") if p.is_file()]

@@ -8,6 +8,8 @@ from scipy.stats import chi2_contingency, ks_2samp
 
 from hjc.errors import name_some
 
+_LEVEL = "the scores of level "
+
 
 @dataclass(frozen=True)
 class ExchangeabilityCheck:
@@ -48,7 +50,7 @@ def check_exchangeability(
     tests: dict[str, float] = {}
     size: dict[str, float] = {}
     for d in range(a.shape[1]):
-        name = f"the scores of level {d + 1}" if a.shape[1] > 1 else "the scores"
+        name = f"{_LEVEL}{d + 1}" if a.shape[1] > 1 else "the scores"
         found = ks_2samp(a[:, d], b[:, d])
         tests[name], size[name] = float(found.pvalue), float(found.statistic)
     new_only: list[str] = []
@@ -68,11 +70,19 @@ def check_exchangeability(
         return ExchangeabilityCheck(
             p, False, f"no sign that the new rows differ from the calibration rows (p = {p:.2g})"
         )
-    why = [f"{' and '.join(differing)} differ (p = {p:.2g})"] if differing else []
+    why = [f"{_together(differing)} differ (p = {p:.2g})"] if differing else []
     why += [f"groups without calibration rows: {name_some(new_only)}"] if new_only else []
     return ExchangeabilityCheck(
         p,
         True,
-        f"exchangeability is doubtful: {'; '.join(why)}. Coverage and accuracy calibrated on other rows may not hold; "
-        "calibrate on labelled rows of this source or by group",
+        f"exchangeability is doubtful: {'; '.join(why)}. Coverage and accuracy calibrated on other rows may not hold. "
+        "Calibrate on labelled rows of this source, or by group",
     )
+
+
+def _together(names: list[str]) -> str:
+    """``the scores of levels 1, 2 and 4 and the mix of groups``."""
+    levels = [name.rsplit(" ", 1)[1] for name in names if name.startswith(_LEVEL)]
+    others = [name for name in names if not name.startswith(_LEVEL)]
+    listed = ", ".join(levels[:-1]) + " and " * (len(levels) > 1) + "".join(levels[-1:])
+    return " and ".join([f"the scores of level{'s' * (len(levels) > 1)} {listed}"] * bool(levels) + others)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from hjc.arrays import BoolArray, Float64
 from hjc.data.jobdata import JobData
-from hjc.files import write_text
+from hjc.files import read_json, write_text
 from hjc.metrics import COUNTS, METRICS, Resamples, RowScores
 from hjc.metrics.bootstrap import intervals_of
 from hjc.metrics.levels import level_rows, metrics_of
@@ -214,11 +214,9 @@ def _read_flat(path: Path) -> dict[str, float | int | None]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = read_json(path)
     except ValueError as error:
-        raise ValueError(
-            f"{path} is not JSON ({error}); move it away, or write the metrics to another folder"
-        ) from error
+        raise ValueError(f"{error}; move it away, or write the metrics to another folder") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no metrics but a {type(found).__name__}; write to another folder")
     return found

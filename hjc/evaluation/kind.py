@@ -91,12 +91,12 @@ class TextKind:
         """What was done otherwise than asked, and how to have it as asked; "" where all columns are used."""
         if self.only is None:
             return ""
-        rest = f"; {self.without:,} rows that have none are coded by the rest" if self.without else ""
+        rest = f" (where it is empty, in {self.without:,}, by the rest)" if self.without else ""
         known = f"{self.words:.0f} words" if self.words > 0 else f"{self.characters:.0f} characters"
         return (
             f"coded by the column {self.only!r} alone{rest}: the model was trained on texts of {known} (median), and "
-            f"{' and '.join(map(repr, self.columns))} together have {self.lengths[0]:.0f} characters; --all-text takes "
-            "all columns, which is often worse; a model of ads (model=ads, hjc ready) knows what to do with them"
+            f"{' and '.join(map(repr, self.columns))} together have {self.lengths[0]:.0f} characters. --all-text takes "
+            "all columns, which is often worse. A model of ads (model=ads, hjc ready) knows what to do with them"
         )
 
     def rows(self, recipe: TextRecipe, data: JobData, cells: Cells, side: Mapping[str, list[str]]) -> JobData:

@@ -116,7 +116,7 @@ class Watch:
             if share > FOREIGN:
                 return (
                     f"{share:.0%} of the rows are in languages that the validation rows did not have "
-                    f"({name_some(sorted(foreign))}): codes of such texts are often wrong; train on such texts"
+                    f"({name_some(sorted(foreign))}). Codes of such texts are often wrong: train on such texts"
                 )
         if not (factor := new.median_characters / old.median_characters) > LONGER and not factor < SHORTER:
             return _strange(old.oov, new.oov)
@@ -125,14 +125,14 @@ class Watch:
             unit, sizes = "characters", (old.median_characters, new.median_characters)
         if self._any_length:
             return (
-                f"validated on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}: the model reads "
-                "both, but its calibration, thresholds and figures are those of its validation rows; go on with coded "
+                f"validated on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}. The model reads "
+                "both, but its calibration, thresholds and figures are those of its validation rows. Go on with coded "
                 "rows of this kind (hjc learn), or score some (hjc evaluate)"
             )
         way = "code by the title alone (-t title)" if factor > 1 else "give all columns that it was trained on"
         return (
-            f"trained on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}: codes of such "
-            f"texts are often wrong; {way}, or train on such texts"
+            f"trained on texts of {sizes[0]:.0f} {unit} (median); these have {sizes[1]:.0f}. Codes of such "
+            f"texts are often wrong: {way}, or train on such texts"
         )
 
     def unproven(self) -> str:
@@ -164,7 +164,7 @@ class Watch:
             doubt = (
                 f"doubtful (p = {check.p_value:.2g})" if check.doubtful else f"not in doubt (p = {check.p_value:.2g})"
             )
-            line += f"; exchangeability of the probabilities is {doubt}"
+            line += f". Exchangeability of the probabilities is {doubt}"
         return line
 
     def notes(self) -> list[str]:
@@ -183,6 +183,6 @@ def _strange(old: Float64, new: Float64) -> str:
         return ""
     return (
         f"of {now:.0%} of the rows the model knows hardly a word (of its validation rows {before:.0%}): it may not "
-        "have learnt their language; codes of such texts are mostly wrong, and less sure than their probabilities say; "
+        "have learnt their language. Codes of such texts are mostly wrong, and less sure than their probabilities say: "
         "train on such texts"
     )

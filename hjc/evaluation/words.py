@@ -47,15 +47,15 @@ def told_level(found: Evaluation) -> int:
     return int(np.flatnonzero(reached >= min(0.5, reached.max()))[-1]) + 1
 
 
-def automatic(found: Evaluation) -> dict[str, Any] | None:
-    """The line of decisions.csv about automatic coding to that level, by the best probabilities that there are.
+def automatic(found: Evaluation, level: int) -> dict[str, Any] | None:
+    """The line of decisions.csv about automatic coding to a level, by the best probabilities that there are.
 
     Its threshold was chosen on validation rows; None where the model has kept none.
     """
     if found.decided is None or not len(rules := found.decided.rules):
         return None
     keep = rules["rule"].eq("automatic at the level") & rules["parameter"].eq(ACCURACY) & rules["slice"].eq("")
-    lines = rules[keep & rules["level"].eq(told_level(found))]
+    lines = rules[keep & rules["level"].eq(level)]
     return None if lines.empty else dict(lines.iloc[-1])
 
 
@@ -70,20 +70,27 @@ def sentence(found: Evaluation, these: str) -> str:
 
 
 def automatic_sentence(found: Evaluation) -> str:
-    """How many of 100 can be coded without anybody looking, and what that rule did on these rows."""
-    line = automatic(found)
-    if line is None:
+    """How many of 100 can be coded without anybody looking, to which level, and what that rule did on these rows.
+
+    Where none can at the level that is told, the deepest level above it at which some can.
+    """
+    deepest, tree = told_level(found), found.taxonomy
+    if automatic(found, deepest) is None:
         return ""
     aim = f"{ACCURACY:.0%}".replace("%", " %")
-    if not line["coded"] > 0:
-        return (
-            "None of them can be coded automatically: the validation rows are too few, or too often wrong, to show "
-            f"{aim} accuracy beyond chance. "
-            "Somebody has to look at each."
+    none = f"None of them can get a {level_name(tree, deepest)} automatically"
+    for level in range(deepest, 0, -1):
+        line = automatic(found, level)
+        if line is None or not line["coded"] > 0:
+            continue
+        some = (
+            f"{100 * line['coded']:.0f} of 100 can get a {level_name(tree, level)} automatically at {aim} accuracy "
+            f"({100 * line['right']:.0f} % of those were right here)."
         )
+        return some if level == deepest else f"{none}; {some}"
     return (
-        f"{100 * line['coded']:.0f} of 100 can be coded automatically at {aim} accuracy "
-        f"({100 * line['right']:.0f} % of those were right here)."
+        f"{none}, nor a broader one: the validation rows are too few, or too often wrong, to show {aim} accuracy "
+        "beyond chance. Somebody has to look at each."
     )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hjc.arrays import Float32
 from hjc.errors import check_choice, check_range
+from hjc.files import read_json
 from hjc.index.backends import BACKENDS, Faiss, Usearch, is_installed
 from hjc.index.exact import Neighbours, as_vectors, exact_search, normalise, pair_similarity
 from hjc.index.pooling import check_groups, pool_all, pool_neighbours
@@ -219,7 +220,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no index at {path.parent}: {path.name} is missing")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         version = config["format_version"]
         checked: dict[str, Any] = {
             "backend": str(config["backend"]), "dtype": str(config["dtype"]),

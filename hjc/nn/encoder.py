@@ -1,6 +1,5 @@
 """Any Hugging Face encoder, by hub name or local folder, ready for fine-tuning; pooling; files in a model directory."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from hjc.errors import check_range
+from hjc.files import read_json
 from hjc.nn.architectures import bare, encoder_class, no_pooler, of_config, read_backend, wrap
 from hjc.nn.hub import EncoderNotFoundError, resolve_folder
 from hjc.nn.lora import add_lora
@@ -57,11 +57,7 @@ def load_encoder(
         special, limit = XLMR_SPECIAL_TOKENS, settings.max_length
     else:
         folder = resolve_folder(settings.encoder, settings.revision)
-        backend, special, limit = read_backend(folder)
-        if is_run(folder):
-            model, backend = _whole(folder, _read_run(folder, settings), backend, settings.num_layers)
-        else:
-            model = _read_model(folder, settings.num_layers)
+        model, backend, special, limit = _read_folder(folder, settings)
         if settings.prune_vocabulary and corpus:
             before = model.get_input_embeddings().num_embeddings
             backend, mapping = prune(model, backend, corpus, extra)
@@ -78,6 +74,30 @@ def load_encoder(
     if settings.lora_rank:
         add_lora(model, settings, seed)
     return model.float().train(), tokenizer
+
+
+def _read_folder(folder: Path, settings: NeuralSettings) -> tuple[PreTrainedModel, Tokenizer, dict[str, Any], int]:
+    """The encoder of a folder, its tokenizer, special tokens and limit. A stranger may have made the files.
+
+    Raises:
+        ValueError: they are damaged or do not fit each other; the parsers of transformers and tokenizers have errors
+            of every kind. OSError, ImportError: a file is missing, or a package that it needs.
+    """
+    try:
+        backend, special, limit = read_backend(folder)
+        if is_run(folder):
+            model, backend = _whole(folder, _read_run(folder, settings), backend, settings.num_layers)
+        else:
+            model = _read_model(folder, settings.num_layers)
+    except (ValueError, OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{folder}: its files are damaged or do not fit each other ({type(error).__name__}: {why}); copy the "
+            "encoder again"
+        ) from error
+    return model, backend, special, limit
 
 
 # ------------------------------------------------------------------ a random small encoder
@@ -150,7 +170,7 @@ def _truncate(config: Any, num_layers: int) -> None:
 
 
 def _read_model(folder: Path, num_layers: int) -> PreTrainedModel:
-    own = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("auto_map")
+    own = read_json(folder / "config.json").get("auto_map")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except ValueError as error:
@@ -184,7 +204,7 @@ def _read_model(folder: Path, num_layers: int) -> PreTrainedModel:
 def _read_run(folder: Path, settings: NeuralSettings) -> PreTrainedModel:
     """The encoder of a model directory of ours, with its trained weights."""
     say_differences(folder, pooling=settings.pooling, prefix=settings.prefix)
-    config = AutoConfig.for_model(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+    config = AutoConfig.for_model(**read_json(folder / CONFIG_FILE))
     _truncate(config, settings.num_layers)
     model = of_config(config)
     missing, _ = model.load_state_dict(run_weights(folder), strict=False)  # of layers that are cut off, some are left

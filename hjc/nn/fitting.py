@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hjc.files import read_json
 from hjc.metrics import RowScores, level_metrics
 from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.groups import parameter_groups
@@ -167,7 +168,7 @@ def resumes(checkpoints: Path, found: bool, run: Run) -> bool:
     """
     file = checkpoints / "run.json"
     if found and run.settings.resume:
-        known = json.loads(file.read_text(encoding="utf-8")).get("fingerprint") if file.exists() else None
+        known = read_json(file).get("fingerprint") if file.exists() else None
         if known != run.fingerprint:
             raise ValueError(
                 f"{checkpoints} holds checkpoints of a run with other settings or other data. Give this run another "

@@ -1,6 +1,5 @@
 """From the name of an encoder to a folder with its files: local folder, hub cache, bundled package, hub."""
 
-import json
 import logging
 import os
 import threading
@@ -11,6 +10,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from hjc.files import read_json
 from hjc.nn.offline import BUNDLES, Bundle, bundled_folder, is_installed
 from hjc.nn.run_encoder import is_run
 
@@ -76,8 +76,13 @@ def _has_weights(folder: Path) -> bool:
         if (folder / name).is_file():
             if not name.endswith(".index.json"):
                 return True
-            parts = json.loads((folder / name).read_text(encoding="utf-8"))["weight_map"].values()
-            return all((folder / part).is_file() for part in set(parts))
+            parts = read_json(folder / name)
+            try:
+                return all((folder / part).is_file() for part in set(parts["weight_map"].values()))
+            except (KeyError, TypeError, AttributeError):
+                raise ValueError(
+                    f"{folder / name}: no index of weight files (weight_map); copy the encoder again"
+                ) from None
     return False
 
 

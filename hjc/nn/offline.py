@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock
 
 from hjc.arrays import Float32
-from hjc.files import checksum
+from hjc.files import checksum, read_json
 
 FORMAT = 2  # raise it when the rebuilt files change, so that older caches are not taken for current ones
 MANIFEST = "bundle.json"
@@ -115,9 +115,9 @@ def _rebuild(bundle: Bundle, weights: Path, folder: Path) -> None:
 def _is_complete(folder: Path) -> bool:
     """Whether every file of the manifest is there with its size (a full disk or a clean-up may have cut some)."""
     try:
-        sizes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sizes"]
+        sizes = read_json(folder / MANIFEST)["sizes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return False
 
 

@@ -4,7 +4,6 @@ Some steps are timed on real batches, and forgotten. The schedule is then laid o
 rate reaches 0 when the time is over; a training that ``max_minutes`` cuts off ends at a high rate instead.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from hjc.arrays import IntArray
-from hjc.files import write_json
+from hjc.files import read_json, write_json
 from hjc.nn.fitting import resolve_precision
 from hjc.nn.module import OptimisedModule
 from hjc.nn.settings import Run, TrainerSettings
@@ -181,7 +180,7 @@ def plan_of(
     assert run.folder is not None
     file = run.folder / PLAN
     if file.exists() and settings.resume:
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = read_json(file)
         if known.pop("fingerprint", None) == run.fingerprint:
             return Plan(**known)
     at = np.linspace(0, len(epoch) - 1, min(TIMED, len(epoch))).astype(int).tolist()

@@ -1,6 +1,5 @@
 """The encoder of a fitted model as the start of another one: ``model.encoder=RUN_DIR``, other tree, other head."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from hjc.errors import name_some
+from hjc.files import read_json
 
 if TYPE_CHECKING:  # where an encoder lies is found without torch
     from torch import Tensor
@@ -52,7 +52,7 @@ def run_weights(folder: Path) -> "dict[str, Tensor]":
 def _parameters(folder: Path) -> dict[str, Any]:
     """What the run was told of its encoder; empty where nothing is known."""
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["parameters"]
+        found = read_json(folder / "config.json")["parameters"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return found if isinstance(found, dict) else {}

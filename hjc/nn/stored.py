@@ -1,16 +1,18 @@
 """Encoders in a model directory: written, and read again for prediction; one vector a text."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from hjc.errors import check_choice
-from hjc.files import replacing
+from hjc.files import read_json, replacing
 from hjc.nn.light import light_encoder
 from hjc.nn.run_encoder import CONFIG_FILE
 from hjc.nn.settings import POOLINGS
@@ -24,6 +26,10 @@ from hjc.nn.tokenizer import (
 )
 
 TRIED = 64  # tokens that a stored encoder is tried out with
+#: what takes memory in a configuration, and the positions that no encoder has
+_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "type_vocab_size",
+          "max_position_embeddings")  # fmt: skip
+_POSITIONS = 10_000_000
 
 
 def pool(hidden: Tensor, mask: Tensor, kind: str) -> Tensor:
@@ -113,6 +119,23 @@ def save_encoder(encoder: Any, tokenizer: Any, directory: Path) -> None:
     save_tokenizer(tokenizer, directory)
 
 
+def _check_sizes(path: Path, content: Mapping[str, Any]) -> None:
+    """Raise ValueError where a configuration asks for more than lies in the weights beside it: a network of a billion
+    layers would be built before the weights are found not to fit, and take all memory."""
+    files = [file for file in path.parent.glob("*.safetensors") if file.is_file()]
+    tensors = total = 0
+    for file in files:
+        total += file.stat().st_size
+        with safe_open(file, framework="numpy") as stored:
+            tensors += len(stored.keys())
+    sizes = {key: value for key in _SIZES if isinstance(value := content.get(key), int)}
+    width = max(1, sizes.get("hidden_size", 1))
+    most = {"num_hidden_layers": tensors, "max_position_embeddings": _POSITIONS, "hidden_size": total}
+    for key, value in sizes.items():
+        if files and value > (limit := most.get(key, total // width)):
+            raise ValueError(f"{path}: {key} is {value}; the weights beside it have room for {limit} at most")
+
+
 def read_encoder(directory: Path, max_length: int) -> tuple[Any, Any]:
     """The encoder and tokenizer that :func:`save_encoder` wrote, the weights untrained: load the state dict next.
 
@@ -122,9 +145,10 @@ def read_encoder(directory: Path, max_length: int) -> tuple[Any, Any]:
         Exception: they do not fit each other; whatever transformers, tokenizers and torch raise.
     """
     path = directory / CONFIG_FILE
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if "model_type" not in content:
+    content = read_json(path)
+    if not isinstance(content, dict) or "model_type" not in content:
         raise ValueError(f"{path} names no model_type: not an encoder configuration")
+    _check_sizes(path, content)
     model: Any = light_encoder(content)
     if model is None:  # the import takes seconds
         from transformers import AutoConfig

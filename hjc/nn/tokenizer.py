@@ -1,11 +1,12 @@
 """Tokenizers for prediction, without transformers and without torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
+
+from hjc.files import read_json
 
 TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 UNLIMITED = 1_000_000  # tokens; files write 1e30 for it
@@ -18,7 +19,7 @@ def stored_backend(folder: Path) -> tuple[Tokenizer, dict[str, Any], int]:
     limit = UNLIMITED
     for name in ("special_tokens_map.json", TOKENIZER_CONFIG_FILE):
         if (folder / name).is_file():
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
+            content = read_json(folder / name)
             special |= {key: content[key] for key in SPECIAL_TOKENS if content.get(key)}
             limit = min(limit, int(content.get("model_max_length") or limit))
     return Tokenizer.from_file(str(folder / TOKENIZER_FILE)), special, limit

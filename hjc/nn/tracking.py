@@ -1,6 +1,5 @@
 """A run in MLflow: one for each run directory, wherever MLFLOW_TRACKING_URI points (MLflow's own default else)."""
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hjc.files import write_json
+from hjc.files import read_json, write_json
 
 #: in ``logs/`` of the run directory: which run of which server is its own
 FILE = "mlflow.json"
@@ -31,7 +30,7 @@ class MLflowRun:
 
         self.client, directory = mlflow.MlflowClient(), Path(run_dir)
         place, file = mlflow.get_tracking_uri(), directory / "logs" / FILE
-        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        known = read_json(file) if file.exists() else {}
         if known.get("tracking_uri") == place:
             self.run_id = str(known["run_id"])
             self.client.set_terminated(self.run_id, "RUNNING")

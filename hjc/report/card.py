@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hjc.classifiers.load import stored_recipe, training_data_settings, training_record
 from hjc.classifiers.paths import model_root
-from hjc.classifiers.storage import read_model_dir
-from hjc.files import write_text
+from hjc.classifiers.storage import CONFIG, TAXONOMY, ModelDir, read_model_dir
+from hjc.files import read_json, write_text
 from hjc.report.text import fill, interval
+from hjc.taxonomy import read_taxonomy_csv
 
 CARD = "README.md"
 #: start of the encoder's name -> licence of its weights, as its authors state it
@@ -28,6 +30,10 @@ LICENCES = {
     "sentence-transformers/all-MiniLM": "Apache-2.0",
     "jhu-clsp/mmBERT": "MIT",
     "BAAI/bge-m3": "MIT",
+    "EuroBERT/EuroBERT": "Apache-2.0",
+    "Qwen/Qwen3-Embedding": "Apache-2.0",
+    "jjzha/esco-xlm-roberta": "Apache-2.0",
+    "google/embeddinggemma": "the Gemma terms",
 }
 #: licences that hubs know by a name of their own; any other is "other" there, with its name beside it
 LICENCE_IDS = frozenset({"mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
@@ -77,7 +83,9 @@ def card_text(
     """What :func:`write_card` writes."""
     model = read_model_dir(directory)
     record = training_record(directory)
-    tree, encoder = model.taxonomy, str(model.parameters.get("encoder") or "")
+    tree, parts = model.taxonomy, parts_of(model)
+    encoders = list(dict.fromkeys([*_encoders(model.parameters), *chain(*(part["encoders"] for part in parts))]))
+    on_hubs = [name for name in encoders if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not Path(name).is_dir()]
     title = title or f"{model.classifier} classifier for {tree.name}"
     figures = level_rows(directory)
     languages = training_data_settings(directory).get("languages")
@@ -86,7 +94,7 @@ def card_text(
         pipeline_tag="text-classification",
         tags=["occupation-coding", "hierarchical-classification", tree.name],
         language=[str(language) for language in languages] if languages else None,
-        base_model=encoder if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", encoder) else None,
+        base_model=(on_hubs[0] if len(on_hubs) == 1 else on_hubs) or None,
         model_name=title,
         eval_results=list(_hub_results(figures)) or None,
         **_hub_licence(licence),
@@ -105,9 +113,69 @@ def card_text(
         sets=_figures(figures),
         notes=notes.strip(),
         licence=f"This model: {licence}." if licence else NO_LICENCE,
-        encoder=encoder,
-        encoder_licence=next((v for k, v in LICENCES.items() if encoder.lower().startswith(k.lower())), None),
+        parts=parts,
+        encoders={name: _licence_of(name) for name in encoders},
+        calibration=calibration_sentence(record.get("calibration") or {}),
         options=" ".join(f"--text-column {name}" for name in columns or ("text",)),
+    )
+
+
+def parts_of(model: ModelDir) -> list[dict[str, Any]]:
+    """The models inside a model (of a hybrid, of a model of ads, behind an index), at any depth: where in the
+    directory, classifier, tree and its codes, and the encoders."""
+    found = []
+    for name in sorted(name for name in model.config["files"] if name.endswith(f"/{CONFIG}")):
+        folder = (model.path / name).parent
+        inner = read_json(model.path / name)
+        codes = read_taxonomy_csv(folder / TAXONOMY).num_leaves if (folder / TAXONOMY).is_file() else 0
+        found.append(
+            {
+                "where": name.removesuffix(f"/{CONFIG}"), "classifier": str(inner.get("classifier")),
+                "tree": str(inner.get("taxonomy_name")), "codes": f"{codes:,}",
+                "encoders": _encoders(inner.get("parameters") or {}),
+            }
+        )  # fmt: skip
+    return found
+
+
+def _encoders(parameters: Mapping[str, Any]) -> list[str]:
+    return [str(name) for key in ("encoder", "cross_encoder") if (name := parameters.get(key))]
+
+
+def _licence_of(encoder: str) -> str:
+    """As the authors of the weights state it; "" where it is not known here."""
+    return next((v for k, v in LICENCES.items() if encoder.lower().startswith(k.lower())), "")
+
+
+#: kind of calibrator -> what it is, in words
+CALIBRATORS = {
+    "temperature": "one temperature", "level_temperature": "a temperature for each level",
+    "group_temperature": "a temperature for each group of sibling codes", "vector": "slopes and shifts of codes",
+}  # fmt: skip
+
+
+def calibration_sentence(made: Mapping[str, Any]) -> str:
+    """What calibration changes, of what train.yaml keeps of it; "" where nothing is known."""
+    if not made:
+        return ""
+    if not (kind := made.get("kind")):
+        return "No calibration: there were no validation rows."
+    rows, lines = f"{made.get('rows') or 0:,}", made.get("candidates") or []
+    chosen = next((line for line in lines if line.get("chosen")), None)
+    if kind == "identity":
+        return (
+            f"Calibration changes nothing: no correction lowered the log-loss of the {rows} validation rows by more "
+            "than chance. `--calibrated` gives the same probabilities."
+        )
+    what = CALIBRATORS.get(str(chosen["kind"]), str(kind)) if chosen else str(kind).replace("_", " ")
+    gain = (
+        f", and lowers their cross-validated log-loss from {lines[0]['log_loss']:.3f} to {chosen['log_loss']:.3f}"
+        if chosen
+        else ""
+    )
+    return (
+        f"Calibration: {what} was fitted on {rows} validation rows{gain}. It is applied only when asked "
+        "(`--calibrated`)."
     )
 
 

@@ -92,7 +92,7 @@ def _overrides(path: Path) -> list[str]:
     """All overrides of a sweep's job, as Hydra keeps them; [] where it has not."""
     try:
         found = yaml.safe_load((path / ".hydra" / "overrides.yaml").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return []
     return [str(item) for item in found] if isinstance(found, list) else []
 

@@ -1,6 +1,5 @@
 """What an evaluation leaves in a directory besides its metrics: row scores, and the report made from them."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from hjc.classifiers.base import Classifier
 from hjc.classifiers.load import training_record
 from hjc.classifiers.storage import CONFIG
 from hjc.evaluation.evaluate import Evaluation
+from hjc.files import read_json
 from hjc.report.scores import StoredScores, read_training_counts, score_files
 
 
@@ -34,7 +34,7 @@ def run_facts(directory: str | Path, record: Mapping[str, Any] | None = None) ->
     if memory := values.get("peak_memory_mb"):
         facts["peak_memory_mb"] = dict(memory)
     if (folder / CONFIG).exists():
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        config = read_json(folder / CONFIG)
         facts["size_bytes"] = sum(entry["size"] for entry in config.get("files", {}).values())
         facts.setdefault("model", str(config.get("classifier", "")))
     return facts

@@ -1,6 +1,5 @@
 """The door: code a folder, a pattern, or one table in parts."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from hjc.classifiers.load import stored_recipe
 from hjc.classifiers.side import missing_side
 from hjc.errors import check_choice, name_some
 from hjc.evaluation.kind import TextKind
-from hjc.files import locked
+from hjc.files import locked, read_json
 from hjc.tables import ReadOptions, find_column
 
 ENGINES = ("local", "ray")
@@ -136,7 +135,7 @@ def _decided(step: Step, job: Job, inputs: Sequence[Input]) -> tuple[Step, str, 
     if step.all_text or len(columns) < 2 or columns == stored_recipe(step.run_dir).columns:
         return step, "", None
     if (began := job.work / "job.json").exists():
-        values = json.loads(began.read_text(encoding="utf-8"))
+        values = read_json(began)
         return replace(step, alone=values.get("alone"), all_text=bool(values.get("all_text"))), "", None
     model = step.model()
     kind = TextKind.of(model, step.recipe())

@@ -17,7 +17,7 @@ from typing import Any
 
 from hjc.apply.folder.inputs import Input
 from hjc.errors import name_some
-from hjc.files import checksum, write_text
+from hjc.files import checksum, read_json, write_text
 
 FORMAT = 1
 #: a file of a part; no pattern for tables finds it
@@ -78,7 +78,7 @@ def read_state(folder: Path, stamp: Sequence[int]) -> tuple[State, int]:
         return state, useless
     for path in folder.glob("*.json"):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
         except ValueError:  # a power cut
             useless += 1
             continue
@@ -157,7 +157,7 @@ def check_settings(work: Path, settings: Mapping[str, Any]) -> str:
         work.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n", sync=True)
         return ""
-    began = json.loads(path.read_text(encoding="utf-8"))
+    began = read_json(path)
     other = [key for key in {**wanted, **began} if key != "hjc" and wanted.get(key) != began.get(key)]
     if other:
         shown = [f"{key} was {_short(began.get(key))}, is {_short(wanted.get(key))}" for key in other[:5]]

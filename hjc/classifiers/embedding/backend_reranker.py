@@ -14,6 +14,7 @@ from hjc.classifiers.embedding.settings import RetrievalSettings
 from hjc.classifiers.fitting import draw
 from hjc.classifiers.treemath import within
 from hjc.data.jobdata import JobData
+from hjc.files import read_json
 from hjc.nn.settings import TrainerSettings
 from hjc.progress import rows_progress
 from hjc.rerank import Candidate, ChatClient, ChatReranker, RerankResult, RulesReranker
@@ -111,7 +112,7 @@ class BackendReranker:
         (folder / STATE).write_text(json.dumps(self.backend.to_dict(), indent=1) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        values = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        values = read_json(folder / STATE)
         if isinstance(self.backend, RulesReranker):
             self.backend = RulesReranker.from_dict(values)
             return

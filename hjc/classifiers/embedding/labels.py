@@ -24,6 +24,7 @@ from hjc.classifiers.storage import load_arrays, save_arrays
 from hjc.corpus.passages import split_description
 from hjc.data.jobdata import JobData
 from hjc.errors import check_choice, name_some
+from hjc.files import read_json
 from hjc.index import VectorIndex, normalise
 from hjc.index.pooling import pool_neighbours
 from hjc.tables import read_table
@@ -256,7 +257,7 @@ class LabelIndex:
             ImportError: an approximate index, and its package is not installed.
         """
         arrays: Mapping[str, npt.NDArray[Any]] = load_arrays(folder / VECTORS)
-        texts = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
+        texts = read_json(folder / TEXTS)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{TEXTS}: is no list of texts; save the model again")
         if "vectors" in arrays:
