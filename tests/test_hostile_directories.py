@@ -234,7 +234,7 @@ DEEP = '{"a":' * 100_000
         ("encoder_config.json", '{"model_type": "xlm-roberta", "vocab_size": 1000000000000}', "have room for"),
         ("tokenizer_config.json", DEEP, "tokenizer_config.json: not valid JSON (nested too deeply)"),
         ("tokenizer.json", DEEP, "model: Exception: "),
-        ("config.json", DEEP, "config.json: not valid JSON (nested too deeply)"),
+        ("config.json", DEEP, "config.json: truncated or altered, not valid JSON (nested too deeply)"),
         ("calibration.json", DEEP, "not valid JSON (nested too deeply)"),
         ("drift_profile.json", DEEP, "not valid JSON (nested too deeply)"),
         ("train.yaml", "[" * 100_000, "cannot be read as YAML"),

@@ -126,4 +126,4 @@ def _read(directory: str | os.PathLike[str], name: str) -> tuple[dict[str, Any],
 
 
 def _damaged(path: Path, why: object) -> ModelDirError:
-    return ModelDirError(f"{path}: truncated or altered ({why}); {_WAY_OUT}")
+    return ModelDirError(f"{path}: truncated or altered ({str(why).removeprefix(f'{path}: ')}); {_WAY_OUT}")

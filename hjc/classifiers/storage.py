@@ -290,7 +290,8 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         config = read_json(file)
     except ValueError as error:
-        raise ModelDirError(f"{error}: truncated or altered; {_WAY_OUT}") from None
+        why = str(error).removeprefix(f"{file}: ")
+        raise ModelDirError(f"{file}: truncated or altered, {why}; {_WAY_OUT}") from None
     if not isinstance(config, dict) or "format_version" not in config:
         foreign = isinstance(config, dict) and "model_type" in config
         kind = "a Hugging Face model (an encoder, usable as model.encoder=FOLDER)" if foreign else "another program"
