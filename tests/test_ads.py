@@ -259,6 +259,17 @@ def test_outcomes_say_what_a_text_was_read_as(tree) -> None:
     assert outcomes[0][1] == "several jobs: Nurse; Welder" and "company" in outcomes[2][1]
 
 
+def test_names_do_not_calibrate_a_model_that_reads_bodies(tree) -> None:
+    names = JobData.from_lists(tree, ["chief nurse", "senior cook", "junior nurse"] * 40, ["21", "51", "22"] * 40)
+    by_titles = model(tree).fit(labels(tree, bodies=False), names)
+    assert by_titles.calibrated_by(names) and describe_validation(by_titles, names).fit.kind != "identity"
+    reads = model(tree).fit(labels(tree), names)
+    found = describe_validation(reads, names)
+    assert not reads.calibrated_by(names) and list(found.choice["kind"]) == ["identity"] and len(found.scores) == 120
+    coded = JobData.from_lists(tree, *ads(30))
+    assert reads.calibrated_by(JobData.concat([names, coded]))
+
+
 GERMAN = "Sie bereiten die Speisen für die Gäste zu und sind mit der Bestellung der Waren in der Küche betraut."
 
 

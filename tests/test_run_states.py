@@ -69,13 +69,14 @@ def test_a_kill_behind_the_training_costs_no_training(
     assert "\nfinished 20" in card
 
 
-def test_what_a_kill_costs_the_calibration_is_said() -> None:
-    def of(rows: int, now: int | None) -> str:
-        calibration = {"kind": "identity"} | ({} if now is None else {"cross_fitted": now})
-        return Record({"calibration": calibration}, {}, 0.0, {"cross_fitted": rows}).lost()
+def test_what_is_said_of_a_calibration() -> None:
+    def of(rows: int, **made: Any) -> str:
+        return Record({"calibration": {"kind": "identity"} | made}, {}, 0.0, {"cross_fitted": rows}).of_calibration()
 
-    assert of(48, 48) == of(0, 0) == of(48, None) == ""
-    assert "models said that had not seen 48 more was lost when the run was interrupted" in of(48, 0)
+    assert of(48, cross_fitted=48) == of(0, cross_fitted=0) == of(48) == "identity"
+    assert "models said that had not seen 48 more was lost when the run was interrupted" in of(48, cross_fitted=0)
+    assert "validated on titles alone, which are easier than ads" in of(0, cross_fitted=0, of_other_kind=True)
+    assert of(0, kind=None) == "none, as there are no validation rows"
 
 
 def test_ctrl_c_in_the_evaluation_says_what_is_kept(

@@ -30,7 +30,7 @@ from hjc.classifiers import read_classifier
 from hjc.classifiers.ads_remarks import TOLD, Jobs, remarks, with_jobs
 from hjc.classifiers.ads_settings import AdsFit, AdsSettings
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.body_languages import learnt_languages, unread
+from hjc.classifiers.body_languages import learnt_languages, read_known
 from hjc.classifiers.combine import folds_of
 from hjc.classifiers.evidence import LEAST, combination, weigh
 from hjc.classifiers.fitting import check_rows, check_tree, draw
@@ -269,13 +269,6 @@ class AdsClassifier(Classifier):
         found = self.linear.leaf_log_proba(titles)
         return with_jobs(found, jobs.of(titles), jobs.ask) if self.settings.several_jobs else found
 
-    def _read(self, text: str) -> Ad:
-        """The ad of a text; without a body that is in none of :attr:`body_languages`, where there is a title."""
-        ad = read_ad(text)
-        if self.body_languages and ad.kind == AD and (why := unread(ad.body, self.body_languages)):
-            return Ad(ad.title, note="; ".join(filter(None, (ad.note, why))))
-        return ad
-
     def _combined(self, ads: Sequence[Ad], jobs: Jobs | None = None) -> FloatArray:
         """(B, L) natural-log probabilities of ads of any kind."""
         jobs = jobs or self._jobs()
@@ -319,17 +312,23 @@ class AdsClassifier(Classifier):
         """See the base class; 2,048 texts at a time."""
         self.check_fitted()
         for rows, chunk in chunks(texts, PREDICT_ROWS):
-            yield rows, self._combined([self._read(text) for text in chunk])
+            yield rows, self._combined([read_known(text, self.body_languages) for text in chunk])
 
     def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
         """Outcome: what the text was read as (title, ad, body, nothing); reason: several jobs, why it is no ad, or why
         its body was not read."""
         self.check_fitted()
         for rows, chunk in chunks(texts, PREDICT_ROWS):
-            ads, jobs = [self._read(text) for text in chunk], self._jobs()
+            ads, jobs = [read_known(text, self.body_languages) for text in chunk], self._jobs()
             found = self._combined(ads, jobs)
             kinds = [ad.kind for ad in ads]
             yield rows, found, list(zip(kinds, remarks(ads, found, self.linear, jobs), strict=True))
+
+    def calibrated_by(self, valid: JobData) -> bool:
+        """Names that were held back are easier than ads: by them a model that reads bodies would be too sure."""
+        titles = {0, *(len(PIECES) + k for k in self.more.of_title)}
+        reads_bodies = bool(np.delete(self.weights, list(titles)).any())
+        return not reads_bodies or self.cross_fitted is not None or any(read_ad(t).kind == AD for t in valid.texts)
 
     def oov_share(self, text: str) -> float:
         return self.linear.oov_share(read_ad(text).text)

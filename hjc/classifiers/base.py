@@ -162,6 +162,10 @@ class Classifier(Computing, Published, ABC):
 
     # ------------------------------------------------------------------ capabilities
 
+    def calibrated_by(self, valid: JobData) -> bool:
+        """Whether validation rows are of the kinds that the model is for: on others nothing is calibrated."""
+        return True
+
     def iter_outcomes(self, texts: Sequence[str]) -> Iterator[tuple[IntArray, FloatArray, list[tuple[str, str]]]]:
         """As :meth:`iter_log_proba`, with (outcome, reason) of each row; ("", "") where a classifier has none."""
         for rows, log_proba in self.iter_log_proba(texts):
@@ -209,14 +213,9 @@ class Classifier(Computing, Published, ABC):
     # ------------------------------------------------------------------ derived
 
     def fit(
-        self,
-        train: JobData | Texts,
-        valid: "JobData | tuple[Texts, Codes] | None" = None,
-        *,
-        codes: Codes | None = None,
-        run_dir: Path | None = None,
-        callback: Callback | None = None,
-    ) -> Self:
+        self, train: JobData | Texts, valid: "JobData | tuple[Texts, Codes] | None" = None, *,
+        codes: Codes | None = None, run_dir: Path | None = None, callback: Callback | None = None,
+    ) -> Self:  # fmt: skip
         """Fit on JobData, or on texts and codes.
 
         Args:

@@ -6,9 +6,10 @@ may well be known, as names of codes come in more languages than texts of the wo
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hjc.corpus.prepare.language_words import built_in
+from hjc.rerank.ads import AD, Ad, read_ad
 
 #: bodies of a language in training from which it counts as learnt
 LEAST = 5
@@ -34,7 +35,10 @@ def learnt_languages(bodies: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name, n in count.items() if name and n >= LEAST))
 
 
-def unread(body: str, learnt: Iterable[str]) -> str:
-    """Why a body is not read: it is surely in a language that is none of these; "" where it may be one of them."""
-    own = language_of(body)
-    return f"{UNREAD}: in {own}, of which no body was learnt" if own and own not in learnt else ""
+def read_known(text: str, learnt: Sequence[str]) -> Ad:
+    """The ad of a text; without its body where it has a title and the body is surely in none of these languages.
+    (): all bodies are read."""
+    ad = read_ad(text)
+    if not learnt or ad.kind != AD or not (own := language_of(ad.body)) or own in learnt:
+        return ad
+    return Ad(ad.title, note="; ".join(filter(None, (ad.note, f"{UNREAD}: in {own}, of which no body was learnt"))))

@@ -226,7 +226,8 @@ def calibrate_model(
 
     Returns:
         For train.yaml: ``kind`` (None without validation rows), ``rows``, and where it was fitted now ``cross_fitted``
-        (how many rows that trained are among these) and ``candidates`` with their cross-validated log-loss.
+        (how many rows that trained are among these), ``of_other_kind`` (they are not of the kinds that the model is
+        for, so nothing was calibrated) and ``candidates`` with their cross-validated log-loss.
     """
     folder = Path(directory)
     labelled = valid.labelled()
@@ -239,7 +240,7 @@ def calibrate_model(
             found = describe_validation(classifier, labelled)
             candidates = json.loads(found.choice.to_json(orient="records", double_precision=6))
             fitted = {"rows": len(found.scores), "cross_fitted": len(found.scores) - len(labelled)}
-            fitted["candidates"] = candidates
+            fitted |= {"of_other_kind": not classifier.calibrated_by(labelled), "candidates": candidates}
             write_calibration(folder, found.calibrator, fitted)
             found.scores.save(folder)
             describe_vectors(found.profile, classifier, labelled.texts)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.calibration import (
+    KINDS,
     CalibrationFit,
     Calibrator,
     Identity,
@@ -92,8 +93,11 @@ class ValidationResult:
 
 
 def describe_validation(classifier: Classifier, valid: JobData, *, seed: int = 0) -> ValidationResult:
-    """Fit a calibrator on validation rows and gather what thresholds, conformal sets and drift checks need. Rows that
-    trained, as models coded them that have not seen them (``classifier.cross_fitted``), are validation rows too.
+    """Fit a calibrator on validation rows and gather what thresholds, conformal sets and drift checks need.
+
+    Rows that trained, as models coded them that have not seen them (``classifier.cross_fitted``), are validation rows
+    too. Where the rows are not of the kinds that the model is for (``classifier.calibrated_by``) probabilities stay as
+    they are.
 
     Probabilities are gone through twice (three times where a calibrator is worth it); memory holds a batch of them, or
     all while they are below :data:`KEEP_BYTES`.
@@ -121,7 +125,7 @@ def describe_validation(classifier: Classifier, valid: JobData, *, seed: int = 0
             yield r, x
 
     data = summarise(taxonomy, watched(), rows.target, groups=rows.group, folds=FOLDS, seed=seed)
-    fit = choose(data)
+    fit = choose(data, kinds=KINDS if classifier.calibrated_by(valid) else ())
     variants = {"raw": variant_scores(taxonomy, kept, gold, weight)}
     if not isinstance(fit.calibrator, Identity):
         by_fold = cross_fit(data, fit)

@@ -79,14 +79,20 @@ class Record:
         started = time.monotonic() - sum(timing.get(key, 0.0) for key in ("fit_seconds", "save_seconds"))
         return cls(values, timing, started, earlier.get("training"), trained=earlier["status"] in SAVED)
 
-    def lost(self) -> str:
-        """What an interrupted run has lost for the calibration that was made now, "" where nothing."""
-        count = (self.training or {}).get("cross_fitted", 0)
-        if not count or self.values["calibration"].get("cross_fitted") != 0:
-            return ""
+    def of_calibration(self) -> str:
+        """The calibration in words: its kind, and what is to be said of the rows that it was made on."""
+        made, count = self.values["calibration"], (self.training or {}).get("cross_fitted", 0)
+        kind = str(made["kind"] or "none, as there are no validation rows")
+        if made.get("of_other_kind"):
+            return (
+                f"{kind}; validated on titles alone, which are easier than ads: probabilities stay as they are (coded "
+                "ads calibrate: hjc learn)"
+            )
+        if not count or made.get("cross_fitted") != 0:
+            return kind
         return (
-            f"; on the validation rows alone: what models said that had not seen {count:,} more was lost when the run "
-            "was interrupted (trainer.resume=false trains again)"
+            f"{kind}, on the validation rows alone: what models said that had not seen {count:,} more was lost when "
+            "the run was interrupted (trainer.resume=false trains again)"
         )
 
     def earlier(self, directory: Path) -> dict[str, Any] | None:

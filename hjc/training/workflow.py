@@ -342,7 +342,7 @@ def finish(
         record.values["calibration"] = {**(record.values.get("calibration") or {}), **fitted}
         record.timing["calibrate_seconds"] = round(time.monotonic() - started, 2)
         if config.output == "tables" or not fitted["kind"]:
-            out.print(f"calibration: {fitted['kind'] or 'none, as there are no validation rows'}{record.lost()}")
+            out.print(f"calibration: {record.of_calibration()}", soft_wrap=True)
     if settings.several:
         sentence = fit_several(classifier, directory, splits.train, splits.valid, record.trained and not evaluated)
         out.print(sentence, markup=False, soft_wrap=True)
