@@ -96,7 +96,7 @@ def test_ads_are_read_whole_whatever_their_columns_are_called(model: Path, tmp_p
     table, out = ads(tmp_path / "ads.csv", 40), tmp_path / "coded.csv"
     code, _, err = call("predict", model, table, "-o", out, "-t", "title", "-t", "description")
     assert code == 0 and "coded by the column" not in err
-    assert "warning: validated on texts of" in err and "the model reads both, but its calibration" in err
+    assert "warning: validated on texts of" in err and "he model reads both, but its calibration" in err
     coded = pd.read_csv(out, dtype=str)
     assert coded["hjc_outcome"].eq("ad").all() and coded["hjc_level4_code_1"].eq(coded["code"]).all()
 
