@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
-TEST_EXTRAS := dev,offline,lora,wandb,tensorboard,datasets,excel,prepare,stemming,search,peers,translate,llm,explain,ann,map,serve,onnx
+TEST_EXTRAS := dev,offline,lora,wandb,tensorboard,datasets,excel,prepare,stemming,search,peers,translate,llm,explain,ann,map,serve,onnx,fast
 DEMO_RUN ?= outputs/demo
 
 # processes that run tests

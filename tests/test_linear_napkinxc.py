@@ -54,8 +54,12 @@ def test_equals_napkinxc(tmp_path: Path, kind: str, loss: str, seed: int, nodes:
     model = getattr(models, kind)(str(tmp_path), **options)
     model.fit(rows, labels)
     nodes_read = read_weights(tmp_path / "weights.bin", features)
-    function = {"HSM": hsm_log_proba, "PLT": plt_log_proba, "OVR": ovr_log_proba}[kind]
-    ours = np.exp(function(nodes_read, rows, tree).astype(np.float64))
+    if kind == "HSM":
+        log_proba = hsm_log_proba(nodes_read, rows, tree)
+    else:
+        function = {"PLT": plt_log_proba, "OVR": ovr_log_proba}[kind]
+        log_proba = function(nodes_read, nodes_read.scores(rows).T, tree).T
+    ours = np.exp(log_proba.astype(np.float64))
     np.testing.assert_allclose(ours, own_probabilities(model, rows, tree.num_leaves), atol=1e-5)
 
 

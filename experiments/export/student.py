@@ -1,9 +1,10 @@
-"""A static student of a model, fitted to the first so many texts that `hjc distill` would take, and both on test rows.
+"""Students of a model, fitted to the first so many texts that `hjc distill` would take, and all of them on test rows.
 
     OMP_NUM_THREADS=1 python experiments/export/student.py RUN_DIR TEXTS.csv TEST.csv -t text -c code --texts 98304
 
 As `hjc distill RUN_DIR TEXTS.csv` does it, but the teacher's answers are kept part by part in a folder, so that a
-killed run goes on, and several students are fitted to the same answers.
+killed run goes on, and several students are fitted to the same answers: static ones of `--widths` numbers a vector, and
+`--layers`. With `--also MORE.csv` each of them is fitted once more, to the texts of both files.
 """
 
 import argparse
@@ -17,9 +18,10 @@ import hjc
 from hjc.apply.distill import read_texts
 from hjc.apply.step import recipe_of
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.distill import MOST_HELD_OUT, TOP
+from hjc.classifiers.distill import MOST_HELD_OUT, TOP, fit_to_answers, layers_of
 from hjc.classifiers.static import StaticClassifier, StaticSettings
 from hjc.data.reading import read_job_data
+from hjc.data.recipe import TextRecipe
 from hjc.data.settings import DataSettings
 from hjc.files import open_replacing
 from hjc.nn.distilling import SoftTargets, fit_static
@@ -51,6 +53,36 @@ def answers(teacher: Classifier, texts: list[str], folder: Path) -> SoftTargets:
     return SoftTargets(np.concatenate(leaves), np.concatenate(proba))
 
 
+class Texts:
+    """The texts of a file in the order in which `hjc distill` draws them, and what the teacher says of them."""
+
+    def __init__(self, teacher: Classifier, path: str, recipe: TextRecipe, most: int, folder: Path) -> None:
+        found, note = read_texts(path, recipe, ReadOptions())
+        print(note, flush=True)
+        order = np.random.default_rng(1).permutation(len(found))[MOST_HELD_OUT:][:most]
+        self.texts = [found[i] for i in order.tolist()]
+        self.targets = answers(teacher, self.texts, folder)
+
+    def add(self, other: "Texts") -> None:
+        self.texts = self.texts + other.texts
+        pairs = ((getattr(self.targets, name), getattr(other.targets, name)) for name in ("leaves", "proba"))
+        self.targets = SoftTargets(*map(np.concatenate, pairs))
+
+
+def told(number: int, loss: float) -> None:
+    print(f"pass {number}: cross-entropy {loss:.3f}", flush=True)
+
+
+def static(teacher: Classifier, taught: Texts, width: int, epochs: int) -> Classifier:
+    student = StaticClassifier(teacher.taxonomy, StaticSettings(width=width))
+    vectors, student.weights, student.bias = fit_static(
+        student.reader(taught.texts), taught.targets, buckets=student.settings.buckets, width=width,
+        leaves=teacher.taxonomy.num_leaves, epochs=epochs, seed=1, told=told,
+    )  # fmt: skip
+    student.vectors, student.scales = integers(vectors)
+    return student
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("run_dir", "taught", "test"):
@@ -58,33 +90,40 @@ def main() -> None:
     parser.add_argument("-t", "--text-column", action="append", required=True)
     parser.add_argument("-c", "--code-column", default="code")
     parser.add_argument("--texts", type=int, default=98_304)
+    parser.add_argument("--also", help="a second file of texts with the same columns")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--widths", type=int, nargs="+", default=[128])
+    parser.add_argument("--widths", type=int, nargs="*", default=[128])
+    parser.add_argument("--layers", type=int, nargs="*", default=[])
     parser.add_argument("--answers", type=Path, required=True, help="folder for the teacher's answers")
     parser.add_argument("-o", "--output", default=str(HERE / "student.csv"))
     given = parser.parse_args()
-    recipe = recipe_of(given.run_dir, given.text_column)
     model = hjc.load(given.run_dir).compute_on("cpu", "auto")
     teacher = model.calibrated() if model.calibrator is not None else model
-    found, note = read_texts(given.taught, recipe, ReadOptions())
-    order = np.random.default_rng(1).permutation(len(found))[MOST_HELD_OUT:][: given.texts]
-    texts = [found[i] for i in order.tolist()]
-    print(note, flush=True)
     settings = DataSettings(text_columns=given.text_column, code_column=given.code_column)
     rows, _ = read_job_data(given.test, model.taxonomy, settings)
-    targets = answers(teacher, texts, given.answers)
     table = [{"model": "teacher", "texts": 0, **measured(model, rows)}]
     print(table[-1], flush=True)
-    for width in given.widths:
-        student = StaticClassifier(model.taxonomy, StaticSettings(width=width))
-        vectors, student.weights, student.bias = fit_static(
-            student.reader(texts), targets, buckets=student.settings.buckets, width=width,
-            leaves=model.taxonomy.num_leaves, epochs=given.epochs, seed=1, told=lambda *told: print(*told, flush=True),
-        )  # fmt: skip
-        student.vectors, student.scales = integers(vectors)
-        table.append({"model": f"static student, {width} numbers", "texts": len(texts), **measured(student, rows)})
+
+    def add(name: str, student: Classifier, texts: int) -> None:
+        table.append({"model": name, "texts": texts, **measured(student, rows)})
         print(table[-1], flush=True)
         pd.DataFrame(table).to_csv(given.output, index=False)
+
+    def students(taught: Texts) -> None:
+        for width in given.widths:
+            add(f"static student, {width} numbers", static(teacher, taught, width, given.epochs), len(taught.texts))
+        for number in given.layers:
+            student = layers_of(teacher, number)
+            fit_to_answers(student, taught.texts, taught.targets, given.epochs, 1, told)
+            add(f"first {number} layers", student.compute_on("cpu", "auto"), len(taught.texts))
+
+    recipe = recipe_of(given.run_dir, given.text_column)
+    taught = Texts(teacher, given.taught, recipe, given.texts, given.answers)
+    students(taught)
+    if given.also:
+        folder = given.answers / Path(given.also).stem
+        taught.add(Texts(teacher, given.also, recipe, given.texts, folder))
+        students(taught)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def distill(
     order = np.random.default_rng(seed).permutation(len(distinct))
     number = max(1, min(MOST_HELD_OUT, int(HELD_OUT * len(distinct))))
     held, used = ([distinct[i] for i in part.tolist()] for part in (order[:number], order[number:]))
-    student = _layers_of(teacher, layers) if layers else None  # said before hours of work
+    student = layers_of(teacher, layers) if layers else None  # said before hours of work
 
     targets = _targets(teacher, used)
 
@@ -94,13 +94,7 @@ def distill(
         told(f"pass {epoch} of {epochs}: cross-entropy {loss:.3f}")
 
     if student is not None:
-        from hjc.nn.distilling import fit_layers
-        from hjc.nn.tokens import Reading, tokenize
-
-        corpus = tokenize(student.tokenizer, used, Reading.of(student.settings), student.side)
-        fit_layers(
-            student.network, corpus, student.tokenizer.pad_token_id, targets, epochs=epochs, seed=seed, told=after
-        )
+        fit_to_answers(student, used, targets, epochs, seed, after)
     else:
         student = _static(teacher, used, targets, settings or StaticSettings(), epochs, seed, after)
     student.recipe = teacher.recipe
@@ -142,8 +136,12 @@ def _static(
     return student
 
 
-def _layers_of(teacher: Classifier, layers: int) -> Any:
-    """An own copy of a neural teacher, with its first layers."""
+def layers_of(teacher: Classifier, layers: int) -> Any:
+    """An own copy of a neural teacher, with its first layers.
+
+    Raises:
+        ValueError: the teacher is no network, or has not so many layers.
+    """
     base = teacher.uncalibrated
     if base.name != "neural":
         raise ValueError(f"--layers needs a neural teacher, this one is a {base.name} model: leave the option out")
@@ -153,6 +151,17 @@ def _layers_of(teacher: Classifier, layers: int) -> Any:
     student.network, student.tokenizer = first_layers(base.network, layers), base.tokenizer
     student.side, student.device = base.side, base.device
     return student
+
+
+def fit_to_answers(
+    student: Any, texts: Sequence[str], targets: Any, epochs: int, seed: int, told: Callable[[int, float], None]
+) -> None:
+    """Train what :func:`layers_of` made on a teacher's ``SoftTargets`` of these texts."""
+    from hjc.nn.distilling import fit_layers
+    from hjc.nn.tokens import Reading, tokenize
+
+    corpus = tokenize(student.tokenizer, texts, Reading.of(student.settings), student.side)
+    fit_layers(student.network, corpus, student.tokenizer.pad_token_id, targets, epochs=epochs, seed=seed, told=told)
 
 
 def _compared(teacher: Classifier, student: Classifier, held: Sequence[str], used: int) -> Distilled:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hjc.arrays import Float32, FloatArray, IntArray
+from hjc.classifiers.compiled import COMPILED, FEW_TEXTS
 from hjc.classifiers.sparse_rows import Csr
 
 #: features with a weight in more than this share of the estimators are multiplied as dense rows (faster)
@@ -39,9 +40,30 @@ class FeatureWeights:
         self.starts = np.concatenate([[0], np.cumsum(np.where(heavy, 0, size))])
         self.estimators, self.values = estimators[~here], values[~here]
         self._matrix: Any = None
+        self._laid_out: Any = None  # for compiled loops
+        self._same = False  # these give the same sums here
 
     def scores(self, rows: Csr) -> FloatArray:
         """(B, E) float32 products. Memory: dense blocks of B x E."""
+        if (loops := COMPILED.loops) is not None and rows.shape[0] >= FEW_TEXTS:
+            found = self._by_loops(rows, loops)
+            if self._same or (found == self._by_libraries(rows)).all():
+                self._same = True
+                return found
+            COMPILED.leave_out()
+        return self._by_libraries(rows)
+
+    def _by_loops(self, rows: Csr, loops: Any) -> FloatArray:
+        if self._laid_out is None:
+            # numbers without a sign: no place is counted from the end
+            small = np.uint16 if self.shape[1] <= 1 << 16 else np.uint32
+            places = self.starts.astype(np.uint64), self.estimators.astype(small)
+            self._laid_out = self._line, *places, self.values, self.dense
+        out = np.zeros((rows.shape[0], self.shape[1]), np.float32)
+        loops.product(rows.indptr, rows.indices, rows.data, *self._laid_out, out)
+        return out
+
+    def _by_libraries(self, rows: Csr) -> FloatArray:
         few = rows.shape[0] <= _FEW_ROWS
         if not ("scipy.sparse" in sys.modules if few else has_scipy()):
             return self.plain_scores(rows)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hjc.arrays import FloatArray, IntArray, spans
+from hjc.arrays import Float32, FloatArray, IntArray, spans
+from hjc.classifiers.compiled import COMPILED
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.classifiers.ngrams import CharNgrams, NgramTable, WordNgrams
 from hjc.classifiers.sparse_rows import SparseRows
@@ -217,8 +218,17 @@ class Block:
         self.terms = {term: i for i, term in enumerate(terms)}
         self.known = (WordNgrams if self.kind == "word" else CharNgrams).of_terms(terms, *self._span)
 
-    def transform(self, words: Words) -> SparseRows:
-        return self._weigh(self._count(words))
+    def transform(self, words: Words, loops: Any = None) -> SparseRows:
+        """Weighed counts of known n-grams. loops: :mod:`hjc.classifiers.loops`, or None."""
+        if loops is None or self.known is None:
+            return self._weigh(self._count(words))
+        counts, most = self.known.by_loops(words, loops), 4096
+        while True:  # until no count is above those that are weighed
+            weighed = self._weight_of(np.arange(most, dtype=np.float32))
+            indptr, indices, data, most = loops.weighed(*counts, weighed, self.idf, self.weight)
+            if most == 0:
+                return SparseRows(indptr, indices, data, len(self.idf))
+            most += 1
 
     def restore(self, vocabulary: list[str] | None, idf: FloatArray) -> None:
         if vocabulary is not None:
@@ -230,8 +240,12 @@ class Block:
         self.known = (WordNgrams if self.kind == "word" else CharNgrams)(symbols, table, *self._span)
         self.idf = np.asarray(idf, dtype=np.float32)
 
+    def _weight_of(self, counts: Float32) -> Float32:
+        """Of how often an n-gram stands in a text; without meaning for 0."""
+        return 1 + np.log(np.maximum(counts, 1)) if self._sublinear else counts
+
     def _weigh(self, counts: SparseRows) -> SparseRows:
-        values = 1 + np.log(counts.data) if self._sublinear else counts.data
+        values = self._weight_of(counts.data)
         return replace(counts, data=values * self.idf[counts.indices]).scaled(self.weight)
 
 
@@ -250,14 +264,14 @@ class TextFeatures:
         """F: number of columns."""
         return sum(len(b.idf) for b in self.blocks)
 
-    def _words(self, texts: Sequence[str]) -> dict[str, Words]:
+    def _words(self, texts: Sequence[str], loops: Any = None) -> dict[str, Words]:
         """The words of each text, and of the first line of each, not stemmed."""
         s = self.settings
         for position, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"texts[{position}]: got {type(text).__name__}, allowed are strings (an empty one too)")
         cut = [text[: s.max_chars] for text in texts] if s.max_chars else texts
-        words, leads = words_of(cut, Spelling(s.normal_form, s.casefold, s.dotless_i, s.tonos))
+        words, leads = words_of(cut, Spelling(s.normal_form, s.casefold, s.dotless_i, s.tonos), loops)
         return {"text": words, "lead": words.first(leads)} if s.lead_weight > 0 else {"text": words}
 
     def _counted(self, words: Words, kind: str) -> Words:
@@ -273,8 +287,8 @@ class TextFeatures:
         words = self._words([text])[block.field]
         return words.lists()[0], self._counted(words, block.kind).lists()[0]
 
-    def _prepared(self, texts: Sequence[str]) -> Iterator[tuple[Block, Words]]:
-        words = self._words(texts)
+    def _prepared(self, texts: Sequence[str], loops: Any = None) -> Iterator[tuple[Block, Words]]:
+        words = self._words(texts, loops)
         for block in self.blocks:
             yield block, self._counted(words[block.field], block.kind)
 
@@ -292,7 +306,9 @@ class TextFeatures:
 
     def rows(self, texts: Sequence[str]) -> SparseRows:
         """(b, F) rows of texts; a text without known n-grams gives an empty row."""
-        return SparseRows.beside([block.transform(found) for block, found in self._prepared(texts)]).scaled()
+        loops = COMPILED.after(texts)
+        parts = [block.transform(found, loops) for block, found in self._prepared(texts, loops)]
+        return SparseRows.beside(parts, loops).scaled(loops=loops)
 
     def transform(self, texts: Sequence[str]) -> "sparse.csr_matrix":
         """:meth:`rows` as SciPy's matrix."""

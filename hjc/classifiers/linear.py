@@ -18,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -40,10 +41,10 @@ from hjc.classifiers.napkinxc_weights import (
     read_weights,
 )
 from hjc.classifiers.side import beside, read_side, write_side
-from hjc.classifiers.sparse_rows import Csr
+from hjc.classifiers.sparse_rows import Csr, SparseRows
 from hjc.classifiers.storage import ModelDir, load_array
 from hjc.classifiers.topdown import TopDown, scale_scores
-from hjc.classifiers.treemath import chunks, log_softmax
+from hjc.classifiers.treemath import chunks
 from hjc.classifiers.unseen import UnseenCodes, prior
 from hjc.classifiers.vectors import TF_IDF, TextVectors
 from hjc.data.codesets import CodeSets
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 _BYTES_A_COEFFICIENT = 250
 #: above this, "the reference for small trees" would ask for more than 8 GB
 _MAX_COEFFICIENTS = 32_000_000
+#: rows whose scores are worked on together: what fits into the processor's cache
+_TOGETHER = 64
 _NAPKIN_FILES = ("weights.bin", "tree.bin", "tree.txt", "args.bin")
 
 
@@ -228,31 +231,52 @@ class LinearClassifier(Classifier):
             yield rows, self.rows_log_proba(beside(features.rows(chunk), self.side, chunk, self.settings))
 
     def rows_log_proba(self, rows: Csr) -> FloatArray:
-        """(b, F) float32 feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in."""
-        (_, nodes), tree, floor = self._fitted(), self.taxonomy, self.settings.floor
-        leaf_prior = self._leaf_prior
+        """(b, F) float32 feature rows -> (b, L) float32 log-probabilities; see the module for what is mixed in.
+
+        The numbers of a row are the same in every batch.
+        """
+        number = rows.shape[0]
+        if number == 1:  # NumPy sums one column in another order than several
+            return self.rows_log_proba(_twice(rows))[:1]
+        _, nodes = self._fitted()
+        empty = np.diff(rows.indptr) == 0
         if self.settings.hierarchy == "topdown":
             assert self._topdown is not None
-            out = self._topdown(nodes, rows)  # (L, b)
+            found = self._topdown(nodes, rows)  # (L, b)
+            found[:, empty] = self._leaf_prior
+            return self._floored(np.exp(found) if self._unseen else None, found)
+        scores, out = nodes.scores(rows), np.empty((number, self.taxonomy.num_leaves), np.float32)
+        ends = np.linspace(0, number, -(-number // _TOGETHER) + 1).astype(int)  # none has one row
+        for start, stop in pairwise(ends.tolist()):
+            proba = self._proba_of_leaves(np.ascontiguousarray(scores[start:stop].T))
+            proba[:, empty[start:stop]] = np.exp(self._leaf_prior)
+            out[start:stop] = self._floored(proba)
+        return out
+
+    def _proba_of_leaves(self, scores: FloatArray) -> FloatArray:
+        """(E, b) scores -> (L, b) the softmax over leaves with training rows, prior mixed in."""
+        nodes, tree, floor = self._fitted()[1], self.taxonomy, np.float32(self.settings.floor)
+        if self.settings.hierarchy == "flat_logreg":
+            out = scores
         else:
-            if self.settings.hierarchy == "flat_logreg":
-                leaf = nodes.scores(rows)
-            elif self.settings.hierarchy == "bottomup":
-                leaf = ovr_log_proba(nodes, rows, tree)
-            else:
-                leaf = plt_log_proba(nodes, rows, tree)
-            leaf[:, self.row_counts[tree.leaves] == 0] = -np.inf
-            leaf = log_softmax(leaf)
-            with np.errstate(divide="ignore"):
-                out = np.logaddexp(leaf.T + np.float32(np.log1p(-floor)), leaf_prior + np.float32(np.log(floor)))
-        out[:, np.diff(rows.indptr) == 0] = leaf_prior
-        if self._unseen is not None:
-            with np.errstate(divide="ignore"):  # what underflows gets the floor below
-                out = np.log(self._unseen(np.exp(out)))
+            out = (ovr_log_proba if self.settings.hierarchy == "bottomup" else plt_log_proba)(nodes, scores, tree)
+        out[self.row_counts[tree.leaves] == 0] = -np.inf
+        out -= out.max(axis=0)
+        np.exp(out, out=out)
+        out *= ((1 - floor) / out.sum(axis=0, dtype=np.float64)).astype(np.float32)
+        out += floor * np.exp(self._leaf_prior)
+        return out
+
+    def _floored(self, proba: FloatArray | None, log_proba: FloatArray | None = None) -> FloatArray:
+        """(L, b) probabilities, or their logarithms where they are known -> (b, L) log-probabilities."""
+        with np.errstate(divide="ignore"):  # what underflows gets the floor below
+            if proba is not None:
+                log_proba = np.log(proba if self._unseen is None else self._unseen(proba))
+        assert log_proba is not None
         # the declared floor of every classifier; what it adds (below 1e-10 a leaf) is taken off the whole row
-        np.maximum(out, LOG_PROBA_FLOOR, out=out)
-        out -= np.log(np.exp(out).sum(axis=0, dtype=np.float64)).astype(np.float32)
-        return np.ascontiguousarray(out.T)
+        np.maximum(log_proba, LOG_PROBA_FLOOR, out=log_proba)
+        log_proba -= np.log(np.exp(log_proba).sum(axis=0, dtype=np.float64)).astype(np.float32)
+        return np.ascontiguousarray(log_proba.T)
 
     @property
     def theta(self) -> float:
@@ -341,6 +365,12 @@ class LinearClassifier(Classifier):
                 raise ValueError(f"{path}: holds NaN or infinite weights; train the model again")
         self._ready()
         return self
+
+
+def _twice(rows: Csr) -> SparseRows:
+    """One row two times."""
+    size = len(rows.data)
+    return SparseRows(np.array([0, size, 2 * size]), np.tile(rows.indices, 2), np.tile(rows.data, 2), rows.shape[1])
 
 
 def count_rows(taxonomy: Taxonomy, gold: IntArray, weight: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ An estimator that saw one class only answers +10 or -10.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hjc.arrays import FloatArray, IntArray
-from hjc.calibration.conditionals import sum_paths
 from hjc.classifiers.feature_weights import FeatureWeights
 from hjc.classifiers.sparse_rows import Csr
 from hjc.taxonomy import Taxonomy
@@ -195,18 +195,22 @@ def node_log_proba(nodes: Nodes, scores: FloatArray) -> FloatArray:
     return hinge_log_proba(scores) if nodes.hinge else np.minimum(scores, 0) - np.log1p(np.exp(-np.abs(scores)))
 
 
-def plt_log_proba(nodes: Nodes, rows: Csr, taxonomy: Taxonomy) -> FloatArray:
-    """(B, L) natural log of napkinXC's PLT probabilities: product of the sigmoids on the path; rows do not sum to 1."""
-    each = node_log_proba(nodes, nodes.scores(rows))
-    return sum_paths(each[:, 1:], taxonomy) + each[:, :1]
+def plt_log_proba(nodes: Nodes, scores: FloatArray, taxonomy: Taxonomy) -> FloatArray:
+    """(E, B) scores -> (L, B) natural log of napkinXC's PLT probabilities: the product of the sigmoids on each path."""
+    each = node_log_proba(nodes, scores)
+    below = each[1:]
+    bounds = np.searchsorted(taxonomy.level, np.arange(2, taxonomy.depth + 2)).tolist()
+    for start, stop in pairwise(bounds):  # nodes lie in order of their level
+        below[start:stop] += below[taxonomy.parents[start:stop]]
+    return np.asarray(below[taxonomy.leaves] + each[:1])
 
 
-def ovr_log_proba(nodes: Nodes, rows: Csr, taxonomy: Taxonomy) -> FloatArray:
-    """(B, L) natural log of napkinXC's OVR probabilities, one sigmoid a leaf; rows do not sum to 1.
+def ovr_log_proba(nodes: Nodes, scores: FloatArray, taxonomy: Taxonomy) -> FloatArray:
+    """(E, B) scores -> (L, B) natural log of napkinXC's OVR probabilities, one sigmoid a leaf.
 
     napkinXC writes no estimators above the highest label seen: those leaves are impossible, -inf.
     """
-    each = node_log_proba(nodes, nodes.scores(rows))
-    out = np.full((rows.shape[0], taxonomy.num_leaves), -np.inf, dtype=each.dtype)
-    out[:, : each.shape[1]] = each[:, : taxonomy.num_leaves]
+    each = node_log_proba(nodes, scores)
+    out = np.full((taxonomy.num_leaves, scores.shape[1]), -np.inf, dtype=each.dtype)
+    out[: len(each)] = each[: taxonomy.num_leaves]
     return out

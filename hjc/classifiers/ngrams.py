@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hjc.arrays import IntArray
 from hjc.classifiers.sparse_rows import SparseRows
-from hjc.classifiers.text_words import Words
+from hjc.classifiers.text_words import Pool, Words
 
 #: below this many possible pairs (node, symbol) a depth of the trie is a plain array instead of a hash table
 _PLAIN_SIZE = 1 << 22
@@ -164,6 +164,32 @@ class NgramTable:
         return SparseRows.counted(np.concatenate(owners), np.concatenate(columns), len(lengths), self.num_columns)
 
 
+class Trie:
+    """The n-grams of a table for compiled loops: one hash table for all lengths, whose nodes are numbered through."""
+
+    def __init__(self, table: NgramTable, loops: Any) -> None:
+        pairs, columns, above, nodes = [np.zeros(0, np.int64)], [np.full(1, -1, np.int64)], 0, 1
+        for keys, ends in table.depths:
+            pairs.append(keys + above * table.alphabet)
+            columns.append(ends)
+            above, nodes = nodes, nodes + len(keys)
+        self._column, self._alphabet = np.concatenate(columns).astype(np.int32), table.alphabet
+        self._key, self._node = loops.trie(np.concatenate(pairs))
+        self._loops = loops
+
+    def __call__(
+        self, symbols: IntArray, starts: IntArray, stops: IntArray, low: int, high: int, whole: bool
+    ) -> tuple[Any, Any]:
+        """(S + 1,) where the n-grams of each sequence begin, and their columns, each as often as it stands there.
+
+        symbols, low, high, whole: as of :meth:`NgramTable.count`; starts, stops: (S,) of the sequences.
+        """
+        found: tuple[Any, Any] = self._loops.ngrams(
+            self._key, self._node, self._column, self._alphabet, symbols, starts, stops, low, high, whole
+        )
+        return found
+
+
 class CharNgrams:
     """Counts of the character n-grams of tokens, a blank for each edge: CountVectorizer(analyzer="char_wb").
 
@@ -175,6 +201,7 @@ class CharNgrams:
     def __init__(self, symbols: IntArray, table: NgramTable, low: int, high: int) -> None:
         self._low, self._high, self.symbols, self.table = low, high, symbols, table
         self._number = _numbers(symbols)
+        self._trie: Trie | None = None
 
     @classmethod
     def of_terms(cls, terms: Sequence[str], low: int, high: int) -> "CharNgrams":
@@ -187,11 +214,23 @@ class CharNgrams:
         """In column order."""
         return self.table.terms([chr(point) for point in self.symbols.tolist()], "")
 
+    def _symbols(self, points: Any) -> IntArray:
+        return self._number[np.minimum(points, len(self._number) - 1)]
+
     def __call__(self, tokens: Sequence[str]) -> SparseRows:
         """(tokens, columns) of tokens that are not empty."""
-        points = _code_points(" " + "  ".join(tokens) + " " if tokens else "")
-        symbols = self._number[np.minimum(points, len(self._number) - 1)]
+        symbols = self._symbols(_code_points(" " + "  ".join(tokens) + " " if tokens else ""))
         return self.table.count(symbols, _lengths(tokens) + 2, self._low, self._high, whole_if_short=True)
+
+    def by_loops(self, words: Words, loops: Any) -> tuple[IntArray, IntArray, Any, Any]:
+        """What the compiled ``weighed`` counts: numbers of words, where those of each text begin; where the n-grams of
+        each word begin, and their columns."""
+        self._trie = self._trie or Trie(self.table, loops)
+        pool = words.known if isinstance(words.known, Pool) else Pool.of(words.known)
+        symbols = self._symbols(np.concatenate([np.full(1, ord(" "), np.uint32), pool.points]))
+        starts, stops = pool.starts[:-1], pool.starts[1:] + 1  # each from the blank before it to that after it
+        begin, columns = self._trie(symbols, starts, stops, self._low, self._high, True)
+        return words.flat, words.ends, begin, columns
 
 
 class WordNgrams:
@@ -204,6 +243,8 @@ class WordNgrams:
     def __init__(self, symbols: Sequence[str], table: NgramTable, low: int, high: int) -> None:
         self._low, self._high, self.symbols, self.table = low, high, symbols, table
         self._number = dict(zip(symbols, range(len(symbols)), strict=True))
+        self._trie: Trie | None = None
+        self._known: Any = None  # of symbols: what compiled loops find them by
 
     @classmethod
     def of_terms(cls, terms: Sequence[str], low: int, high: int) -> "WordNgrams":
@@ -218,11 +259,27 @@ class WordNgrams:
         """In column order."""
         return self.table.terms(self.symbols, " ")
 
+    def _symbols(self, words: Words) -> IntArray:
+        found = map(self._number.get, words.known, repeat(-1))
+        return np.fromiter(found, dtype=np.int64, count=len(words.known))[words.flat]
+
     def __call__(self, words: Words) -> SparseRows:
         """(texts, columns)."""
-        found = map(self._number.get, words.known, repeat(-1))
-        symbols = np.fromiter(found, dtype=np.int64, count=len(words.known))
-        return self.table.count(symbols[words.flat], np.diff(words.ends), self._low, self._high)
+        return self.table.count(self._symbols(words), np.diff(words.ends), self._low, self._high)
+
+    def by_loops(self, words: Words, loops: Any) -> tuple[IntArray, IntArray, Any, Any]:
+        """As of :class:`CharNgrams`; what is counted together is a text, not a word."""
+        self._trie = self._trie or Trie(self.table, loops)
+        if isinstance(words.known, Pool):
+            if self._known is None:
+                pool = Pool.of(self.symbols)
+                self._known = pool.points, pool.starts, *loops.table_of(pool.points, pool.starts)
+            symbols = loops.numbers(words.known.points, words.known.starts, *self._known)[words.flat]
+        else:
+            symbols = self._symbols(words)
+        begin, columns = self._trie(symbols, words.ends[:-1], words.ends[1:], self._low, self._high, False)
+        texts = np.arange(len(words.ends))
+        return texts[:-1], texts, begin, columns
 
 
 def _numbers(points: IntArray) -> IntArray:

@@ -72,8 +72,8 @@ class SparseRows:
         return cls(np.concatenate([[0], *indptr]), indices, data, parts[0].width)
 
     @classmethod
-    def beside(cls, parts: Sequence["SparseRows"]) -> "SparseRows":
-        """Blocks of columns of the same rows, side by side."""
+    def beside(cls, parts: Sequence["SparseRows"], loops: Any = None) -> "SparseRows":
+        """Blocks of columns of the same rows, side by side. loops: :mod:`hjc.classifiers.loops`, or None."""
         if len(parts) == 1:
             return parts[0]
         sizes = np.array([np.diff(part.indptr) for part in parts])  # (blocks, B)
@@ -81,6 +81,12 @@ class SparseRows:
         begin = indptr[:-1] + np.cumsum(sizes, axis=0) - sizes  # of each block of each row
         indices = np.empty(int(indptr[-1]), np.int64)
         data, width = np.empty(len(indices), np.float32), 0
+        if loops is not None:
+            place = indptr[:-1].copy()
+            for part in parts:
+                loops.put(place, indices, data, part.indptr, part.indices, part.data, width)
+                width += part.width
+            return cls(indptr, indices, data, width)
         for part, size, start in zip(parts, sizes, begin, strict=True):
             place = spans(start, start + size)
             indices[place], data[place] = part.indices + width, part.data
@@ -92,12 +98,15 @@ class SparseRows:
         """(B, F)."""
         return len(self.indptr) - 1, self.width
 
-    def scaled(self, length: float = 1.0) -> "SparseRows":
-        """Each row with this Euclidean length; empty rows stay empty."""
-        squares = np.zeros(self.shape[0])
-        filled = np.flatnonzero(np.diff(self.indptr))
-        if len(filled):
-            squares[filled] = np.add.reduceat(self.data.astype(np.float64) ** 2, self.indptr[filled])
+    def scaled(self, length: float = 1.0, loops: Any = None) -> "SparseRows":
+        """Each row with this Euclidean length; empty rows stay empty. loops: as of :meth:`beside`."""
+        if loops is not None:
+            data = self.data.copy()
+            loops.scale(self.indptr, data, length)
+            return replace(self, data=data)
+        owner = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        # one after the other, as the loops do
+        squares = np.bincount(owner, self.data.astype(np.float64) ** 2, self.shape[0])
         factors = np.where(squares > 0, length / np.sqrt(np.where(squares > 0, squares, 1)), 0).astype(np.float32)
         return replace(self, data=self.data * np.repeat(factors, np.diff(self.indptr)))
 

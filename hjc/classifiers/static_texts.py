@@ -73,7 +73,7 @@ class UnitReader:
         )
 
 
-def _word_buckets(words: list[str], buckets: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], UInt64]:
+def _word_buckets(words: Sequence[str], buckets: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], UInt64]:
     """Of U words: the buckets of their n-grams and of themselves, laid end to end, where they begin (U + 1,), and a
     hash of each whole word (U,)."""
     framed = "".join(f" {word} " for word in words)

@@ -10,7 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -48,6 +48,38 @@ class Spelling(NamedTuple):
         return normalise(text, **self._asdict())
 
 
+class Pool(Sequence[str]):
+    """D words as their characters, a blank after each; strings only where they are asked for.
+
+    Attributes:
+        points: characters. starts: (D + 1,) where each word begins, and the next one would.
+    """
+
+    def __init__(self, points: Points, starts: IntArray) -> None:
+        self.points, self.starts = points, starts
+
+    @cached_property
+    def _strings(self) -> list[str]:
+        return _text(self.points).split()
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._strings[i]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> "Pool":
+        """Of words without blanks."""
+        starts = np.cumsum([0, *(len(word) + 1 for word in words)])
+        return cls(_points("".join(f"{word} " for word in words)), starts)
+
+    def take(self, which: IntArray) -> "Pool":
+        """The words of these numbers."""
+        begin, end = self.starts[which], self.starts[which + 1]
+        return Pool(self.points[spans(begin, end)], np.concatenate([[0], np.cumsum(end - begin)]))
+
+
 @dataclass(frozen=True, eq=False)
 class Words:
     """The words of B texts.
@@ -57,7 +89,7 @@ class Words:
             begin in it, and the last one ends.
     """
 
-    known: list[str]
+    known: Sequence[str]
     flat: IntArray
     ends: IntArray
 
@@ -65,7 +97,8 @@ class Words:
         """So many words of each text, (B,), from its beginning."""
         here = self.flat[spans(self.ends[:-1], self.ends[:-1] + counts)]
         used, flat = np.unique(here, return_inverse=True)
-        return Words([self.known[i] for i in used.tolist()], flat, np.concatenate([[0], np.cumsum(counts)]))
+        known = self.known.take(used) if isinstance(self.known, Pool) else [self.known[i] for i in used.tolist()]
+        return Words(known, flat, np.concatenate([[0], np.cumsum(counts)]))
 
     def lists(self) -> list[list[str]]:
         """The words of each text."""
@@ -73,11 +106,16 @@ class Words:
         return [all_words[a:b] for a, b in zip(self.ends[:-1].tolist(), self.ends[1:].tolist(), strict=True)]
 
 
-def words_of(texts: Sequence[str], spelling: Spelling) -> tuple[Words, IntArray]:
-    """The words of B texts, and (B,) how many of them stand in the first line that is not blank."""
+def words_of(texts: Sequence[str], spelling: Spelling, loops: Any = None) -> tuple[Words, IntArray]:
+    """The words of B texts, and (B,) how many of them stand in the first line that is not blank.
+
+    loops: :mod:`hjc.classifiers.loops`, or None.
+    """
     upto = np.cumsum([0, *map(len, texts)])
     if upto[-1] < _FEW:
         return _plainly(texts, spelling)
+    if loops is not None:
+        return _by_loops(texts, spelling, loops)
     number: defaultdict[str, int] = defaultdict(count().__next__)
     flat, ends, leads = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)], [np.zeros(0, np.int64)]
     start = 0
@@ -102,6 +140,35 @@ def _plainly(texts: Sequence[str], spelling: Spelling) -> tuple[Words, IntArray]
     return Words(list(number), flat, np.cumsum([0, *map(len, found)])), leads
 
 
+def _by_loops(texts: Sequence[str], spelling: Spelling, loops: Any) -> tuple[Words, IntArray]:
+    """:func:`words_of` character by character, compiled."""
+    table = _table(spelling)
+    given, breaks = _laid_out(texts)
+    blank = np.array([*map(_blank_lines, texts)], np.int64)
+    spelled = loops.with_others(given, breaks, table.size)
+    rare, kinds = np.zeros(0, np.uint32), np.zeros(0, np.uint8)
+    if spelled.any():
+        own = [spelling(text) if whole else text for text, whole in zip(texts, spelled.tolist(), strict=True)]
+        given, breaks = _laid_out(own)
+        rare = np.unique(given[given > 0xFFFF])
+        kinds = np.array([_kind(chr(point)) for point in rare.tolist()], np.uint8)
+    points, starts, flat, ends, leads = loops.words(
+        given, breaks, spelled, blank, table.steps, table.size, table.line, table.further, _kinds(), rare, kinds
+    )
+    return Words(Pool(points, starts), flat, ends), leads
+
+
+def _laid_out(texts: Sequence[str]) -> tuple[Points, IntArray]:
+    """Characters of all texts, a line break before the first and after each, and where that after each stands."""
+    ends: IntArray = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
+    return _points("\n".join(["", *texts, ""])), ends
+
+
+def _blank_lines(text: str) -> int:
+    """Lines of nothing but blanks at the beginning."""
+    return text[: len(text) - len(text.lstrip())].count("\n") if text[:1].isspace() else 0
+
+
 def _points(text: str) -> Points:
     # surrogatepass: a text may hold lone surrogates
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
@@ -110,8 +177,7 @@ def _points(text: str) -> Points:
 def _spelled(texts: Sequence[str], spelling: Spelling) -> tuple[Points, IntArray, IntArray]:
     """Characters of all texts, normalised, a line break before the first and after each; where the break after each
     text stands; where the first line of each that is not blank ends."""
-    given = _points("\n".join(["", *texts, ""]))
-    breaks = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
+    given, breaks = _laid_out(texts)
     table = _table(spelling)
     given = np.minimum(given, _TOP)
     size = table.size[given]
@@ -132,8 +198,8 @@ def _spelled(texts: Sequence[str], spelling: Spelling) -> tuple[Points, IntArray
         breaks = breaks + np.cumsum(lengths)
     lines = np.flatnonzero(points == _BREAK)
     begin = np.concatenate([[1], breaks[:-1] + 1])
-    blank = [text[: len(text) - len(text.lstrip())].count("\n") if text[:1].isspace() else 0 for text in texts]
-    return points, breaks, lines[np.searchsorted(lines, begin) + np.array(blank, np.int64)]
+    blank = np.array([*map(_blank_lines, texts)], np.int64)
+    return points, breaks, lines[np.searchsorted(lines, begin) + blank]
 
 
 def _cut(points: Points) -> tuple[list[str], IntArray]:
@@ -183,15 +249,15 @@ def _kinds() -> npt.NDArray[np.uint8]:
     return np.array([*map(_kind, map(chr, range(0x10000))), 0], np.uint8)
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
+class _Table(NamedTuple):
     """What characters become that are spelled alone: how many characters, the first one, and further ones (n, 3), of
-    which ``line`` says where."""
+    which ``line`` says where. ``steps``: the first one and, from bit 24 on, its kind, 8 where they are not one."""
 
     size: npt.NDArray[np.uint8]
     first: Points
     line: npt.NDArray[np.uint16]
     further: Points
+    steps: Points
 
     def longer(self, points: Points, given: Points, size: Any) -> Points:
         """``points`` where some of the given characters become several, or none."""
@@ -221,4 +287,6 @@ def _table(spelling: Spelling) -> _Table:
                 line[point] = len(further)
                 further.append([ord(c) for c in found[1:]])
     width = max(map(len, further), default=0)
-    return _Table(size, first, line, np.array([f + [0] * (width - len(f)) for f in further], np.uint32))
+    rest = np.array([f + [0] * (width - len(f)) for f in further], np.uint32)
+    kinds = np.where(size == 1, _kinds()[first], 8).astype(np.uint32)
+    return _Table(size, first, line, rest.reshape(len(further), width), first | kinds << np.uint32(24))
