@@ -61,7 +61,10 @@ def test_equal_texts_go_through_the_model_once(directory, monkeypatch):
 def test_bfloat16_is_near_float32_which_stays_exact(directory):
     model, texts = hjc.load(directory), list(toy_data(toy_tree(), 10, 5).texts)
     exact = model.predict_log_proba(texts)
+    vectors = model.vectors(texts)
     near = model.compute_on(precision="bf16").predict_log_proba(texts)
+    apart = np.abs(model.vectors(texts) - vectors).max()
+    assert 0 < apart < 0.05 * np.abs(vectors).max()
     assert not np.array_equal(near, exact)
     assert np.abs(np.exp(near) - np.exp(exact)).max() < 0.05
     assert (near.argmax(1) == exact.argmax(1)).mean() > 0.98

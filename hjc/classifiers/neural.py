@@ -145,9 +145,13 @@ class NeuralClassifier(Classifier):
         """The head from the titles of the codes, with the offset of the prior; the weights (n,) of the rows."""
         s, t = self.settings, self.trainer
         if s.head_init == "titles":
+            from hjc.nn.fitting import resolve_precision
+
+            half = resolve_precision(t.precision).startswith("bf16")
             sample = np.random.default_rng(t.seed).permutation(len(train))[:INIT_SAMPLE]
             texts = [train.texts[i] for i in sample]
-            initialise_head(network, self.tokenizer, self.taxonomy, s, texts, train.gold[sample].tolist(), t.seed)
+            gold = train.gold[sample].tolist()
+            initialise_head(network, self.tokenizer, self.taxonomy, s, texts, gold, t.seed, bfloat16=half)
         weight = train.weight * class_weights(train, t.class_weights)
         if s.logit_adjustment:  # after the start from titles, which are no sample of the population
             prior = conditional_log_prior(self.taxonomy, train.gold, weight)
@@ -258,7 +262,7 @@ class NeuralClassifier(Classifier):
     def vectors(self, texts: Sequence[str]) -> FloatArray:
         """(n, H) float32: the pooled vectors that the head sees, for comparing texts."""
         network, s = self._fitted(), self.settings
-        return encode_texts(network, self.tokenizer, texts, s).numpy()
+        return encode_texts(network, self.tokenizer, texts, s, bfloat16=self.bfloat16).numpy()
 
     def text_vectors(self, texts: Sequence[str]) -> TextVectors:
         return TextVectors(ENCODER, normalise(self.vectors(texts)))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hjc.arrays import IntArray
 from hjc.data.side import SideVocabulary
 from hjc.nn.batching import text_batches
+from hjc.nn.devices import autocast
 from hjc.nn.fields import first_tokens, merge_windows
 from hjc.nn.heads import Head, build_head
 from hjc.nn.packed import last_states
@@ -127,9 +128,18 @@ def read_texts(
 
 @torch.no_grad()
 def encode_texts(
-    network: Network, tokenizer: Any, texts: Sequence[str], settings: NeuralSettings, description: str = "encoding"
+    network: Network,
+    tokenizer: Any,
+    texts: Sequence[str],
+    settings: NeuralSettings,
+    description: str = "encoding",
+    *,
+    bfloat16: bool = False,
 ) -> Tensor:
-    """(n, H) features in evaluation mode, float32, on the CPU; a bar where it takes longer."""
+    """(n, H) features in evaluation mode, float32, on the CPU; a bar where it takes longer.
+
+    bfloat16: of products in it.
+    """
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
@@ -137,7 +147,8 @@ def encode_texts(
     side = network.vocabulary
     with rows_progress(description, len(texts)) as bar:
         for rows, batch in read_texts(tokenizer, texts, settings, device, side):
-            out[torch.from_numpy(rows)] = network.features(**batch).cpu()
+            with autocast(device, bfloat16):
+                out[torch.from_numpy(rows)] = network.features(**batch).cpu()
             bar.advance(len(rows))
     network.train(was_training)
     return out
@@ -195,6 +206,8 @@ def initialise_head(
     texts: Sequence[str],
     gold: Sequence[int],
     seed: int,
+    *,
+    bfloat16: bool = False,
 ) -> int:
     """Start the head as a classifier of the titles of the codes, before the encoder is touched.
 
@@ -205,6 +218,7 @@ def initialise_head(
 
     Args:
         texts, gold: some training rows and their gold nodes.
+        bfloat16: the vectors are of products in it, as those of the training that follows.
 
     Returns:
         The number of titles used; 0 (the tree has none): the head keeps its random start.
@@ -214,7 +228,8 @@ def initialise_head(
         return 0
     head = network.head
     device = next(head.parameters()).device
-    vectors = encode_texts(network, tokenizer, [*titles, *texts], settings, "encoding titles of codes").to(device)
+    told = "encoding titles of codes"
+    vectors = encode_texts(network, tokenizer, [*titles, *texts], settings, told, bfloat16=bfloat16).to(device)
     target = torch.as_tensor([*nodes, *gold], device=device)
     optimizer = torch.optim.AdamW(head.parameters(), lr=START_RATE, weight_decay=0.01)
     generator = torch.Generator().manual_seed(seed)
