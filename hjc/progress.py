@@ -3,6 +3,7 @@
 Where there is no terminal (a log file, a batch system) both are a line every ten seconds.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,16 @@ PROGRESS_AFTER = 2.0
 #: seconds between the lines in a log
 EVERY = 10.0
 _state = {"silent": False}
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of a distributed training: the one that reports and writes.
+
+    torchrun and Lightning number the processes of a machine (``LOCAL_RANK``), torchrun all of them (``RANK``), Slurm as
+    well (``SLURM_PROCID``); where a user starts one command a machine, ``NODE_RANK`` is the machine's number.
+    """
+    across = next((os.environ[name] for name in ("RANK", "NODE_RANK", "SLURM_PROCID") if os.environ.get(name)), "0")
+    return os.environ.get("LOCAL_RANK", "0") == "0" == across
 
 
 def silent() -> bool:

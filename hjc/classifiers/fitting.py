@@ -15,7 +15,8 @@ from hjc.nn.settings import Callback, Run, TrainerSettings
 from hjc.taxonomy import Taxonomy
 
 #: trainer settings that only bound how long a run takes, or say where it runs
-NOT_IDENTITY = ("max_minutes", "checkpoint_minutes", "resume", "loggers", "workers", "devices", "threads")
+NOT_IDENTITY = ("max_minutes", "checkpoint_minutes", "resume", "loggers", "workers", "devices", "num_nodes",
+                "threads", "compile")  # fmt: skip
 #: weights may be this far from an integer multiple of the smallest
 _WEIGHT_SLACK = 1e-3
 _MAX_REPEATS = 100

@@ -23,6 +23,25 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def accelerator_of(name: str, devices: int) -> str:
+    """Lightning's word for what trains: ``auto`` is a CUDA GPU where there is one, else the CPU (never a Mac's GPU).
+
+    Raises:
+        ValueError: a GPU is asked for, and this machine has none or fewer.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not found):
+        if devices < 1:
+            raise ValueError("trainer.devices: -1 is all GPUs, and none trains here; give the number of processes")
+        return "cpu"
+    if devices > found or not found:
+        raise ValueError(
+            f"trainer.accelerator={name} trainer.devices={devices}: torch finds {found} CUDA GPUs here; "
+            "use trainer.accelerator=cpu, or fewer devices"
+        )
+    return "cuda"
+
+
 def computes_in_bfloat16() -> bool:
     """Whether this machine multiplies bfloat16 matrices in hardware (an emulation would be slower than float32)."""
     if torch.cuda.is_available():

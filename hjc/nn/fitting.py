@@ -4,7 +4,6 @@ Nothing here needs Lightning.
 """
 
 import json
-import os
 import shutil
 import signal
 import time
@@ -23,6 +22,7 @@ from hjc.metrics import RowScores, level_metrics
 from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.groups import parameter_groups
 from hjc.nn.settings import Run, TrainerSettings
+from hjc.progress import is_first_process
 from hjc.taxonomy import Taxonomy
 
 
@@ -175,7 +175,7 @@ def resumes(checkpoints: Path, found: bool, run: Run) -> bool:
                 "directory, or delete that folder, or set trainer.resume=false to start over in it."
             )
         return True
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if is_first_process():
         shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoints.mkdir(parents=True)
         content = {"fingerprint": run.fingerprint, "trainer": asdict(run.settings)}

@@ -13,12 +13,13 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from hjc.nn.settings import Callback
 from hjc.nn.tracking import MLflowRun
+from hjc.progress import is_first_process
 
 
 def _build(name: str, directory: Path) -> Logger:
     if name == "csv":
         old, number = directory / "metrics.csv", 1
-        if old.exists() and int(os.environ.get("LOCAL_RANK", "0")) == 0:  # Lightning would delete it
+        if old.exists() and is_first_process():  # Lightning would delete it
             while (kept := directory / f"metrics_{number}.csv").exists():
                 number += 1
             old.rename(kept)
@@ -66,7 +67,7 @@ def open_loggers(names: Sequence[str], directory: Path, callback: Callback | Non
         try:
             if name != "mlflow":
                 loggers.append(_build(name, directory))
-            elif int(os.environ.get("LOCAL_RANK", "0")) == 0:  # the other processes would open runs of their own
+            elif is_first_process():  # the other processes would open runs of their own
                 run = MLflowRun(directory.parent)
                 loggers.append(CallbackLogger(run.log))
         except ModuleNotFoundError as error:

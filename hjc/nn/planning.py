@@ -173,9 +173,10 @@ def plan_of(
         ValueError: several processes train, each of which would plan by its own clock.
     """
     settings = run.settings
-    if settings.devices != 1:
+    if (settings.devices, settings.num_nodes) != (1, 1):
         raise ValueError(
-            f"trainer.auto plans for one process: got trainer.devices={settings.devices}; set epochs and rates by hand"
+            f"trainer.auto plans for one process: got trainer.devices={settings.devices} and "
+            f"trainer.num_nodes={settings.num_nodes}; set epochs and rates by hand"
         )
     assert run.folder is not None
     file = run.folder / PLAN

@@ -29,6 +29,7 @@ PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 #: ``valid/log_loss``, ``valid/level_1/recall@1`` ... What it raises ends the training
 Callback = Callable[[int, Mapping[str, float]], None]
 HEAD_INITS = ("titles", "random")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
 AVERAGES = ("none", "run", "start", "both")
@@ -228,10 +229,14 @@ class TrainerSettings:
     workers: int = 0
     #: GPUs, or processes on a CPU, of a distributed training
     devices: int = 1
-    #: auto | cpu | gpu ...: Lightning's word
+    #: machines of a distributed training, on each of which the same command is started
+    num_nodes: int = 1
+    #: auto (a GPU where there is one) | cpu | gpu | cuda
     accelerator: str = "auto"
-    #: auto | ddp ...: Lightning's word
+    #: auto | ddp, ddp_find_unused_parameters_true ...: Lightning's words for whole copies of the model
     strategy: str = "auto"
+    #: compile the encoder by torch.compile: minutes at the start, for long trainings on GPUs
+    compile: bool = False
     #: threads of the CPU (0: torch decides)
     threads: int = 0
     #: of initial weights, order of rows and dropout; the run's seed
@@ -249,6 +254,7 @@ class TrainerSettings:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.class_weights", self.class_weights, CLASS_WEIGHTS)
         check_choice("trainer.average", self.average, AVERAGES)
+        self._check_machines()
         check_range("trainer.r_drop", self.r_drop, 0 <= self.r_drop < float("inf"), "0 (off) and more")
         for name in NOISE:
             share = getattr(self, name)
@@ -257,6 +263,22 @@ class TrainerSettings:
         check_range("trainer.layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 to 1 (all alike)")
         for logger in self.loggers:
             check_choice("trainer.loggers", logger, LOGGERS)
+
+    def _check_machines(self) -> None:
+        """Raises ValueError for what no training of hjc can be spread over."""
+        check_range(
+            "trainer.devices", self.devices, self.devices >= 1 or self.devices == -1, "from 1, or -1 (all GPUs)"
+        )
+        check_range("trainer.num_nodes", self.num_nodes, self.num_nodes >= 1, "integers from 1")
+        if self.accelerator == "mps":
+            raise ValueError("trainer.accelerator: mps, the GPU of a Mac, computes no 64-bit numbers; use cpu")
+        check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        if self.strategy != "auto" and not self.strategy.startswith("ddp"):
+            raise ValueError(
+                f"trainer.strategy: got {self.strategy!r}, allowed are auto and ddp (or its variants): each process "
+                "holds a whole copy. For an encoder that does not fit: model.gradient_checkpointing=true, "
+                "model.lora_rank=16, model.num_layers, or a smaller trainer.batch_size with trainer.accumulate"
+            )
 
 
 @dataclass(frozen=True)

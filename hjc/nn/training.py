@@ -17,6 +17,7 @@ from hjc.data.codesets import Target
 from hjc.nn.augment import Noise
 from hjc.nn.averaging import KeepStates, choose, copy_of
 from hjc.nn.batching import BatchLoader, EpochBatches, Rows, share
+from hjc.nn.devices import accelerator_of
 from hjc.nn.examples import Batchable, Examples, Noisy, assembler
 from hjc.nn.fitting import FitResult, Limits, resolve_precision, resumes, seed_everything, total_steps
 from hjc.nn.heads import VectorModule
@@ -266,8 +267,9 @@ def fit_module(
         trainer = pl.Trainer(
             max_epochs=settings.epochs,
             max_steps=settings.max_steps or -1,
-            accelerator=settings.accelerator,
+            accelerator=accelerator_of(settings.accelerator, settings.devices),
             devices=settings.devices,
+            num_nodes=settings.num_nodes,
             strategy=settings.strategy,
             precision=precision,  # type: ignore[arg-type]
             accumulate_grad_batches=settings.accumulate,
@@ -286,6 +288,8 @@ def fit_module(
             default_root_dir=str(run.folder),
             plugins=WholeFiles(),
         )
+        if settings.compile:
+            module.network.encoder.compile(dynamic=True)
         try:
             trainer.fit(module, datamodule=Loaders(train, valid, settings), ckpt_path=str(last) if resumed else None)
         except DivergedError as error:
@@ -295,6 +299,8 @@ def fit_module(
                     f"the training diverged at step {trainer.global_step} ({error}), before there were weights worth "
                     "keeping; lower trainer.learning_rate and trainer.head_learning_rate, or set trainer.precision=32"
                 ) from error
+        finally:
+            module.network.encoder.__dict__.pop("_compiled_call_impl", None)  # prediction takes it as it was
     score = best.best_model_score if validated else None
     found = float("inf") if score is None else float(score)
     kept = best.best_model_path if validated and best.best_model_path else str(last) if limits.diverged else ""

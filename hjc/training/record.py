@@ -25,6 +25,7 @@ from hjc.classifiers.fitting import NOT_IDENTITY
 from hjc.classifiers.load import PROVENANCE, training_record
 from hjc.data import Splits
 from hjc.files import write_text
+from hjc.progress import is_first_process
 from hjc.taxonomy import Taxonomy
 from hjc.training.config import Config, ConfigError
 
@@ -132,7 +133,7 @@ class Record:
             self.timing["total_seconds"] = round(time.monotonic() - self.started, 2)
         else:
             self.values["evaluated_again"] = datetime.now(UTC).isoformat(timespec="seconds")
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        if is_first_process():
             self.write(directory)
 
 

@@ -5,7 +5,6 @@ No Hydra here: :func:`run_training` takes the ``Config`` that Hydra, a search or
 
 import json
 import math
-import os
 import shlex
 import shutil
 import time
@@ -37,7 +36,7 @@ from hjc.evaluation.training_texts import keep_training_texts
 from hjc.evaluation.words import plain_sentences
 from hjc.files import locked
 from hjc.nn.settings import Callback
-from hjc.progress import silence
+from hjc.progress import is_first_process, silence
 from hjc.report.card import write_card
 from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
@@ -123,7 +122,7 @@ def run_training(config: Config, console: Console | None = None, given: Given = 
         KeyboardInterrupt: after Ctrl-C; what was learnt so far has been saved if there was anything.
     """
     # the further processes of a distributed run train along in silence; the first one reports
-    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    first = is_first_process()
     directory = Path(config.run_dir)
     directory.mkdir(parents=True, exist_ok=True)
     busy = f"{directory}: another process is training there; wait for its end, or give this run another run_dir"
@@ -265,6 +264,10 @@ def check_encoder(config: Config, directory: Path) -> None:
         from hjc.nn.hub import resolve_folder  # not for the linear baseline: it imports the hub's client
 
         resolve_folder(encoder, config.model.revision)
+    if hasattr(config.model, "encoder") and not finished:
+        from hjc.nn.devices import accelerator_of
+
+        accelerator_of(config.trainer.accelerator, config.trainer.devices)
 
 
 def load_inputs(config: Config, rejects_path: Path | None, given: Given = NOTHING) -> tuple[Taxonomy, Splits]:
