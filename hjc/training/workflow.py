@@ -249,25 +249,24 @@ def what_is_left(directory: Path, config: Config) -> str:
 
 
 def check_encoder(config: Config, directory: Path) -> None:
-    """Find the pre-trained encoder before any data is read: where it is nowhere, that is known within seconds.
+    """Find encoder and GPU before any data is read: where one is nowhere, that is known within seconds.
 
     A finished run, or one with its model saved, is only evaluated and needs none.
 
     Raises:
-        EncoderNotFoundError: with the ways out.
+        EncoderNotFoundError: with the ways out. ValueError: no such GPU.
     """
-    encoder = getattr(config.model, "encoder", "tiny")
-    if encoder == USE:
-        return  # of a package; the classifier says what is missing
+    encoder = getattr(config.model, "encoder", None)
     finished = training_record(directory).get("status") in (*DONE, *SAVED) and config.trainer.resume
-    if encoder != "tiny" and not finished:
+    if encoder in (None, USE) or finished:
+        return  # USE is of a package; the classifier says what is missing
+    from hjc.nn.devices import accelerator_of
+
+    accelerator_of(config.trainer.accelerator, config.trainer.devices)
+    if encoder != "tiny":
         from hjc.nn.hub import resolve_folder  # not for the linear baseline: it imports the hub's client
 
         resolve_folder(encoder, config.model.revision)
-    if hasattr(config.model, "encoder") and not finished:
-        from hjc.nn.devices import accelerator_of
-
-        accelerator_of(config.trainer.accelerator, config.trainer.devices)
 
 
 def load_inputs(config: Config, rejects_path: Path | None, given: Given = NOTHING) -> tuple[Taxonomy, Splits]:
