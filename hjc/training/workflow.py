@@ -252,15 +252,13 @@ def check_encoder(config: Config, directory: Path) -> None:
     """Find encoder and GPU before any data is read: where one is nowhere, that is known within seconds.
 
     A finished run, or one with its model saved, is only evaluated and needs none.
-
-    Raises:
-        EncoderNotFoundError: with the ways out. ValueError: no such GPU.
+    Raises EncoderNotFoundError with the ways out; ValueError where there is no such GPU.
     """
     encoder = getattr(config.model, "encoder", None)
     finished = training_record(directory).get("status") in (*DONE, *SAVED) and config.trainer.resume
     if encoder in (None, USE) or finished:
         return  # USE is of a package; the classifier says what is missing
-    from hjc.nn.devices import accelerator_of
+    from hjc.nn.devices import accelerator_of  # torch
 
     accelerator_of(config.trainer.accelerator, config.trainer.devices)
     if encoder != "tiny":
