@@ -288,6 +288,15 @@ def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_a_part_of_another_tree_is_known_before_anything_is_made(tmp_path: Path, call) -> None:
+    tree = from_edges(["X", "Y", "X1", "X2", "Y1"], [None, None, "X", "X", "Y"])
+    texts, codes = ["alpha one", "beta two", "gamma three"] * 4, ["X1", "X2", "Y1"] * 4
+    hjc.LinearClassifier(tree, min_df=1).fit(texts, codes=codes).save_pretrained(tmp_path / "other")
+    code, _, err = call("ready", "isco08", "-o", tmp_path / "x", "--part", tmp_path / "other")
+    assert code == 2 and f"--part {tmp_path / 'other'}: only 0 of 3 codes" in err and "a coarser one" in err
+    assert not (tmp_path / "x").exists()
+
+
 def test_codes_that_lost_their_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model" / "ready").mkdir(parents=True)
     write_taxonomy_csv(isco08(), tmp_path / "model" / "ready" / "tree.csv")

@@ -16,8 +16,9 @@ import pandas as pd
 from rich.console import Console
 
 from hjc.classifiers.ads_settings import AdsSettings
+from hjc.classifiers.coarser import Coarser
 from hjc.classifiers.load import training_record
-from hjc.classifiers.storage import read_config
+from hjc.classifiers.storage import read_config, stored_taxonomy
 from hjc.corpus.composed_ads import NAMES, AdSettings, compose_ads
 from hjc.corpus.from_taxonomy import TaxonomyTexts, texts_from_taxonomy
 from hjc.data.loading import load_job_data
@@ -107,6 +108,7 @@ def make_ready(
         made, tests = sample_rows(settings.languages)
     else:
         made, tree = office_table(kind, paths, settings)
+    check_parts(settings.parts, tree)
     texts = pd.concat([made, *(titles_of(path, tree) for path in settings.titles)])
     texts = texts.drop_duplicates(["title", "body", "code", "language"], ignore_index=True)
     valid = held_out(texts, settings)
@@ -250,6 +252,16 @@ def check_inputs(settings: ReadySettings) -> None:
     text_columns_of(settings.uncoded)
     for path in settings.tests:
         coded_source(path)
+
+
+def check_parts(parts: Sequence[str], tree: Taxonomy) -> None:
+    """Raise ValueError, before anything is made, for a part whose tree is neither this one nor a coarser one."""
+    for part in parts:
+        if (other := stored_taxonomy(part)) != tree:
+            try:
+                Coarser.of(tree, other)
+            except ValueError as error:
+                raise ValueError(f"--part {part}: {error}") from error
 
 
 def ready_tree(output: str | Path) -> Taxonomy:

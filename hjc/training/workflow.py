@@ -305,10 +305,12 @@ def fit(
     except KeyboardInterrupt:
         record.close(directory, "interrupted")
         if not classifier.is_fitted:
-            out.print(
-                f"stopped by Ctrl-C before there was a model; run_dir={directory} goes on from its last checkpoint",
-                markup=False,
+            on = (
+                "goes on from its last"
+                if any((directory / "checkpoints").glob("*.ckpt"))
+                else "begins again: there is no"
             )
+            out.print(f"stopped by Ctrl-C before there was a model; the same command {on} checkpoint", markup=False)
             raise
         return "interrupted"
     except BaseException:
