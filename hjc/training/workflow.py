@@ -305,12 +305,8 @@ def fit(
     except KeyboardInterrupt:
         record.close(directory, "interrupted")
         if not classifier.is_fitted:
-            on = (
-                "goes on from its last"
-                if any((directory / "checkpoints").glob("*.ckpt"))
-                else "begins again: there is no"
-            )
-            out.print(f"stopped by Ctrl-C before there was a model; the same command {on} checkpoint", markup=False)
+            again = "goes on from the last checkpoint, or begins again where there is none"
+            out.print(f"stopped by Ctrl-C before there was a model; the same command {again}", markup=False)
             raise
         return "interrupted"
     except BaseException:
