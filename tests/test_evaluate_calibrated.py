@@ -13,6 +13,7 @@ from hjc.evaluation import evaluate_model
 from hjc.evaluation.decided import decision_tables
 from hjc.evaluation.validation_scores import ValidationScores
 from hjc.metrics import Resamples
+from hjc.report.card import calibration_sentence
 from hjc.training.config import compose
 from hjc.training.workflow import run_training
 from tests.test_validation import MODEL, TREE, rows
@@ -79,7 +80,7 @@ def test_a_run_keeps_what_decisions_need(run):
     assert sum(c["chosen"] for c in record["calibration"]["candidates"]) == 1
     scores = ValidationScores.load(result.directory, model.taxonomy)
     assert len(scores) == record["calibration"]["rows"] == state["rows"]
-    assert "calibration" in (result.directory / "README.md").read_text()
+    assert calibration_sentence(record["calibration"]) in (result.directory / "README.md").read_text()
     table = pd.read_csv(result.directory / "calibration.csv")
     assert set(table.set) == {"valid", "test/titles", "test/ads"}
     assert set(table.probabilities) == {"raw", "calibrated", "calibrated in sample"}
