@@ -1,4 +1,4 @@
-"""``hjc adapt ENCODER``: an encoder learns the titles of a code list before it is fine-tuned on job texts."""
+"""``hjc adapt ENCODER``: an encoder learns titles of a code list, or ads without codes, before it codes job texts."""
 
 from typing import Annotated
 
@@ -14,7 +14,14 @@ def adapt(
     titles: Annotated[
         str,
         typer.Option(help="Code list with titles: isco08, a CSV or TSV (title_en, title_pl ...), a model directory."),
-    ],
+    ] = "",
+    ads: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="In place of --titles: ads without codes (title, body); ENCODER is a model of titles. Repeatable.",
+        ),
+    ] = None,
     labels: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,7 +39,9 @@ def adapt(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the titles.")] = 1,
     batch_size: Annotated[int, typer.Option(min=2, help="Codes in a batch: more are harder to tell apart.")] = 64,
     hard_negatives: Annotated[int, typer.Option(min=0, help="Titles of siblings against each title.")] = 1,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW; falls linearly to 0.")] = 1e-4,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of AdamW; falls linearly to 0 (1e-4; with --ads 3e-5).")
+    ] = None,
     max_length: Annotated[int, typer.Option(min=4, help="Tokens of a title that are read.")] = 32,
     pooling: Annotated[str, typer.Option(help="mean, cls or max: as it will be used.")] = "mean",
     prefix: Annotated[
@@ -43,9 +52,16 @@ def adapt(
 ) -> None:
     """Contrastive training on titles: two titles of one code lie near, those of siblings apart. Then model.encoder=DIR.
 
-    Stopped by a kill, the same command goes on from DIR.training.
+    With --ads: the title of an ad lies near its own body and apart from other bodies. DIR is a model as ENCODER is, for
+    hjc ready --part DIR. Stopped by a kill, the same command goes on from DIR.training.
     """
     from pathlib import Path
+
+    if bool(titles) == bool(ads):
+        raise ValueError("give either --titles (a code list) or --ads (ads without codes)")
+    if ads:
+        adapt_ads(encoder, ads, output, minutes, epochs, batch_size, learning_rate or 3e-5, seed, quiet)
+        return
 
     from hjc.classifiers.embedding.adapt import adapt_encoder, titles_of
     from hjc.classifiers.embedding.labels import read_texts
@@ -70,8 +86,8 @@ def adapt(
         max_length=max_length,
     )  # fmt: skip
     trainer = TrainerSettings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, max_minutes=minutes, seed=seed, loggers=[],
-        validate_per_epoch=4, patience=0,
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate or 1e-4, max_minutes=minutes, seed=seed,
+        loggers=[], validate_per_epoch=4, patience=0,
     )  # fmt: skip
     if not quiet:
         session.note(f"{len(texts.texts):,} titles of {tree.name}; pooling {pooling}, prefix {settings.prefix!r}")
@@ -85,3 +101,37 @@ def adapt(
             f"{after['recall@1']:.1%} after (log-loss {before['log_loss']:.2f}, {after['log_loss']:.2f})"
         )
     session.note(f"-> {output}: python train.py model=e5 model.encoder={output} model.prefix={settings.prefix!r} ...")
+
+
+def adapt_ads(
+    model: str, files: list[str], output: str, minutes: float, epochs: int, batch_size: int, learning_rate: float,
+    seed: int, quiet: bool,
+) -> None:  # fmt: skip
+    """A model of titles learns from ads without codes."""
+    from pathlib import Path
+
+    from hjc.classifiers import read_classifier
+    from hjc.classifiers.embedding.adapt_ads import adapt_to_ads
+    from hjc.data.recipe import TextRecipe
+    from hjc.nn.settings import TrainerSettings
+    from hjc.tables import read_table
+    from hjc.training.ready_tables import text_columns_of
+
+    if Path(output).exists():
+        raise FileExistsError(f"{output} exists; give another name, or remove it")
+    recipe = TextRecipe(tuple(text_columns_of(files)))
+    texts = [text for file in files for text in recipe.texts(read_table(file))]
+    trainer = TrainerSettings(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, max_minutes=minutes, seed=seed, loggers=[],
+        validate_per_epoch=2, patience=0,
+    )  # fmt: skip
+    found = adapt_to_ads(read_classifier(model), texts, trainer, Path(output), model)
+    if quiet:
+        return
+    before, after = found.before, found.after
+    session.note(
+        f"{found.ads:,} ads of {found.titles:,} titles; of {found.held_out:,} titles held out the own body is the "
+        f"nearest: {before['recall@1']:.1%} before, {after['recall@1']:.1%} after (log-loss {before['log_loss']:.2f}, "
+        f"{after['log_loss']:.2f})"
+    )
+    session.note(f"-> {output}: hjc ready KIND FILES --part {output} ...")
