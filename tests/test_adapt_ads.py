@@ -64,7 +64,8 @@ def test_titles_stand_above_their_bodies_and_equal_ones_are_one() -> None:
 def test_a_model_of_titles_learns_from_ads_and_stays_a_model(run: Path, tmp_path: Path, call) -> None:
     old = hjc.load(run)
     found = adapt_to_ads(hjc.load(run), ADS, TRAINER, tmp_path / "mine", str(run))
-    assert found.after["log_loss"] < found.before["log_loss"] and (found.ads, found.titles, found.held_out) == (24, 24, 5)
+    assert found.after["log_loss"] < found.before["log_loss"]
+    assert (found.ads, found.titles, found.held_out) == (24, 24, 5)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
     new, note = hjc.load(tmp_path / "mine"), json.loads((tmp_path / "mine" / NOTE).read_text())
     assert new.settings == old.settings and new.recipe == old.recipe and note["model"] == str(run)
