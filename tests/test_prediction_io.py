@@ -221,6 +221,18 @@ def test_codes_are_those_of_predict(tmp_path):
     assert "hjc_level1_code_11" not in coded
 
 
+def test_columns_of_numbers_are_said(tmp_path, call):
+    """A column of ids in the place of titles: every row gets a code, and none of them means anything."""
+    model = Path(__file__).parent / "fixtures" / "models_0_1" / "linear_topdown"
+    (tmp_path / "in.csv").write_text("id,title\n12,nurse\n5.5,cook\n7,9\n")
+    code, _, err = call("predict", model, tmp_path / "in.csv", "-o", tmp_path / "a.csv", "-t", "id")
+    assert code == 0 and "warning: 3 rows with numbers and no letter in 'id': their codes mean nothing" in err
+    code, _, err = call("predict", model, tmp_path / "in.csv", "-o", tmp_path / "b.csv", "-t", "title")
+    assert code == 0 and "warning: 1 row with numbers and no letter in 'title'" in err
+    code, _, err = call("predict", model, tmp_path / "in.csv", "-o", tmp_path / "c.csv", "-t", "id", "-t", "title")
+    assert code == 0 and "1 row with numbers" in err
+
+
 def test_plan_refuses():
     with pytest.raises(ValueError, match="no titles in 'xx'; it has 'en'"):
         Plan(TREE, title_language="xx")

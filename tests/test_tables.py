@@ -283,3 +283,16 @@ def test_clean_texts_are_clean_and_stay_so(texts, limit):
     assert clean_texts(once, limit)[0] == once
     assert all(not limit or len(text) <= limit for text in once)
     assert all(text.encode("utf-8") is not None for text in once)
+
+
+def test_bytes_that_are_texts_are_read_as_texts(tmp_path):
+    """Spark and Hive write such columns; a picture stays what it is, in base64 where cells are texts."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts, pictures = [b"registered nurse", "żółw".encode(), None], [b"\xff\xd8", b"text", None]
+    columns = {"t": pa.array(texts), "d": pa.array(texts).dictionary_encode(), "p": pa.array(pictures)}
+    pq.write_table(pa.table(columns), tmp_path / "spark.parquet")
+    found = read_table(tmp_path / "spark.parquet")
+    assert found["t"].tolist() == found["d"].tolist() == ["registered nurse", "żółw", ""]
+    assert found["p"].tolist() == ["/9g=", "dGV4dA==", ""]

@@ -45,7 +45,8 @@ class Summary:
         return (self.rows + self.pending) / max(self.seconds, 1e-9)
 
     def message(self) -> str:
-        return f"{self.rows:,} rows in {self.seconds:.1f} s, {self.rate:,.0f} rows/s{self._unused('not coded')}"
+        done = f"{self.rows:,} row{'s' * (self.rows != 1)} in {self.seconds:.1f} s, {self.rate:,.0f} rows/s"
+        return done + self._unused("not coded")
 
     def left_out(self) -> str:
         """The same where rows are summed up, not coded."""

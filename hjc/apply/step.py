@@ -149,6 +149,7 @@ class Coder:
         plan: what is written. columns: what is read. watch: compares the texts with those of the training.
         needs_language: the language's column was asked for by name, and must be there.
         outcomes, told: how many rows had each outcome, and each thing that is to be told (``Classifier.told``).
+        letterless: how many texts have no letter.
     """
 
     classifier: Classifier
@@ -158,6 +159,7 @@ class Coder:
     needs_language: bool = False
     outcomes: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
+    letterless: int = 0
 
     def columns_in(self, names: Sequence[str]) -> Columns:
         """The columns to be read of a table that has these: without the language's where it has none.
@@ -176,6 +178,7 @@ class Coder:
     def __call__(self, part: Part) -> dict[str, list[Any]]:
         """Column -> values of the rows of a part, in their order."""
         self.watch.see(part.good, part.texts, part.languages)
+        self.letterless += sum(not any(map(str.isalpha, part.texts[i])) for i in part.good.tolist())
         new = code_rows(self.classifier, self.plan, part)
         if self.plan.outcomes:
             self._count(*(new[f"{self.plan.prefix}{name}"] for name in ("outcome", "outcome_reason")))
@@ -186,6 +189,14 @@ class Coder:
         self.outcomes.update(filter(None, outcomes))
         for outcome, reason in zip(outcomes, reasons, strict=True):
             self.told.update(key for key, _ in told if key == outcome or key in (reason or ""))
+
+    def _no_letters(self) -> str:
+        if not self.letterless:
+            return ""
+        rows = f"{self.letterless:,} row{'s' * (self.letterless > 1)}"
+        names = self.columns.recipe.columns if self.columns.recipe is not None else ()
+        where = f" in {' and '.join(map(repr, names))}" if names else ""
+        return f"warning: {rows} with numbers and no letter{where}: their codes mean nothing; is it the right column?"
 
     def first_notes(self) -> list[str]:
         """What is to be said before any row: what validation rows cannot promise."""
@@ -207,7 +218,7 @@ class Coder:
         rules, kind = self.plan.decisions, self.columns.kind
         out = ["" if kind is None else kind.note()]
         out += [f"warning: {other}" if (other := self.watch.kind()) else ""]
-        out += [unknown_cells(self.classifier.uncalibrated.side)]
+        out += [unknown_cells(self.classifier.uncalibrated.side), self._no_letters()]
         if counts and self.outcomes:
             said = ", ".join(f"{outcome} {rows:,}" for outcome, rows in self.outcomes.most_common())
             out.append(f"{self.plan.prefix}outcome: {said}")

@@ -119,7 +119,10 @@ class ArrowChunk(Chunk):
         return ArrowChunk(self.rows.take(pa.array(rows, type=pa.int64())), [self.line[i] for i in rows])
 
     def values(self, position: int, name: str) -> list[Any]:
-        return _values(self.rows.column(position))
+        column = self.rows.column(position)
+        values = _values(column)
+        # Spark and Hive write texts as bytes, without a note that they are texts
+        return _decoded(values) if _holds_bytes(column.type) else values
 
     def arrays(self, schema: pa.Schema) -> list[pa.Array]:
         return list(self.rows.columns)
@@ -166,6 +169,19 @@ def _values(column: pa.Array) -> list[Any]:
         kind = np.dtype(column.type.to_pandas_dtype()).type  # 0.1, not 0.10000000149011612
         return [None if v is None else float(str(kind(v))) for v in values]
     return values
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _decoded(values: list[Any]) -> list[Any]:
+    """Bytes as texts where all of them are UTF-8; else as they are."""
+    try:
+        return [None if value is None else value.decode("utf-8") for value in values]
+    except UnicodeDecodeError:
+        return values
 
 
 def _value(scalar: Any) -> Any:
