@@ -7,12 +7,18 @@
 Importing ``hjc`` is light: its names are imported when they are first asked for.
 """
 
+import os
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hjc.errors import NotFittedError, TaxonomyError
 from hjc.plugins.lazy import lazy
+
+# Threads that wait for each other spin for milliseconds (GNU OpenMP, which reads this when torch is loaded). Where more
+# processes want the cores, a run of two threads was several times slower for it. So many turns are microseconds.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 try:
     __version__ = version("hjc")

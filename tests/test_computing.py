@@ -1,5 +1,9 @@
 """Devices, precision, and equal texts: what changes how fast a loaded model computes, not what it says."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +100,15 @@ def test_wrong_devices_and_precisions_are_one_message(directory, tmp_path):
     wrong = predict("--precision", "half")
     assert wrong.exit_code == 2 and "--precision: got 'half'" in wrong.output
     assert predict("--device", "tpu0").exit_code == 2
+
+
+def test_waiting_threads_do_not_spin_unless_they_are_told_to():
+    def spins(**environment):
+        code = "import hjc, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+        kept = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+        found = subprocess.run([sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True)
+        return found.stdout.strip()
+
+    assert spins() == "1000"
+    assert spins(GOMP_SPINCOUNT="7") == "7"
+    assert spins(OMP_WAIT_POLICY="active") == "None"

@@ -17,6 +17,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from hjc.nn import packed
 from hjc.nn.packed import Dropout, Layout, last_states, packed_states, packs
 
 KINDS = {
@@ -76,6 +77,18 @@ def test_outputs_and_gradients_are_those_of_transformers(kind):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_gradients_it_is_the_same_a_part_at_a_time(kind, monkeypatch):
+    encoder, (ids, mask) = encoder_of(kind), batch_of()
+    expected = packed_states(encoder, ids, mask, torch.float32).detach()
+    monkeypatch.setattr(packed, "TOGETHER", 7)  # neither one part nor whole ones
+    monkeypatch.setattr(packed, "FEWER", 1)  # each text is a group
+    with torch.no_grad():
+        found = packed_states(encoder, ids, mask, torch.float32)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
+    assert len(ids) > 1 and mask.sum() > 14
 
 
 def test_bfloat16_is_no_further_from_float32_than_autocast():

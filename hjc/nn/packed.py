@@ -10,6 +10,7 @@ B texts, n tokens without padding, T tokens of the longest text of a group, H wi
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ LAYERS = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "CamembertLayer", "Ele
 MULTIPLE, SHARE = 16, 0.7
 #: tokens from which attention is computed in one type; places in the scores of a head and group, for the caches' sake
 WIDE, MOST = 64, 2**19
+#: where nothing is kept for gradients: such places, and tokens that linear layers and normalisation take at once
+FEWER, TOGETHER = 2**15, 512
 #: random integers are drawn from [-2^15, 2^15)
 HALF = 2**15
 
@@ -64,8 +67,8 @@ class Layout:
     scatter: Tensor
 
     @classmethod
-    def of(cls, attention_mask: Tensor) -> "Layout":
-        """From (B, T) masks of texts padded on the right."""
+    def of(cls, attention_mask: Tensor, most: int = MOST) -> "Layout":
+        """From (B, T) masks of texts padded on the right; a group has one text, or so many places at most."""
         lengths = attention_mask.sum(1).numpy()
         width = attention_mask.shape[1]
         order = np.argsort(-lengths, kind="stable")
@@ -77,7 +80,7 @@ class Layout:
         while first < len(order):
             wide = -(-int(lengths[first]) // MULTIPLE) * MULTIPLE
             alike = int((lengths[first:] >= SHARE * lengths[first]).sum())
-            last = first + min(alike, max(1, MOST // wide**2))
+            last = first + min(alike, max(1, most // wide**2))
             place = np.arange(wide)
             there = place < lengths[first:last, None]
             gather = np.where(there, starts[first:last, None] + place, starts[-1])
@@ -198,9 +201,7 @@ class LayerFunction(torch.autograd.Function):
         wq, bq, wk, bk, wv, bv, wo, bo, g1, c1, w1, b1, w2, b2, g2, c2 = weights
         dtype, (n, width) = call.dtype, x.shape
         with torch.autocast("cpu", enabled=False):
-            qkv_weight = torch.empty(3 * width, width, dtype=dtype)
-            for place, w in zip(qkv_weight.split(width), (wq, wk, wv), strict=True):
-                place.copy_(w)
+            qkv_weight = _beside((wq, wk, wv), dtype)
             wo16, w116, w216 = wo.to(dtype), w1.to(dtype), w2.to(dtype)
             x16 = x.to(dtype)
             qkv = torch.empty(n + 1, 3 * width, dtype=dtype)
@@ -255,6 +256,36 @@ class LayerFunction(torch.autograd.Function):
         return (dz, None, *own, *output, dg1, dc1, *wide, *outer, dg2, dc2)
 
 
+def _beside(weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """(out, in) weights of linear layers of the same input as those of one."""
+    sizes = [len(w) for w in weights]
+    found = torch.empty(sum(sizes), weights[0].shape[1], dtype=dtype)
+    for place, w in zip(found.split(sizes), weights, strict=True):
+        place.copy_(w)
+    return found
+
+
+def without_gradients(x: Tensor, call: Call, *weights: Tensor) -> Tensor:
+    """What :class:`LayerFunction` gives without dropout, some tokens at a time, so that they stay in the caches."""
+    wq, bq, wk, bk, wv, bv, wo, bo, g1, c1, w1, b1, w2, b2, g2, c2 = weights
+    dtype, (n, width) = call.dtype, x.shape
+    qkv_weight, qkv_bias = _beside((wq, wk, wv), dtype), torch.cat([bq, bk, bv]).to(dtype)
+    wo, bo, w1, b1, w2, b2 = (w.to(dtype) for w in (wo, bo, w1, b1, w2, b2))
+    parts = [slice(start, min(start + TOGETHER, n)) for start in range(0, n, TOGETHER)]
+    qkv = torch.empty(n + 1, 3 * width, dtype=dtype)
+    qkv[n] = 0
+    for part in parts:
+        torch.addmm(qkv_bias, x[part].to(dtype), qkv_weight.t(), out=qkv[part])
+    found = [attend(qkv, group, call.heads, 0.0, None)[0] for group in call.layout.groups]
+    attended, out = found[0] if len(found) == 1 else torch.cat(found), torch.empty_like(x)
+    for part in parts:
+        context = attended.index_select(0, call.layout.scatter[part])
+        y = F.layer_norm(x[part] + F.linear(context, wo, bo), (width,), g1, c1, call.epsilon)
+        inner = F.gelu(F.linear(y.to(dtype), w1, b1))
+        out[part] = F.layer_norm(y.add_(F.linear(inner, w2, b2)), (width,), g2, c2, call.epsilon)
+    return out
+
+
 def _parameters(layer: Any) -> list[Tensor]:
     a, norm1, norm2 = layer.attention, layer.attention.output.LayerNorm, layer.output.LayerNorm
     linear = [a.self.query, a.self.key, a.self.value, a.output.dense]
@@ -301,7 +332,8 @@ def packed_states(encoder: Any, input_ids: Tensor, attention_mask: Tensor, dtype
 
     Dropout is at work where the encoder is in training mode. The encoder must be one that :func:`packs` accepts.
     """
-    layout = Layout.of(attention_mask)
+    learning = encoder.training or torch.is_grad_enabled()
+    layout = Layout.of(attention_mask, MOST if learning else FEWER)
     config, width = encoder.config, input_ids.shape[1]
     ids, places = input_ids.view(-1)[layout.tokens], layout.tokens % width
     first = encoder.embeddings.padding_idx + 1 if hasattr(encoder.embeddings, "padding_idx") else 0
@@ -318,7 +350,12 @@ def packed_states(encoder: Any, input_ids: Tensor, attention_mask: Tensor, dtype
         Dropout() if encoder.training else None,
         dtype,
     )
-    for layer in encoder.encoder.layer:
-        x = LayerFunction.apply(x, call, *_parameters(layer))
+    if learning:
+        for layer in encoder.encoder.layer:
+            x = LayerFunction.apply(x, call, *_parameters(layer))
+    else:
+        with torch.autocast("cpu", enabled=False):
+            for layer in encoder.encoder.layer:
+                x = without_gradients(x, call, *_parameters(layer))
     out = x.new_zeros(input_ids.numel(), x.shape[1])
     return out.index_copy(0, layout.tokens, x).view(*input_ids.shape, -1)
