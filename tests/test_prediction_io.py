@@ -231,6 +231,12 @@ def test_columns_of_numbers_are_said(tmp_path, call):
     assert code == 0 and "warning: 1 row with numbers and no letter in 'title'" in err
     code, _, err = call("predict", model, tmp_path / "in.csv", "-o", tmp_path / "c.csv", "-t", "id", "-t", "title")
     assert code == 0 and "1 row with numbers" in err
+    lists = pa.table({"title": [["nurse", "night"], ["cook"], None], "codes": pa.nulls(3)})
+    pq.write_table(lists, tmp_path / "lists.parquet")
+    code, _, err = call("predict", model, tmp_path / "lists.parquet", "-o", tmp_path / "d.csv", "-t", "title")
+    assert code == 0 and "warning: 2 rows with a list or an object in 'title': it was read as JSON" in err
+    code, _, err = call("predict", model, tmp_path / "lists.parquet", "-o", tmp_path / "e.csv", "-t", "codes")
+    assert code == 0 and "3 not coded (empty text)" in err and "warning" not in err
 
 
 def test_plan_refuses():

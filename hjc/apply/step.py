@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ class Coder:
         plan: what is written. columns: what is read. watch: compares the texts with those of the training.
         needs_language: the language's column was asked for by name, and must be there.
         outcomes, told: how many rows had each outcome, and each thing that is to be told (``Classifier.told``).
-        letterless: how many texts have no letter.
+        letterless, nested: how many texts have no letter, and how many are lists or objects of JSON.
     """
 
     classifier: Classifier
@@ -160,6 +160,7 @@ class Coder:
     outcomes: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     letterless: int = 0
+    nested: int = 0
 
     def columns_in(self, names: Sequence[str]) -> Columns:
         """The columns to be read of a table that has these: without the language's where it has none.
@@ -178,7 +179,9 @@ class Coder:
     def __call__(self, part: Part) -> dict[str, list[Any]]:
         """Column -> values of the rows of a part, in their order."""
         self.watch.see(part.good, part.texts, part.languages)
-        self.letterless += sum(not any(map(str.isalpha, part.texts[i])) for i in part.good.tolist())
+        for text in (part.texts[i] for i in part.good.tolist()):
+            self.letterless += not any(map(str.isalpha, text))
+            self.nested += text.startswith(('["', "[{", '{"')) and text.endswith(("]", "}"))
         new = code_rows(self.classifier, self.plan, part)
         if self.plan.outcomes:
             self._count(*(new[f"{self.plan.prefix}{name}"] for name in ("outcome", "outcome_reason")))
@@ -190,13 +193,16 @@ class Coder:
         for outcome, reason in zip(outcomes, reasons, strict=True):
             self.told.update(key for key, _ in told if key == outcome or key in (reason or ""))
 
-    def _no_letters(self) -> str:
-        if not self.letterless:
-            return ""
-        rows = f"{self.letterless:,} row{'s' * (self.letterless > 1)}"
+    def _no_texts(self) -> Iterator[str]:
+        """Warnings of cells that were coded as they stand and are no texts about jobs."""
         names = self.columns.recipe.columns if self.columns.recipe is not None else ()
         where = f" in {' and '.join(map(repr, names))}" if names else ""
-        return f"warning: {rows} with numbers and no letter{where}: their codes mean nothing; is it the right column?"
+        for count, what, meaning in (
+            (self.letterless, "numbers and no letter", "their codes mean nothing; is it the right column?"),
+            (self.nested, "a list or an object", "it was read as JSON, marks and all; give a column of texts"),
+        ):
+            if count:
+                yield f"warning: {count:,} row{'s' * (count > 1)} with {what}{where}: {meaning}"
 
     def first_notes(self) -> list[str]:
         """What is to be said before any row: what validation rows cannot promise."""
@@ -218,7 +224,7 @@ class Coder:
         rules, kind = self.plan.decisions, self.columns.kind
         out = ["" if kind is None else kind.note()]
         out += [f"warning: {other}" if (other := self.watch.kind()) else ""]
-        out += [unknown_cells(self.classifier.uncalibrated.side), self._no_letters()]
+        out += [unknown_cells(self.classifier.uncalibrated.side), *self._no_texts()]
         if counts and self.outcomes:
             said = ", ".join(f"{outcome} {rows:,}" for outcome, rows in self.outcomes.most_common())
             out.append(f"{self.plan.prefix}outcome: {said}")
