@@ -201,17 +201,20 @@ def test_the_command_learns_what_is_calibrated(teacher, tmp_path):
     write_calibration(run, Temperature(teacher.taxonomy, 3.0))
     rows = corpus(900)
     (tmp_path / "texts.csv").write_text("job\n" + "\n".join([*rows, '""', rows[0]]) + "\n")
-    given = ["distill", str(run), str(tmp_path / "texts.csv"), "-o", str(out), "-t", "job", "--epochs", "8"]
+    given = ["distill", str(run), str(tmp_path / "texts.csv"), "-o", str(out), "--width", "96"]
+    given += ["-t", "job", "--epochs", "8"]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
     assert "different texts of 902 rows; 1 have none" in result.stderr and "fitted to" in result.stderr
     model = hjc.load(out)
-    assert model.calibrator is not None and model.recipe.columns == ("job",)
+    assert model.calibrator is not None and model.recipe.columns == ("job",) and model.settings.width == 96
     soft = hjc.load(run).calibrated().predict_proba(rows)
     assert np.abs(model.calibrated().predict_proba(rows) - soft).mean() < 0.03
     assert np.abs(teacher.predict_proba(rows) - soft).mean() > 0.05  # which is not what it has learnt
     again = CliRunner().invoke(app, given)
     assert again.exit_code == 2 and "no empty folder" in again.stderr
+    both = CliRunner().invoke(app, [*given, "--layers", "1"])
+    assert both.exit_code == 2 and "--width is for a static student" in both.stderr
     given[given.index(str(out))] = str(tmp_path / "other")
     missing = CliRunner().invoke(app, [*given[:-4], "-t", "nothing"])
     assert missing.exit_code == 2 and "no column 'nothing'" in missing.stderr

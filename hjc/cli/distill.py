@@ -18,6 +18,9 @@ def distill(
     layers: Annotated[
         int, typer.Option(min=0, help="Keep the first so many layers of a neural model (0: a static student).")
     ] = 0,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Numbers of a vector of a static student (128): more are better for ads.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts.")] = 3,
     most: Annotated[int, typer.Option("--rows", min=0, help="Texts to learn from, drawn at random (0: all).")] = 0,
     seed: Seed = 1,
@@ -33,8 +36,11 @@ def distill(
     from hjc.calibration import Identity
     from hjc.classifiers.derived import write_calibration
     from hjc.classifiers.distill import distill
+    from hjc.classifiers.static import StaticSettings
     from hjc.files import check_new_folder
 
+    if layers and width is not None:
+        raise ValueError("--width is for a static student, one with --layers has the width of its teacher: give one")
     check_new_folder(output)
     recipe = recipe_of(run_dir, text_column)
     model = computing.model(run_dir)
@@ -43,7 +49,8 @@ def distill(
     with session.all_or_nothing(output):
         found, note = read_texts(texts, recipe, reading.of(texts), most=most, seed=seed)
         session.note(note)
-        done = distill(teacher, found, layers=layers, epochs=epochs, seed=seed, told=session.note)
+        static = None if width is None else StaticSettings(width=width)
+        done = distill(teacher, found, layers=layers, epochs=epochs, settings=static, seed=seed, told=session.note)
         done.student.save_pretrained(Path(output))
         if model.calibrator is not None:  # what it has learnt is calibrated
             write_calibration(output, Identity(model.taxonomy), {"learnt_from": "a calibrated teacher"})
