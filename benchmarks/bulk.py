@@ -215,17 +215,21 @@ def prediction(texts: list[str], taxonomy: Taxonomy, folder: Path) -> dict[str, 
                 model.network(part["input_ids"], part["attention_mask"])
         return size
 
-    def piped() -> tuple[int, float]:
-        for _ in pipe(texts, batch_size=32, **cut):
-            pass
-        return size
+    def piped(**options: int) -> Callable[[], tuple[int, float]]:
+        def run() -> tuple[int, float]:
+            for _ in pipe(texts, **options, **cut):
+                pass
+            return size
+
+        return run
 
     def encoded() -> tuple[int, float]:
         sentences.encode(texts, batch_size=32, show_progress_bar=False)
         return size
 
     return {"hjc, float32": ours("32"), AUTO: ours("auto"), **smaller(model, texts, folder), "padded loop": padded,
-            PIPE: piped, "sentence-transformers (vectors)": encoded, BASE: base_size(model, texts[:16])}  # fmt: skip
+            PIPE: piped(batch_size=32), "transformers pipeline, defaults (vectors)": piped(),
+            "sentence-transformers (vectors)": encoded, BASE: base_size(model, texts[:16])}  # fmt: skip
 
 
 def smaller(model: NeuralClassifier, texts: list[str], folder: Path) -> dict[str, Callable[[], tuple[int, float]]]:
