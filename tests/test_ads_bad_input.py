@@ -91,6 +91,8 @@ def test_every_row_is_there_in_its_place_and_the_command_counts_them(coded) -> N
     for outcome in ("title", "ad", "body", "nothing"):
         assert f"{outcome} {counted[outcome]}" in coded[1]
     assert f"warning: {counted['nothing']} rows of no job: the code is but the most usual one" in coded[1]
+    pages = coded[0]["hjc_outcome_reason"].str.startswith("no ad: ").sum()
+    assert f"warning: {pages} rows of a page that is no ad (a cookie notice" in coded[1]
     assert "with words that the model does not know: a company's name, or a language that it has not learnt" in coded[1]
 
 

@@ -17,7 +17,7 @@ from hjc.taxonomy import from_edges, isco08, write_taxonomy_csv
 from hjc.training.before_after import before_and_after
 from hjc.training.ready import COLUMNS, ReadySettings, held_out, learn, on_tree, training_table
 from hjc.training.ready_card import ready_card
-from hjc.training.ready_tables import coded_source, dealt
+from hjc.training.ready_tables import coded_source, dealt, text_columns_of
 from hjc.training.settings import Config
 from hjc.training.workflow import RunResult
 
@@ -406,3 +406,18 @@ def test_hardly_any_ads_held_back_are_counted() -> None:
     assert unproven(0).startswith("no validation row stands behind this model")
     assert unproven(1).startswith("only 1 validation row stands behind") and unproven(29).startswith("only 29 ")
     assert unproven(30) == ""
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ("code,title,text", ["title", "text"]),
+        ("code,text", ["text"]),
+        ("text,title,body,code", ["title", "body"]),
+        ("Title,Text,code", ["Title", "Text"]),
+    ],
+)
+def test_a_text_beside_a_title_is_the_body(tmp_path: Path, columns: str, found: list[str]) -> None:
+    (tmp_path / "ads.csv").write_text(columns + "\n" + ",".join("abcd"[: columns.count(",") + 1]) + "\n")
+    assert text_columns_of([str(tmp_path / "ads.csv")]) == found
+    assert coded_source(str(tmp_path / "ads.csv")).text_columns == found

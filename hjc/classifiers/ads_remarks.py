@@ -19,7 +19,7 @@ GUESSED, TIMES = 0.2, 3.0
 #: a longer one where this share is: languages have small words in common
 LOOKED_AT, FEW_WORDS, UNKNOWN_SHARE = 600, 6, 0.8
 #: begins a remark
-SEVERAL, UNKNOWN = "several jobs", "words that the model does not know"
+SEVERAL, UNKNOWN, NO_AD = "several jobs", "words that the model does not know", "no ad: "
 #: outcome, or beginning of a reason -> what users have to know of such rows
 TOLD = (
     (NOTHING, "of no job: the code is but the most usual one, leave such rows out (hjc_outcome is nothing)"),
@@ -28,7 +28,12 @@ TOLD = (
         "with words that the model does not know: a company's name, or a language that it has not learnt. Such codes "
         "are guesses from parts of words (hjc_outcome_reason)",
     ),
-    (UNREAD, "have a body in a language of which no body was learnt: they are coded by their title alone"),
+    (UNREAD, "with a body in a language of which no body was learnt: coded by the title alone"),
+    (
+        NO_AD,
+        "of a page that is no ad (a cookie notice, an expired vacancy, a page to sign in): the text is not read, and "
+        "the title only where it is none of these (hjc_outcome_reason)",
+    ),
 )
 
 Ask = Callable[[Sequence[str]], FloatArray]

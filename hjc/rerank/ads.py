@@ -40,6 +40,8 @@ _AT = re.compile(
 #: why a short text is no ad (rules of :mod:`hjc.corpus.prepare.quality`)
 _PAGES = frozenset(("empty_shell", "error_page", "redirect_page", "expired", "cookie_notice", "landing_page"))
 _PAGE_PHRASES = frozenset(("error", "redirect", "cookie", "expired", "landing"))
+#: why one with the caption of such a page is none
+_CAPTIONED = "the title is the caption of a page"
 _MEANING = {rule.name: rule.meaning for rule in RULES if rule.name in _PAGES}
 #: letters that a job's name has at least, so that "m/w" and "UX/UI" are none
 _LETTERS = 5
@@ -89,7 +91,7 @@ def read_ad(text: str) -> Ad:
         return Ad(note=f"no ad: {reason}") if reason else _with_title(plain, "", "")
     if size <= SHORT_WORDS:
         first, _, rest = plain.partition("\n")
-        if reason := _no_ad(rest or first):  # the title may name a job all the same
+        if reason := _no_ad(rest or first) or _captioned(first, rest):  # the title may name a job all the same
             return _with_title(first if rest and not _is_caption(first) else "", "", f"no ad: {reason}")
     found = extract(text)
     if found.reason:
@@ -143,6 +145,15 @@ def _is_caption(title: str) -> bool:
     if _no_ad(title):
         return True
     return len(title.split()) <= _CAPTION and not _PAGE_PHRASES.isdisjoint(built_in().find(fold(title)))
+
+
+def _captioned(first: str, rest: str) -> str:
+    """Why a page is no ad whose first line is its caption and which has no more than a line: "Log in", "Enter ..."."""
+    if len(rest.split()) > TITLE_WORDS:
+        return ""
+    found = built_in().find(fold(first))
+    whole = any(fold(first) in phrases for kind, phrases in found.items() if kind in _PAGE_PHRASES)
+    return _no_ad(first) or (_CAPTIONED if whole else "")
 
 
 @lru_cache(maxsize=8192)

@@ -20,7 +20,7 @@ from hjc.taxonomy import Taxonomy
 
 COLUMNS = ("title", "body", "code", "language", "source")
 #: names of columns that a list of titles, or of coded ads, may have, in any case
-_TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad")
+_TITLE, _BODY = ("title", "text", "label", "name"), ("body", "description", "ad", "text")
 _CODE, _LANGUAGE = ("code", "isco08", "isco_code"), ("language", "lang")
 #: how the column of inclusion probabilities ends that ``hjc review`` writes, after the prefix
 _INCLUSION = "inclusion_probability"
@@ -38,7 +38,7 @@ def titles_of(path: str, tree: Taxonomy) -> pd.DataFrame:
     """
     table = read_table(path)
     title, code = _column(table.columns, _TITLE, path), _column(table.columns, _CODE, path)
-    body, language = _any(table.columns, _BODY, path), _any(table.columns, _LANGUAGE, path)
+    body, language = _body(table.columns, title, path), _any(table.columns, _LANGUAGE, path)
     found = pd.DataFrame(
         {"title": table[title], "body": table[body] if body else "", "code": table[code],
          "language": table[language] if language else "", "source": Path(path).name}
@@ -78,7 +78,13 @@ def _column(columns: Iterable[str], names: Sequence[str], path: str) -> str:
 
 def _text_columns(columns: Sequence[str], path: str) -> list[str]:
     """The column of titles, and that of bodies where there is one."""
-    return list(filter(None, (_column(columns, _TITLE, path), _any(columns, _BODY, path))))
+    title = _column(columns, _TITLE, path)
+    return list(filter(None, (title, _body(columns, title, path))))
+
+
+def _body(columns: Iterable[str], title: str, path: str) -> str:
+    """The column of bodies beside that of titles, "" where none is: also "text", where it is not the title."""
+    return _any([column for column in columns if column != title], _BODY, path)
 
 
 def _columns_of(path: str) -> list[str]:
