@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import yaml
 
-from hjc.arrays import IntArray
+from hjc.arrays import Float64, IntArray
 
 if TYPE_CHECKING:
     from hjc.data import JobData
@@ -67,10 +68,10 @@ def vacancies() -> "tuple[JobData, IntArray]":
     return data, merge_groups(identical_groups(title), identical_groups(text))
 
 
-def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] = ("test",)) -> None:
+def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] = ("test",)) -> Path:
     """Train every run of a plan (name -> overrides) that is not finished yet, then write results.csv.
 
-    A run that was interrupted goes on where it stopped. ``--only NAME`` runs a part, ``--collect`` none.
+    Returns the folder of runs. A run that was interrupted goes on where it stopped. ``--only NAME`` runs a part, ``--collect`` none.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", action="append", choices=list(plan), help="run only these (repeatable)")
@@ -84,6 +85,7 @@ def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] 
         print(f"== {study}: {name}", flush=True)
         subprocess.run(command, check=True)
     collect(study, {name: args.outputs / name for name in plan}, sets)
+    return Path(args.outputs)
 
 
 def collect(study: str, runs: Mapping[str, Path], sets: Sequence[str]) -> None:
@@ -149,6 +151,18 @@ def paired(
                 line |= difference(metric, value[metric], values[0][metric], *of_both)
             lines.append(line)
     return lines
+
+
+def mean_difference(rows: Float64, group: IntArray | None = None, seed: int = 0, draws: int = 2000) -> Float64:
+    """(1 + R,) mean of ``rows`` (runs, n), then in R resamples of rows (or of their groups) and of runs: paired values
+    of two systems, a run for each draw or seed. With one run the interval covers rows alone."""
+    from hjc.metrics import Resamples
+
+    resamples = Resamples.draw(rows.shape[1], draws, seed, group)
+    counts = resamples.counts[resamples.unit].astype(np.float64)  # (n, R)
+    of_run = rows @ counts / counts.sum(axis=0)  # (runs, R)
+    drawn = np.random.default_rng(seed).integers(0, len(rows), (len(rows), draws))
+    return np.r_[rows.mean(), np.take_along_axis(of_run, drawn, axis=0).mean(axis=0)]
 
 
 def write_lines(

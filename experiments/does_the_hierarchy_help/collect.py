@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from sets import FOLDER, OUT, SETS  # puts what all studies share on the path
 
-from common import write_lines  # isort: skip
+from common import mean_difference, write_lines  # isort: skip
 
 from hjc.arrays import Float64
 from hjc.decision.selective import risk_coverage
-from hjc.metrics import Resamples
 from hjc.metrics.calibration_error import expected_calibration_error
 
 #: training rows of the gold code, from and to
@@ -109,11 +108,7 @@ def difference(first: list[Fit], second: list[Fit], metric: str, level: int, see
     valid = first[0].of(metric, level)[1]
     groups = OUT / first[0].facts["set"] / "groups.npy"
     group = np.load(groups, allow_pickle=False)[valid] if groups.exists() else None
-    resamples = Resamples.draw(rows.shape[1], REPLICATES, seed, group)
-    counts = resamples.counts[resamples.unit].astype(np.float64)  # (n, R)
-    of_draw = rows @ counts / counts.sum(axis=0)  # (draws, R)
-    drawn = np.random.default_rng(seed).integers(0, len(rows), (len(rows), REPLICATES))
-    return np.r_[rows.mean(), np.take_along_axis(of_draw, drawn, axis=0).mean(axis=0)]
+    return mean_difference(rows, group, seed, REPLICATES)
 
 
 def differences(found: dict[tuple[str, int, str], list[Fit]]) -> list[dict[str, Any]]:
