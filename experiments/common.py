@@ -71,7 +71,8 @@ def vacancies() -> "tuple[JobData, IntArray]":
 def run_plan(study: str, plan: Mapping[str, Sequence[str]], sets: Sequence[str] = ("test",)) -> Path:
     """Train every run of a plan (name -> overrides) that is not finished yet, then write results.csv.
 
-    Returns the folder of runs. A run that was interrupted goes on where it stopped. ``--only NAME`` runs a part, ``--collect`` none.
+    Returns the folder of runs. A run that was interrupted goes on where it stopped. ``--only NAME`` runs a part,
+    ``--collect`` none.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", action="append", choices=list(plan), help="run only these (repeatable)")
