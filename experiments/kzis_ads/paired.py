@@ -27,7 +27,7 @@ WEIGHINGS = {
     "mixture by support": Candidate("mixture", by_support=True),
 }
 #: the first is what the others are compared with
-RUNS = ("grouped_title_share", "grouped_steady_topdown", "grouped_from_titles")
+RUNS = ("grouped_title_share", "grouped_steady_topdown", "grouped_from_titles", "grouped_from_adapted")
 #: its encoders (a mean of two) and the whole
 TWO_FOLDS = "grouped_best_two_folds"
 

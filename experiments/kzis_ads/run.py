@@ -49,6 +49,13 @@ PLAN = {
         *("model=e5", f"model.encoder={ROOT / 'outputs/titles_24_neural/bottomup_steady'}", "model.max_length=128"),
         *("model.title_share=0.5", "trainer=steady", "hierarchy=bottomup"),
     ],
+    # from the folder that `hjc adapt` wrote on the names of ESCO: see the study adaptation
+    "grouped_from_adapted": [
+        *GROUPED,
+        *STEADY,
+        f"model.encoder={ROOT / 'outputs/encoder_ablation/adapted_esco'}",
+        "hierarchy=bottomup",
+    ],
     "grouped_best": [
         *GROUPED,
         "experiment=best",
