@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
-from common import ROOT, data_folder, run_plan
+from common import data_folder, run_plan
 from encoder_ablation.run import ADAPTED
 from titles_24_neural.run import ALL
 
