@@ -187,7 +187,7 @@ def main() -> None:
     results = frame.drop(columns="draw").groupby(keys, sort=False).mean().assign(draws=draws).reset_index()
     made = results.to_dict("records")
     path = write_lines(FOLDER.name, made, ("set", "size", "system"), digits=".5g")
-    write_lines(FOLDER.name, differences(found), ("system", "against", "size"), "differences.csv", ".4g")
+    write_lines(FOLDER.name, differences(found), ("system", "against", "size", "set"), "differences.csv", ".4g")
     everything = pd.read_csv(path, dtype={"slice": str}).fillna({"slice": ""})
     (FOLDER / "table.md").write_text(table(everything), encoding="utf-8")
     print(f"{len(lines)} lines of {sum(map(len, found.values()))} fits")
