@@ -99,6 +99,9 @@ def test_codes_without_titles_and_one_command(encoder: Path, tmp_path: Path, cal
     assert model.config.hidden_size > 0
     status, _, said = call(*command)
     assert status == 2 and "exists; give another name" in said
+    few = ("adapt", encoder, "-o", tmp_path / "few", "--titles", tmp_path / "tree.csv", "--max-length", 16)
+    status, _, said = call(*few)
+    assert status == 0 and "no title was held out, as too few codes have 4 titles or more" in said
 
 
 def test_messages(tmp_path: Path, call) -> None:  # type: ignore[no-untyped-def]

@@ -84,6 +84,7 @@ def test_a_ready_model_codes_titles_and_ads_and_says_where_it_is_from(model: Pat
     card = (model / "README.md").read_text()
     assert "license: cc-by-4.0" in card and "This service uses the ESCO classification" in card
     assert "No coded ad was trained on" in card and "Ready model for isco08" in card
+    assert "texts about jobs to **isco08**" in card
     figures = pd.read_csv(model / "metrics.csv")
     assert {"valid", "test/test_ads"} == set(figures["set"])
     ads_right = figures[
@@ -124,6 +125,7 @@ def test_learning_goes_on_and_forgets_nothing(model: Path, tmp_path: Path, call)
     assert call("learn", tmp_path / "new", more, "-o", tmp_path / "newer")[0] == 0
     record = yaml.safe_load((tmp_path / "newer" / "train.yaml").read_text())
     assert record["data"]["valid"]["rows"] == 20  # of both coded tables
+    assert record["taxonomy"]["name"] == "isco08"
 
 
 def scored(folder: Path) -> tuple[float, float, float]:
@@ -304,7 +306,7 @@ def test_codes_that_lost_their_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pd.DataFrame({name: ["2221"] for name in COLUMNS}).to_csv(tmp_path / "model" / "ready" / name, index=False)
     given: list[Config] = []
 
-    def trained(config: Config, console: object) -> RunResult:
+    def trained(config: Config, console: object, given_tree: object) -> RunResult:
         given.append(config)
         return RunResult(Path(config.run_dir), "finished", None, {})
 

@@ -63,7 +63,7 @@ def adapt(
         adapt_ads(encoder, ads, output, minutes, epochs, batch_size, learning_rate or 3e-5, seed, quiet)
         return
 
-    from hjc.classifiers.embedding.adapt import adapt_encoder, titles_of
+    from hjc.classifiers.embedding.adapt import LEAST_TITLES, adapt_encoder, titles_of
     from hjc.classifiers.embedding.labels import read_texts
     from hjc.nn.hub import resolve_folder
     from hjc.nn.settings import NeuralSettings, TrainerSettings
@@ -99,6 +99,10 @@ def adapt(
         session.note(
             f"of {found.held_out:,} titles held out the right code is the nearest: {before['recall@1']:.1%} before, "
             f"{after['recall@1']:.1%} after (log-loss {before['log_loss']:.2f}, {after['log_loss']:.2f})"
+        )
+    else:
+        session.note(
+            f"no title was held out, as too few codes have {LEAST_TITLES} titles or more: nothing shows what it learnt"
         )
     session.note(f"-> {output}: python train.py model=e5 model.encoder={output} model.prefix={settings.prefix!r} ...")
 

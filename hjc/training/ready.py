@@ -29,13 +29,14 @@ from hjc.errors import check_range
 from hjc.evaluation.watch import LEAST_ROWS, unproven
 from hjc.files import check_folder
 from hjc.tables import read_table
-from hjc.taxonomy import Taxonomy, isco08, load_taxonomy, write_taxonomy_csv
+from hjc.taxonomy import Taxonomy, isco08, write_taxonomy_csv
+from hjc.taxonomy.csvio import read_written
 from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
 from hjc.training.before_after import before_and_after
 from hjc.training.ready_card import SAMPLE, ready_card
 from hjc.training.ready_tables import COLUMNS, coded_source, dealt, text_columns_of, titles_of
 from hjc.training.settings import Config, EvaluationSettings, TaxonomySettings
-from hjc.training.workflow import RunResult, run_training
+from hjc.training.workflow import Given, RunResult, run_training
 
 FOLDER, TREE, TEXTS, VALID = "ready", "tree.csv", "texts.csv.gz", "valid.csv.gz"
 #: kind -> the reader of its files, where the name is another
@@ -121,7 +122,8 @@ def make_ready(
     texts[valid].to_csv(folder / VALID, index=False)
     if encoder:
         settings = replace(settings, parts=(*settings.parts, train_encoder(Path(output), encoder, settings, console)))
-    result = run_training(ready_config(Path(output), settings), console)
+    named = Given(taxonomy=read_written(folder / TREE, tree.name))
+    result = run_training(ready_config(Path(output), settings), console, named)
     ready_card(Path(output), kind, reader, titles=settings.titles, uncoded=settings.uncoded)
     return result
 
@@ -276,7 +278,7 @@ def ready_tree(output: str | Path) -> Taxonomy:
             f"{output} has no {FOLDER}/{TREE}: hjc learn goes on from models of hjc ready, and needs what they were "
             "made from; other models are trained again with the coded rows as one more source"
         )
-    return load_taxonomy(str(path))
+    return read_written(path, training_record(output).get("taxonomy", {}).get("name") or path.stem)
 
 
 def learn(
@@ -328,7 +330,7 @@ def learn(
     shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
     config = ready_config(target, settings, deal.sources)
     config = replace(config, data=replace(config.data, restore_zeros=restore))
-    result = run_training(config, console)
+    result = run_training(config, console, Given(taxonomy=tree))
     if result.model is not None:
         splits = load_job_data(config.data, result.model.taxonomy)
         ads, names = (None, splits.valid) if deal.few else (splits.valid, splits.tests.get("titles"))
