@@ -286,7 +286,7 @@ def test_clean_texts_are_clean_and_stay_so(texts, limit):
 
 
 def test_bytes_that_are_texts_are_read_as_texts(tmp_path):
-    """Spark and Hive write such columns; a picture stays what it is, in base64 where cells are texts."""
+    """Spark and Hive write such columns; a picture is base64 where cells are texts, and changes no cell beside it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -295,4 +295,4 @@ def test_bytes_that_are_texts_are_read_as_texts(tmp_path):
     pq.write_table(pa.table(columns), tmp_path / "spark.parquet")
     found = read_table(tmp_path / "spark.parquet")
     assert found["t"].tolist() == found["d"].tolist() == ["registered nurse", "żółw", ""]
-    assert found["p"].tolist() == ["/9g=", "dGV4dA==", ""]
+    assert found["p"].tolist() == ["/9g=", "text", ""]

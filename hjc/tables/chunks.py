@@ -122,7 +122,7 @@ class ArrowChunk(Chunk):
         column = self.rows.column(position)
         values = _values(column)
         # Spark and Hive write texts as bytes, without a note that they are texts
-        return _decoded(values) if _holds_bytes(column.type) else values
+        return [*map(_decoded, values)] if _holds_bytes(column.type) else values
 
     def arrays(self, schema: pa.Schema) -> list[pa.Array]:
         return list(self.rows.columns)
@@ -176,12 +176,12 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _decoded(values: list[Any]) -> list[Any]:
-    """Bytes as texts where all of them are UTF-8; else as they are."""
+def _decoded(value: Any) -> Any:
+    """Bytes as a text where they are UTF-8, else as they are: cell by cell, so that no row changes another."""
     try:
-        return [None if value is None else value.decode("utf-8") for value in values]
+        return None if value is None else value.decode("utf-8")
     except UnicodeDecodeError:
-        return values
+        return value
 
 
 def _value(scalar: Any) -> Any:
