@@ -44,9 +44,17 @@ class Compiled:
             if importlib.util.find_spec("numba") is None:
                 self._never = True
             else:
-                from hjc.classifiers import loops
-
-                self.loops = loops
+                try:
+                    from hjc.classifiers import loops
+                except Exception as error:  # Numba refuses versions of NumPy and Python that it does not know
+                    self._never = True
+                    warnings.warn(
+                        f"Numba is installed and cannot be imported ({error}): linear models go on without their "
+                        "compiled loops; install versions that fit each other (pip install 'hjc[fast]') or remove it",
+                        stacklevel=2,
+                    )
+                else:
+                    self.loops = loops
         return self.loops is not None
 
     def use(self, wanted: bool) -> None:
