@@ -12,7 +12,7 @@ from hjc.calibration import fit_calibrator
 from hjc.classifiers.ads import AdsClassifier
 from hjc.classifiers.ads_remarks import Jobs
 from hjc.classifiers.ads_settings import AdsSettings
-from hjc.classifiers.body_languages import language_of, learnt_languages
+from hjc.classifiers.body_languages import WINDOW, language_of, learnt_languages, read_known
 from hjc.classifiers.linear_settings import LinearSettings
 from hjc.data.jobdata import JobData
 from hjc.errors import ModelDirError
@@ -305,6 +305,30 @@ def test_a_body_in_a_language_of_which_none_was_learnt_is_not_read(tree, tmp_pat
 def test_the_language_of_a_body(body: str, language: str) -> None:
     assert language_of(body) == language
     assert learnt_languages([body] * 5) == ((language,) if language else ()) and learnt_languages([body] * 4) == ()
+
+
+def test_scripts_that_stand_together_and_letters_in_disguise() -> None:
+    english = "We look for a nurse, who is to be with the team of our clinic and care for patients in the wards"
+    bold = "".join(chr(0x1D41A + ord(c) - ord("a")) if c.islower() else c for c in english)  # as on social media
+    assert language_of(bold) == language_of(english) == "en"
+    assert (
+        language_of("当社は看護師を募集しています")
+        == language_of("クリニックのスタッフ")
+        == language_of("看護師募集")
+        == "cjk"
+    )
+
+
+def test_what_the_table_says_of_short_bodies_counts_and_a_mixed_body_is_read() -> None:
+    english = "You are to be with the team of our clinic and you care for the patients in our wards. "
+    polish = "Praca w szpitalu, opieka nad pacjentami oraz wykonywanie zabiegów, które są zlecone przez lekarza. "
+    assert learnt_languages([english] * 9 + ["opieka"] * 9, ["en", *["pl_PL"] * 8, "nb"] + ["NN"] * 4) == (
+        "en", "no", "pl",
+    )  # fmt: skip
+    assert learnt_languages(["opieka"] * 9, ["pl"] * 9) == ()
+    foreign, mixed = f"Nurse\n{english * 9}", f"Nurse\n{english * 9}{polish * 9}"
+    assert read_known(foreign, ("pl",)).kind == "title" and read_known(mixed, ("pl",)).kind == "ad"
+    assert len(read_known(mixed, ("pl",)).body) > 2 * WINDOW
 
 
 def test_the_jobs_of_a_title_are_looked_for_once() -> None:

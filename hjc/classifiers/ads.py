@@ -132,8 +132,9 @@ class AdsClassifier(Classifier):
         self.linear.fit(read.data)
         # an encoder that reads whole ads may know other languages
         if all(len(part.recipe.columns) < 2 for part in self.parts):
-            bodies = read.take(read.are(AD, BODY)).ads
-            self.body_languages = learnt_languages(bodies[i].body for i in draw(len(bodies), MOST_BODIES, 0).tolist())
+            bodies = read.take(read.are(AD, BODY))
+            looked_at = (bodies.ads[i].body for i in draw(len(bodies), MOST_BODIES, 0).tolist())
+            self.body_languages = learnt_languages(looked_at, bodies.data.language)
         self._place(read)
         self._plain_weights(found)
         if not learner.by_names_alone:
