@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,31 +164,3 @@ def test_numba_that_cannot_be_imported_is_left_out(monkeypatch: pytest.MonkeyPat
     assert state.after(texts) is None
     with pytest.warns(UserWarning), pytest.raises(ImportError, match="the compiled loops of linear models need Numba"):
         state.use(True)
-
-
-@pytest.mark.slow
-def test_compiled_code_that_is_damaged_or_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import numba
-    from numba.core import caching
-
-    from hjc.classifiers.loops.compiling import compiled as compiled_loop
-
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-
-    def one_more(x: int) -> int:
-        return x + 1
-
-    assert compiled_loop(one_more)(1) == 2
-    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {path.suffix for path in kept} == {".nbi", ".nbc"}
-    for path in kept:  # as a crash leaves them
-        path.write_bytes(b"")
-        assert compiled_loop(one_more)(1) == 2
-        assert path.stat().st_size > 0
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", full)
-    kept[0].write_bytes(b"")
-    assert compiled_loop(one_more)(1) == 2
