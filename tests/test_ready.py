@@ -17,7 +17,7 @@ from hjc.taxonomy import from_edges, isco08, write_taxonomy_csv
 from hjc.training.before_after import before_and_after
 from hjc.training.ready import COLUMNS, ReadySettings, held_out, learn, on_tree, training_table
 from hjc.training.ready_card import ready_card
-from hjc.training.ready_tables import coded_source, dealt, text_columns_of
+from hjc.training.ready_tables import coded_source, dealt, text_columns_of, what_to_give
 from hjc.training.settings import Config
 from hjc.training.workflow import RunResult
 
@@ -423,3 +423,8 @@ def test_a_text_beside_a_title_is_the_body(tmp_path: Path, columns: str, found: 
     (tmp_path / "ads.csv").write_text(columns + "\n" + ",".join("abcd"[: columns.count(",") + 1]) + "\n")
     assert text_columns_of([str(tmp_path / "ads.csv")]) == found
     assert coded_source(str(tmp_path / "ads.csv")).text_columns == found
+
+
+def test_where_no_ad_could_be_held_back_the_reason_is_said() -> None:
+    assert what_to_give(3, 150) == "Give more of them, about 150"
+    assert "Texts that the model was made from only train" in what_to_give(0, 150)

@@ -34,7 +34,7 @@ from hjc.taxonomy.csvio import read_written
 from hjc.taxonomy.readers import READERS, ImportOptions, import_taxonomy
 from hjc.training.before_after import before_and_after
 from hjc.training.ready_card import SAMPLE, ready_card
-from hjc.training.ready_tables import COLUMNS, coded_source, dealt, text_columns_of, titles_of
+from hjc.training.ready_tables import COLUMNS, coded_source, dealt, text_columns_of, titles_of, what_to_give
 from hjc.training.settings import Config, EvaluationSettings, TaxonomySettings
 from hjc.training.workflow import Given, RunResult, run_training
 
@@ -344,6 +344,6 @@ def learn(
     if unsure := unproven(held + (0 if crossed is None else len(crossed[0]))):
         say(
             f"warning: of the coded ads {held} {'was' if held == 1 else 'were'} held back to weigh title and body and "
-            f"to calibrate: {unsure}. Give more of them, about {round(LEAST_ROWS / config.data.valid_fraction)}"
+            f"to calibrate: {unsure}. {what_to_give(held, round(LEAST_ROWS / config.data.valid_fraction))}"
         )
     return result

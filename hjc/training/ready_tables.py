@@ -215,3 +215,13 @@ def dealt(
             "weighed and probabilities calibrated as without them. Draw about 100 with hjc review --strategy random"
         ))  # fmt: skip
     return Dealt([replace(s, inclusion_column=table.inclusion) for s, table in zip(sources, found, strict=True)], even)
+
+
+def what_to_give(held: int, enough: int) -> str:
+    """Advice where so few coded ads were held back; that of ``enough`` would suffice."""
+    if held:
+        return f"Give more of them, about {enough}"
+    return (
+        "Texts that the model was made from only train, and ads that are nearly one text are not parted: give about "
+        f"{enough} others"
+    )
