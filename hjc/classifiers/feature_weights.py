@@ -99,13 +99,12 @@ class FeatureWeights:
         last = first + np.diff(first, append=len(order))
         for column, begin, end in zip(feature[first].tolist(), first.tolist(), last.tolist(), strict=True):
             at, x, line = owner[begin:end], value[begin:end], self._line[column]
+            here = slice(self.starts[column], self.starts[column + 1])  # nothing of a heavy feature
             if line >= 0:
                 heavy[at] += x[:, None] * self.dense[line]
             elif end - begin == 1:
-                here = slice(self.starts[column], self.starts[column + 1])
                 out[at[0], self.estimators[here]] += x[0] * self.values[here]
             else:
-                here = slice(self.starts[column], self.starts[column + 1])
                 out[at[:, None], self.estimators[here]] += x[:, None] * self.values[here]
         out += heavy
         return out

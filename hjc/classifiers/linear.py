@@ -244,13 +244,13 @@ class LinearClassifier(Classifier):
             assert self._topdown is not None
             found = self._topdown(nodes, rows)  # (L, b)
             found[:, empty] = self._leaf_prior
-            return self._floored(np.exp(found) if self._unseen else None, found)
+            return _floored(found if self._unseen is None else self._logarithms(np.exp(found)))
         scores, out = nodes.scores(rows), np.empty((number, self.taxonomy.num_leaves), np.float32)
         ends = np.linspace(0, number, -(-number // _TOGETHER) + 1).astype(int)  # none has one row
         for start, stop in pairwise(ends.tolist()):
             proba = self._proba_of_leaves(np.ascontiguousarray(scores[start:stop].T))
             proba[:, empty[start:stop]] = np.exp(self._leaf_prior)
-            out[start:stop] = self._floored(proba)
+            out[start:stop] = _floored(self._logarithms(proba))
         return out
 
     def _proba_of_leaves(self, scores: FloatArray) -> FloatArray:
@@ -267,16 +267,11 @@ class LinearClassifier(Classifier):
         out += floor * np.exp(self._leaf_prior)
         return out
 
-    def _floored(self, proba: FloatArray | None, log_proba: FloatArray | None = None) -> FloatArray:
-        """(L, b) probabilities, or their logarithms where they are known -> (b, L) log-probabilities."""
-        with np.errstate(divide="ignore"):  # what underflows gets the floor below
-            if proba is not None:
-                log_proba = np.log(proba if self._unseen is None else self._unseen(proba))
-        assert log_proba is not None
-        # the declared floor of every classifier; what it adds (below 1e-10 a leaf) is taken off the whole row
-        np.maximum(log_proba, LOG_PROBA_FLOOR, out=log_proba)
-        log_proba -= np.log(np.exp(log_proba).sum(axis=0, dtype=np.float64)).astype(np.float32)
-        return np.ascontiguousarray(log_proba.T)
+    def _logarithms(self, proba: FloatArray) -> FloatArray:
+        """(L, b) of probabilities, with what codes without training rows get; what underflows is minus infinity."""
+        with np.errstate(divide="ignore"):
+            found: FloatArray = np.log(proba if self._unseen is None else self._unseen(proba))
+        return found
 
     @property
     def theta(self) -> float:
@@ -365,6 +360,14 @@ class LinearClassifier(Classifier):
                 raise ValueError(f"{path}: holds NaN or infinite weights; train the model again")
         self._ready()
         return self
+
+
+def _floored(log_proba: FloatArray) -> FloatArray:
+    """(L, b) -> (b, L), with the declared floor of every classifier; what it adds (below 1e-10 a leaf) is taken off the
+    whole row."""
+    np.maximum(log_proba, LOG_PROBA_FLOOR, out=log_proba)
+    log_proba -= np.log(np.exp(log_proba).sum(axis=0, dtype=np.float64)).astype(np.float32)
+    return np.ascontiguousarray(log_proba.T)
 
 
 def _twice(rows: Csr) -> SparseRows:

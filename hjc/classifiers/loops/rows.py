@@ -43,7 +43,7 @@ def ngrams(
     key, node: of :func:`trie`; column: of each node, -1 where no term ends. symbols: of all sequences, -1 for unknown
     ones; starts, stops: (S,) where each begins and ends. whole: one shorter than ``low`` counts as one n-gram.
     """
-    mask, shift, bits = len(key) - 1, np.uint64(0), 0
+    mask, bits = len(key) - 1, 0
     while (1 << bits) < len(key):
         bits += 1
     shift = np.uint64(64 - bits)
@@ -73,6 +73,19 @@ def ngrams(
 
 
 @compiled
+def scale(indptr: Any, data: Any, length: float) -> None:
+    """Each row with this Euclidean length, in place; empty rows stay empty."""
+    for row in range(len(indptr) - 1):
+        squares = 0.0
+        for k in range(indptr[row], indptr[row + 1]):
+            squares += np.float64(data[k]) * np.float64(data[k])
+        if squares > 0:
+            factor = np.float32(length / np.sqrt(squares))
+            for k in range(indptr[row], indptr[row + 1]):
+                data[k] *= factor
+
+
+@compiled
 def weighed(
     flat: Any, ends: Any, begin: Any, columns: Any, counted: Any, idf: Any, length: float
 ) -> tuple[Any, Any, Any, int]:
@@ -95,7 +108,6 @@ def weighed(
                 c = np.uint32(columns[j])
                 bits[c >> six] |= one << np.uint64(c & last)
                 count[c] += 1
-        start, squares = n, 0.0
         for b in range(len(bits)):
             left = bits[b]
             bits[b] = 0
@@ -108,15 +120,10 @@ def weighed(
                 if times >= len(counted):
                     most = max(most, times)
                     times = 0
-                value = counted[times] * idf[column]
-                indices[n], data[n] = column, value
-                squares += np.float64(value) * np.float64(value)
+                indices[n], data[n] = column, counted[times] * idf[column]
                 n += 1
-        if squares > 0:
-            factor = np.float32(length / np.sqrt(squares))
-            for j in range(start, n):
-                data[j] *= factor
         indptr[row + 1] = n
+    scale(indptr, data, length)
     return indptr, indices[:n], data[:n], most
 
 
@@ -129,19 +136,6 @@ def put(place: Any, indices: Any, data: Any, indptr: Any, more: Any, values: Any
             indices[n], data[n] = more[k] + offset, values[k]
             n += 1
         place[row] = n
-
-
-@compiled
-def scale(indptr: Any, data: Any, length: float) -> None:
-    """Each row with this Euclidean length, in place; empty rows stay empty."""
-    for row in range(len(indptr) - 1):
-        squares = 0.0
-        for k in range(indptr[row], indptr[row + 1]):
-            squares += np.float64(data[k]) * np.float64(data[k])
-        if squares > 0:
-            factor = np.float32(length / np.sqrt(squares))
-            for k in range(indptr[row], indptr[row + 1]):
-                data[k] *= factor
 
 
 @compiled

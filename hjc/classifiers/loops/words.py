@@ -31,8 +31,11 @@ def with_others(given: Any, breaks: Any, size: Any) -> Any:
 
 
 @compiled
-def _find(table: Any, hashes: Any, starts: Any, pool: Any, start: int, size: int, wanted: Any) -> Any:
-    """The number of the word ``pool[start : start + size]``, or -1 - the place of the table where it belongs."""
+def _find(
+    table: Any, hashes: Any, known: Any, starts: Any, wanted: Any, pool: Any, start: int, size: int
+) -> Any:  # fmt: skip
+    """The number of the word ``pool[start : start + size]``, whose hash is wanted, among known ones (known, starts); or
+    -1 - the place of the table where it belongs."""
     mask = len(table) - 1
     place = np.int64(wanted & np.uint64(mask))
     while True:
@@ -42,7 +45,7 @@ def _find(table: Any, hashes: Any, starts: Any, pool: Any, start: int, size: int
         other = starts[word]
         if hashes[word] == wanted and starts[word + 1] - other == size + 1:
             i = 0
-            while i < size and pool[other + i] == pool[start + i]:
+            while i < size and known[other + i] == pool[start + i]:
                 i += 1
             if i == size:
                 return np.int64(word)
@@ -86,23 +89,11 @@ def table_of(pool: Any, starts: Any) -> tuple[Any, Any]:
 @compiled
 def numbers(pool: Any, starts: Any, known: Any, known_starts: Any, hashes: Any, table: Any) -> Any:
     """(W,) numbers of words (pool, starts) among known ones, -1 for others."""
-    out = np.full(len(starts) - 1, -1, np.int64)
+    out = np.empty(len(starts) - 1, np.int64)
     for word in range(len(out)):
         start, size = starts[word], starts[word + 1] - 1 - starts[word]
-        value = _hash(pool, start, start + size)
-        mask = len(table) - 1
-        place = np.int64(value & np.uint64(mask))
-        while table[place] >= 0:
-            other = table[place]
-            begin = known_starts[other]
-            if hashes[other] == value and known_starts[other + 1] - begin == size + 1:
-                i = 0
-                while i < size and known[begin + i] == pool[start + i]:
-                    i += 1
-                if i == size:
-                    out[word] = other
-                    break
-            place = (place + 1) & mask
+        wanted = _hash(pool, start, start + size)
+        out[word] = max(-1, _find(table, hashes, known, known_starts, wanted, pool, start, size))
     return out
 
 
@@ -184,7 +175,7 @@ def _words_of_one(
                     continue
                 inside = False
                 value ^= value >> np.uint64(32)
-                word = _find(table, hashes, starts, pool, start, fill - start, value)
+                word = _find(table, hashes, pool, starts, value, pool, start, fill - start)
                 if word < 0:
                     table[-1 - word] = known
                     word = known
