@@ -104,6 +104,19 @@ def test_codes_without_titles_and_one_command(encoder: Path, tmp_path: Path, cal
     assert status == 0 and "no title was held out, as too few codes have 4 titles or more" in said
 
 
+def test_a_rate_of_0_is_not_the_default(encoder: Path, tmp_path: Path, call, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    rates: list[float] = []
+
+    def not_now(*given: object, **_: object) -> None:
+        rates.extend(part.learning_rate for part in given if isinstance(part, TrainerSettings))
+        raise ValueError("not now")
+
+    monkeypatch.setattr(module, "adapt_encoder", not_now)
+    for option in ((), ("--learning-rate", 0)):
+        assert call("adapt", encoder, "-o", tmp_path / "new", "--titles", "isco08", *option)[0] == 2
+    assert rates == [1e-4, 0]
+
+
 def test_messages(tmp_path: Path, call) -> None:  # type: ignore[no-untyped-def]
     status, _, said = call("adapt", tmp_path / "none", "-o", tmp_path / "out", "--titles", "isco08")
     assert status == 2 and "no folder" in said

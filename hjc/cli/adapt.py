@@ -1,11 +1,16 @@
 """``hjc adapt ENCODER``: an encoder learns titles of a code list, or ads without codes, before it codes job texts."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hjc.cli import session
 from hjc.cli.aliases import Digits, Languages, Quiet, Seed, listed, taxonomy_of
+
+if TYPE_CHECKING:
+    from hjc.classifiers.embedding.adapt import Adapted
+    from hjc.classifiers.embedding.adapt_ads import AdaptedToAds
+    from hjc.nn.settings import TrainerSettings
 
 
 def adapt(
@@ -59,17 +64,24 @@ def adapt(
 
     if bool(titles) == bool(ads):
         raise ValueError("give either --titles (a code list) or --ads (ads without codes)")
+    if Path(output).exists():
+        raise FileExistsError(f"{output} exists; give another name, or remove it")
+
+    from hjc.nn.settings import NeuralSettings, TrainerSettings
+
+    rate, looks = (3e-5, 2) if ads else (1e-4, 4)
+    trainer = TrainerSettings(
+        epochs=epochs, batch_size=batch_size, learning_rate=rate if learning_rate is None else learning_rate,
+        max_minutes=minutes, seed=seed, loggers=[], validate_per_epoch=looks, patience=0,
+    )  # fmt: skip
     if ads:
-        adapt_ads(encoder, ads, output, minutes, epochs, batch_size, learning_rate or 3e-5, seed, quiet)
+        adapt_ads(encoder, ads, output, trainer, quiet)
         return
 
     from hjc.classifiers.embedding.adapt import LEAST_TITLES, adapt_encoder, titles_of
     from hjc.classifiers.embedding.labels import read_texts
     from hjc.nn.hub import resolve_folder
-    from hjc.nn.settings import NeuralSettings, TrainerSettings
 
-    if Path(output).exists():
-        raise FileExistsError(f"{output} exists; give another name, or remove it")
     resolve_folder(encoder)  # where it is nowhere, that is known before anything is read
     tree, wanted = taxonomy_of(titles, digits), listed(languages)
     further: list[tuple[str, str]] = []
@@ -85,21 +97,13 @@ def adapt(
         encoder=encoder, pooling=pooling, prefix=("query: " if e5 else "") if prefix is None else prefix,
         max_length=max_length,
     )  # fmt: skip
-    trainer = TrainerSettings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate or 1e-4, max_minutes=minutes, seed=seed,
-        loggers=[], validate_per_epoch=4, patience=0,
-    )  # fmt: skip
     if not quiet:
         session.note(f"{len(texts.texts):,} titles of {tree.name}; pooling {pooling}, prefix {settings.prefix!r}")
     found = adapt_encoder(tree, texts, settings, trainer, Path(output), hard_negatives=hard_negatives)
     if quiet:
         return
     if found.held_out:
-        before, after = found.before, found.after
-        session.note(
-            f"of {found.held_out:,} titles held out the right code is the nearest: {before['recall@1']:.1%} before, "
-            f"{after['recall@1']:.1%} after (log-loss {before['log_loss']:.2f}, {after['log_loss']:.2f})"
-        )
+        session.note(f"of {found.held_out:,} titles held out the right code is the nearest: {_change(found)}")
     else:
         session.note(
             f"no title was held out, as too few codes have {LEAST_TITLES} titles or more: nothing shows what it learnt"
@@ -107,35 +111,31 @@ def adapt(
     session.note(f"-> {output}: python train.py model=e5 model.encoder={output} model.prefix={settings.prefix!r} ...")
 
 
-def adapt_ads(
-    model: str, files: list[str], output: str, minutes: float, epochs: int, batch_size: int, learning_rate: float,
-    seed: int, quiet: bool,
-) -> None:  # fmt: skip
+def adapt_ads(model: str, files: list[str], output: str, trainer: "TrainerSettings", quiet: bool) -> None:
     """A model of titles learns from ads without codes."""
     from pathlib import Path
 
     from hjc.classifiers import read_classifier
     from hjc.classifiers.embedding.adapt_ads import adapt_to_ads
     from hjc.data.recipe import TextRecipe
-    from hjc.nn.settings import TrainerSettings
     from hjc.tables import read_table
     from hjc.training.ready_tables import text_columns_of
 
-    if Path(output).exists():
-        raise FileExistsError(f"{output} exists; give another name, or remove it")
     recipe = TextRecipe(tuple(text_columns_of(files)))
     texts = [text for file in files for text in recipe.texts(read_table(file))]
-    trainer = TrainerSettings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, max_minutes=minutes, seed=seed, loggers=[],
-        validate_per_epoch=2, patience=0,
-    )  # fmt: skip
     found = adapt_to_ads(read_classifier(model), texts, trainer, Path(output), model)
     if quiet:
         return
-    before, after = found.before, found.after
     session.note(
         f"{found.ads:,} ads of {found.titles:,} titles; of {found.held_out:,} titles held out the own body is the "
-        f"nearest: {before['recall@1']:.1%} before, {after['recall@1']:.1%} after (log-loss {before['log_loss']:.2f}, "
-        f"{after['log_loss']:.2f})"
+        f"nearest: {_change(found)}"
     )
     session.note(f"-> {output}: hjc ready KIND FILES --part {output} ...")
+
+
+def _change(found: "Adapted | AdaptedToAds") -> str:
+    before, after = found.before, found.after
+    return (
+        f"{before['recall@1']:.1%} before, {after['recall@1']:.1%} after (log-loss {before['log_loss']:.2f}, "
+        f"{after['log_loss']:.2f})"
+    )

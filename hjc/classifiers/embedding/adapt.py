@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from hjc.nn.encoder import TINY, load_encoder
 from hjc.nn.fitting import FitResult
 from hjc.nn.pairs import PairBatches
 from hjc.nn.ranking import fit_encoder
-from hjc.nn.settings import NeuralSettings, TrainerSettings
+from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
 from hjc.nn.stored import save_tokenizer
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.nn.whole_vocabulary import graft
@@ -42,10 +42,11 @@ from hjc.taxonomy import Taxonomy, from_edges
 
 logger = logging.getLogger(__name__)
 
-#: says in the folder what it was made of
+#: says in a folder what it was made of
 NOTE = "adapted.json"
 #: titles that are held out to choose the best state by: this share, of codes with at least so many titles
 HELD_OUT, LEAST_TITLES, MOST_HELD = 0.02, 4, 1_000
+#: factor of the cosines in the loss
 SCALE = 20.0
 
 
@@ -128,8 +129,7 @@ def adapt_encoder(
     model, tokenizer = load_encoder(_pruned(settings), texts, seed=trainer.seed)
     encoder = TorchTextEncoder(
         model, tokenizer, pooling=settings.pooling, prefix=settings.prefix, max_length=settings.max_length,
-        capitals=settings.capitals,
-        precision="bf16" if trainer.precision in ("auto", "bf16-mixed") and computes_in_bfloat16() else "32",
+        capitals=settings.capitals, precision=precision_of(trainer),
     )  # fmt: skip
     gold = tree.leaves[labels.leaf]
     batches = PairBatches(
@@ -138,18 +138,39 @@ def adapt_encoder(
     scratch = folder.with_name(folder.name + ".training")
     run = run_of(settings, trainer, JobData(tree, labels.texts, gold), asked if len(asked) else None, scratch)
     looked = some_texts(labels, MAX_TEXTS, np.random.default_rng(trainer.seed))
-    before = _retrieval(tree, encoder, looked, asked)
-    result = fit_encoder(
-        encoder, labels.texts, labels.texts, batches, run, scale=SCALE,
-        score=(lambda: _retrieval(tree, encoder, looked, asked)["log_loss"]) if len(asked) else None,
-    )  # fmt: skip
-    after = _retrieval(tree, encoder, looked, asked)
-    found = Adapted(folder, result, len(labels.texts), int(tree.num_leaves), len(asked), before, after)
-    if result.status == "interrupted":
-        raise KeyboardInterrupt
+    texts = labels.texts
+    fitted = fit_watched(encoder, texts, texts, batches, run, lambda: _retrieval(tree, encoder, looked, asked))
+    found = Adapted(folder, fitted[0], len(texts), int(tree.num_leaves), len(asked), *fitted[1:])
     _write(encoder, settings, folder, found, taxonomy)
     shutil.rmtree(scratch, ignore_errors=True)
     return found
+
+
+def precision_of(trainer: TrainerSettings) -> str:
+    """How an encoder computes that is looked at between steps: as it is trained."""
+    return "bf16" if trainer.precision in ("auto", "bf16-mixed") and computes_in_bfloat16() else "32"
+
+
+def fit_watched(
+    encoder: TorchTextEncoder,
+    rows: Sequence[str],
+    texts: Sequence[str],
+    batches: PairBatches,
+    run: Run,
+    look: Callable[[], dict[str, float]],
+) -> tuple[FitResult, dict[str, float], dict[str, float]]:
+    """:func:`hjc.nn.ranking.fit_encoder`, and what ``look`` finds before and after it: log_loss, by which the best
+    state is kept, and more; {} where nothing is held out.
+
+    Raises:
+        KeyboardInterrupt: it was stopped by Ctrl-C.
+    """
+    before = look()
+    score = (lambda: look()["log_loss"]) if before else None
+    result = fit_encoder(encoder, rows, texts, batches, run, scale=SCALE, score=score)
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
+    return result, before, look()
 
 
 def _pruned(settings: NeuralSettings, prune: bool = True) -> NeuralSettings:

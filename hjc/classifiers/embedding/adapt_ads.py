@@ -15,25 +15,22 @@ import numpy as np
 
 from hjc.arrays import IntArray
 from hjc.classifiers.base import Classifier
+from hjc.classifiers.embedding.adapt import NOTE, SCALE, fit_watched, precision_of
 from hjc.classifiers.fitting import run_of
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.part_pieces import title_text
 from hjc.classifiers.treemath import log_softmax
 from hjc.data.jobdata import JobData
 from hjc.files import write_json
-from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.fitting import FitResult
 from hjc.nn.pairs import PairBatches
-from hjc.nn.ranking import fit_encoder
 from hjc.nn.settings import TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.rerank.ads import AD, read_ad
 from hjc.taxonomy import Taxonomy, from_edges
 
-#: says in the folder what it was made of
-NOTE = "adapted.json"
-#: tokens of a body that are read, titles that must have one, and factor of the cosines in the loss
-BODY_TOKENS, LEAST, SCALE = 64, 20, 20.0
+#: tokens of a body that are read, and titles that must have one
+BODY_TOKENS, LEAST = 64, 20
 #: share of the titles that are held out, at least and at most so many
 HELD_OUT, LEAST_HELD, MOST_HELD = 0.05, 5, 200
 
@@ -125,22 +122,16 @@ def adapt_to_ads(
     encoder = TorchTextEncoder(
         model.network.encoder.requires_grad_(True), model.tokenizer, pooling=settings.pooling, prefix=settings.prefix,
         max_length=max(BODY_TOKENS, settings.max_length), capitals=settings.capitals,
-        precision="bf16" if trainer.precision in ("auto", "bf16-mixed") and computes_in_bfloat16() else "32",
+        precision=precision_of(trainer),
     )  # fmt: skip
     batches = PairBatches(own.tree, own.tree.leaves, own.title, batch_size=trainer.batch_size, seed=trainer.seed)
     scratch = folder.with_name(folder.name + ".training")
     rows, valid = (JobData(part.tree, part.titles, part.tree.leaves) for part in (own, asked))
     run = run_of(settings, trainer, rows, valid, scratch)
-    before = _found(encoder, asked)
-    result = fit_encoder(
-        encoder, own.titles, own.bodies, batches, run, scale=SCALE, score=lambda: _found(encoder, asked)["log_loss"]
-    )
-    if result.status == "interrupted":
-        raise KeyboardInterrupt
-    after = _found(encoder, asked)
-    found = AdaptedToAds(folder, result, len(every.bodies), n, len(held), before, after)
+    fitted = fit_watched(encoder, own.titles, own.bodies, batches, run, lambda: _found(encoder, asked))
+    found = AdaptedToAds(folder, fitted[0], len(every.bodies), n, len(held), *fitted[1:])
     model.save_pretrained(folder)
-    note = {"model": source, **asdict(found), "folder": folder.name, "fit": asdict(result)}
+    note = {"model": source, **asdict(found), "folder": folder.name, "fit": asdict(found.fit)}
     write_json(folder / NOTE, note)
     shutil.rmtree(scratch, ignore_errors=True)
     return found
