@@ -77,6 +77,11 @@ class Loss(nn.Module):
         return loss
 
 
+def layer_weights(network: Network) -> int:
+    """Weights of the products of all layers."""
+    return sum(p.numel() for n, p in network.encoder.named_parameters() if ".layer." in n and p.ndim == 2)
+
+
 def distributed(module: nn.Module, device: torch.device) -> nn.Module:
     """The module as the only process of a group (NCCL on a GPU, gloo on a CPU)."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -118,7 +123,6 @@ def main() -> None:
         """Time the steps of a fresh network, which is given back."""
         torch.manual_seed(1)
         network = Network(of_config(config), tree, settings).to(device).train()
-        weights = sum(p.numel() for n, p in network.encoder.named_parameters() if ".layer." in n and p.ndim == 2)
         optimizer, _ = adamw(network, network.encoder, TrainerSettings(), len(batches))
         module: Any = distributed(Loss(network), device) if ddp else Loss(network)
 
@@ -135,7 +139,8 @@ def main() -> None:
         timed = batches[WARM:]
         took = seconds(device, lambda: steps(timed))
         tokens = int(sum(corpus.lengths[rows].sum() for rows in timed))
-        add(f"training, {name}", sum(map(len, timed)), tokens, 6, took, weights, utilisation(device))
+        busy = utilisation(device)
+        add(f"training, {name}", sum(map(len, timed)), tokens, 6, took, layer_weights(network), busy)
         if ddp:
             torch.distributed.destroy_process_group()
         return network
@@ -143,7 +148,7 @@ def main() -> None:
     trained("float32", bfloat16=False)
     trained("bfloat16, one process of DDP", bfloat16=True, ddp=True)
     network = trained("bfloat16", bfloat16=True)
-    weights = sum(p.numel() for n, p in network.encoder.named_parameters() if ".layer." in n and p.ndim == 2)
+    weights = layer_weights(network)
     model = NeuralClassifier(tree, settings)
     model.network, model.tokenizer = network.eval(), tokenizer
     for precision in ("32", "bf16"):

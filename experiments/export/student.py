@@ -9,6 +9,7 @@ killed run goes on, and several students are fitted to the same answers: static 
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,13 @@ import hjc
 from hjc.apply.distill import read_texts
 from hjc.apply.step import recipe_of
 from hjc.classifiers.base import Classifier
-from hjc.classifiers.distill import MOST_HELD_OUT, TOP, fit_to_answers, layers_of
-from hjc.classifiers.static import StaticClassifier, StaticSettings
+from hjc.classifiers.distill import MOST_HELD_OUT, TOP, fit_to_answers, layers_of, static_student
+from hjc.classifiers.static import StaticSettings
 from hjc.data.reading import read_job_data
 from hjc.data.recipe import TextRecipe
 from hjc.data.settings import DataSettings
 from hjc.files import open_replacing
-from hjc.nn.distilling import SoftTargets, fit_static
-from hjc.nn.onnx_graph import integers
+from hjc.nn.distilling import SoftTargets
 from hjc.tables import ReadOptions
 
 HERE = Path(__file__).parent
@@ -73,16 +73,6 @@ def told(number: int, loss: float) -> None:
     print(f"pass {number}: cross-entropy {loss:.3f}", flush=True)
 
 
-def static(teacher: Classifier, taught: Texts, width: int, epochs: int) -> Classifier:
-    student = StaticClassifier(teacher.taxonomy, StaticSettings(width=width))
-    vectors, student.weights, student.bias = fit_static(
-        student.reader(taught.texts), taught.targets, buckets=student.settings.buckets, width=width,
-        leaves=teacher.taxonomy.num_leaves, epochs=epochs, seed=1, told=told,
-    )  # fmt: skip
-    student.vectors, student.scales = integers(vectors)
-    return student
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("run_dir", "taught", "test"):
@@ -111,7 +101,9 @@ def main() -> None:
 
     def students(taught: Texts) -> None:
         for width in given.widths:
-            add(f"static student, {width} numbers", static(teacher, taught, width, given.epochs), len(taught.texts))
+            own = StaticSettings(width=width)
+            student: Any = static_student(teacher, taught.texts, taught.targets, own, given.epochs, 1, told)
+            add(f"static student, {width} numbers", student, len(taught.texts))
         for number in given.layers:
             student = layers_of(teacher, number)
             fit_to_answers(student, taught.texts, taught.targets, given.epochs, 1, told)

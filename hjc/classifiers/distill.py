@@ -96,7 +96,7 @@ def distill(
     if student is not None:
         fit_to_answers(student, used, targets, epochs, seed, after)
     else:
-        student = _static(teacher, used, targets, settings or StaticSettings(), epochs, seed, after)
+        student = static_student(teacher, used, targets, settings or StaticSettings(), epochs, seed, after)
     student.recipe = teacher.recipe
     return _compared(teacher, student, held, len(used))
 
@@ -115,7 +115,7 @@ def _targets(teacher: Classifier, texts: Sequence[str]) -> Any:
     return SoftTargets(leaves, proba)
 
 
-def _static(
+def static_student(
     teacher: Classifier,
     texts: Sequence[str],
     targets: Any,
@@ -124,6 +124,7 @@ def _static(
     seed: int,
     told: Callable[[int, float], None],
 ) -> StaticClassifier:
+    """A static classifier fitted to a teacher's ``SoftTargets`` of these texts."""
     from hjc.nn.distilling import fit_static
     from hjc.nn.onnx_graph import integers
 

@@ -28,6 +28,10 @@ _INCLUSION = "inclusion_probability"
 _EVEN = 1e-3
 #: with fewer coded ads none is held back: a handful calibrates worse than the names do
 LEAST_CODED = 40
+#: what follows where none is
+_NONE_HELD = (
+    "so nothing shows what they have changed; title and body are weighed and probabilities calibrated as without them."
+)
 
 
 def titles_of(path: str, tree: Taxonomy) -> pd.DataFrame:
@@ -193,10 +197,10 @@ def dealt(
                 "no cell is above 0"
             )
     even = all(table.even for table in found)
+    all_train = [replace(source, role="train") for source in sources]
     if (rows := sum(table.rows for table in found)) < LEAST_CODED:
-        return Dealt([replace(source, role="train") for source in sources], even, (
-            f"only {rows} coded ad{'' if rows == 1 else 's'}: all train and none is held back, so nothing shows what "
-            "they have changed; title and body are weighed and probabilities calibrated as without them. From "
+        return Dealt(all_train, even, (
+            f"only {rows} coded ad{'' if rows == 1 else 's'}: all train and none is held back, {_NONE_HELD} From "
             f"{LEAST_CODED} on a fifth is held back; code about 100"
         ))  # fmt: skip
     if not any(table.drawn for table in found):
@@ -209,10 +213,9 @@ def dealt(
         return Dealt(list(sources), even)
     able = sum(table.drawn if table.inclusion else table.rows for table in found)
     if able < LEAST_CODED // 5:
-        return Dealt([replace(source, role="train") for source in sources], even, (
+        return Dealt(all_train, even, (
             f"of {rows:,} coded ads only {able} {'has' if able == 1 else 'have'} an inclusion probability above 0 and "
-            "can be held back: all train and none is, so nothing shows what they have changed; title and body are "
-            "weighed and probabilities calibrated as without them. Draw about 100 with hjc review --strategy random"
+            f"can be held back: all train and none is, {_NONE_HELD} Draw about 100 with hjc review --strategy random"
         ))  # fmt: skip
     return Dealt([replace(s, inclusion_column=table.inclusion) for s, table in zip(sources, found, strict=True)], even)
 
