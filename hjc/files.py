@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,6 +57,26 @@ def replacing(path: PathLike, *, follow: bool = False, sync: bool = False) -> It
         raise
     if sync:
         sync_to_disk(target.parent)
+
+
+@contextmanager
+def new_folder(folder: PathLike, scratch: PathLike) -> Iterator[Path]:
+    """A new, empty folder inside ``scratch`` to be written to; it takes the name ``folder`` when all went well, and
+    ``scratch`` is gone. After an error, or a kill, nothing is at ``folder`` and ``scratch`` is there to go on from.
+
+    Args:
+        scratch: on the same disk as ``folder``; one process at a time. What a killed one left there is replaced.
+
+    Raises:
+        FileExistsError: something other than an empty folder is at ``folder`` when all went well.
+    """
+    part = Path(scratch) / "finished.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    check_new_folder(folder)
+    os.replace(part, folder)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

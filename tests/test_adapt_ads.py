@@ -81,13 +81,36 @@ def test_a_model_of_titles_learns_from_ads_and_stays_a_model(run: Path, tmp_path
 
     assert apart(new) > apart(old) + 0.1
     names = JobData.from_lists(TREE, [text for _, text in NAMES], [code for code, _ in NAMES])
-    assert "names near by part 0" in AdsClassifier(TREE, AdsSettings(), [new]).fit(names).fit_result.weights
+    whole = AdsClassifier(TREE, AdsSettings(), [new]).fit(names)
+    assert "names near by part 0" in whole.fit_result.weights and whole.has_network and not new.bfloat16
+    whole.compute_on("cpu", "bf16")
+    assert new.bfloat16 and hjc.load(run).bfloat16 is False
     pd.DataFrame([ad.split("\n") for ad in ADS], columns=["Title", "Description"]).to_csv(
         tmp_path / "ads.csv", index=False
     )
     status, _, said = call("adapt", run, "-o", tmp_path / "new", "--ads", tmp_path / "ads.csv", "--batch-size", 8)
     assert status == 0 and "24 ads of 24 titles" in said and "--part" in said, said
     assert hjc.load(tmp_path / "new").vector_space == old.vector_space
+
+
+@pytest.mark.slow
+def test_killed_while_it_saves_the_same_command_goes_on(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = NeuralClassifier.save_pretrained
+
+    def half(self: NeuralClassifier, folder: Path) -> None:
+        save(self, folder)
+        (folder / "config.json").unlink()
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(NeuralClassifier, "save_pretrained", half)
+        adapt_to_ads(hjc.load(run), ADS, TRAINER, tmp_path / "mine")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.training"]
+    found = adapt_to_ads(hjc.load(run), ADS, TRAINER, tmp_path / "mine")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"] and found.after["log_loss"] < found.before["log_loss"]
+    assert hjc.load(tmp_path / "mine").is_fitted
 
 
 def test_what_cannot_be_adapted(tmp_path: Path, call) -> None:
@@ -99,4 +122,11 @@ def test_what_cannot_be_adapted(tmp_path: Path, call) -> None:
     assert status == 2 and "give either --titles" in said
     pd.DataFrame({"kod": ["1"]}).to_csv(tmp_path / "ads.csv", index=False)
     status, _, said = call("adapt", tmp_path, "-o", tmp_path / "x", "--ads", tmp_path / "ads.csv")
-    assert status == 2 and "none of the columns" in said
+    assert status == 2 and "none of the columns" in said and "only 'kod': rename one" in said
+    pd.DataFrame({"title": ["cook"], "body": ["cooks"]}).to_csv(tmp_path / "more.csv", index=False)
+    pd.DataFrame({"name": ["cook"], "body": ["cooks"]}).to_csv(tmp_path / "others.csv", index=False)
+    both = ("--ads", tmp_path / "more.csv", "--ads", tmp_path / "others.csv")
+    status, _, said = call("adapt", tmp_path, "-o", tmp_path / "x", *both)
+    assert status == 2 and "--ads: the files have different columns" in said
+    status, _, said = call("adapt", "m", "-o", tmp_path / "x", *both, "--pooling", "cls", "--prefix", "")
+    assert status == 2 and "--pooling, --prefix: only with --titles; with --ads the encoder reads as in m" in said

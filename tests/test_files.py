@@ -9,7 +9,17 @@ import threading
 import numpy as np
 import pytest
 
-from hjc.files import BusyError, destination, is_special, locked, open_replacing, replacing, write_bytes, write_text
+from hjc.files import (
+    BusyError,
+    destination,
+    is_special,
+    locked,
+    new_folder,
+    open_replacing,
+    replacing,
+    write_bytes,
+    write_text,
+)
 
 
 def names(folder) -> list[str]:
@@ -23,6 +33,24 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
         stream.write(b"half")
         raise error
     assert (tmp_path / "a").read_bytes() == b"old\r\n" and names(tmp_path) == ["a"]
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    folder, scratch = tmp_path / "model", tmp_path / "model.training"
+    write_text(tmp_path / "x", "")
+    scratch.mkdir()
+    write_text(scratch / "resume", "from here")
+    with pytest.raises(KeyboardInterrupt), new_folder(folder, scratch) as part:
+        write_text(part / "half", "")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["model.training", "x"] and "resume" in names(scratch)
+    with new_folder(folder, scratch) as part:
+        assert names(part) == []  # what was left there is gone
+        write_text(part / "whole", "")
+    assert names(tmp_path) == ["model", "x"] and names(folder) == ["whole"]
+    with pytest.raises(FileExistsError, match="give another name"), new_folder(folder, scratch) as part:
+        write_text(part / "other", "")
+    assert names(folder) == ["whole"] and names(scratch / "finished.part") == ["other"]
 
 
 def test_writers_that_choose_their_own_mode_do_not_matter(tmp_path):

@@ -168,6 +168,9 @@ def test_what_coding_has_bought_is_said_and_a_worse_model_is_warned_of(model: Pa
         "20 coded ads that were held back: before, 100.0% right"
     )
     assert not before_and_after(model, new, held.take(np.arange(9)), None)
+    alike = hjc.load(model)  # hardly another model, and surely so: each row loses a little
+    alike.title_weights = 0.9995 * alike.title_weights
+    assert len(before_and_after(model, alike, held, held)) == 2
     forgetful = hjc.load(model)
     forgetful.title_weights = np.full_like(forgetful.title_weights, 1e-6)
     lines = before_and_after(model, forgetful, held, held)
@@ -177,18 +180,27 @@ def test_what_coding_has_bought_is_said_and_a_worse_model_is_warned_of(model: Pa
 
 def test_columns_are_found_in_any_case(model: Path, tmp_path: Path, call) -> None:
     table = pd.read_csv(ads(tmp_path / "plain.csv", 5), dtype=str)
-    table.rename(columns={"title": "Title", "description": "DESCRIPTION", "code": "CODE"}).to_csv(
+    zeros = pd.concat([table, table[:1].assign(title="Officer", code="110")])
+    zeros.rename(columns={"title": "Title", "description": "DESCRIPTION", "code": "CODE"}).to_csv(
         tmp_path / "coded.csv", index=False
     )
     code, out, _ = call("learn", model, tmp_path / "coded.csv", "-o", tmp_path / "new")
     assert code == 0 and "5 coded rows; titles in 'Title', bodies in 'DESCRIPTION', codes in 'CODE'" in out
+    rejected = pd.read_csv(tmp_path / "new" / "rejects.csv", dtype=str)["reason"]
+    assert len(rejected) == 1 and rejected[0].endswith("read codes as text, or give --restore-zeros")
     both = table.assign(Title=table["title"], TITLE=table["title"]).drop(columns="title")
     both.to_csv(tmp_path / "both.csv", index=False)
     code, _, err = call("learn", model, tmp_path / "both.csv", "-o", tmp_path / "newer")
     assert code == 2 and "'Title', 'TITLE' may all be the column 'title': rename all but one" in err
     table.rename(columns={"title": "TITEL"}).to_csv(tmp_path / "none.csv", index=False)
     code, _, err = call("learn", model, tmp_path / "none.csv", "-o", tmp_path / "newer")
-    assert code == 2 and "only 'TITEL', 'description', 'code'" in err and not (tmp_path / "newer").exists()
+    assert code == 2 and "only 'TITEL', 'description', 'code': name it (-t) or" in err
+    assert not (tmp_path / "newer").exists()
+    for option in ("--test", "--uncoded"):  # whose columns no option names
+        code, _, err = call(
+            "learn", model, tmp_path / "plain.csv", "-o", tmp_path / "newer", option, tmp_path / "none.csv"
+        )
+        assert code == 2 and "only 'TITEL', 'description', 'code': rename one" in err
     table.assign(code="").to_csv(tmp_path / "uncoded.csv", index=False)
     code, _, err = call("learn", model, tmp_path / "uncoded.csv", "-o", tmp_path / "newer")
     assert code == 2 and "no code (5)" in err and not (tmp_path / "newer").exists()
@@ -390,7 +402,7 @@ def test_without_files_the_titles_that_come_with_hjc_make_a_model_and_coded_ads_
     table.rename(columns=renamed).to_csv(tmp_path / "coded.csv", index=False, sep=";", encoding="utf-8-sig")
     wanted = ("learn", tmp_path / "model", tmp_path / "coded.csv", "-o")
     code, _, err = call(*wanted, tmp_path / "no")
-    assert code == 2 and "Stanowisko" in err and "hjc learn -t" in err
+    assert code == 2 and "Stanowisko" in err and "name it (-t) or rename one" in err
     code, _, err = call(*wanted, tmp_path / "new", "-t", "Stanowisko", "-t", "Opis", "-c", "Kod ISCO")
     assert code == 0 and "learnt" in err
     record = yaml.safe_load((tmp_path / "new" / "train.yaml").read_text())

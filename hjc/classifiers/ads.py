@@ -98,6 +98,9 @@ class AdsClassifier(Classifier):
         """Further fitted classifiers."""
         return self.more.parts
 
+    def models_inside(self) -> list[Classifier]:
+        return self.parts
+
     @property
     def is_fitted(self) -> bool:
         return self.linear.is_fitted
@@ -365,11 +368,8 @@ class AdsClassifier(Classifier):
         if not isinstance(count, int):
             raise ValueError("config.json does not say how many parts there are; save the model again")
         parts = [read_classifier(model.path / PARTS / str(number)) for number in range(count)]
-        self = cls(
-            model.taxonomy,
-            model.settings(AdsSettings, but=("number_of_parts", "near_names_of", "body_languages")),
-            parts,
-        )
+        but = ("number_of_parts", "near_names_of", "body_languages")
+        self = cls(model.taxonomy, model.settings(AdsSettings, but=but), parts)
         known = model.parameters.get("body_languages", [])  # directories of before have none: all bodies are read
         if not isinstance(known, list) or not all(isinstance(name, str) for name in known):
             raise ValueError(f"config.json: body_languages: got {known!r}, expected a list of languages; save it again")

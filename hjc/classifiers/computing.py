@@ -31,9 +31,10 @@ class Computing:
     @property
     def has_network(self) -> bool:
         """It, or a part of it, may run on a GPU and in bfloat16."""
-        return any(part.has_network for part in self._inside())
+        return any(part.has_network for part in self.models_inside())
 
-    def _inside(self) -> list[Any]:
+    def models_inside(self) -> list[Any]:
+        """The models that compute where this one is asked to."""
         return list(self.named_parts.values()) or [base for base in (self.uncalibrated,) if base is not self]
 
     def compute_on(self, device: str = "auto", precision: str | None = None) -> Self:
@@ -50,7 +51,7 @@ class Computing:
         check_choice("precision", precision or "auto", PRECISIONS)
         if device not in ("auto", "cpu") and not self.has_network:
             raise ValueError(f"device: got {device!r}, but a {type(self).__name__} computes on the CPU: auto or cpu")
-        for part in self._inside():
+        for part in self.models_inside():
             if part.has_network:
                 part.compute_on(device, precision)
         return self

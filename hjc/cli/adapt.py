@@ -64,6 +64,12 @@ def adapt(
 
     if bool(titles) == bool(ads):
         raise ValueError("give either --titles (a code list) or --ads (ads without codes)")
+    of_titles = {
+        "--labels": labels, "--languages": languages, "--digits": digits, "--hard-negatives": hard_negatives != 1,
+        "--max-length": max_length != 32, "--pooling": pooling != "mean", "--prefix": prefix is not None,
+    }  # fmt: skip
+    if ads and (unused := [name for name, given in of_titles.items() if given]):
+        raise ValueError(f"{', '.join(unused)}: only with --titles; with --ads the encoder reads as in {encoder}")
     if Path(output).exists():
         raise FileExistsError(f"{output} exists; give another name, or remove it")
 
@@ -121,7 +127,7 @@ def adapt_ads(model: str, files: list[str], output: str, trainer: "TrainerSettin
     from hjc.tables import read_table
     from hjc.training.ready_tables import text_columns_of
 
-    recipe = TextRecipe(tuple(text_columns_of(files)))
+    recipe = TextRecipe(tuple(text_columns_of(files, "--ads")))
     texts = [text for file in files for text in recipe.texts(read_table(file))]
     found = adapt_to_ads(read_classifier(model), texts, trainer, Path(output), model)
     if quiet:

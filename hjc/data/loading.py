@@ -30,6 +30,7 @@ from hjc.data.splitting import (
 from hjc.errors import name_some
 from hjc.files import write_text
 from hjc.tables import ReadOptions, read_rows
+from hjc.taxonomy.spelling import Asking
 from hjc.taxonomy.tree import Taxonomy
 
 
@@ -39,6 +40,7 @@ def load_job_data(
     *,
     rejects_path: Path | str | None = None,
     frames: Mapping[str, pd.DataFrame] | None = None,
+    asking: Asking = "training",
 ) -> Splits:
     """Read all files of the settings and deal their rows.
 
@@ -52,6 +54,7 @@ def load_job_data(
     Args:
         rejects_path: write the table of rejects there (CSV); without rejects an empty table with its header.
         frames: tables in memory that stand for paths of the settings.
+        asking: whom rejects tell how to put lost zeros back, see :func:`hjc.taxonomy.spelling.repair_codes`.
 
     Raises:
         ValueError: nothing is left to train on although training files are given; a language of the filter occurs in
@@ -60,9 +63,9 @@ def load_job_data(
     """
     if settings.sample:
         splits = load_sample(taxonomy, settings.languages or None, settings.sample_training_ads)
-        _add_sources(splits, settings, taxonomy)
+        _add_sources(splits, settings, taxonomy, asking)
     else:
-        splits = _load_files(settings, taxonomy, frames or {})
+        splits = _load_files(settings, taxonomy, frames or {}, asking)
     _add_unlabelled(settings, splits)
     if settings.max_train_rows and len(splits.train) > settings.max_train_rows:
         before = len(splits.train)
@@ -73,13 +76,13 @@ def load_job_data(
     return splits
 
 
-def _add_sources(splits: Splits, settings: DataSettings, taxonomy: Taxonomy) -> None:
+def _add_sources(splits: Splits, settings: DataSettings, taxonomy: Taxonomy, asking: Asking) -> None:
     """Rows of files beside the bundled sample: what coders corrected. Raises ValueError for a role but train."""
     if not settings.sources:
         return
     if other := [source.role for source in settings.sources if source.role != "train"]:
         raise ValueError(f"data.sources: beside data.sample=true only files with role train are read, got {other[0]!r}")
-    for part in (read_file(source, settings, taxonomy) for source in settings.all_sources()):
+    for part in (read_file(source, settings, taxonomy, asking=asking) for source in settings.all_sources()):
         splits.train = JobData.concat([splits.train, part.data])
         splits.rejects = pd.concat([splits.rejects, part.rejects], ignore_index=True)
         splits.counts = dict(Counter(splits.counts) + part.counts)
@@ -107,13 +110,15 @@ def _add_unlabelled(settings: DataSettings, splits: Splits) -> None:
         splits.notes.append(f"{path}: {len(new):,} of {len(texts):,} texts without codes are used{empty}{gone}")
 
 
-def _load_files(settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str, pd.DataFrame]) -> Splits:
+def _load_files(
+    settings: DataSettings, taxonomy: Taxonomy, frames: Mapping[str, pd.DataFrame], asking: Asking
+) -> Splits:
     sources = settings.all_sources()
     extra_from = len(sources) - len(settings.sources)
     parts = [
         read_frame(frames[source.path], source, settings, taxonomy)
         if source.path in frames
-        else read_file(source, settings, taxonomy)
+        else read_file(source, settings, taxonomy, asking=asking)
         for source in sources
     ]
     rejects = [part.rejects for part in parts if len(part.rejects)]

@@ -16,6 +16,8 @@ from hjc.metrics import score_rows
 
 #: rows from which a comparison is no play of chance
 LEAST = 10
+#: a change that is smaller than the figures show (nats, share of rows) is none, however sure it is
+LEAST_CHANGE = 0.01
 
 
 def before_and_after(old: Path, new: Classifier, ads: JobData | None, names: JobData | None) -> list[str]:
@@ -26,7 +28,7 @@ def before_and_after(old: Path, new: Classifier, ads: JobData | None, names: Job
 
     Rows that the old model was trained on are left out, and nothing is said of fewer than :data:`LEAST`. A warning
     where log-loss on ads has surely grown, by a one-sided test of the paired differences at 5 %; where fewer names are
-    right, by one of these.
+    right, by one of these; not for less than :data:`LEAST_CHANGE`.
     """
     before = load(old)
     known = TrainingTexts.load(old)
@@ -50,7 +52,8 @@ def before_and_after(old: Path, new: Classifier, ads: JobData | None, names: Job
             f"{right[1].mean():.1%} and {loss[1].mean():.2f} ({note})"
         )
         lost = loss[1] - loss[0] if judged_by_loss else right[0] - right[1]
-        if clustered(lost, group_numbers(rows.group, len(rows))) > CRITICAL:
+        surely = clustered(lost, group_numbers(rows.group, len(rows))) > CRITICAL
+        if surely and lost.mean() >= LEAST_CHANGE:
             lines.append(f"warning: {warning}")
     return lines
 

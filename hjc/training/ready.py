@@ -122,7 +122,8 @@ def make_ready(
     texts[valid].to_csv(folder / VALID, index=False)
     if encoder:
         settings = replace(settings, parts=(*settings.parts, train_encoder(Path(output), encoder, settings, console)))
-    named = Given(taxonomy=read_written(folder / TREE, tree.name))
+    # hjc ready has no option that puts lost zeros back
+    named = Given(taxonomy=read_written(folder / TREE, tree.name), asking="nobody")
     result = run_training(ready_config(Path(output), settings), console, named)
     ready_card(Path(output), kind, reader, titles=settings.titles, uncoded=settings.uncoded)
     return result
@@ -330,9 +331,9 @@ def learn(
     shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
     config = ready_config(target, settings, deal.sources)
     config = replace(config, data=replace(config.data, restore_zeros=restore))
-    result = run_training(config, console, Given(taxonomy=tree))
+    result = run_training(config, console, Given(taxonomy=tree, asking="command"))
     if result.model is not None:
-        splits = load_job_data(config.data, result.model.taxonomy)
+        splits = load_job_data(config.data, result.model.taxonomy, asking="command")
         ads, names = (None, splits.valid) if deal.few else (splits.valid, splits.tests.get("titles"))
         for line in before_and_after(source, result.model, ads, names):
             say(line)

@@ -71,18 +71,19 @@ def _any(columns: Iterable[str], names: Sequence[str], path: str) -> str:
     return ""
 
 
-def _column(columns: Iterable[str], names: Sequence[str], path: str) -> str:
+def _column(columns: Iterable[str], names: Sequence[str], path: str, option: str = "") -> str:
+    """As :func:`_any`, but one must be there; ``option``: by which the command lets the user name it ("": by none)."""
     if not (found := _any(columns, names, path)):
         raise ValueError(
             f"{path}: none of the columns {name_some(names)} is there, only {name_some(list(columns))}: "
-            "name it (hjc learn -t, -c) or rename one"
+            f"{f'name it ({option}) or ' if option else ''}rename one"
         )
     return found
 
 
-def _text_columns(columns: Sequence[str], path: str) -> list[str]:
+def _text_columns(columns: Sequence[str], path: str, option: str = "") -> list[str]:
     """The column of titles, and that of bodies where there is one."""
-    title = _column(columns, _TITLE, path)
+    title = _column(columns, _TITLE, path, option)
     return list(filter(None, (title, _body(columns, title, path))))
 
 
@@ -97,8 +98,8 @@ def _columns_of(path: str) -> list[str]:
         return list(reader.columns)
 
 
-def text_columns_of(paths: Sequence[str]) -> list[str]:
-    """The columns of title and body of tables that all have the same.
+def text_columns_of(paths: Sequence[str], given_by: str = "--uncoded") -> list[str]:
+    """The columns of title and body of tables that all have the same; ``given_by``: the option that they came by.
 
     Raises:
         ValueError: they have not.
@@ -106,7 +107,7 @@ def text_columns_of(paths: Sequence[str]) -> list[str]:
     found = [_text_columns(_columns_of(path), path) for path in paths]
     if any(columns != found[0] for columns in found):
         raise ValueError(
-            f"--uncoded: the files have different columns ({name_some(map(str, found))}): give all the same"
+            f"{given_by}: the files have different columns ({name_some(map(str, found))}): give all the same"
         )
     return found[0] if found else []
 
@@ -115,9 +116,10 @@ def coded_source(path: str, role: str = "test", text_columns: Sequence[str] = ()
     """A coded table; columns that are not said are found by their names (``text_columns``: title, then body)."""
     columns = _columns_of(path)
     name = Path(path).name.split(".")[0] if role == "test" else ""
+    title_option, code_option = ("", "") if role == "test" else ("-t", "-c")  # tests have no options of their own
     return SourceSettings(
-        path=path, role=role, name=name, text_columns=list(text_columns) or _text_columns(columns, path),
-        code_column=code or _column(columns, _CODE, path), language_column=_any(columns, _LANGUAGE, path),
+        path=path, role=role, name=name, text_columns=list(text_columns) or _text_columns(columns, path, title_option),
+        code_column=code or _column(columns, _CODE, path, code_option), language_column=_any(columns, _LANGUAGE, path),
         source_column="", default_source="" if role == "test" else "coded",
     )  # fmt: skip
 

@@ -41,6 +41,7 @@ from hjc.report.card import write_card
 from hjc.report.save import save_evaluations
 from hjc.report.scores import write_training_counts
 from hjc.taxonomy import Taxonomy, load_taxonomy
+from hjc.taxonomy.spelling import Asking
 from hjc.training.config import Config
 from hjc.training.extras import check_extras, check_side
 from hjc.training.record import DONE, SAVED, Record, user_errors
@@ -98,11 +99,13 @@ class Given:
         frames: tables in memory that stand for paths in ``config.data``.
         taxonomy: stands for ``config.taxonomy.path``.
         callback: see :meth:`hjc.Classifier.fit`.
+        asking: whom rejected rows tell what to do, see :func:`hjc.data.load_job_data`.
     """
 
     frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     taxonomy: Taxonomy | None = None
     callback: Callback | None = None
+    asking: Asking = "training"
 
 
 #: nothing but the configuration
@@ -270,7 +273,7 @@ def check_encoder(config: Config, directory: Path) -> None:
 def load_inputs(config: Config, rejects_path: Path | None, given: Given = NOTHING) -> tuple[Taxonomy, Splits]:
     """The tree and the data projected on it, both cut to ``taxonomy.depth``; rows without a code left out."""
     taxonomy = given.taxonomy or load_taxonomy(config.taxonomy.path, digits=config.taxonomy.digits)
-    splits = load_job_data(config.data, taxonomy, rejects_path=rejects_path, frames=given.frames)
+    splits = load_job_data(config.data, taxonomy, rejects_path=rejects_path, frames=given.frames, asking=given.asking)
     depth = config.taxonomy.depth
     if depth and depth < taxonomy.depth:
         taxonomy = taxonomy.truncate(depth)

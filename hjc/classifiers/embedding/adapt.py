@@ -10,9 +10,6 @@ M titles, L leaves, H width.
 
 import json
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +25,7 @@ from hjc.classifiers.fitting import run_of
 from hjc.classifiers.treemath import gold_log_proba, log_softmax
 from hjc.data.jobdata import JobData
 from hjc.errors import name_some
-from hjc.files import write_json
+from hjc.files import new_folder, write_json
 from hjc.nn.devices import computes_in_bfloat16
 from hjc.nn.encoder import TINY, load_encoder
 from hjc.nn.fitting import FitResult
@@ -141,8 +138,8 @@ def adapt_encoder(
     texts = labels.texts
     fitted = fit_watched(encoder, texts, texts, batches, run, lambda: _retrieval(tree, encoder, looked, asked))
     found = Adapted(folder, fitted[0], len(texts), int(tree.num_leaves), len(asked), *fitted[1:])
-    _write(encoder, settings, folder, found, taxonomy)
-    shutil.rmtree(scratch, ignore_errors=True)
+    with new_folder(folder, scratch) as part:
+        _write(encoder, settings, part, found, taxonomy)
     return found
 
 
@@ -225,16 +222,8 @@ def _write(
         "titles": found.titles, "codes": found.codes, "held_out": found.held_out, "before": found.before,
         "after": found.after, "training": asdict(found.fit),
     }  # fmt: skip
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        whole, tokenizer = load_encoder(_pruned(settings, prune=False))
-        graft(whole, tokenizer.get_vocab(), encoder.model, encoder.tokenizer.get_vocab())
-        whole.save_pretrained(part)
-        save_tokenizer(tokenizer, part)
-        write_json(part / NOTE, json.loads(json.dumps(note)))
-        part.chmod(0o755)
-        os.replace(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+    whole, tokenizer = load_encoder(_pruned(settings, prune=False))
+    graft(whole, tokenizer.get_vocab(), encoder.model, encoder.tokenizer.get_vocab())
+    whole.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    write_json(folder / NOTE, json.loads(json.dumps(note)))

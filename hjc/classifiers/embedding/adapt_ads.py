@@ -6,7 +6,6 @@ the start, so names near a title in its space (:mod:`hjc.classifiers.near_names`
 stays as it was. n different titles, M bodies.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from hjc.classifiers.neural import NeuralClassifier
 from hjc.classifiers.part_pieces import title_text
 from hjc.classifiers.treemath import log_softmax
 from hjc.data.jobdata import JobData
-from hjc.files import write_json
+from hjc.files import new_folder, write_json
 from hjc.nn.fitting import FitResult
 from hjc.nn.pairs import PairBatches
 from hjc.nn.settings import TrainerSettings
@@ -93,7 +92,7 @@ class TitlesWithBodies:
 def adapt_to_ads(
     model: Classifier, texts: Sequence[str], trainer: TrainerSettings, folder: Path, source: str = ""
 ) -> AdaptedToAds:
-    """Train the encoder of a model on ads without codes and write the whole model to ``folder``.
+    """Train the encoder of a model on ads without codes and write the model to ``folder``, whole or not at all.
 
     Args:
         model: a neural model of titles; it is changed.
@@ -130,10 +129,10 @@ def adapt_to_ads(
     run = run_of(settings, trainer, rows, valid, scratch)
     fitted = fit_watched(encoder, own.titles, own.bodies, batches, run, lambda: _found(encoder, asked))
     found = AdaptedToAds(folder, fitted[0], len(every.bodies), n, len(held), *fitted[1:])
-    model.save_pretrained(folder)
     note = {"model": source, **asdict(found), "folder": folder.name, "fit": asdict(found.fit)}
-    write_json(folder / NOTE, note)
-    shutil.rmtree(scratch, ignore_errors=True)
+    with new_folder(folder, scratch) as part:
+        model.save_pretrained(part)
+        write_json(part / NOTE, note)
     return found
 
 
