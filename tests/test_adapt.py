@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 
 from hjc.classifiers.embedding import adapt as module
 from hjc.classifiers.embedding.adapt import adapt_encoder, titles_of
+from hjc.nn import planning
 from hjc.nn.encoder import load_encoder
 from hjc.nn.settings import NeuralSettings, TrainerSettings
 from hjc.nn.text_encoder import TorchTextEncoder
@@ -102,6 +104,38 @@ def test_codes_without_titles_and_one_command(encoder: Path, tmp_path: Path, cal
     few = ("adapt", encoder, "-o", tmp_path / "few", "--titles", tmp_path / "tree.csv", "--max-length", 16)
     status, _, said = call(*few)
     assert status == 0 and "no title was held out, as too few codes have 4 titles or more" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("minutes", "rate"), [(1, 50.0), (10, 1000.0)])  # tokens a second
+def test_minutes_lay_the_schedule_out(
+    encoder: Path, tmp_path: Path, call, monkeypatch: pytest.MonkeyPatch, minutes: int, rate: float
+) -> None:
+    """The rate rises and falls to its end within the steps that fit, and never more passes than --epochs."""
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noted(self: torch.optim.AdamW, *given: Any, **named: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    monkeypatch.setattr(planning, "time_steps", lambda *_: rate)
+    titles = {code: words[0] for code, words in WORDS.items()}
+    pd.DataFrame({"code": [*titles], "parent": "", "title_en": [*titles.values()]}).to_csv(tmp_path / "tree.csv")
+    pd.DataFrame(FURTHER, columns=["code", "text"]).to_csv(tmp_path / "labels.csv", index=False)
+    status, _, said = call(
+        "adapt", encoder, "-o", tmp_path / "mine",
+        "--titles", tmp_path / "tree.csv", "--labels", tmp_path / "labels.csv",
+        "--batch-size", 5, "--max-length", 16, "--epochs", 6, "--minutes", minutes, "--learning-rate", 1e-3,
+    )  # fmt: skip
+    assert status == 0, said
+    note = json.loads((tmp_path / "mine" / module.NOTE).read_text())["training"]
+    assert len(rates) == note["steps"] == note["plan"]["max_steps"] and note["status"] == "finished"
+    assert max(rates) == 1e-3 and rates[-1] < 0.15 * max(rates) and rates[-1] == min(rates[len(rates) // 2 :])
+    assert f"planned for {minutes} minutes: {len(rates):,} batches of 5, " in said
+    assert "the rate falls to 0 over them" in said
+    assert (note["plan"]["epochs"] == 6) == (minutes == 10)
 
 
 def test_a_rate_of_0_is_not_the_default(encoder: Path, tmp_path: Path, call, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -40,8 +40,11 @@ def adapt(
     ] = "language",
     languages: Languages = "",
     digits: Digits = None,
-    minutes: Annotated[float, typer.Option(min=0, help="Stop after so many minutes, with what is best by then.")] = 0.0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the titles.")] = 1,
+    minutes: Annotated[
+        float,
+        typer.Option(min=0, help="Train for so many minutes: as many batches as fit, over which the rate falls to 0."),
+    ] = 0.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the titles, at most.")] = 1,
     batch_size: Annotated[int, typer.Option(min=2, help="Codes in a batch: more are harder to tell apart.")] = 64,
     hard_negatives: Annotated[int, typer.Option(min=0, help="Titles of siblings against each title.")] = 1,
     learning_rate: Annotated[
@@ -105,7 +108,9 @@ def adapt(
     )  # fmt: skip
     if not quiet:
         session.note(f"{len(texts.texts):,} titles of {tree.name}; pooling {pooling}, prefix {settings.prefix!r}")
-    found = adapt_encoder(tree, texts, settings, trainer, Path(output), hard_negatives=hard_negatives)
+    found = adapt_encoder(
+        tree, texts, settings, trainer, Path(output), hard_negatives=hard_negatives, tell=session.note
+    )
     if quiet:
         return
     if found.held_out:
@@ -129,7 +134,7 @@ def adapt_ads(model: str, files: list[str], output: str, trainer: "TrainerSettin
 
     recipe = TextRecipe(tuple(text_columns_of(files, "--ads")))
     texts = [text for file in files for text in recipe.texts(read_table(file))]
-    found = adapt_to_ads(read_classifier(model), texts, trainer, Path(output), model)
+    found = adapt_to_ads(read_classifier(model), texts, trainer, Path(output), model, session.note)
     if quiet:
         return
     session.note(

@@ -1,7 +1,8 @@
 """``trainer.auto``: rate, passes and length of a training, from its rows, this machine and the minutes it may take.
 
 Some steps are timed on real batches, and forgotten. The schedule is then laid out over the steps that fit, so that the
-rate reaches 0 when the time is over; a training that ``max_minutes`` cuts off ends at a high rate instead.
+rate reaches 0 when the time is over; a training that ``max_minutes`` cuts off ends at a high rate instead. With a
+:class:`hjc.nn.settings.Pace` that is all: rates and passes are those of the settings.
 """
 
 import time
@@ -16,7 +17,7 @@ from hjc.arrays import IntArray
 from hjc.files import read_json, write_json
 from hjc.nn.fitting import resolve_precision
 from hjc.nn.module import OptimisedModule
-from hjc.nn.settings import Run, TrainerSettings
+from hjc.nn.settings import Pace, Run, TrainerSettings
 
 #: share of the minutes that is laid out; the rest is for what timing cannot foresee
 SHARE = 0.9
@@ -28,8 +29,8 @@ LEAST_PASSES = 1.5
 PASSES = ((2_000, 8), (8_000, 5), (30_000, 3), (float("inf"), 2))
 #: rate of an encoder 384 wide over one pass, and over more; it falls with the width to this power
 ONE_PASS, MORE, POWER = 2e-4, 1e-4, 1.75
-#: batches that are timed, after some that warm up
-TIMED, WARM = 8, 2
+#: batches that are timed, after some that warm up; fewer where they take more than this share of the minutes
+TIMED, WARM, TIMING = 8, 2, 0.05
 #: what a validation costs a token, in steps of training
 FORWARD = 1 / 3
 PLAN = "plan.json"
@@ -58,12 +59,16 @@ class Plan:
 @dataclass(frozen=True)
 class Work:
     """What there is to do: (n,) tokens of the training examples and (v,) of the validation rows, before they are cut,
-    and the batches of an epoch."""
+    and the batches of an epoch.
+
+    ``look``: seconds of a validation beside its tokens; ``spent``: seconds of the minutes that are over."""
 
     lengths: IntArray
     valid: IntArray
     per_epoch: int
     width: int
+    look: float = 0.0
+    spent: float = 0.0
 
 
 def passes(rows: int) -> int:
@@ -74,20 +79,24 @@ def passes(rows: int) -> int:
 def lay_out(work: Work, settings: TrainerSettings, lengths: Sequence[int], tokens_per_second: float) -> Plan:
     """The longest texts that leave enough passes, as many passes as are useful and fit, and the rate that suits them.
 
+    Without ``settings.auto`` the passes, at most, and the rates are those of the settings.
+
     Args:
         lengths: tokens to choose among, ascending; the last is the longest allowed.
         tokens_per_second: of training steps on this machine; matters with ``max_minutes`` alone.
     """
-    most = passes(len(work.lengths))
+    most = passes(len(work.lengths)) if settings.auto else settings.epochs
     needed = float(np.quantile(work.lengths, 0.95))
     able = [n for n in lengths if n < needed] + [next((n for n in lengths if n >= needed), lengths[-1])]
     able = list(dict.fromkeys(able))
-    seconds, found, fits = 60 * settings.max_minutes * SHARE, able[-1], float(most)
+    seconds, found, fits = max(0.0, 60 * settings.max_minutes * SHARE - work.spent), able[-1], float(most)
     if settings.max_minutes:
         for found in reversed(able):
-            look = FORWARD * np.minimum(work.valid, found).sum() * settings.validate_per_epoch
-            a_pass = (np.minimum(work.lengths, found).sum() + look) / tokens_per_second
-            fits = min(most, seconds / a_pass)
+            look = FORWARD * np.minimum(work.valid, found).sum() / tokens_per_second + work.look
+            steps_only = np.minimum(work.lengths, found).sum() / tokens_per_second
+            fits = min(most, seconds / (steps_only + look * settings.validate_per_epoch))
+            if work.look and fits * settings.validate_per_epoch < 1:  # there is one validation, at the end
+                fits = min(1 / settings.validate_per_epoch, max(0.0, seconds - look) / steps_only)
             if fits >= min(LEAST_PASSES, most):
                 break
     per_pass, looks = -(-work.per_epoch // settings.accumulate), max(1, round(fits * settings.validate_per_epoch))
@@ -100,16 +109,19 @@ def lay_out(work: Work, settings: TrainerSettings, lengths: Sequence[int], token
         looks = min(looks, whole)
         steps = whole // looks * looks
         look_every = steps // looks * settings.accumulate
-    width = (work.width / 384) ** -POWER if work.width > 384 else 1.0
-    rate = (ONE_PASS if fits <= 1 else MORE) * width
+    rate, head_rate = settings.learning_rate, settings.head_learning_rate
+    if settings.auto:
+        width = (work.width / 384) ** -POWER if work.width > 384 else 1.0
+        rate = (ONE_PASS if fits <= 1 else MORE) * width
+        rate, head_rate = float(f"{rate:.2g}"), float(f"{max(10 * rate, 1e-3):.2g}")
     return Plan(
         max_length=found,
         look_every=look_every,
         epochs=int(np.ceil(steps / per_pass)),
         max_steps=steps,
-        warmup_steps=min(100, max(1, steps // 16)),
-        learning_rate=float(f"{rate:.2g}"),
-        head_learning_rate=float(f"{max(10 * rate, 1e-3):.2g}"),
+        warmup_steps=min(100 if settings.auto else settings.warmup_steps, max(1, steps // 16)),
+        learning_rate=rate,
+        head_learning_rate=head_rate,
         tokens_per_second=round(tokens_per_second, 1),
     )
 
@@ -119,12 +131,13 @@ def tokens_of(batch: dict[str, Any]) -> int:
     return int(sum(int(value.sum()) for key, value in batch.items() if key.endswith("attention_mask")))
 
 
-def time_steps(module: OptimisedModule, batches: Sequence[dict[str, Any]], precision: str) -> float:
+def time_steps(module: OptimisedModule, batches: Sequence[dict[str, Any]], precision: str, most: float) -> float:
     """Tokens a second of whole steps; the module is then as it was, and so are the random numbers.
 
     Args:
         batches: of training, drawn over an epoch; the first ``WARM`` go through once more before the clock runs.
         precision: Lightning's name.
+        most: seconds after which no further batch is timed, if one is.
     """
     kept = {name: value.detach().cpu().clone() for name, value in module.network.state_dict().items()}
     drawn = torch.get_rng_state()
@@ -133,7 +146,10 @@ def time_steps(module: OptimisedModule, batches: Sequence[dict[str, Any]], preci
     optimizer = module.configure_optimizers()["optimizer"]
     half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     seconds = tokens = 0.0
+    began = time.perf_counter()
     for number, batch in enumerate([*batches[:WARM], *batches]):
+        if seconds and time.perf_counter() - began > most:
+            break
         given = {key: value.to(device) for key, value in batch.items()}
         started = time.perf_counter()
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
@@ -163,6 +179,8 @@ def plan_of(
 ) -> Plan:
     """The plan of a run: the one that its folder holds, so that a resumed run goes on with it, else a new one.
 
+    ``run.pace`` is told.
+
     Args:
         epoch, assemble: examples of each batch of the first epoch, and what makes tensors of them.
         tokens: (n,) of the examples; None: the examples are batches, and an average row stands for each of theirs.
@@ -172,7 +190,7 @@ def plan_of(
     Raises:
         ValueError: several processes train, each of which would plan by its own clock.
     """
-    settings = run.settings
+    settings, pace = run.settings, run.pace or Pace()
     if (settings.devices, settings.num_nodes) != (1, 1):
         raise ValueError(
             f"trainer.auto plans for one process: got trainer.devices={settings.devices} and "
@@ -183,17 +201,29 @@ def plan_of(
     if file.exists() and settings.resume:
         known = read_json(file)
         if known.pop("fingerprint", None) == run.fingerprint:
-            return Plan(**known)
+            return _told(Plan(**known), len(epoch), settings, pace)
     at = np.linspace(0, len(epoch) - 1, min(TIMED, len(epoch))).astype(int).tolist()
     batches = [assemble(epoch[i].tolist()) for i in at]
     if tokens is None:
         of_row = float(np.mean([tokens_of(batch) / len(batch["weight"]) for batch in batches]))
         tokens = np.full(len(epoch) * settings.batch_size, max(1, round(of_row)), np.int64)
     module, precision = build(100), resolve_precision(settings.precision)
-    rate = time_steps(module, batches, precision) if settings.max_minutes else 0.0
+    began, rate = time.monotonic(), 0.0
+    if settings.max_minutes:
+        rate = time_steps(module, batches, precision, 60 * settings.max_minutes * TIMING)
     width = int(getattr(module.network.encoder.config, "hidden_size", 384))
-    work = Work(tokens, valid, len(epoch), width)
+    work = Work(tokens, valid, len(epoch), width, pace.look, time.monotonic() - began)
     plan = lay_out(work, settings, lengths or [int(tokens.max(initial=1))], rate)
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(file, asdict(plan) | {"fingerprint": run.fingerprint})
+    return _told(plan, len(epoch), settings, pace)
+
+
+def _told(plan: Plan, per_epoch: int, settings: TrainerSettings, pace: Pace) -> Plan:
+    if pace.tell is not None:
+        batches = plan.max_steps * settings.accumulate
+        pace.tell(
+            f"planned for {settings.max_minutes:g} minutes: {batches:,} batches of {settings.batch_size}, "
+            f"{batches / per_epoch:.2g} passes of {per_epoch:,}; the rate falls to 0 over them"
+        )
     return plan

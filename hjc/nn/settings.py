@@ -282,14 +282,28 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """``trainer.max_minutes`` lays the schedule out, as with ``trainer.auto``, but rates and passes stay those given:
+    at most ``trainer.epochs``, fewer where they do not fit. ``max_steps`` does not count.
+
+    ``look``: seconds of a validation that asks a function. ``tell`` is told the plan, in a sentence, before the first
+    step.
+    """
+
+    look: float = 0.0
+    tell: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """How to fit, and where: ``folder`` gets checkpoints and logs (None: a temporary one, none to resume from).
 
     ``fingerprint`` identifies settings and data: only a run with the same one goes on from checkpoints. ``callback``
-    is told what the loggers are told.
+    is told what the loggers are told. ``pace`` counts where there is a ``trainer.max_minutes``.
     """
 
     settings: TrainerSettings
     folder: Path | None
     fingerprint: str
     callback: Callback | None = None
+    pace: Pace | None = None

@@ -223,7 +223,7 @@ def fit_module(
         torch.set_num_threads(settings.threads)
     keep_memory()
     per_epoch, plan = len(train.epoch(0, settings)), None
-    if settings.auto:
+    if settings.auto or (run.pace and settings.max_minutes):
         tokens = None if (own := getattr(train, "lengths", None)) is None else own * train.parts
         plan = plan_of(build, train.epoch(0, settings), assembler(train), tokens, np.zeros(0, np.int64), run)
         settings = plan.of(settings)

@@ -10,8 +10,9 @@ M titles, L leaves, H width.
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from hjc.nn.encoder import TINY, load_encoder
 from hjc.nn.fitting import FitResult
 from hjc.nn.pairs import PairBatches
 from hjc.nn.ranking import fit_encoder
-from hjc.nn.settings import NeuralSettings, Run, TrainerSettings
+from hjc.nn.settings import NeuralSettings, Pace, Run, TrainerSettings
 from hjc.nn.stored import save_tokenizer
 from hjc.nn.text_encoder import TorchTextEncoder
 from hjc.nn.whole_vocabulary import graft
@@ -100,12 +101,15 @@ def adapt_encoder(
     folder: Path,
     *,
     hard_negatives: int = 1,
+    tell: Callable[[str], None] | None = None,
 ) -> Adapted:
     """Train on pairs of titles and write ``folder``, whole or not at all: then ``model.encoder=folder``.
 
     Args:
         settings: encoder, revision, pooling, prefix and max_length count.
-        trainer: how it is trained; ``max_minutes`` bounds it. A killed training goes on from ``FOLDER.training``.
+        trainer: how it is trained; the schedule is laid out over ``max_minutes``. A killed training goes on from
+            ``FOLDER.training``.
+        tell: is told the plan for the minutes, in a sentence.
 
     Raises:
         FileExistsError: there is something at ``folder``.
@@ -136,7 +140,7 @@ def adapt_encoder(
     run = run_of(settings, trainer, JobData(tree, labels.texts, gold), asked if len(asked) else None, scratch)
     looked = some_texts(labels, MAX_TEXTS, np.random.default_rng(trainer.seed))
     texts = labels.texts
-    fitted = fit_watched(encoder, texts, texts, batches, run, lambda: _retrieval(tree, encoder, looked, asked))
+    fitted = fit_watched(encoder, texts, texts, batches, run, lambda: _retrieval(tree, encoder, looked, asked), tell)
     found = Adapted(folder, fitted[0], len(texts), int(tree.num_leaves), len(asked), *fitted[1:])
     with new_folder(folder, scratch) as part:
         _write(encoder, settings, part, found, taxonomy)
@@ -155,16 +159,22 @@ def fit_watched(
     batches: PairBatches,
     run: Run,
     look: Callable[[], dict[str, float]],
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[FitResult, dict[str, float], dict[str, float]]:
     """:func:`hjc.nn.ranking.fit_encoder`, and what ``look`` finds before and after it: log_loss, by which the best
-    state is kept, and more; {} where nothing is held out.
+    state is kept, and more; {} where nothing is held out. The schedule is laid out over ``max_minutes``.
 
     Raises:
         KeyboardInterrupt: it was stopped by Ctrl-C.
     """
+    began = time.monotonic()
     before = look()
-    score = (lambda: look()["log_loss"]) if before else None
-    result = fit_encoder(encoder, rows, texts, batches, run, scale=SCALE, score=score)
+    run, known = replace(run, pace=Pace(time.monotonic() - began, tell)), [before]
+
+    def score() -> float:
+        return (known.pop() if known else look())["log_loss"]  # the first it asks for is known
+
+    result = fit_encoder(encoder, rows, texts, batches, run, scale=SCALE, score=score if before else None)
     if result.status == "interrupted":
         raise KeyboardInterrupt
     return result, before, look()

@@ -6,7 +6,7 @@ the start, so names near a title in its space (:mod:`hjc.classifiers.near_names`
 stays as it was. n different titles, M bodies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,15 +90,22 @@ class TitlesWithBodies:
 
 
 def adapt_to_ads(
-    model: Classifier, texts: Sequence[str], trainer: TrainerSettings, folder: Path, source: str = ""
+    model: Classifier,
+    texts: Sequence[str],
+    trainer: TrainerSettings,
+    folder: Path,
+    source: str = "",
+    tell: Callable[[str], None] | None = None,
 ) -> AdaptedToAds:
     """Train the encoder of a model on ads without codes and write the model to ``folder``, whole or not at all.
 
     Args:
         model: a neural model of titles; it is changed.
         texts: of ads, the title on the first line.
-        trainer: how it is trained; ``max_minutes`` bounds it. A killed training goes on from ``FOLDER.training``.
+        trainer: how it is trained; the schedule is laid out over ``max_minutes``. A killed training goes on from
+            ``FOLDER.training``.
         source: where the model is from, for the note in the folder.
+        tell: is told the plan for the minutes, in a sentence.
 
     Raises:
         FileExistsError: there is something at ``folder``.
@@ -127,7 +134,7 @@ def adapt_to_ads(
     scratch = folder.with_name(folder.name + ".training")
     rows, valid = (JobData(part.tree, part.titles, part.tree.leaves) for part in (own, asked))
     run = run_of(settings, trainer, rows, valid, scratch)
-    fitted = fit_watched(encoder, own.titles, own.bodies, batches, run, lambda: _found(encoder, asked))
+    fitted = fit_watched(encoder, own.titles, own.bodies, batches, run, lambda: _found(encoder, asked), tell)
     found = AdaptedToAds(folder, fitted[0], len(every.bodies), n, len(held), *fitted[1:])
     note = {"model": source, **asdict(found), "folder": folder.name, "fit": asdict(found.fit)}
     with new_folder(folder, scratch) as part:
