@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +165,62 @@ def test_numba_that_cannot_be_imported_is_left_out(monkeypatch: pytest.MonkeyPat
     assert state.after(texts) is None
     with pytest.warns(UserWarning), pytest.raises(ImportError, match="the compiled loops of linear models need Numba"):
         state.use(True)
+
+
+@pytest.mark.slow
+def test_compiled_code_that_is_damaged_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    from hjc.classifiers.loops import compiling
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiling, "_LOOPS", [])
+
+    def one_more(x: int) -> int:
+        return x + 1
+
+    assert compiling.guarded(compiling.compiled(one_more))(1) == 2
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in kept} == {".nbi", ".nbc"}
+    for path in kept:  # as a crash leaves them
+        path.write_bytes(path.read_bytes()[:100])
+        with pytest.warns(
+            UserWarning, match=r"'one_more' failed .* keeps in .* is thrown away, and it is compiled again"
+        ):
+            assert compiling.guarded(compiling.compiled(one_more))(1) == 2
+        assert path.stat().st_size > 100
+        assert compiling.guarded(compiling.compiled(one_more))(1) == 2  # without a warning
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", ["words", "scale", "product"])
+def test_loops_that_cannot_be_compiled_are_left_out(
+    loops: Compiled, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    from hjc.classifiers.loops import compiling
+
+    data = load_sample().train.take(np.arange(120))
+    model = LinearClassifier(data.taxonomy).fit(data)
+    texts = data.texts[:20]
+
+    class Full:
+        """A loop of Numba where the disk is full."""
+
+        __name__, signatures = failing, ()
+
+        class stats:
+            cache_path = "there"
+
+        def __call__(self, *given: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        recompile = __call__
+
+    monkeypatch.setattr(compiling, "_LOOPS", [])
+    monkeypatch.setattr(loops.loops, failing, compiling.guarded(Full()))
+    with pytest.warns(
+        UserWarning, match=r"cannot be compiled \(OSError: .*No space left on device\): they are left out"
+    ):
+        found = model.predict_log_proba(texts)
+    assert loops.loops is None and not loops.load()
+    np.testing.assert_array_equal(found, model.predict_log_proba(texts))

@@ -67,12 +67,12 @@ class Compiled:
         if wanted and not self.load():
             raise ImportError("the compiled loops of linear models need Numba: pip install 'hjc[fast]'")
 
-    def leave_out(self) -> None:
-        """Their sums are others than those without them: this process goes on without."""
+    def leave_out(self, why: str) -> None:
+        """This process goes on without the loops; a warning says why."""
         self.loops, self._never = None, True
         warnings.warn(
-            "the compiled loops (Numba) give other sums than NumPy and SciPy on this processor: they are left out, and "
-            "linear models go on at the rate that they have without the extra `fast`",
+            f"the compiled loops (Numba) {why}: they are left out, and linear models go on at the rate that they have "
+            "without the extra `fast`",
             stacklevel=2,
         )
 

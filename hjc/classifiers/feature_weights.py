@@ -46,11 +46,15 @@ class FeatureWeights:
     def scores(self, rows: Csr) -> FloatArray:
         """(B, E) float32 products. Memory: dense blocks of B x E."""
         if (loops := COMPILED.loops) is not None and rows.shape[0] >= FEW_TEXTS:
-            found = self._by_loops(rows, loops)
+            try:
+                found = self._by_loops(rows, loops)
+            except loops.NotCompiledError as error:
+                COMPILED.leave_out(f"cannot be compiled ({error})")
+                return self._by_libraries(rows)
             if self._same or (found == self._by_libraries(rows)).all():
                 self._same = True
                 return found
-            COMPILED.leave_out()
+            COMPILED.leave_out("give other sums than NumPy and SciPy on this processor")
         return self._by_libraries(rows)
 
     def _by_loops(self, rows: Csr, loops: Any) -> FloatArray:

@@ -306,7 +306,14 @@ class TextFeatures:
 
     def rows(self, texts: Sequence[str]) -> SparseRows:
         """(b, F) rows of texts; a text without known n-grams gives an empty row."""
-        loops = COMPILED.after(texts)
+        if (loops := COMPILED.after(texts)) is not None:
+            try:
+                return self._rows(texts, loops)
+            except loops.NotCompiledError as error:
+                COMPILED.leave_out(f"cannot be compiled ({error})")
+        return self._rows(texts)
+
+    def _rows(self, texts: Sequence[str], loops: Any = None) -> SparseRows:
         parts = [block.transform(found, loops) for block, found in self._prepared(texts, loops)]
         return SparseRows.beside(parts, loops).scaled(loops=loops)
 

@@ -6,7 +6,25 @@ bit: the same operations on the same numbers in the same order. Nothing here may
 NUMBA_CACHE_DIR says. The import takes Numba's.
 """
 
-from hjc.classifiers.loops.rows import ngrams, product, put, scale, trie, weighed
-from hjc.classifiers.loops.words import numbers, table_of, with_others, words
+from hjc.classifiers.loops import rows as _rows
+from hjc.classifiers.loops import words as _words
+from hjc.classifiers.loops.compiling import NotCompiledError, guarded
 
-__all__ = ["ngrams", "numbers", "product", "put", "scale", "table_of", "trie", "weighed", "with_others", "words"]
+ngrams, product, put = guarded(_rows.ngrams), guarded(_rows.product), guarded(_rows.put)
+scale, trie, weighed = guarded(_rows.scale), guarded(_rows.trie), guarded(_rows.weighed)
+numbers, table_of = guarded(_words.numbers), guarded(_words.table_of)
+with_others, words = guarded(_words.with_others), guarded(_words.words)
+
+__all__ = [
+    "NotCompiledError",
+    "ngrams",
+    "numbers",
+    "product",
+    "put",
+    "scale",
+    "table_of",
+    "trie",
+    "weighed",
+    "with_others",
+    "words",
+]
