@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hjc.apply.loop import Columns, Part, Summary, write_parts
 from hjc.apply.predict import Plan, check_free, code_rows
 from hjc.data import TextRecipe
+from hjc.data.recipe import UNDECODED
 from hjc.tables import Rejects, check_output, find_column, format_of, open_output, open_table
 from hjc.tables.chunks import TextChunk
 from hjc.taxonomy import from_edges, isco08
@@ -149,6 +150,17 @@ def test_parquet_keeps_types_and_order(tmp_path, rows):
     assert out["hjc_level1_code_1"].to_pylist()[1:] == [None] * 3
     assert out["hjc_level2_proba_1"].type == pa.float64()
     assert summary.uncoded == {"empty text": 2, "no words: only markup, control characters or punctuation": 1}
+
+
+def test_bytes_that_are_no_text_have_a_reason_and_no_code(tmp_path):
+    """As base64 such a cell got a code."""
+    titles, bodies = [b"cook", b"\xff\xd8\xff", b"driver"], [b"in a kitchen", b"of a lorry", "żółw".encode("cp1250")]
+    pq.write_table(pa.table({"text": titles, "body": bodies}), tmp_path / "in.parquet")
+    summary = run(tmp_path / "in.parquet", tmp_path / "out.csv", ["text", "body"])
+    out = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert out["hjc_status"].tolist() == ["ok", UNDECODED, UNDECODED]
+    assert out["text"].tolist() == ["cook", "/9j/", "driver"] and out["hjc_level2_code_1"].tolist()[1:] == ["", ""]
+    assert summary.uncoded == {UNDECODED: 2} and "no UTF-8" in summary.message()
 
 
 @pytest.mark.slow

@@ -24,7 +24,9 @@ from hjc.corpus.prepare import (
 from hjc.corpus.prepare.cleaning import _ODD, mask, repairer
 from hjc.corpus.prepare.duplicates import FACTORS, Sketcher, shingle_hashes
 from hjc.corpus.prepare.phrases import fold, hits
+from hjc.corpus.prepare.pipeline import PrepareSettings, Worker
 from hjc.data.markup import squeeze
+from hjc.tables.chunks import Undecoded
 
 AD = (
     "Warehouse worker. We are looking for a reliable person for our warehouse in Lublin. Your duties: receiving goods, "
@@ -343,3 +345,8 @@ def test_words_change_no_answer() -> None:
     quick, slow = LanguageIdentifier(["pl", "en", "de"]), LanguageIdentifier(["pl", "en", "de"], quick=False)
     assert quick.identify(AD)[0] == slow.identify(AD)[0] == "en"
     assert LanguageIdentifier(["pl", "tr"])._words is None  # Turkish is not in the table
+
+
+def test_bytes_that_are_no_text_count_as_empty() -> None:
+    new, _ = Worker(PrepareSettings(text_columns=("t",), languages=()))([["cook", Undecoded("/9g="), None]])
+    assert new["prep_t"] == ["cook", "", ""] and new["prep_cleaned"] == ["", "not_utf8", ""]

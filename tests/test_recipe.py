@@ -19,7 +19,7 @@ from hjc.classifiers import CLASSIFIERS
 from hjc.classifiers.hybrid import HybridClassifier
 from hjc.classifiers.storage import ModelDirError
 from hjc.data import DataSettings, TextRecipe, read_job_data
-from hjc.data.recipe import EMPTY, NO_WORDS, OK
+from hjc.data.recipe import EMPTY, NO_WORDS, OK, UNDECODED
 from hjc.taxonomy import from_edges
 from tests.damage import edit_config
 from tests.stub_classifier import StubClassifier
@@ -258,3 +258,16 @@ def test_calibrated_and_hybrid_models(tmp_path, caplog):
     np.testing.assert_array_equal(again.predict_proba(["nurse"]), again.predict_proba([{"title": "nursing"}]))
     again.calibrator = fit_calibrator(TREE, again.iter_log_proba(data.texts), data.gold).calibrator
     assert again.calibrated().recipe == model.recipe
+
+
+def test_training_rows_of_bytes_that_are_no_text_are_rejected(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    titles = [b"cook", b"\xff\xd8\xff", b"driver"]
+    pq.write_table(pa.table({"t": titles, "c": ["11", "12", "21"]}), tmp_path / "rows.parquet")
+    data, rejects = read_job_data(
+        tmp_path / "rows.parquet", TREE, DataSettings(text_columns=["t"], code_column="c", format="parquet")
+    )
+    assert data.texts == ("cook", "driver")
+    assert rejects[["row", "reason"]].to_numpy().tolist() == [[2, UNDECODED]]

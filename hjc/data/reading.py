@@ -17,7 +17,7 @@ from hjc.arrays import BoolArray, Float64, IntArray, ObjectArray
 from hjc.data.codecells import CodeCells
 from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
-from hjc.data.recipe import TextRecipe, present
+from hjc.data.recipe import UNDECODED, TextRecipe, present, undecoded
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.side import numeric
 from hjc.data.splits import REJECT_COLUMNS, TRAIN_ONLY, no_rejects, reject_reasons
@@ -187,13 +187,15 @@ def read_file(
         rows.counts["filtered"] = int(n - rows.open.sum())
 
     recipe = TextRecipe.of(settings)
-    texts, touched = recipe.clean(recipe.join([table.column(name).tolist() for name in text_columns]))
+    text_cells = [table.column(name).tolist() for name in text_columns]
+    texts, touched = recipe.clean(recipe.join(text_cells))
     rows.counts.update(touched)
     texts = recipe.beside(texts, {name: table.column(name).tolist() for name in side})
     codes = CodeCells.of(
         list(map(present, table.column(code_column))), cells.get("other_codes"), settings.code_separator
     )
     raw_codes = codes.main
+    rows.reject(np.isin(np.arange(n), undecoded(text_cells)), UNDECODED, raw_codes)
     rows.reject(np.array([not text for text in texts], bool), "no text", raw_codes)
     rows.reject(np.array([not code for code in raw_codes], bool), "no code", texts)
     rows.reject(codes.bad, "a code's weight, after =, is not a number above 0", codes.cells)

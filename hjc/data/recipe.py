@@ -12,11 +12,13 @@ from hjc.data.settings import DataSettings, SideSettings
 from hjc.data.side import with_side
 from hjc.errors import name_some
 from hjc.tables import find_column
+from hjc.tables.chunks import Undecoded
 
 #: what programs write for a missing value; no job title is one of these
 MISSING = frozenset(("nan", "NaN", "NAN", "<NA>", "None", "null", "NULL"))
 OK = "ok"
 EMPTY = "empty text"
+UNDECODED = "bytes that are no UTF-8: a text that cannot be decoded"
 NO_WORDS = "no words: only markup, control characters or punctuation"
 # C0 and C1 controls but tab and line ends; byte order marks, half surrogate pairs and non-characters
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff\ufffe\uffff]")
@@ -62,8 +64,13 @@ def _without_controls(text: str) -> str:
 
 
 def present(cell: str | None) -> str:
-    """A cell without outer blanks; "" where there is none, or what programs write for a missing value."""
-    return "" if cell is None or (text := cell.strip()) in MISSING else text
+    """A cell without outer blanks; "" where there is none, what programs write for a missing value, or no text."""
+    return "" if cell is None or (text := cell.strip()) in MISSING or isinstance(cell, Undecoded) else text
+
+
+def undecoded(cells: Sequence[Sequence[str | None]]) -> list[int]:
+    """The rows where a cell of a column is bytes that are no text."""
+    return sorted({i for column in cells for i, cell in enumerate(column) if isinstance(cell, Undecoded)})
 
 
 def text_status(joined: str, cleaned: str) -> str:
@@ -172,6 +179,8 @@ class TextRecipe:
         joined = self.join(cells)
         cleaned, _ = self.clean(joined)
         status = [text_status(a, b) for a, b in zip(joined, cleaned, strict=True)]
+        for i in undecoded(cells):
+            status[i] = UNDECODED
         return self.beside(cleaned, side or {}), status
 
     def beside(self, texts: Sequence[str], side: Mapping[str, Sequence[str | None]]) -> list[str]:

@@ -128,6 +128,12 @@ class ArrowChunk(Chunk):
         return list(self.rows.columns)
 
 
+class Undecoded(str):
+    """A cell of bytes that are no UTF-8, as base64: it can be written again, and is no text."""
+
+    __slots__ = ()
+
+
 class WrittenFloat(float):
     """A number of a JSON text that keeps how it was written: 7223.10 is a code of its own."""
 
@@ -142,7 +148,7 @@ class WrittenFloat(float):
 
 def value_text(value: Any) -> str | None:
     """A value of a JSON object or an Arrow column as text: None and NaN are None, nested values are JSON, and a whole
-    number is written without ".0" (pandas makes floats of codes with gaps)."""
+    number is written without ".0" (pandas makes floats of codes with gaps). Bytes are :class:`Undecoded`."""
     if value is None or _is_nan(value):
         return None
     if isinstance(value, str):
@@ -154,6 +160,8 @@ def value_text(value: Any) -> str | None:
     if isinstance(value, (dict, list, tuple)):
         return _dump(value)
     plain = _plain(value)
+    if isinstance(value, bytes):
+        return Undecoded(plain)
     return plain if isinstance(plain, str) else str(plain)
 
 

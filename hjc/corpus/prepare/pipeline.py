@@ -37,6 +37,10 @@ from hjc.corpus.prepare.phrases import Folded, Phrases, built_in
 from hjc.corpus.prepare.quality import RULES, THRESHOLD, judge
 from hjc.corpus.prepare.report import PrepareReport
 from hjc.tables import Reader, Writer, find_column
+from hjc.tables.chunks import Undecoded
+
+#: what is found in a cell of bytes that are no UTF-8
+_NOT_UTF8 = "not_utf8"
 
 #: opens a file for the rows of a reader and new columns (name -> kind)
 OpenWriter = Callable[[Reader, dict[str, str]], Writer]
@@ -132,7 +136,11 @@ class Worker:
         for i in range(n):
             cells, found = [], set[str]()
             for name, column in zip(s.text_columns, columns, strict=True):
-                done = clean(column[i] or "", s.cleaning)
+                cell = column[i]
+                if isinstance(cell, Undecoded):
+                    cell = None
+                    found.add(_NOT_UTF8)
+                done = clean(cell or "", s.cleaning)
                 out[f"{p}{name}"].append(done.text)
                 if done.text:
                     cells.append(done.folded)
