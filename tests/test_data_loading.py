@@ -109,7 +109,7 @@ def test_spreadsheet_codes(tmp_path):
 def test_long_texts_are_cut_and_html_is_counted(tmp_path):
     path = write(tmp_path / "a.csv", {"text": ["x" * 200_000, "<p>cook</p>", "ok"], "code": ["0110"] * 3})
     splits = load_job_data(DataSettings(train=[path], valid_fraction=0), TREE)
-    assert [len(t) for t in splits.train.texts] == [20_000, 11, 2]
+    assert [len(t) for t in splits.train.texts] == [20_000, 4, 2]
     assert splits.counts["cut"] == 1 and splits.counts["html"] == 1 and not len(splits.rejects)
 
 

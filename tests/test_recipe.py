@@ -271,3 +271,33 @@ def test_training_rows_of_bytes_that_are_no_text_are_rejected(tmp_path: Path) ->
     )
     assert data.texts == ("cook", "driver")
     assert rejects[["row", "reason"]].to_numpy().tolist() == [[2, UNDECODED]]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("<p>Lorry <b>driver</b>", "Lorry driver"),
+        ("R&amp;D engineer&nbsp;", "R&D engineer"),
+        ("Pfl&auml;ger &#8211; B&uuml;ro", "Pfläger – Büro"),
+        ("&lt;b&gt;Cook&lt;/b&gt;", "Cook"),
+        ("<p>Cook\nIn a <b>big</b>\nkitchen", "Cook\nIn a big kitchen"),  # the title stays the first line
+        ("<div>\nCook\n</div>\nIn a kitchen", "Cook\nIn a kitchen"),
+        ("<!DOCTYPE html>\n<html><head><style>\nb {}</style></head><p\nclass=x>Cook</p></html>", "Cook"),
+        ("a < b, C++ <3 & d; Q&AB; <nobody>", "a < b, C++ <3 & d; Q&AB; <nobody>"),
+    ],
+)
+def test_mark_up_is_taken_out(text: str, read: str) -> None:
+    assert TextRecipe().texts([text]) == [read]
+    assert TextRecipe(("t",)).read([[text]]) == ([read], [OK])
+
+
+def test_every_command_reads_without_mark_up_and_says_so(tmp_path: Path, call: Any) -> None:
+    stub(columns=("title",)).save_pretrained(tmp_path / "model")
+    (tmp_path / "in.csv").write_text("title,code\n<p>cook,11\ncook,11\nR&amp;D,12\n", "utf-8")
+    code, out, err = call("predict", tmp_path / "model", tmp_path / "in.csv")
+    first, second, _ = list(csv.DictReader(out.splitlines()))
+    assert code == 0 and first.pop("title") == "<p>cook" and second.pop("title") == "cook" and first == second
+    assert "2 rows with HTML: read without the tags" in err
+    for command in (("estimate", "--run", tmp_path / "model"), ("evaluate", tmp_path / "model")):
+        code, out, err = call(*command, tmp_path / "in.csv")
+        assert code == 0 and "2 rows with HTML: read without the tags" in out + err

@@ -12,7 +12,7 @@ import numpy as np
 
 from hjc.arrays import Float64, FloatArray, IntArray
 from hjc.classifiers.base import Classifier
-from hjc.data.recipe import OK, TextRecipe
+from hjc.data.recipe import OK, TextRecipe, marked, marked_note
 from hjc.errors import name_some
 from hjc.evaluation.kind import TextKind
 from hjc.tables import Reader, Writer, find_column
@@ -29,6 +29,8 @@ class Summary:
     pending: int = 0
     #: status -> rows, for the rows that could not be used
     uncoded: Counter[str] = field(default_factory=Counter)
+    #: rows with mark-up, which was taken out
+    marked: int = 0
     #: what was done to codes, and what seems to be wrong with the others
     codes: str = ""
     #: lines of the input that are no rows
@@ -50,7 +52,8 @@ class Summary:
 
     def left_out(self) -> str:
         """The same where rows are summed up, not coded."""
-        return f"{self.rows:,} rows{self._unused('left out')}" + (f". {self.codes}" if self.codes else "")
+        said = [f"{self.rows:,} rows{self._unused('left out')}", marked_note(self.marked), self.codes]
+        return ". ".join(filter(None, said))
 
     def _unused(self, what: str) -> str:
         return "".join(f"; {count:,} {what} ({reason})" for reason, count in self.uncoded.items())
@@ -103,7 +106,8 @@ class Part:
     Attributes:
         chunk: the rows as they were read; who writes others in their place puts them here.
         cells: column -> n cells.
-        texts: n texts. status: n; what keeps a row from being used is counted from here when the part is done.
+        texts: n texts. marked: how many had mark-up.
+        status: n; what keeps a row from being used is counted from here when the part is done.
         start: position of the first row in the table. label: the table, for messages.
         advance: told the rows of every batch that the model has done.
     """
@@ -116,12 +120,13 @@ class Part:
     advance: Callable[[int], None] = lambda rows: None
 
     def __post_init__(self) -> None:
-        self.texts, self.status = [""] * len(self.chunk), [OK] * len(self.chunk)
+        self.texts, self.status, self.marked = [""] * len(self.chunk), [OK] * len(self.chunk), 0
         if (recipe := self.columns.recipe) is not None:
             cells: Sequence[Sequence[str | None]] = [self.cells[name] for name in recipe.columns]
             if self.columns.kind is not None:
                 cells = self.columns.kind.choose(recipe, cells)
             self.texts, self.status = recipe.read(cells, self.cells)
+            self.marked = marked(cells)
 
     def __len__(self) -> int:
         return len(self.status)
@@ -202,6 +207,7 @@ def read_parts(
         part = Part(chunk, columns, cells, start, reader.label, advance)
         yield part
         start += len(part)
+        summary.marked += part.marked
         summary.uncoded.update(status for status in part.status if status != OK)
         summary.rows += len(part)
         summary.pending = 0

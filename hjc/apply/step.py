@@ -17,7 +17,7 @@ from hjc.classifiers.computing import PRECISIONS
 from hjc.classifiers.load import load, stored_recipe, training_data_settings
 from hjc.classifiers.paths import CONFIG, DERIVED, model_root
 from hjc.classifiers.side import unknown_cells
-from hjc.data.recipe import TextRecipe
+from hjc.data.recipe import TextRecipe, marked_note
 from hjc.errors import check_choice
 from hjc.evaluation.kind import TextKind
 from hjc.evaluation.watch import Watch
@@ -149,6 +149,7 @@ class Coder:
         plan: what is written. columns: what is read. watch: compares the texts with those of the training.
         needs_language: the language's column was asked for by name, and must be there.
         outcomes, told: how many rows had each outcome, and each thing that is to be told (``Classifier.told``).
+        marked: how many rows had mark-up.
         letterless, nested: how many texts have no letter, and how many are lists or objects of JSON.
     """
 
@@ -159,6 +160,7 @@ class Coder:
     needs_language: bool = False
     outcomes: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
+    marked: int = 0
     letterless: int = 0
     nested: int = 0
 
@@ -179,6 +181,7 @@ class Coder:
     def __call__(self, part: Part) -> dict[str, list[Any]]:
         """Column -> values of the rows of a part, in their order."""
         self.watch.see(part.good, part.texts, part.languages)
+        self.marked += part.marked
         for text in (part.texts[i] for i in part.good.tolist()):
             self.letterless += not any(map(str.isalpha, text))
             self.nested += text.startswith(('["', "[{", '{"')) and text.endswith(("]", "}"))
@@ -222,7 +225,7 @@ class Coder:
     def notes(self, *, counts: bool = True) -> list[str]:
         """What is to be said of the rows so far; ``counts``: also how many rows each decision was made of."""
         rules, kind = self.plan.decisions, self.columns.kind
-        out = ["" if kind is None else kind.note()]
+        out = ["" if kind is None else kind.note(), marked_note(self.marked)]
         out += [f"warning: {other}" if (other := self.watch.kind()) else ""]
         out += [unknown_cells(self.classifier.uncalibrated.side), *self._no_texts()]
         if counts and self.outcomes:

@@ -52,4 +52,4 @@ def drift(
         else "features: not compared; the profile has no vectors of its rows"
     )
     session.say("\n- ".join([f"verdict: {found.verdict}", *found.reasons]))
-    session.note(summary.left_out() if summary.uncoded else "")
+    session.note(summary.left_out() if summary.uncoded or summary.marked else "")

@@ -4,13 +4,15 @@ import html
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from html.entities import html5
 from typing import Any
 
 _HTML = re.compile(
     r"</?(?:p|br|div|span|ul|ol|li|b|i|u|strong|em|h[1-6]|a|table|tr|td|th|font|img|script|style|section)\b[^<>]*>"
-    r"|&(?:nbsp|amp|lt|gt|quot|#\d{1,5});",
+    r"|&#(?:\d{1,6}|x[\da-f]{1,5});",
     re.IGNORECASE,
 )
+_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,7};)")
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 #: elements whose text nobody was meant to read as part of the ad
 _DEAD = frozenset(
@@ -27,6 +29,8 @@ _BLOCKS = frozenset(
 )  # fmt: skip
 #: elements behind which :func:`without_html` ends a line
 _ENDS = ("p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "section")
+#: a tag, comment or element without text for readers that does not end where the line does
+_GOES_ON = re.compile(rf"<[^<>]*$|<!doctype|<!--(?!.*-->)|<({'|'.join(sorted(_DEAD))})\b(?!.*</\1)", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\xa0]+")
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>", re.IGNORECASE)
 #: one of these stands in every text that has blanks to be made one
@@ -39,7 +43,9 @@ _LOOSE = (
 
 def has_html(text: str) -> bool:
     """Whether a text contains a usual HTML tag or entity."""
-    return ("<" in text or "&" in text) and _HTML.search(text) is not None
+    if "<" not in text and "&" not in text:
+        return False
+    return _HTML.search(text) is not None or any(found[1] in html5 for found in _ENTITY.finditer(text))
 
 
 def has_words(text: str) -> bool:
@@ -77,6 +83,17 @@ def strip_html(text: str) -> str:
         if not has_html(text):
             break
     return text
+
+
+def readable(text: str) -> str:
+    """The text without its mark-up, as :func:`strip_html` reads it; the first line, which may be a title, stays one."""
+    if not has_html(text):
+        return text
+    first, end, rest = text.partition("\n")
+    if not end or _GOES_ON.search(first) or not has_words(first):
+        return strip_html(text)
+    parts = (strip_html(part).strip() if has_html(part) else part for part in (first, rest))
+    return "\n".join(filter(None, parts))
 
 
 def _html_text(text: str) -> str:

@@ -17,7 +17,7 @@ from hjc.arrays import BoolArray, Float64, IntArray, ObjectArray
 from hjc.data.codecells import CodeCells
 from hjc.data.codesets import CodeSets
 from hjc.data.jobdata import JobData
-from hjc.data.recipe import UNDECODED, TextRecipe, present, undecoded
+from hjc.data.recipe import UNDECODED, TextRecipe, marked_note, present, undecoded
 from hjc.data.settings import DataSettings, SourceSettings
 from hjc.data.side import numeric
 from hjc.data.splits import REJECT_COLUMNS, TRAIN_ONLY, no_rejects, reject_reasons
@@ -190,6 +190,8 @@ def read_file(
     text_cells = [table.column(name).tolist() for name in text_columns]
     texts, touched = recipe.clean(recipe.join(text_cells))
     rows.counts.update(touched)
+    if note := marked_note(touched.get("html", 0)):
+        rows.notes.append(f"{table.name}: {note}")
     texts = recipe.beside(texts, {name: table.column(name).tolist() for name in side})
     codes = CodeCells.of(
         list(map(present, table.column(code_column))), cells.get("other_codes"), settings.code_separator

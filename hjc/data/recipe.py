@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from hjc.data.markup import has_html, has_words, without_html
+from hjc.data.markup import has_html, has_words, readable, without_html
 from hjc.data.settings import DataSettings, SideSettings
 from hjc.data.side import with_side
 from hjc.errors import name_some
@@ -32,15 +32,16 @@ def clean_texts(texts: Sequence[str], max_chars: int = 0, strip_html: bool = Fal
     Args:
         texts: n texts.
         max_chars: characters to keep (0: all).
-        strip_html: take mark-up out; needs beautifulsoup4.
+        strip_html: take mark-up out as models learnt it that say so; needs beautifulsoup4. Else it is taken out by
+            :func:`hjc.data.markup.readable`.
 
     Returns:
-        n texts, and how many were touched: control, html (found), html_removed, cut. Keys without rows are left out.
+        n texts, and how many were touched: control, html, cut. Keys without rows are left out.
 
     Raises:
         ImportError: ``strip_html`` without beautifulsoup4.
     """
-    counts = dict.fromkeys(("control", "html", "html_removed", "cut"), 0)
+    counts = dict.fromkeys(("control", "html", "cut"), 0)
     out: list[str] = []
     for text in texts:
         if _CONTROL.search(text):
@@ -48,9 +49,7 @@ def clean_texts(texts: Sequence[str], max_chars: int = 0, strip_html: bool = Fal
             text = _without_controls(text)
         if has_html(text):
             counts["html"] += 1
-            if strip_html:
-                counts["html_removed"] += 1
-                text = _without_controls(without_html(text))  # an entity may stand for one
+            text = _without_controls(without_html(text) if strip_html else readable(text))  # entities may be controls
         text = text.strip()
         if max_chars and len(text) > max_chars:
             counts["cut"] += 1
@@ -68,6 +67,16 @@ def present(cell: str | None) -> str:
     return "" if cell is None or (text := cell.strip()) in MISSING or isinstance(cell, Undecoded) else text
 
 
+def marked(cells: Sequence[Sequence[str | None]]) -> int:
+    """How many rows have mark-up in a cell."""
+    return len({i for column in cells for i, cell in enumerate(column) if cell and has_html(cell)})
+
+
+def marked_note(rows: int) -> str:
+    """What is to be told of so many rows with mark-up; "" for none."""
+    return f"{rows:,} row{'s' * (rows != 1)} with HTML: read without the tags" if rows else ""
+
+
 def undecoded(cells: Sequence[Sequence[str | None]]) -> list[int]:
     """The rows where a cell of a column is bytes that are no text."""
     return sorted({i for column in cells for i, cell in enumerate(column) if isinstance(cell, Undecoded)})
@@ -77,7 +86,7 @@ def text_status(joined: str, cleaned: str) -> str:
     """``ok``, or why a text cannot be coded: its cells are missing or blank, or it has no letter and no digit.
 
     Args:
-        joined, cleaned: of :meth:`TextRecipe.join` and :meth:`TextRecipe.clean`. Mark-up that was left in is no word.
+        joined, cleaned: of :meth:`TextRecipe.join` and :meth:`TextRecipe.clean`.
     """
     if not joined:
         return EMPTY
@@ -92,7 +101,8 @@ class TextRecipe:
         columns: joined in this order; () where the training had none by name (the bundled sample, lists of texts).
         joiner: between the columns; cells that are empty or missing leave none behind.
         max_chars: longer texts are cut (0: never).
-        strip_html: take mark-up out; needs beautifulsoup4.
+        strip_html: how mark-up is taken out: as earlier versions did where they were asked to (needs beautifulsoup4),
+            or by :func:`hjc.data.markup.readable`.
         side: columns beside the text that the model reads as well (:mod:`hjc.data.side`); as objects or as mappings.
 
     Raises:

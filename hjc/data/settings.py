@@ -150,7 +150,7 @@ class DataSettings:
     code_width: int = 0
     #: longer texts are cut (0: never)
     max_chars: int = 20_000
-    #: take mark-up out of texts (needs the `prepare` extra)
+    #: take mark-up out as earlier versions did (needs the `prepare` extra)
     strip_html: bool = False
     #: keep only these languages ([]: all); other rows count as filtered
     languages: list[str] = field(default_factory=list)
