@@ -117,7 +117,7 @@ def test_strata_by_prediction_and_bad_input(sample):
     assert agreement > 0.8  # the best code of level 2 nearly always lies under that of level 1
     for more, message in (
         ({"strategy": "best"}, "allowed are random"),
-        ({"strategy": "random", "n": 601}, "--n: got 601, allowed are 1 to 600"),
+        ({"strategy": "random", "n": 0}, "--n: got 0, allowed are integers from 1"),
         ({"strategy": "random", "strata": "language"}, "--strata is for"),
         ({"strategy": "bald"}, "needs a neural model"),
         ({"strategy": "stratified", "strata": "region"}, "no column 'region'"),
@@ -125,6 +125,15 @@ def test_strata_by_prediction_and_bad_input(sample):
     ):
         with pytest.raises(ValueError, match=message):
             chosen(model, path, **{"n": 50, **more})
+
+
+@pytest.mark.parametrize("strategy", ["random", "stratified", "proportional", "uncertain", "diverse"])
+def test_more_rows_than_there_are_are_all_rows(sample, strategy):
+    model, _, path, _ = sample
+    found = chosen(model, path, 900, strategy)
+    assert len(set(found.row.tolist())) == len(found.row) == 600
+    assert "900 rows are wanted, and 600 can be used: all of them are chosen" in found.notes
+    assert (found.plan.inclusion_probability == 1).all()
 
 
 # ---------------------------------------------------------------- dropout

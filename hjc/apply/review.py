@@ -114,9 +114,12 @@ class Reviewing:
             )
 
     def choose(self) -> Review:
-        """The rows. Raises ValueError where more are wanted than there are."""
+        """The rows; all of them, and a note, where more are wanted than there are. Raises ValueError below 1."""
+        check_range("--n", self.n, self.n >= 1, "integers from 1")
         found = self._scores()
-        check_range("--n", self.n, 1 <= self.n <= len(found), f"1 to {len(found)}, the usable rows")
+        if self.n > len(found):
+            self.notes.append(f"{self.n:,} rows are wanted, and {len(found):,} can be used: all of them are chosen")
+            self.n = len(found)
         wrong = np.clip(1 - found["proba"].to_numpy(), 0.0, 1.0)
         if self.strategy in SAMPLES:
             strata = found["stratum"].tolist() if self.strata else None

@@ -200,8 +200,9 @@ class Coder:
         """Warnings of cells that were coded as they stand and are no texts about jobs."""
         names = self.columns.recipe.columns if self.columns.recipe is not None else ()
         where = f" in {' and '.join(map(repr, names))}" if names else ""
+        letterless = 0 if self.watch.reads_numbers else self.letterless
         for count, what, meaning in (
-            (self.letterless, "numbers and no letter", "their codes mean nothing; is it the right column?"),
+            (letterless, "numbers and no letter", "their codes mean nothing; is it the right column?"),
             (self.nested, "a list or an object", "it was read as JSON, marks and all; give a column of texts"),
         ):
             if count:

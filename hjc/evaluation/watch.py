@@ -30,6 +30,8 @@ LONGER, SHORTER, FOREIGN = 2.5, 1 / 6, 0.5
 #: where the model knows hardly a word of more than this share of the rows, and of so many times that of the validation
 #: rows, they may be in a language that it has not learnt
 STRANGE, TIMES = 0.35, 3.0
+#: a model whose validation rows have no letter in more than this share was made for such texts
+NUMBERS = 0.2
 #: a difference in distribution that coverage hardly feels; with thousands of rows smaller ones are significant too
 SMALL = 0.05
 #: checks of a drift report that make no other kind of texts: which rows there are, and lengths, for which see above
@@ -105,6 +107,12 @@ class Watch:
             self._confidence.append(LevelProba.of(self.profile.taxonomy, x).confidence)
 
     # ------------------------------------------------------------------ what is found
+
+    @property
+    def reads_numbers(self) -> bool:
+        """Whether many of the validation rows have no letter either."""
+        known = self._reference
+        return known is not None and known.letterless > NUMBERS * known.rows
 
     def kind(self) -> str:
         """A sentence where the texts are of another kind than those of the validation rows, else ""."""

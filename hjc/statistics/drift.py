@@ -67,6 +67,8 @@ class Profile:
         self.languages: Counter[str] = Counter()
         #: number of words -> rows (empty in profiles of an older hjc)
         self.sizes: Counter[int] = Counter()
+        #: rows whose texts have no letter (0 in profiles of an older hjc)
+        self.letterless = 0
         self.length: Float64 = np.zeros(len(_LENGTH_EDGES) - 1)
         self.oov: Float64 = np.zeros(len(_OOV_EDGES) - 1)
         self.confidence: Float64 = np.zeros((taxonomy.depth, len(_CONFIDENCE_EDGES) - 1))
@@ -105,6 +107,7 @@ class Profile:
             self.languages.update(str(v) for v in languages)
         if texts is not None:
             self.sizes.update(len(t.split()) for t in texts)
+            self.letterless += sum(not any(map(str.isalpha, t)) for t in texts)
             self.length += _histogram([len(t) for t in texts], _LENGTH_EDGES)
             if self._oov is not None:
                 self.oov += _histogram([self._oov(t) for t in texts], _OOV_EDGES)
@@ -187,6 +190,7 @@ class Profile:
             "rows": self.rows,
             "languages": dict(self.languages),
             "sizes": dict(self.sizes),
+            "letterless": self.letterless,
             "length": self.length.tolist(),
             "oov": self.oov.tolist(),
             "confidence": self.confidence.tolist(),
@@ -205,6 +209,7 @@ class Profile:
         out = cls(taxonomy)
         out.rows, out.languages = int(state["rows"]), Counter(state["languages"])
         out.sizes = Counter({int(words): int(rows) for words, rows in state.get("sizes", {}).items()})
+        out.letterless = int(state.get("letterless", 0))
         out.length, out.oov = np.array(state["length"]), np.array(state["oov"])
         out.confidence, out.confidence_sum = np.array(state["confidence"]), np.array(state["confidence_sum"])
         out.prior = [np.array(p) for p in state["prior"]]
