@@ -11,7 +11,7 @@ from hjc.classifiers.ads import AdsClassifier
 from hjc.classifiers.ads_settings import AdsSettings
 from hjc.data import DataSettings, JobData, load_job_data
 from hjc.evaluation.validation import describe_validation
-from hjc.taxonomy import Taxonomy, load_taxonomy
+from hjc.taxonomy import Taxonomy, isco08, load_taxonomy
 from hjc.training.ready import ReadySettings, office_table
 
 SEED = 1
@@ -23,6 +23,21 @@ def table_of(kind: str, paths: list[str], languages: list[str]) -> JobData:
     rows = rows.drop_duplicates(["title", "body", "code"])
     joined = [f"{a}\n{b}" if b else a for a, b in zip(rows["title"], rows["body"], strict=True)]
     return JobData.from_lists(tree, joined, rows["code"].tolist(), sources=["names"] * len(rows))
+
+
+def national_titles(languages: Sequence[str]) -> JobData:
+    """National titles of other countries that have one unit group of ISCO-08.
+
+    Raises:
+        ValueError: a language of which there is none.
+    """
+    table = pd.read_csv(data_folder() / "national_titles_isco08" / "titles.csv.gz", dtype=str, keep_default_na=False)
+    tree = isco08()
+    table = table[table["isco_depth"].eq("4") & table["isco08"].isin(tree.leaf_codes) & table["lang"].isin(languages)]
+    if lacking := set(languages) - set(table["lang"]):
+        raise ValueError(f"there are no national titles in {', '.join(sorted(lacking))}")
+    table = table.drop_duplicates(["title", "isco08"])
+    return JobData.from_lists(tree, table["title"].tolist(), table["isco08"].tolist(), sources=["names"] * len(table))
 
 
 def polish_ads(tree: Taxonomy, digits: int) -> tuple[JobData, JobData]:
@@ -47,6 +62,7 @@ def polish_ads(tree: Taxonomy, digits: int) -> tuple[JobData, JobData]:
 
 def fitted(train: JobData, valid: JobData | None, uncoded: tuple[str, ...], **more) -> AdsClassifier:
     model = AdsClassifier(train.taxonomy, AdsSettings(seed=SEED, **more))
+    model.compute_on("cpu", "auto")
     model.unlabelled = uncoded
     model.fit(train, valid)
     print("  ", model.fit_result, flush=True)

@@ -1,10 +1,11 @@
 """From names to coded ads: Polish ads (KZiS, ISCO-08), federal vacancies, the bundled ads; without and with coded ads.
 
-python experiments/no_labelled_ads/run.py [--only NAME ...] [--row NAME ...] [--part RUN_DIR]
+python experiments/no_labelled_ads/run.py [--only NAME ...] [--row NAME ...] [--part RUN_DIR] [--national LANG ...]
 
 --row: names, uncoded (ads without codes beside the names) or a number of coded ads. --part: a model of titles, over the
-tree or a coarser one with the same codes, as further evidence. --write FOLDER writes the Polish ads as tables for the
-commands of hjc, and runs nothing.
+tree or a coarser one with the same codes, as further evidence; it computes in bfloat16 where the hardware does.
+--national: in the study of ESCO, titles of national_titles_isco08 in these languages too. --write FOLDER writes the
+Polish ads as tables for the commands of hjc, and runs nothing.
 """
 
 import argparse
@@ -16,7 +17,17 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from ads_data import SEED, calibrated_on, federal, fitted, keep, polish_ads, polish_names, table_of
+from ads_data import (
+    SEED,
+    calibrated_on,
+    federal,
+    fitted,
+    keep,
+    national_titles,
+    polish_ads,
+    polish_names,
+    table_of,
+)
 from common import ROOT, data_folder
 
 from hjc.classifiers.ads import AdsClassifier
@@ -29,10 +40,13 @@ OUT = Path(__file__).resolve().parent / "results.csv"
 #: what is run, and run directories of further models: of the command line
 ROWS: list[str] = ["names", "uncoded", "300", "100000"]
 PARTS: list[str] = []
+#: languages of national titles that train beside the names of ESCO
+NATIONAL: list[str] = []
 
 
 def also() -> str:
-    return ", a model of titles" if PARTS else ""
+    national = f", national titles in {', '.join(NATIONAL)}" if NATIONAL else ""
+    return (", a model of titles" if PARTS else "") + national
 
 
 def titles(data: JobData) -> JobData:
@@ -91,6 +105,8 @@ def kzis(coded: tuple[int, ...] = (300, 100_000)) -> Iterator[dict]:
 def esco(coded: tuple[int, ...] = ()) -> Iterator[dict]:
     folders = [str(data_folder() / "raw" / f"esco_v1.2.1_{language}") for language in ("pl", "en")]
     names = table_of("isco08", folders, ["pl", "en"])
+    if NATIONAL:
+        names = JobData.concat([names, national_titles(NATIONAL)])
     yield from ladder("kzis ads, ISCO-08 from ESCO", names, *polish_ads(isco08(), 4), coded)
     if "names" in ROWS:
         yield from bundled(names)
@@ -135,12 +151,15 @@ if __name__ == "__main__":
     parser.add_argument("--only", action="append", choices=list(STUDIES))
     parser.add_argument("--row", action="append", choices=ROWS)
     parser.add_argument("--part", action="append", default=[], metavar="RUN_DIR")
+    parser.add_argument("--national", nargs="+", default=[], metavar="LANG")
     parser.add_argument("--write", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     if args.write:
         write_polish_ads(args.write)
         sys.exit()
-    chosen, PARTS = args.only or list(STUDIES), args.part
+    chosen, PARTS, NATIONAL = args.only or list(STUDIES), args.part, args.national
+    if NATIONAL and chosen != ["esco"]:
+        parser.error("--national: give --only esco too")
     ROWS = args.row or ROWS
     for key in chosen:
         for line in STUDIES[key]():
