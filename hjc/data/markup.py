@@ -29,6 +29,8 @@ _BLOCKS = frozenset(
 )  # fmt: skip
 #: elements behind which :func:`without_html` ends a line
 _ENDS = ("p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "section")
+#: characters of the longest first line that may be a title
+_TITLE = 1000
 #: a tag, comment or element without text for readers that does not end where the line does
 _GOES_ON = re.compile(rf"<[^<>]*$|<!doctype|<!--(?!.*-->)|<({'|'.join(sorted(_DEAD))})\b(?!.*</\1)", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\xa0]+")
@@ -90,7 +92,7 @@ def readable(text: str) -> str:
     if not has_html(text):
         return text
     first, end, rest = text.partition("\n")
-    if not end or _GOES_ON.search(first) or not has_words(first):
+    if not end or len(first) > _TITLE or _GOES_ON.search(first) or not has_words(first):
         return strip_html(text)
     parts = (strip_html(part).strip() if has_html(part) else part for part in (first, rest))
     return "\n".join(filter(None, parts))

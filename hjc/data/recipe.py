@@ -20,6 +20,8 @@ OK = "ok"
 EMPTY = "empty text"
 UNDECODED = "bytes that are no UTF-8: a text that cannot be decoded"
 NO_WORDS = "no words: only markup, control characters or punctuation"
+#: of a text with mark-up so many times the characters to keep are looked at
+_RAW = 10
 # C0 and C1 controls but tab and line ends; byte order marks, half surrogate pairs and non-characters
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff\ufffe\uffff]")
 #: of these nothing is left, of the others a blank: they stood between words
@@ -49,6 +51,8 @@ def clean_texts(texts: Sequence[str], max_chars: int = 0, strip_html: bool = Fal
             text = _without_controls(text)
         if has_html(text):
             counts["html"] += 1
+            if max_chars and not strip_html:  # pages of megabytes take minutes
+                text = text[: _RAW * max_chars]
             text = _without_controls(without_html(text) if strip_html else readable(text))  # entities may be controls
         text = text.strip()
         if max_chars and len(text) > max_chars:
