@@ -284,6 +284,7 @@ def test_training_rows_of_bytes_that_are_no_text_are_rejected(tmp_path: Path) ->
         ("<div>\nCook\n</div>\nIn a kitchen", "Cook\nIn a kitchen"),
         ("<!DOCTYPE html>\n<html><head><style>\nb {}</style></head><p\nclass=x>Cook</p></html>", "Cook"),
         ("a < b, C++ <3 & d; Q&AB; <nobody>", "a < b, C++ <3 & d; Q&AB; <nobody>"),
+        ("R&amp;D <U+25B6> Cook", "R&amp;D <U+25B6> Cook"),  # as it was when models and splits were made
     ],
 )
 def test_mark_up_is_taken_out(text: str, read: str) -> None:
@@ -293,7 +294,7 @@ def test_mark_up_is_taken_out(text: str, read: str) -> None:
 
 def test_every_command_reads_without_mark_up_and_says_so(tmp_path: Path, call: Any) -> None:
     stub(columns=("title",)).save_pretrained(tmp_path / "model")
-    (tmp_path / "in.csv").write_text("title,code\n<p>cook,11\ncook,11\nR&amp;D,12\n", "utf-8")
+    (tmp_path / "in.csv").write_text("title,code\n<p>cook,11\ncook,11\nM&uuml;ller,12\n", "utf-8")
     code, out, err = call("predict", tmp_path / "model", tmp_path / "in.csv")
     first, second, _ = list(csv.DictReader(out.splitlines()))
     assert code == 0 and first.pop("title") == "<p>cook" and second.pop("title") == "cook" and first == second

@@ -7,11 +7,13 @@ from functools import lru_cache
 from html.entities import html5
 from typing import Any
 
-_HTML = re.compile(
-    r"</?(?:p|br|div|span|ul|ol|li|b|i|u|strong|em|h[1-6]|a|table|tr|td|th|font|img|script|style|section)\b[^<>]*>"
-    r"|&#(?:\d{1,6}|x[\da-f]{1,5});",
-    re.IGNORECASE,
-)
+_NAMES = "p|br|div|span|ul|ol|li|b|i|u|strong|em|h[1-6]|a|table|tr|td|th|font|img|script|style|section"
+_NUMBERED = r"&#(?:\d{1,6}|x[\da-f]{1,5});"
+_HTML = re.compile(rf"</?(?:{_NAMES})\b[^<>]*>|{_NUMBERED}", re.IGNORECASE)
+#: "<U+25B6>", a character as R writes it, is no tag; "&lt;p&gt;" is one, escaped
+_PAGE = re.compile(rf"</?(?:{_NAMES})(?:[\s/][^<>]*)?>|&lt;/?(?:{_NAMES})(?:\s|/|&gt;)|{_NUMBERED}", re.IGNORECASE)
+#: they read well as they stand, and so they stood when models and splits were made
+_OF_XML = frozenset(("amp;", "lt;", "gt;", "quot;", "apos;"))
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,7};)")
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 #: elements whose text nobody was meant to read as part of the ad
@@ -47,7 +49,18 @@ def has_html(text: str) -> bool:
     """Whether a text contains a usual HTML tag or entity."""
     if "<" not in text and "&" not in text:
         return False
-    return _HTML.search(text) is not None or any(found[1] in html5 for found in _ENTITY.finditer(text))
+    return _HTML.search(text) is not None or bool(_entities(text))
+
+
+def _entities(text: str) -> set[str]:
+    return {found[1] for found in _ENTITY.finditer(text) if found[1] in html5}
+
+
+def is_page(text: str) -> bool:
+    """Whether a text is read without its mark-up: it has a tag or an entity. ``R&amp;D`` alone is no page."""
+    if "<" not in text and "&" not in text:
+        return False
+    return _PAGE.search(text) is not None or bool(_entities(text) - _OF_XML)
 
 
 def has_words(text: str) -> bool:
@@ -88,8 +101,8 @@ def strip_html(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """The text without its mark-up, as :func:`strip_html` reads it; the first line, which may be a title, stays one."""
-    if not has_html(text):
+    """A page without its mark-up, as :func:`strip_html` reads it; the first line, which may be a title, stays one."""
+    if not is_page(text):
         return text
     first, end, rest = text.partition("\n")
     if not end or len(first) > _TITLE or _GOES_ON.search(first) or not has_words(first):

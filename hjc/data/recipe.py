@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from hjc.data.markup import has_html, has_words, readable, without_html
+from hjc.data.markup import has_html, has_words, is_page, readable, without_html
 from hjc.data.settings import DataSettings, SideSettings
 from hjc.data.side import with_side
 from hjc.errors import name_some
@@ -49,7 +49,7 @@ def clean_texts(texts: Sequence[str], max_chars: int = 0, strip_html: bool = Fal
         if _CONTROL.search(text):
             counts["control"] += 1
             text = _without_controls(text)
-        if has_html(text):
+        if (has_html if strip_html else is_page)(text):
             counts["html"] += 1
             if max_chars and not strip_html:  # pages of megabytes take minutes
                 text = text[: _RAW * max_chars]
@@ -73,7 +73,7 @@ def present(cell: str | None) -> str:
 
 def marked(cells: Sequence[Sequence[str | None]]) -> int:
     """How many rows have mark-up in a cell."""
-    return len({i for column in cells for i, cell in enumerate(column) if cell and has_html(cell)})
+    return len({i for column in cells for i, cell in enumerate(column) if cell and is_page(cell)})
 
 
 def marked_note(rows: int) -> str:
