@@ -136,12 +136,12 @@ def test_evaluate(call, model, ads, tmp_path):
     code, out, err = call(
         "evaluate", model, ads, "-t", "text", "--code-column", "code", "-o", tmp_path / "eval", "--bootstrap", 20
     )
-    assert code == 0 and "2 rows of" in out, err
+    assert code == 0 and "1 rows of" in out, err
     metrics = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert "test/level_2/recall@1" in metrics
     assert (tmp_path / "eval" / "metrics.csv").exists()
     rejects = rows_of(tmp_path / "eval" / "rejects.csv")
-    assert len(rejects) == 2 and "2 rows could not be used" in err
+    assert len(rejects) == 3 and "3 rows could not be used" in err
     code, _, err = call("evaluate", model, ads, "-t", "text", "--code-column", "kod")
     assert code == 2 and "did you mean 'code'?" in err
 

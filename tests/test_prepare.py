@@ -26,7 +26,7 @@ from hjc.corpus.prepare.duplicates import FACTORS, Sketcher, shingle_hashes
 from hjc.corpus.prepare.phrases import fold, hits
 from hjc.corpus.prepare.pipeline import PrepareSettings, Worker
 from hjc.data.markup import squeeze
-from hjc.tables.chunks import Undecoded
+from hjc.tables.undecoded import Undecoded
 
 AD = (
     "Warehouse worker. We are looking for a reliable person for our warehouse in Lublin. Your duties: receiving goods, "

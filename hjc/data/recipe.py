@@ -12,7 +12,7 @@ from hjc.data.settings import DataSettings, SideSettings
 from hjc.data.side import with_side
 from hjc.errors import name_some
 from hjc.tables import find_column
-from hjc.tables.chunks import Undecoded
+from hjc.tables.undecoded import Undecoded
 
 #: what programs write for a missing value; no job title is one of these
 MISSING = frozenset(("nan", "NaN", "NAN", "<NA>", "None", "null", "NULL"))

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from hjc.tables.undecoded import Undecoded
+
 
 class Chunk(ABC):
     """Rows of an input, in order. ``line``: where each starts in the file (in Parquet and JSON arrays: 1 is the first
@@ -126,12 +128,6 @@ class ArrowChunk(Chunk):
 
     def arrays(self, schema: pa.Schema) -> list[pa.Array]:
         return list(self.rows.columns)
-
-
-class Undecoded(str):
-    """A cell of bytes that are no UTF-8, as base64: it can be written again, and is no text."""
-
-    __slots__ = ()
 
 
 class WrittenFloat(float):

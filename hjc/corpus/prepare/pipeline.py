@@ -37,7 +37,7 @@ from hjc.corpus.prepare.phrases import Folded, Phrases, built_in
 from hjc.corpus.prepare.quality import RULES, THRESHOLD, judge
 from hjc.corpus.prepare.report import PrepareReport
 from hjc.tables import Reader, Writer, find_column
-from hjc.tables.chunks import Undecoded
+from hjc.tables.undecoded import Undecoded
 
 #: what is found in a cell of bytes that are no UTF-8
 _NOT_UTF8 = "not_utf8"
