@@ -5,6 +5,7 @@ python experiments/kzis_ads/paired.py [--outputs DIR]   (runs that lie there; pr
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from common import ROOT, paired, write_lines
 from kzis_ads.run import GROUPED
 
 import hjc
+from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.combine import Candidate, Rows, support_class
+from hjc.data import JobData
 from hjc.metrics import score_rows
+from hjc.taxonomy import Taxonomy
 from hjc.training.config import compose
 from hjc.training.workflow import load_inputs
 
@@ -27,9 +31,25 @@ WEIGHINGS = {
     "mixture by support": Candidate("mixture", by_support=True),
 }
 #: the first is what the others are compared with
-RUNS = ("grouped_title_share", "grouped_steady_topdown", "grouped_from_titles", "grouped_from_adapted")
+RUNS = (
+    "grouped_title_share",
+    "grouped_steady_topdown",
+    "grouped_steady_256",
+    "grouped_from_titles",
+    "grouped_from_adapted",
+)
+#: in the place of the encoder of ``grouped_best``, all weighed again
+LONGER = "grouped_steady_256"
 #: its encoders (a mean of two) and the whole
 TWO_FOLDS = "grouped_best_two_folds"
+
+
+def weighed(
+    candidate: Candidate, parts: Mapping[str, Sequence[FloatArray]], tree: Taxonomy, valid: JobData, counts: IntArray
+) -> FloatArray:
+    """(n, L) log probabilities of the test rows. ``parts``: of each part those of the validation and the test rows."""
+    made = candidate.fit(Rows.make(tree, [both[0] for both in parts.values()], valid.target), support_class(counts))
+    return made.log_proba([both[1] for both in parts.values()])
 
 
 def main(outputs: Path) -> None:
@@ -45,15 +65,16 @@ def main(outputs: Path) -> None:
     found = {"neural": parts["neural"][1]} | {name: both[1] for name, both in parts.items() if name != "neural"}
     found["whole"] = best.of_parts([both[1] for both in parts.values()])
     counts = np.bincount(train.gold[train.gold >= 0], minlength=len(taxonomy))[taxonomy.leaves]
-    rows = Rows.make(taxonomy, [both[0] for both in parts.values()], valid.target)
     for name, candidate in WEIGHINGS.items():
-        made = candidate.fit(rows, support_class(counts))
-        found[name] = made.log_proba([both[1] for both in parts.values()])
+        found[name] = weighed(candidate, parts, taxonomy, valid, counts)
     for name in RUNS:
         if (outputs / name / "config.json").exists():
             model = hjc.load(outputs / name)
             model.compute_on(precision="bf16")
             found[name] = model.leaf_log_proba(test.texts)
+            if name == LONGER:
+                longer = {**parts, "neural": [model.leaf_log_proba(valid.texts), found[name]]}
+                found[f"whole with {name}"] = weighed(WEIGHINGS["powers"], longer, taxonomy, valid, counts)
         else:
             print(f"{name}: not run yet")
     if (outputs / TWO_FOLDS / "config.json").exists():

@@ -43,6 +43,8 @@ PLAN = {
     "grouped_long": [*GROUPED, *LONG, "hierarchy=bottomup"],
     "grouped_title_share": [*GROUPED, *CALM, "hierarchy=bottomup"],
     "grouped_steady_topdown": [*GROUPED, *STEADY, "hierarchy=topdown"],
+    # twice the tokens of grouped_best's encoder
+    "grouped_steady_256": [*GROUPED, *STEADY, "model.max_length=256", "hierarchy=bottomup"],
     # from the encoder of the run bottomup_steady of the study titles_24_neural
     "grouped_from_titles": [
         *GROUPED,
