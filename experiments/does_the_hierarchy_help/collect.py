@@ -21,6 +21,8 @@ from hjc.metrics.calibration_error import expected_calibration_error
 #: training rows of the gold code, from and to
 TAIL = {"0": (0, 0), "1-2": (1, 2), "3-9": (3, 9), "10+": (10, 10**9)}
 REPLICATES = 2_000
+#: how the name of a mean over sets begins
+MEAN = "mean of "
 #: what is subtracted from what, system by system
 PAIRS = (
     ("topdown", "bottomup"), ("plt", "bottomup"), ("topdown_adjusted", "topdown"), ("topdown_words", "logreg_words"),
@@ -131,27 +133,30 @@ def differences(found: dict[tuple[str, int, str], list[Fit]]) -> list[dict[str, 
                         lines.append(line_of(a, b, size, metric, where, name, values, len(both)))
                     if len(every) > 1:
                         mean = np.mean(every, axis=0)
-                        lines.append(line_of(a, b, size, metric, where, f"mean of {len(every)} sets", mean, 0))
+                        lines.append(line_of(a, b, size, metric, where, f"{MEAN}{len(every)} sets", mean, 0))
     return lines
 
 
-def means_of_lines(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Lines of means over more sets than have their fits on this machine, from the lines of the sets themselves.
+def means(made: list[dict[str, Any]], table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of means among those just made; where the table has lines of more sets, whose fits are elsewhere, the
+    mean of all of these in their place.
 
     Sets are independent of one another: the squares of the half widths of their intervals add up.
     """
-    of_means = table["set"].str.startswith("mean of ")
     comparison = ["system", "against", "size", "metric", "level"]
-    most = table[of_means].groupby(comparison)["set"].max().to_dict()
+    of_sets = {key: part for key, part in table[~table["set"].str.startswith(MEAN)].groupby(comparison)}
+    exact = {tuple(line[name] for name in comparison): line for line in made if line["set"].startswith(MEAN)}
     lines: list[dict[str, Any]] = []
-    for key, part in table[~of_means].groupby(comparison, sort=False):
-        name = f"mean of {len(part)} sets"
-        if len(part) < 2 or most.get(key, "") >= name:  # at most nine sets
-            continue
-        half = np.sqrt((((part["high"] - part["low"]) / 2) ** 2).sum()) / len(part)
-        mean = part["difference"].mean()
-        line = dict(zip(comparison, key, strict=True)) | {"set": name, "draws": 0, "primary": False}
-        lines.append(line | {"difference": mean, "low": mean - half, "high": mean + half})
+    for key in dict.fromkeys(tuple(line[name] for name in comparison) for line in made):
+        part = of_sets[key]
+        name = f"{MEAN}{len(part)} sets"
+        if key in exact and exact[key]["set"] == name:
+            lines.append(exact[key])
+        elif len(part) > 1:
+            half = np.sqrt((((part["high"] - part["low"]) / 2) ** 2).sum()) / len(part)
+            mean = part["difference"].mean()
+            line = dict(zip(comparison, key, strict=True)) | {"set": name, "draws": 0}
+            lines.append(line | {"difference": mean, "low": mean - half, "high": mean + half, "primary": False})
     return lines
 
 
@@ -159,7 +164,7 @@ def line_of(
     a: str, b: str, size: int, metric: str, where: str, name: str, values: Float64, draws: int
 ) -> dict[str, Any]:
     low, high = np.quantile(values[1:], [0.025, 0.975])
-    primary = (a, b, size) == PRIMARY and metric == "recall@1" and where == "deepest" and name.startswith("mean")
+    primary = (a, b, size) == PRIMARY and metric == "recall@1" and where == "deepest" and name.startswith(MEAN)
     return {
         "system": a, "against": b, "size": size, "metric": metric, "level": where, "set": name, "draws": draws,
         "difference": values[0], "low": low, "high": high, "primary": primary,
@@ -208,8 +213,10 @@ def main() -> None:
     made = results.to_dict("records")
     path = write_lines(FOLDER.name, made, ("set", "size", "system"), digits=".5g")
     keys = ["system", "against", "size", "set"]
-    kept = write_lines(FOLDER.name, differences(found), keys, "differences.csv", ".4g")
-    write_lines(FOLDER.name, means_of_lines(pd.read_csv(kept)), keys, "differences.csv", ".4g")
+    compared = differences(found)
+    of_sets = [line for line in compared if not line["set"].startswith(MEAN)]
+    kept = write_lines(FOLDER.name, of_sets, keys, "differences.csv", ".4g")
+    write_lines(FOLDER.name, means(compared, pd.read_csv(kept)), keys, "differences.csv", ".4g")
     everything = pd.read_csv(path, dtype={"slice": str}).fillna({"slice": ""})
     (FOLDER / "table.md").write_text(table(everything), encoding="utf-8")
     print(f"{len(lines)} lines of {sum(map(len, found.values()))} fits")

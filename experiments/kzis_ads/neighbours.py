@@ -19,16 +19,13 @@ from scipy.optimize import minimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common import ROOT, paired, write_lines
-from kzis_ads.run import GROUPED
+from kzis_ads.paired import grouped_best, rows_of_leaves
 
-import hjc
 from hjc.arrays import FloatArray, IntArray
 from hjc.classifiers.combine import Candidate, Rows, folds_of, group_numbers
 from hjc.classifiers.treemath import gold_log_proba
 from hjc.data.codesets import first_of
 from hjc.metrics import score_rows
-from hjc.training.config import compose
-from hjc.training.workflow import load_inputs
 
 PARTS = ("linear", "neural", "biencoder")
 FOLDS = 5
@@ -72,11 +69,7 @@ def kept(file: Path, make: Callable[[], FloatArray]) -> FloatArray:
 
 def main(outputs: Path) -> None:
     """neighbours.csv: the parts with and without neighbours, on validation and test rows, by way, level and metric."""
-    taxonomy, splits = load_inputs(compose([*GROUPED, "model=linear"]), None)
-    train, valid, test = splits.train, splits.valid, splits.tests["test"]
-    assert valid is not None
-    best = hjc.load(outputs / "grouped_best")
-    best.compute_on(precision="bf16")
+    taxonomy, train, valid, test, best = grouped_best(outputs)
     leaf_of = np.full(len(taxonomy), -1)
     leaf_of[taxonomy.leaves] = np.arange(taxonomy.num_leaves)
     ads = np.flatnonzero((np.asarray(train.source) == "ads") & (leaf_of[train.gold] >= 0))
@@ -93,7 +86,7 @@ def main(outputs: Path) -> None:
 
     parts = {name: [answers(part, name) for part in PARTS] for name in ("valid", "test")}
     leaf, mean = leaf_of[train.gold[ads]], vectors["ads"].mean(axis=0)
-    counts = np.bincount(train.gold[train.gold >= 0], minlength=len(taxonomy))[taxonomy.leaves] + 0.1
+    counts = rows_of_leaves(train) + 0.1
     prior = (counts / counts.sum()).astype(np.float32)
     cosines = {
         (centred, name): unit(vectors[name] - centred * mean) @ unit(vectors["ads"] - centred * mean).T

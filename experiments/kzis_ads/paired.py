@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from kzis_ads.run import GROUPED
 
 import hjc
 from hjc.arrays import FloatArray, IntArray
+from hjc.classifiers.base import Classifier
 from hjc.classifiers.combine import Candidate, Rows, support_class
 from hjc.data import JobData
 from hjc.metrics import score_rows
@@ -44,6 +46,30 @@ LONGER = "grouped_steady_256"
 TWO_FOLDS = "grouped_best_two_folds"
 
 
+class Study(NamedTuple):
+    """The tree, the rows that ``grouped_best`` trained on, was weighed by and is tested on, and that model."""
+
+    taxonomy: Taxonomy
+    train: JobData
+    valid: JobData
+    test: JobData
+    best: Classifier
+
+
+def grouped_best(outputs: Path) -> Study:
+    """Of the run directory ``outputs``/grouped_best; the model computes in bfloat16."""
+    taxonomy, splits = load_inputs(compose([*GROUPED, "model=linear"]), None)
+    assert splits.valid is not None
+    best = hjc.load(outputs / "grouped_best")
+    best.compute_on(precision="bf16")
+    return Study(taxonomy, splits.train, splits.valid, splits.tests["test"], best)
+
+
+def rows_of_leaves(train: JobData) -> IntArray:
+    """(L,) training rows that are coded to each leaf."""
+    return np.bincount(train.gold[train.gold >= 0], minlength=len(train.taxonomy))[train.taxonomy.leaves]
+
+
 def weighed(
     candidate: Candidate, parts: Mapping[str, Sequence[FloatArray]], tree: Taxonomy, valid: JobData, counts: IntArray
 ) -> FloatArray:
@@ -54,17 +80,13 @@ def weighed(
 
 def main(outputs: Path) -> None:
     """paired.csv: a line for each model, level and metric."""
-    taxonomy, splits = load_inputs(compose([*GROUPED, "model=linear"]), None)
-    train, valid, test = splits.train, splits.valid, splits.tests["test"]
-    assert valid is not None
-    best = hjc.load(outputs / "grouped_best")
-    best.compute_on(precision="bf16")
+    taxonomy, train, valid, test, best = grouped_best(outputs)
     parts = {
         name: [part.leaf_log_proba(rows.texts) for rows in (valid, test)] for name, part in best.named_parts.items()
     }
     found = {"neural": parts["neural"][1]} | {name: both[1] for name, both in parts.items() if name != "neural"}
     found["whole"] = best.of_parts([both[1] for both in parts.values()])
-    counts = np.bincount(train.gold[train.gold >= 0], minlength=len(taxonomy))[taxonomy.leaves]
+    counts = rows_of_leaves(train)
     for name, candidate in WEIGHINGS.items():
         found[name] = weighed(candidate, parts, taxonomy, valid, counts)
     for name in RUNS:
