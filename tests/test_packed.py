@@ -154,6 +154,29 @@ def test_dropout_follows_the_seed_and_rests_in_evaluation():
     assert torch.equal(first, again) and not torch.equal(first, other) and not torch.equal(first, still)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_that_learns_in_float32_is_computed_here_and_one_that_predicts_by_itself(kind):
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    encoder, (ids, mask) = encoder_of(kind, **still), batch_of()
+    theirs = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert torch.equal(last_states(encoder, ids, mask), theirs)  # evaluation
+    expected = gradients(encoder, theirs, mask)
+    encoder.train()
+    ours = last_states(encoder, ids, mask)
+    assert not ours[mask == 0].any() and theirs[mask == 0].any()  # pads are never computed
+    torch.testing.assert_close(ours, theirs * mask[..., None], atol=2e-6, rtol=1e-5)
+    found = gradients(encoder, ours, mask)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_an_encoder_in_float64_is_left_to_transformers():
+    encoder, (ids, mask) = encoder_of("bert").double().train(), batch_of()
+    assert not packs(encoder)
+    assert last_states(encoder, ids, mask).dtype == torch.float64
+
+
 def test_frozen_weights_get_no_gradient_and_do_not_change_those_of_others():
     encoder, (ids, mask) = encoder_of("xlmr"), batch_of()
     free = gradients(encoder, packed_states(encoder, ids, mask, torch.float32), mask)

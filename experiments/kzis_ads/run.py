@@ -64,6 +64,8 @@ PLAN = {
         "model.neural.capitals=keep",
         "model.biencoder.capitals=keep",
     ],
+    # twice the tokens, and capitals as they are read today
+    "grouped_best_256": [*GROUPED, "experiment=best", "model.neural.max_length=256"],
     # every part twice, and capitals as they are read today
     "grouped_best_two_folds": [*GROUPED, "experiment=best", "model.folds=2"],
 }

@@ -1,10 +1,10 @@
-"""The layers of BERT-like encoders over the tokens of a batch without its padding, for processors with bfloat16.
+"""The layers of BERT-like encoders over the tokens of a batch without its padding, for CPUs.
 
 All tokens of a batch are rows of one matrix: linear layers, normalisation and dropout never see a pad; only attention
-lays texts of like length side by side. Matrix products are in bfloat16, from copies of the float32 weights; the
-residual stream, softmax and normalisation in float32. Forward and backward of a layer are written out below: no
-intermediate tensor is made twice, and dropout takes its bits from a fast generator. With float32 everywhere it is the
-layer of transformers (tests compare outputs and gradients).
+lays texts of like length side by side. Matrix products are in the type of the run. In bfloat16 they are made from
+copies of the float32 weights; the residual stream, softmax and normalisation stay in float32. Forward and backward of a
+layer are written out below: no intermediate tensor is made twice, and dropout takes its bits from a fast generator. In
+float32 it is the layer of transformers (tests compare outputs and gradients).
 
 B texts, n tokens without padding, T tokens of the longest text of a group, H wide, h heads of d, I wide inside.
 """
@@ -308,21 +308,21 @@ def packs(encoder: Any) -> bool:
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and not any(getattr(layer, "gradient_checkpointing", False) for layer in layers)
         and all(type(m) in (nn.Linear, UnsetLinear, nn.LayerNorm) and m.bias is not None for m in linears)
+        and all(p.dtype == torch.float32 for m in linears for p in m.parameters())
     )
 
 
 def last_states(encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """(B, T) tokens padded on the right -> (B, T, H) states of the last layer; those of pads mean nothing.
 
-    Under bfloat16 autocast on a CPU the layers are computed here where they can be, else by the encoder itself.
+    On a CPU the layers are computed here where they can be, else by the encoder itself: under bfloat16 autocast always,
+    in float32 where the encoder learns. (Its own layers are slow with dropout in attention: 256 tokens take them 1.9
+    times as long. Without gradients they are the faster ones in float32.)
     """
-    if (
-        input_ids.device.type == "cpu"
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and packs(encoder)
-    ):
-        return packed_states(encoder, input_ids, attention_mask, torch.bfloat16)
+    if input_ids.device.type == "cpu":
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+        if (dtype == torch.bfloat16 or (dtype == torch.float32 and encoder.training)) and packs(encoder):
+            return packed_states(encoder, input_ids, attention_mask, dtype)
     found: Tensor = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
     return found
 
