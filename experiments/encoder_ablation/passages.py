@@ -17,8 +17,8 @@ from encoder_ablation.run import SHORT
 
 from hjc.data import JobData
 from hjc.rerank.extraction import extract
-from hjc.training.workflow import load_inputs
 from hjc.training.config import compose
+from hjc.training.workflow import load_inputs
 
 
 def picked(text: str) -> str:
