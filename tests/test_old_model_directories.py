@@ -16,6 +16,8 @@ TEXTS = json.loads((FOLDER / "texts.json").read_text("utf-8"))
 RECIPE = FOLDER / "linear_recipe"
 #: float32: a log-probability of -20 has steps of 2e-6
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+#: matrix products of an encoder sum in another order on another processor (2e-5 was seen, float32 everywhere)
+CLOSE_ENCODER = {"rtol": 1e-4, "atol": 1e-4}
 #: another processor, another order of sums
 CLOSE_ON_GPU = {"rtol": 1e-3, "atol": 1e-3}
 
@@ -25,7 +27,7 @@ def tolerance(name: str) -> dict[str, float]:
         return CLOSE
     import torch
 
-    return CLOSE_ON_GPU if torch.cuda.is_available() else CLOSE
+    return CLOSE_ON_GPU if torch.cuda.is_available() else CLOSE_ENCODER
 
 
 def log_proba(classifier: hjc.Classifier) -> np.ndarray:

@@ -193,6 +193,9 @@ def test_other_encoders_are_left_to_transformers():
     saving = encoder_of("bert")
     saving.gradient_checkpointing_enable({"use_reentrant": False})
     assert not packs(saving)
+    compiled = encoder_of("bert")
+    compiled._compiled_call_impl = compiled._call_impl  # as nn.Module.compile leaves it
+    assert not packs(compiled)
     ids, mask = batch_of()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert last_states(saving, ids, mask).shape == (*ids.shape, 48)

@@ -294,7 +294,9 @@ def _parameters(layer: Any) -> list[Tensor]:
 
 
 def packs(encoder: Any) -> bool:
-    """Whether this encoder is of the kind that is computed here, on the CPU, unchanged by adapters."""
+    """Whether this encoder is of the kind that is computed here: on the CPU, unchanged by adapters, not compiled."""
+    if getattr(encoder, "_compiled_call_impl", None) is not None:  # by nn.Module.compile (`trainer.compile`)
+        return False
     layers: Any = getattr(getattr(encoder, "encoder", None), "layer", None)
     if layers is None or not len(layers) or not all(type(layer).__name__ in LAYERS for layer in layers):
         return False
