@@ -47,9 +47,6 @@ IDEAS = {
     "r_drop": ["trainer.r_drop=0.5"],
     "third_of_the_dictionary": ["trainer.source_share=[{source: dictionary, share: 0.33}]"],
     "steady_3": [*STEADY, "trainer.epochs=3"],
-    # as the encoder of `experiment=best` learns
-    "steady": [*STEADY, "trainer.epochs=2"],
-    "steady_no_moving_average": [*STEADY, "trainer.epochs=2", "trainer.ema_decay=0"],
     # duties and requirements in the place of the first tokens: passages.py writes the tables
     "passages": [
         *("data.sources=[]", "data.near_duplicates=0", "data.text_columns=[text]", "data.source_column=source"),
@@ -62,8 +59,6 @@ IDEAS = {
 #: an idea that may change a default is run with all of them; the split stays that of the first
 SEEDS = (1, 2, 3)
 BASE = "base"
-#: ideas that are no change of the base
-OTHER_BASE = {"steady_no_moving_average": "steady"}
 METRICS = ("recall@1", "log_loss")
 
 
@@ -79,14 +74,13 @@ PLAN = {
 
 
 def differences(outputs: Path) -> list[dict[str, object]]:
-    """A line for each idea, level and metric: the idea minus its base of the same seeds, on the same validation rows.
+    """A line for each idea, level and metric: the idea minus the base of the same seeds, on the same validation rows.
 
     Values are as trained, before the calibrator. The 95 % interval covers rows, and seeds where there are several.
     """
     lines: list[dict[str, object]] = []
     for idea in IDEAS:
-        both_names = (idea, OTHER_BASE.get(idea, BASE))
-        pairs = [[outputs / run_name(name, s) / "scores_valid.parquet" for name in both_names] for s in SEEDS]
+        pairs = [[outputs / run_name(name, s) / "scores_valid.parquet" for name in (idea, BASE)] for s in SEEDS]
         both = [[StoredScores.read(path) for path in pair] for pair in pairs if all(path.exists() for path in pair)]
         if not both or idea == BASE:
             continue
