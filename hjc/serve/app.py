@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
+from starlette.exceptions import HTTPException
 
 from hjc.serve.batching import Busy
 from hjc.serve.coding import TooLarge
+from hjc.serve.problems import failing, invalid, problem, refused
 from hjc.serve.promotion import Worse
 from hjc.serve.routes import batches, coding, desk, people
 from hjc.serve.routes.access import ServiceNow
@@ -27,7 +30,7 @@ from hjc.serve.store.schema import Missing
 logger = logging.getLogger("hjc.serve")
 STATIC = Path(__file__).parent / "static"
 #: statuses of answers that say what is wrong
-PROBLEMS: tuple[int | str, ...] = (400, 401, 403, 404, 408, 409, 413, 415, 421, 501, 503)
+PROBLEMS: tuple[int | str, ...] = (400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 501, 503)
 #: seconds after which to ask again where nothing better is known
 LATER = 2
 
@@ -87,9 +90,9 @@ def _add_health(app: FastAPI, service: Service) -> None:
 def _add_errors(app: FastAPI, service: Service) -> None:
     """What the user can mend is an answer with a sentence; the rest is a bug, and is logged by the server."""
 
-    def sentence(status: int, **headers: str) -> Any:
+    def sentence(status: int) -> Any:
         def handle(request: Request, error: Exception) -> JSONResponse:
-            return JSONResponse({"detail": str(error)}, status, headers or None)
+            return problem(status, str(error))
 
         return handle
 
@@ -98,16 +101,19 @@ def _add_errors(app: FastAPI, service: Service) -> None:
             if served.batcher.waiting:
                 service.metrics.refused.labels(served.name).inc()
         seconds = error.seconds if isinstance(error, Busy) else LATER
-        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(max(1, round(seconds)))})
+        return problem(503, str(error), {"Retry-After": str(max(1, round(seconds)))})
 
     def store_fails(request: Request, error: Exception) -> JSONResponse:
         """Locked, full, read-only, gone: the transaction was undone, and the client asks again."""
         why = getattr(error, "orig", None) or "no connection is free"
         logger.error("the store: %s", why)
-        return JSONResponse({"detail": f"the store cannot answer ({why}); nothing was changed: ask again"}, 503,
-                            {"Retry-After": str(LATER)})  # fmt: skip
+        told = f"the store cannot answer ({why}); nothing was changed: ask again"
+        return problem(503, told, {"Retry-After": str(LATER)})
 
     app.add_exception_handler(ValueError, sentence(400))
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(OSError, failing)
     app.add_exception_handler(Missing, sentence(404))
     app.add_exception_handler(FileNotFoundError, sentence(400))  # a directory that is named to be served
     app.add_exception_handler(TooLarge, sentence(413))

@@ -87,6 +87,16 @@ def plan_of(served: Served, wanted: PredictRequest) -> Plan:
     return Plan(**{**plan.__dict__, "decisions": decisions})
 
 
+def check_size(plan: Plan, rows: int, most: int) -> None:
+    """Raise TooLarge where the answer would have more than ``most`` codes: it takes minutes and memory to write."""
+    each = sum(plan.ranks(level) for level in plan.levels)
+    if rows * each > most:
+        raise TooLarge(
+            f"{rows:,} rows with {each:,} codes each (top_k, levels) are {rows * each:,} codes, at most {most:,} "
+            "in one answer: ask for fewer codes, or send fewer rows at a time"
+        )
+
+
 def respond(served: Served, wanted: PredictRequest, part: Part, plan: Plan, answer: Answer) -> PredictResponse:
     """The response for rows whose usable texts have been answered."""
     served.seen.see(part, answer.log_proba, answer.stages)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from hjc.serve.schemas import Code, Number, Proba, Request, Response, Share, Text
+from hjc.serve.store.erasing import LONGEST
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00]*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[!-~]{8,80}$")]
@@ -44,7 +45,7 @@ class BatchSettings(Request):
         description="The same with thresholds at which so many coded rows are right by the validation rows.",
     )
     hide: Literal["none", "audit", "all"] = Field(default="none", description="Where no suggestions are shown.")
-    retention_days: float | None = Field(default=None, gt=0, description="Texts are removed after so long.")
+    retention_days: float | None = Field(default=None, gt=0, le=LONGEST, description="Texts are removed after so long.")
     seed: Number = 0
 
 

@@ -27,6 +27,7 @@ from hjc.serve.store.planning import plan_tasks
 from hjc.serve.store.queue import add_automatic
 from hjc.serve.store.schema import batches
 from hjc.tables import ReadOptions, Rejects, find_column, format_of, open_table
+from hjc.tables.options import COMPRESSED
 
 #: rows that go through the model at a time, so that coders who wait for their next ad are not kept
 SCORED = 128
@@ -34,6 +35,8 @@ SCORED = 128
 POOL = 5000
 #: the bundled ads, in place of a file
 SAMPLE = "sample"
+#: characters of an uploaded file's name that are kept, the last ones
+NAME = 120
 #: names of columns that are taken for an id or a language where nothing else is said
 KEYS, LANGUAGES = ("id", "key", "ad_id", "job_id", "uid"), ("language", "lang", "language_code")
 
@@ -57,13 +60,25 @@ class _Named:
         return getattr(self.stream, attribute)
 
 
+def upload_name(given: str | None) -> str:
+    """The last part of the name that a client gives its file: it tells the format, and no place on this machine.
+
+    Raises:
+        ValueError: there is none.
+    """
+    name = "".join(c for c in (given or "").replace("\\", "/").rpartition("/")[2] if c.isprintable())[-NAME:]
+    if not name.strip(". "):
+        raise ValueError("the file has no name: send one that tells its format, as ads.csv")
+    return name
+
+
 def read_upload(stream: IO[bytes], name: str, most: int) -> Incoming:
     """An uploaded CSV, TSV, JSON, Parquet or Excel file, its format found by its name.
 
     Raises:
         ValueError: it cannot be read. TooLarge: more rows than ``most``.
     """
-    if name.lower().endswith(".gz"):  # a small file could be unpacked to one without end
+    if name.lower().endswith((*COMPRESSED, ".zip")):  # a small file could be unpacked to one without end
         raise ValueError(f"{name}: unpack it first; a packed table is not taken in")
     rejects, rows = Rejects(), list[list[str]]()
     named: Any = _Named(stream, name)

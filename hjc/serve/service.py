@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from hjc.errors import check_range
 from hjc.serve.memory import Correction
 from hjc.serve.metrics import Metrics
 from hjc.serve.models import ModelBoard, Served
 from hjc.serve.promotion import Comparison, promote, promoted
 from hjc.serve.settings import ServeSettings
 from hjc.serve.store.database import Store
-from hjc.serve.store.erasing import erase_old
+from hjc.serve.store.erasing import LONGEST, erase_old
 from hjc.serve.store.jobs import FAILED, FINISHED, RUNNING, fail_unfinished, new_job, set_job
 from hjc.serve.store.outcomes import decided_texts
 from hjc.serve.store.people import User, note_event
@@ -43,6 +44,9 @@ class Service:
         *,
         retention_days: float | None = None,
     ) -> None:
+        if retention_days is not None:
+            allowed = f"numbers above 0, up to {LONGEST:g}"
+            check_range("--retention-days", retention_days, 0 < retention_days <= LONGEST, allowed)
         self.settings, self.retention_days = settings or ServeSettings(), retention_days
         self.metrics = Metrics()
         self.store = Store(store)
@@ -75,12 +79,14 @@ class Service:
 
     def _rounds(self) -> None:
         while not self._stop.wait(ROUND):
-            try:
-                erase_old(self.store, self.retention_days)
-                self.refresh_corrections()  # also what other processes removed
-                self.take_up_promotions()
-            except Exception:
-                logger.exception("a round failed")
+            for work in (self._erase_old, self.refresh_corrections, self.take_up_promotions):
+                try:  # one that fails keeps no other from its turn; corrections: also what other processes removed
+                    work()
+                except Exception:
+                    logger.exception("a round failed: %s", work.__name__)
+
+    def _erase_old(self) -> None:
+        erase_old(self.store, self.retention_days)
 
     # ------------------------------------------------------------------ corrections
 

@@ -20,6 +20,7 @@ class Limits:
         queue_rows: rows that wait for the model; a request that does not fit is answered with 503.
         batch_rows, wait_ms: rows that go through the model together, and how long a row waits for others.
         upload_rows: of an uploaded table.
+        codes, job_codes: in one answer, rows times levels times top_k, and in a job's.
     """
 
     rows: int = 1000
@@ -32,6 +33,8 @@ class Limits:
     batch_rows: int = 256
     wait_ms: float = 2.0
     upload_rows: int = 500_000
+    codes: int = 100_000
+    job_codes: int = 2_000_000
 
     def __post_init__(self) -> None:
         for name in (

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import pandas as pd
 from fastapi import APIRouter, File, Form, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from hjc.serve import intake
@@ -43,10 +45,8 @@ async def look(
     service: ServiceNow, user: Supervisor, file: Annotated[UploadFile, File()], model: Annotated[str, Form()] = ""
 ) -> Looked:
     """The columns and first rows of a table, before it is taken in."""
-    served = service.board.get(model or None)
-    table = await run_in_threadpool(
-        intake.read_upload, file.file, file.filename or "", service.settings.limits.upload_rows
-    )
+    served, name = service.board.get(model or None), intake.upload_name(file.filename)
+    table = await run_in_threadpool(intake.read_upload, file.file, name, service.settings.limits.upload_rows)
     return await run_in_threadpool(intake.look, table, served.classifier.recipe)
 
 
@@ -55,7 +55,10 @@ async def upload(
     service: ServiceNow, user: Supervisor, file: Annotated[UploadFile, File()], settings: Annotated[str, Form()]
 ) -> BatchMade:
     """A CSV, TSV, JSON, Parquet or Excel file becomes a batch; ``settings`` is BatchSettings as JSON."""
-    wanted, name = BatchSettings.model_validate_json(settings), file.filename or ""
+    try:
+        wanted, name = BatchSettings.model_validate_json(settings), intake.upload_name(file.filename)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
     table = await run_in_threadpool(intake.read_upload, file.file, name, service.settings.limits.upload_rows)
     return await run_in_threadpool(take_in, service, user, table, wanted, name)
 

@@ -11,7 +11,7 @@ from hjc.data.recipe import OK
 from hjc.explain import explain_text
 from hjc.explain.neighbours import nearest_texts
 from hjc.explain.show import plain_level, plain_neighbours
-from hjc.serve.coding import TooLarge, cells_of, has_rules, part_of, plan_of, respond, row_cells, usable
+from hjc.serve.coding import TooLarge, cells_of, check_size, has_rules, part_of, plan_of, respond, row_cells, usable
 from hjc.serve.examples import search_of, training_texts
 from hjc.serve.labelling import given_tree, label_rows, models_for
 from hjc.serve.learning import learn_rows, retrain
@@ -73,6 +73,7 @@ async def predict(wanted: PredictRequest, service: ServiceNow, user: Coder) -> P
 
     # a change of threads costs more than a plan without rules; rules may read files
     plan = await run_in_threadpool(prepared) if wanted.calibrated or has_rules(wanted) else prepared()
+    check_size(plan, len(cells[0]), service.settings.limits.codes)
     raw = await raw_answer(service, served, texts)
     return await run_in_threadpool(finished)
 
@@ -148,6 +149,7 @@ def learn(wanted: LearnRequest, service: ServiceNow, user: Coder) -> LearnRespon
         raise TooLarge(f"got {len(wanted.corrections):,} corrections, at most {service.settings.limits.rows:,}")
     if not wanted.corrections and not wanted.retrain:
         raise ValueError("give corrections, or retrain")
+    check_texts(service, [" ".join(filter(None, (one.text, *(one.row or {}).values()))) for one in wanted.corrections])
     learned, known = learn_rows(service, served, user, wanted.corrections)
     job = retrain(service, served, user) if wanted.retrain else None
     return LearnResponse(learned=learned, known=known, job=job)
@@ -160,7 +162,7 @@ def label(wanted: PredictRequest, service: ServiceNow, user: Coder) -> JobStarte
     if wanted.calibrated:
         _ = served.calibrated
     cells_of(wanted, served.classifier.recipe, service.settings.limits.upload_rows)
-    plan_of(served, wanted)
+    check_size(plan_of(served, wanted), wanted.size(), service.settings.limits.job_codes)
     return JobStarted(job=service.begin("label", user, lambda progress: label_rows(served, wanted, progress)))
 
 

@@ -20,8 +20,7 @@ async function request(method, path, body) {
   let value = null;
   try { value = JSON.parse(text); } catch { /* not JSON: told below by its status */ }
   if (!answer.ok) {
-    const detail = value && value.detail;
-    throw new ApiError(answer.status, typeof detail === "string" ? detail : detail ? detail.map(one => one.msg).join("; ") : `${answer.status}`);
+    throw new ApiError(answer.status, (value && value.detail) || `${answer.status}`);
   }
   return value;
 }

@@ -11,6 +11,8 @@ from hjc.serve.store.people import User, note_event
 from hjc.serve.store.queue import DONE, ERASED
 from hjc.serve.store.schema import Missing, ads, batches, comments, decisions, now, stamp, tasks
 
+#: days a text may be kept: about a century; what is longer has no date
+LONGEST = 36_500.0
 #: texts that are removed in one statement
 AT_ONCE = 500
 
@@ -63,7 +65,7 @@ def erase_old(store: Store, days: float | None) -> int:
             kept = (row.settings or {}).get("retention_days") or days
             if not kept:
                 continue
-            before = stamp(datetime.now(UTC) - timedelta(days=float(kept)))
+            before = stamp(datetime.now(UTC) - timedelta(days=min(float(kept), LONGEST)))
             wanted = ads.c.batch_id == row.id, ads.c.created < before, ads.c.erased.is_(None)
             if numbers := list(connection.execute(sa.select(ads.c.id).where(*wanted)).scalars()):
                 count += erase(connection, numbers, None, f"kept for {kept:g} days")
