@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -17,6 +17,35 @@ PathLike = str | os.PathLike[str]
 
 class BusyError(OSError):
     """Another process is writing there. The message says what to do."""
+
+
+#: device and number of files that must stay as they are: what the command at work was told to read
+_kept: set[tuple[int, int]] = set()
+
+
+@contextmanager
+def keeping(paths: Iterable[PathLike]) -> Iterator[None]:
+    """Until the end of the block none of these files is written over, under no name. Those not there are left out."""
+    mine = set()
+    for path in paths:
+        with suppress(OSError, ValueError):
+            found = os.stat(path)
+            if stat.S_ISREG(found.st_mode) and found.st_ino:
+                mine.add((found.st_dev, found.st_ino))
+    before = set(_kept)
+    _kept.update(mine)
+    try:
+        yield
+    finally:
+        _kept.intersection_update(before)
+
+
+def check_kept(path: PathLike) -> None:
+    """Raise ValueError where writing to ``path`` would destroy an input: see :func:`keeping`."""
+    with suppress(OSError):
+        found = os.stat(path)
+        if (found.st_dev, found.st_ino) in _kept:
+            raise ValueError(f"{path} is an input of this command; give another name for what it writes")
 
 
 @contextmanager
@@ -32,9 +61,11 @@ def replacing(path: PathLike, *, follow: bool = False, sync: bool = False) -> It
         sync: have it on the disk before it takes the name, so that a power cut leaves the old or the new file.
 
     Raises:
-        IsADirectoryError: ``path`` is a directory.
+        IsADirectoryError: ``path`` is a directory. ValueError: it is an input of the command at work.
     """
     target = destination(path) if follow else Path(path)
+    if not target.is_symlink():
+        check_kept(target)
     if target.is_dir() and not target.is_symlink():
         raise IsADirectoryError(f"{target} is a directory; give the name of a file")
     if follow and is_special(target):

@@ -73,7 +73,7 @@ def test_predict_refuses_without_a_stack_trace(call, model, ads, tmp_path):
     cases = [
         ((model, ads, "-o", out, "-t", "txt"), "columns are 'id', 'text', 'code'; did you mean 'text'?"),
         ((model, ads, "-o", out), "--text-column"),
-        ((model, ads, "-o", ads, "-t", "text", "--overwrite"), "input itself"),
+        ((model, ads, "-o", ads, "-t", "text", "--overwrite"), "is an input of this command"),
         ((model, ads, "-o", model, "-t", "text", "--format", "csv"), "is a directory"),
         ((model, ads, "-o", out, "-t", "text", "--level", 3), "3"),
         ((model, ads, "-o", out, "-t", "text", "-k", 0), "--top-k"),

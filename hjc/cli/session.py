@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import typer
@@ -34,6 +35,8 @@ class _Shown:
 _shown = _Shown()
 
 INTERRUPTED = 130
+#: options that name what a command writes; every other file that is named is read
+WRITTEN = {"output", "out", "rejects", "figure", "matrix"}
 
 
 def note(message: str) -> None:
@@ -100,7 +103,8 @@ def add(app: typer.Typer, name: str, command: Callable[..., None], *, shows: boo
             if isinstance(model := given.get("run_dir"), str):
                 given["run_dir"] = _local(model)
             try:
-                command(**given)
+                with _inputs_kept(given):
+                    command(**given)
             except typer.Exit:  # with a verdict of its own
                 _close()
                 raise
@@ -111,6 +115,32 @@ def add(app: typer.Typer, name: str, command: Callable[..., None], *, shows: boo
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__wrapped__ = command  # type: ignore[attr-defined]
     app.command(name)(run)
+
+
+@contextmanager
+def _inputs_kept(given: dict[str, Any]) -> Iterator[None]:
+    """Nothing that a command is given to read is written over: files that options name, and those of models."""
+    from hjc.files import check_kept, keeping
+
+    def named(value: Any) -> list[str]:
+        return [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str) and one]
+
+    read = [path for option, value in given.items() if option not in WRITTEN for path in named(value)]
+    models = [Path(path) for path in read if os.path.isfile(os.path.join(path, "config.json"))]
+    with keeping([*read, *(file for folder in models for file in _model_files(folder))]):
+        for option in WRITTEN & given.keys():
+            for path in named(given[option]):
+                check_kept(path)  # before hours of work
+        yield
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    """What config.json says a model is made of."""
+    from hjc.files import read_json
+
+    yield from (folder / "config.json", folder / "train.yaml")
+    with suppress(ValueError, OSError, TypeError, AttributeError):
+        yield from (folder / name for name in read_json(folder / "config.json").get("files", {}))
 
 
 def _local(model: str) -> str:
@@ -215,7 +245,7 @@ def stopping_early(output: str, summary: Any, what: str) -> Iterator[None]:
         note(f"\ninterrupted: {summary.rows:,} rows {what}{where}")
         raise typer.Exit(INTERRUPTED) from None
     except Exception:
-        if summary.rows and output != "-":
+        if summary.rows and output != "-" and os.path.exists(f"{os.path.realpath(output)}.partial"):
             note(f"stopped after {summary.rows:,} rows, which are in {output}.partial")
         raise
 

@@ -20,7 +20,7 @@ from hjc.corpus.discrimination import GENERIC, IMPORTANT, Discrimination, discri
 from hjc.corpus.passages import Passages, split_description
 from hjc.corpus.shared_labels import SHARED, Candidate, resolve_shared
 from hjc.errors import check_choice, name_some
-from hjc.files import read_json
+from hjc.files import read_json, write_text
 from hjc.tables import format_of, read_table, write_frame
 from hjc.tables.options import COMPRESSED, SUFFIXES
 from hjc.taxonomy.csvio import UNDETERMINED, read_taxonomy_csv
@@ -137,7 +137,7 @@ class TaxonomyData:
             "by_source": self.counts.set_index("source").astype(int).to_dict("index"),
             "discrimination": {kind: found.records() for kind, found in self.discrimination.items()},
         }
-        paths[-1].write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_text(paths[-1], json.dumps(record, ensure_ascii=False, indent=1) + "\n")
         return paths
 
 

@@ -3,7 +3,6 @@
 A set is named rows of JobData: ``{"train": ..., "test": ...}``, or one set of any name.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from hjc.arrays import IntArray
 from hjc.corpus.copying import write_tables
 from hjc.corpus.sampling import count_words
 from hjc.data.jobdata import JobData
+from hjc.files import write_json
 from hjc.taxonomy.tree import Taxonomy
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Manifest:
             figure.savefig(path, dpi=150)
             written.append(path)
         path = folder / "manifest.json"
-        path.write_text(json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(path, self.facts)
         return [*written, path]
 
 

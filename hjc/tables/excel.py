@@ -6,8 +6,9 @@ Every cell is text. A code that a sheet holds as the number 2221 is "2221", with
 import datetime
 import io
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from hjc.tables.base import CellsReader, names_of
@@ -189,8 +190,17 @@ class SheetWriter:
         return cell
 
     def save(self, stream: IO[bytes]) -> None:
-        with self._on_disk():
-            self._book.save(stream)
+        from openpyxl.writer.excel import ExcelWriter
+
+        archive = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, allowZip64=True)
+        try:
+            with self._on_disk():
+                ExcelWriter(self._book, archive).save()  # closes it
+        finally:
+            # after a full disk they would be ended when they are collected, with stack traces
+            archive.fp = None
+            with suppress(Exception):
+                self._sheet.close()
 
     @contextmanager
     def _on_disk(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hjc.files import binary, destination, is_special, locked
+from hjc.files import binary, check_kept, destination, is_special, locked
 from hjc.tables.base import Reader
 from hjc.tables.chunks import Chunk
 from hjc.tables.excel import SheetWriter
@@ -85,10 +85,11 @@ class Place:
         """The bytes to write to, compressed by the name's ending.
 
         Raises:
-            FileNotFoundError: no such folder. BusyError: another process writes there.
+            FileNotFoundError: no such folder. BusyError: another process writes there. ValueError: it is an input.
         """
         if self.path == "-":
             return binary(sys.stdout)
+        check_kept(self.path)
         self._lock()
         raw: IO[bytes] = self._files.enter_context((self.partial or Path(self.path)).open("wb"))
         if (opener := OPENERS.get(Path(self.path).suffix.lower())) is not None:
@@ -115,6 +116,9 @@ class Writer(ABC):
         reader: the input whose columns come first.
         columns: new column -> ``text`` or ``number``.
     """
+
+    #: whether what was written can be read where the end is missing
+    read_without_end = True
 
     def __init__(self, path: str, reader: Reader, columns: Mapping[str, str]) -> None:
         self.place = Place(path)
@@ -147,10 +151,10 @@ class Writer(ABC):
     def _close(self, *, done: bool, keep: bool = True) -> None:
         try:
             self._stack.close()
-        except BaseException:
-            self.place.close(done=False, keep=keep)
+            self.place.close(done=done, keep=keep)
+        except BaseException:  # a full disk: what is buffered is lost
+            self.place.close(done=False, keep=keep and self.read_without_end)
             raise
-        self.place.close(done=done, keep=keep)
 
     def _text(self) -> io.TextIOWrapper:
         # A lone surrogate cannot be written in UTF-8; its escape can.
@@ -245,6 +249,8 @@ def _cell(value: Any) -> str:
 class ExcelWriter(Writer):
     """A workbook of one sheet; probabilities with six significant digits are its only numbers."""
 
+    read_without_end = False
+
     def __init__(self, path: str, reader: Reader, columns: Mapping[str, str]) -> None:
         super().__init__(path, reader, columns)
         try:
@@ -282,6 +288,8 @@ class JsonWriter(Writer):
 class ParquetWriter(Writer):
     """Parquet; the input's types are kept, probabilities are doubles, null where there is no code."""
 
+    read_without_end = False
+
     def __init__(self, path: str, reader: Reader, columns: Mapping[str, str]) -> None:
         super().__init__(path, reader, columns)
         import pyarrow.parquet as pq
@@ -292,7 +300,11 @@ class ParquetWriter(Writer):
             schema = schema.append(pa.field(name, pa.float64() if kind == "number" else pa.string()))
         self._schema = schema
         # Closed before the file: an interrupted output gets its footer and can be read.
-        self._file = pq.ParquetWriter(self._raw, schema)
+        try:
+            self._file = pq.ParquetWriter(self._raw, schema)
+        except BaseException:
+            self.place.close(done=False, keep=False)
+            raise
         self._stack.callback(self._file.close)
 
     def _append(self, chunk: Chunk, coded: Mapping[str, Sequence[Any]]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hjc.errors import TaxonomyError
+from hjc.files import write_bytes
 from hjc.taxonomy.build import from_edges, from_prefix_codes, longest_prefix_parents
 from hjc.taxonomy.spelling import trim
 from hjc.taxonomy.tree import Taxonomy
@@ -238,4 +239,4 @@ def write_rows(path: Path, rows: Iterable[Sequence[object]], separator: str = ",
         with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=packed, mtime=0) as file:
             file.write(data)
         data = packed.getvalue()
-    path.write_bytes(data)
+    write_bytes(path, data)

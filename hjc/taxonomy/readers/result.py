@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hjc.errors import name_some
+from hjc.files import check_kept, replacing, write_text
 from hjc.taxonomy.csvio import write_rows, write_taxonomy_csv
 from hjc.taxonomy.tree import Taxonomy
 
@@ -168,19 +169,22 @@ class ImportedTaxonomy:
             raise ValueError(f"format: got {format!r}, allowed are csv and parquet")
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
+        check_kept(folder / "taxonomy.csv")
         # an earlier import into the same folder must not be mistaken for a part of this one
         for old in ("texts.csv.gz", "texts.parquet", "rejects.csv"):
+            check_kept(folder / old)
             (folder / old).unlink(missing_ok=True)
         paths = [folder / "taxonomy.csv", folder / ("texts.csv.gz" if format == "csv" else "texts.parquet")]
         write_taxonomy_csv(self.taxonomy, paths[0])
         if format == "csv":
             write_rows(paths[1], [Text._fields, *self.texts])
         else:
-            self.to_frame().to_parquet(paths[1], index=False)
+            with replacing(paths[1]) as part:
+                self.to_frame().to_parquet(part, index=False)
         if self.report.rejects:
             paths.append(folder / "rejects.csv")
             write_rows(paths[-1], [Reject._fields, *self.report.rejects])
         paths.append(folder / "import_report.json")
         record = {"name": self.taxonomy.name, "hash": self.taxonomy.hash, **self.report.as_dict()}
-        paths[-1].write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_text(paths[-1], json.dumps(record, ensure_ascii=False, indent=1) + "\n")
         return paths
