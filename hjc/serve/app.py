@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException
 
 from hjc.serve.batching import Busy
 from hjc.serve.coding import TooLarge
-from hjc.serve.problems import failing, invalid, problem, refused
 from hjc.serve.promotion import Worse
 from hjc.serve.routes import batches, coding, desk, people
 from hjc.serve.routes.access import ServiceNow
+from hjc.serve.routes.problems import failing, invalid, problem, refused
 from hjc.serve.schemas import Health, Problem
 from hjc.serve.security import Guard
 from hjc.serve.service import Full, Service
