@@ -329,6 +329,7 @@ def test_training_reads_the_store(desk: Any, tmp_path: Path, call: Any, monkeypa
     from hjc.training.config import quoted
 
     assert quoted(f"data.sources=[{store}]") == f"data.sources=[{{path:'{store}'}}]"
+    assert quoted("data.sources=[]") == "data.sources=[]"  # none
     settings = DataSettings(sources=[SourceSettings(path=str(store))], valid_fraction=0.0)
     data = load_job_data(settings, desk.service.board.get().classifier.taxonomy).train
     assert len(data) == 16 and set(data.language) == {""} and set(data.source) == {"desk"}

@@ -7,10 +7,9 @@ the other runs; both are asked for the validation rows. Writes moving_average.cs
 """
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
@@ -18,15 +17,16 @@ from common import ROOT, mean_difference, write_lines
 from encoder_ablation.run import SHORT
 from kzis_ads.run import GROUPED
 from pytorch_lightning.callbacks import EMAWeightAveraging
+from safetensors.torch import load_file
 
 import hjc
+from hjc.classifiers.neural import NeuralClassifier
 from hjc.metrics import score_rows
 from hjc.nn.stored import save_weights
 from hjc.training.config import compose
 from hjc.training.workflow import load_inputs, run_training
 
 STEADY = [*SHORT, "trainer=steady", "trainer.epochs=2", "data.seed=1"]
-AS_THEY_ARE = "without_average"
 
 
 class Both(EMAWeightAveraging):
@@ -40,18 +40,18 @@ class Both(EMAWeightAveraging):
 
 
 def main(outputs: Path) -> None:
-    run, other = outputs / "moving_average", outputs / AS_THEY_ARE
+    run = outputs / "moving_average"
     Both.path = outputs / "without_average.safetensors"
     if not (run / "config.json").exists():
         run_training(compose([*STEADY, f"run_dir={run}"]))
-    shutil.copytree(run, other, dirs_exist_ok=True)
-    shutil.copy(Both.path, other / "model.safetensors")
     tree, splits = load_inputs(compose([*GROUPED, *STEADY]), None)
     assert splits.valid is not None
     rows = splits.valid
-    averaged, as_they_are = (
-        score_rows(tree, hjc.load(folder).leaf_log_proba(rows.texts), rows.target) for folder in (run, other)
-    )
+    model = cast(NeuralClassifier, hjc.load(run))
+    averaged = score_rows(tree, model.leaf_log_proba(rows.texts), rows.target)
+    assert model.network is not None
+    model.network.load_state_dict(load_file(Both.path))
+    as_they_are = score_rows(tree, model.leaf_log_proba(rows.texts), rows.target)
     lines: list[dict[str, object]] = []
     for level in range(1, tree.depth + 1):
         for metric in ("recall@1", "log_loss"):
