@@ -293,9 +293,12 @@ def test_what_cannot_be_learnt_from(model: Path, tmp_path: Path, call) -> None:
         assert code == 2 and "gone.csv" in err and not (tmp_path / "x").exists()
     code, _, err = call("ready", "isco08", "-o", tmp_path / "x", "--part", tmp_path / "gone")
     assert code == 2 and "no model directory at" in err and not (tmp_path / "x").exists()
+    (there := tmp_path / "there.csv").write_text("here already\n")
     for command in (("learn", model, coded), ("ready", "isco08")):
-        code, _, err = call(*command, "-o", coded)
-        assert code == 2 and f"{coded} is a file; -o takes a folder" in err
+        code, _, err = call(*command, "-o", there)
+        assert code == 2 and f"{there} is a file; -o takes a folder" in err
+    code, _, err = call("learn", model, coded, "-o", coded)
+    assert code == 2 and f"{coded} is an input of this command" in err and coded.read_text()
     coded.write_text("title,description,code\n")
     code, _, err = call("learn", model, coded, "-o", tmp_path / "x")
     assert code == 2 and "there are no rows to learn from" in err
