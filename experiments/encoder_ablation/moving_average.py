@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import numpy as np
-from common import ROOT, mean_difference, write_lines
-from encoder_ablation.run import SHORT
-from kzis_ads.run import GROUPED
+from common import ROOT, write_lines
+from encoder_ablation.run import METRICS, SHORT, paired_difference, row_values
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 
@@ -23,6 +21,7 @@ import hjc
 from hjc.classifiers.neural import NeuralClassifier
 from hjc.metrics import score_rows
 from hjc.nn.stored import save_weights
+from hjc.report.scores import StoredScores
 from hjc.training.config import compose
 from hjc.training.workflow import load_inputs, run_training
 
@@ -44,25 +43,20 @@ def main(outputs: Path) -> None:
     Both.path = outputs / "without_average.safetensors"
     if not (run / "config.json").exists():
         run_training(compose([*STEADY, f"run_dir={run}"]))
-    tree, splits = load_inputs(compose([*GROUPED, *STEADY]), None)
+    averaged = StoredScores.read(run / "scores_valid.parquet")
+    tree, splits = load_inputs(compose(STEADY), None)
     assert splits.valid is not None
     rows = splits.valid
     model = cast(NeuralClassifier, hjc.load(run))
-    averaged = score_rows(tree, model.leaf_log_proba(rows.texts), rows.target)
     assert model.network is not None
     model.network.load_state_dict(load_file(Both.path))
     as_they_are = score_rows(tree, model.leaf_log_proba(rows.texts), rows.target)
     lines: list[dict[str, object]] = []
     for level in range(1, tree.depth + 1):
-        for metric in ("recall@1", "log_loss"):
-            without, mean = (
-                (s.rank[:, level - 1] == 1).astype(np.float64) if metric == "recall@1" else -s.log_p[:, level - 1]
-                for s in (as_they_are, averaged)
-            )
-            drawn = mean_difference((without - mean)[None], rows.group)
-            low, high = np.percentile(drawn[1:], (2.5, 97.5))
+        for metric in METRICS:
+            without, mean = (row_values(scores, level, metric) for scores in (as_they_are, averaged.scores))
             line = {"level": level, "metric": metric, "averaged": mean.mean(), "as_they_are": without.mean()}
-            lines.append(line | {"difference": float(drawn[0]), "low": float(low), "high": float(high)})
+            lines.append(line | paired_difference((without - mean)[None], averaged.group))
     write_lines("encoder_ablation", lines, name="moving_average.csv")
 
 

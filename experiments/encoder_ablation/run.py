@@ -14,7 +14,8 @@ import numpy as np
 from common import ROOT, mean_difference, run_plan, write_lines
 from kzis_ads.run import GROUPED
 
-from hjc.arrays import Float64
+from hjc.arrays import Float64, IntArray
+from hjc.metrics import RowScores
 from hjc.report.scores import StoredScores
 
 SHORT = [
@@ -87,19 +88,21 @@ def differences(outputs: Path) -> list[dict[str, object]]:
         group = both[0][1].group
         for level in range(1, both[0][1].taxonomy.depth + 1):
             for metric in METRICS:
-                rows = np.stack(
-                    [row_values(one, level, metric) - row_values(base, level, metric) for one, base in both]
-                )
-                found = mean_difference(rows, group)
-                low, high = np.percentile(found[1:], (2.5, 97.5))
+                values = [[row_values(of_run.scores, level, metric) for of_run in pair] for pair in both]
                 line: dict[str, object] = {"idea": idea, "level": level, "metric": metric, "seeds": len(both)}
-                lines.append(line | {"difference": float(found[0]), "low": float(low), "high": float(high)})
+                lines.append(line | paired_difference(np.stack([one - base for one, base in values]), group))
     return lines
 
 
-def row_values(stored: StoredScores, level: int, metric: str) -> Float64:
+def paired_difference(rows: Float64, group: IntArray | None) -> dict[str, object]:
+    """The mean of ``rows`` (runs, n), paired values of two systems, with its 95 % interval."""
+    found = mean_difference(rows, group)
+    low, high = np.percentile(found[1:], (2.5, 97.5))
+    return {"difference": float(found[0]), "low": float(low), "high": float(high)}
+
+
+def row_values(scores: RowScores, level: int, metric: str) -> Float64:
     """(n,) 1 where the code is the most probable, or nats."""
-    scores = stored.scores
     values = scores.rank[:, level - 1] == 1 if metric == "recall@1" else -scores.log_p[:, level - 1]
     return values.astype(np.float64)
 

@@ -47,6 +47,8 @@ class Limits:
             "queue_rows",
             "batch_rows",
             "upload_rows",
+            "codes",
+            "job_codes",
         ):
             check_range(f"--{name.replace('_', '-')}", value := getattr(self, name), value > 0, "numbers above 0")
         check_range("--wait-ms", self.wait_ms, self.wait_ms >= 0, "numbers from 0")

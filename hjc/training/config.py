@@ -240,10 +240,9 @@ def quoted(argument: str) -> str:
 
     argument = as_list(argument)
     key, equals, value = argument.partition("=")
-    if (
-        key == "data.sources" and value.startswith("[") and value[1:-1].strip() and "{" not in value
-    ):  # files without further settings
-        return f"{key}={written([{'path': part.strip()} for part in value[1:-1].split(',')])}"
+    files = value[1:-1].strip() if value.startswith("[") and "{" not in value else ""
+    if key == "data.sources" and files:  # without further settings
+        return f"{key}={written([{'path': part.strip()} for part in files.split(',')])}"
     inside = value.startswith("[") and value.endswith("]")
     if not equals or key.startswith("-") or (value[:1] in ("[", "{") and not inside) or reads(argument):
         return argument
