@@ -4,7 +4,8 @@
 
 An encoder of e5-small's size with random weights (nothing is loaded) takes forward and backward passes of batches of 32
 texts, both kinds in turn, so that a busy machine slows both alike. Texts of a batch are .7 to 1 times the named length,
-as where batches are bucketed. The last column is the share of the rate of a plain matrix product.
+as where batches are bucketed. The last column is the time that the operations
+of both passes take at the peak of the machine, as in bulk.py, as a share of the time of the packed layers.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from bulk import operations, peak
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -25,7 +27,7 @@ from hjc.nn.light import LightConfig, LightEncoder
 from hjc.nn.packed import packed_states
 
 ROWS, WORDS = 32, 30_000
-NAMES = ["tokens", "precision", "own_seconds", "packed_seconds", "ratio", "of_matrix_products"]
+NAMES = ["tokens", "precision", "own_seconds", "packed_seconds", "ratio", "of_the_peak"]
 
 
 def encoders() -> tuple[BertModel, LightEncoder]:
@@ -44,17 +46,6 @@ def batch(tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randint(3, WORDS, mask.shape) * mask, mask
 
 
-def product_rate(dtype: torch.dtype) -> float:
-    """Operations a second of (4096, 384) by (384, 1536)."""
-    a, b = torch.randn(4096, 384).to(dtype), torch.randn(384, 1536).to(dtype)
-    seconds = []
-    for _ in range(30):
-        started = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - started)
-    return 2 * 4096 * 384 * 1536 / median(seconds)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -62,7 +53,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("experiments/training_rate/packed_layers.csv"))
     args = parser.parse_args()
     theirs, ours = encoders()
-    weights = sum(p.numel() for p in ours.encoder.parameters())
     lines = []
     for half in (False, True) if computes_in_bfloat16() else (False,):
         dtype = torch.bfloat16 if half else torch.float32
@@ -80,7 +70,8 @@ def main() -> None:
                     states.float().sum().backward()
                     spent.append(time.perf_counter() - started)
             own, packed = (median(spent[1:]) for spent in seconds.values())
-            floor = 6 * weights * int(mask.sum()) / product_rate(dtype)
+            # a pass backward has twice the operations of one forward
+            floor = 3 * operations(ours, mask.sum(1).numpy()) / (1e9 * peak(dtype))
             name = str(dtype).removeprefix("torch.")
             lines.append(
                 [str(tokens), name, f"{own:.2f}", f"{packed:.2f}", f"{own / packed:.2f}", f"{floor / packed:.2f}"]
