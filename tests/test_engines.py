@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,15 @@ from hjc.apply.folder.code import code_files
 from hjc.apply.step import Step
 from tests.test_predict_folder import MODEL, WORDS, Call, write_csv, write_parquet
 
+# Ray closes streams of the process that started it: of pytest's own, all tests after it would end in an error
+BESIDE_RAY = """
+import ray
+
+from hjc.cli import main
+
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+main()
+"""
 TEXTS = [*WORDS, "night nurse", "", "pastry cook and baker", "truck driver"]
 
 
@@ -35,32 +45,31 @@ def test_an_engine_that_is_not_there(tmp_path: Path, call: Call, monkeypatch: py
 
 
 @pytest.mark.more
-def test_ray_writes_the_same(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_writes_the_same(tmp_path: Path) -> None:
     pytest.importorskip("ray.data", reason="Ray is not installed: make test-more has it")
-    import ray
-
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # else its workers wait for all other tests
     source = tmp_path / "in"
     write_csv(source / "year=2023" / "a.csv", TEXTS * 3)
     write_parquet(source / "year=2024" / "b.parquet", TEXTS, 100)
     (source / "year=2024" / "c.parquet").write_bytes(b"damaged")
     step = Step(run_dir=str(MODEL), text_columns=("text",), levels=(1, 2))
     code_files(step, str(source), str(tmp_path / "one"), part_rows=4)
-    try:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        code, _, err = call(
-            "predict", MODEL, source, "-o", tmp_path / "two", "-t", "text", "-l", 1, "-l", 2, "--part-rows", 4,
-            "--engine", "ray", "--workers", 2,
-        )  # fmt: skip
-        assert code == 2 and "1 of 3 inputs could not be coded" in err and "c.parquet: " in err
-        (source / "year=2024" / "c.parquet").unlink()
-        code, _, err = call(
-            "predict", MODEL, source, "-o", tmp_path / "two", "-t", "text", "-l", 1, "-l", 2, "--part-rows", 4,
-            "--engine", "ray",
-        )  # fmt: skip
-        assert code == 0 and "2 of 2 inputs (2 were done before): 36 rows" in err, err
-    finally:
-        ray.shutdown()
+
+    def predict(*more: object) -> tuple[int, str]:
+        command = ("predict", MODEL, source, "-o", tmp_path / "two", "-t", "text", "-l", 1, "-l", 2, "--part-rows", 4)
+        done = subprocess.run(
+            [sys.executable, "-c", BESIDE_RAY, *map(str, (*command, "--engine", "ray", *more))],
+            env=os.environ | {"RAY_worker_niceness": "0"},  # else its workers wait for all other tests
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        return done.returncode, done.stderr
+
+    code, err = predict("--workers", 2)
+    assert code == 2 and "1 of 3 inputs could not be coded" in err and "c.parquet: " in err, err
+    (source / "year=2024" / "c.parquet").unlink()
+    code, err = predict()
+    assert code == 0 and "2 of 2 inputs (2 were done before): 36 rows" in err, err
     name = "year=2023/a.csv"
     assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     one, two = (pq.ParquetFile(tmp_path / out / "year=2024/b.parquet").read() for out in ("one", "two"))
